@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The whole build, not recursive.  Run from a build folder made by configure.
+#
+# A layer is a folder (scripts/layers.txt); its .c files become lib<layer>.a.
+# Programs link archives from the highest layer down, so that an upward call does not link.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+CFLAGS := -std=gnu11 -Wall -Wextra -Wmissing-prototypes -Wvla -Wstrict-prototypes -Wno-unused-parameter -Werror \
+          -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fno-strict-aliasing -fno-common $(OPT_CFLAGS)
+CPPFLAGS := -I. -Iinclude -I$(SRC)/include $(PKG_CFLAGS) -MMD -MP
+
+# ---- layers, lowest first ----------------------------------------------------------------------
+LAYERS := util async qobject qapi codec crypto io core nbd monitor backend copy format protocol filter \
+          job export registry frontend system target hw
+
+dirs-util     := util
+dirs-async    := util/async
+dirs-qobject  := qobject
+dirs-qapi     := qapi
+dirs-codec    := codec
+dirs-crypto   := crypto
+dirs-io       := io
+dirs-nbd      := nbd
+dirs-monitor  := monitor
+dirs-core     := block/core
+dirs-backend  := block/backend
+dirs-copy     := block/copy
+dirs-format   := block/format block/format/*
+dirs-protocol := block/protocol
+dirs-filter   := block/filter
+dirs-job      := block/job
+dirs-export   := block/export
+dirs-registry :=
+dirs-frontend := block/qmp
+dirs-system   := system
+dirs-target   := target/e2k
+dirs-hw       := hw hw/*
+extra-core     := block.c
+extra-registry := block/drivers.c
+extra-frontend := blockdev.c
+not-system     := system/main.c
+
+# Files that need an optional library.
+ifndef CONFIG_LINUX_IO_URING
+not-async := util/async/io-uring.c
+endif
+ifndef CONFIG_ZSTD
+not-codec := codec/zstd.c
+endif
+
+sources = $(filter-out $(not-$(1)),$(patsubst $(SRC)/%,%,$(wildcard $(foreach d,$(dirs-$(1)),$(SRC)/$(d)/*.[cS]) \
+          $(addprefix $(SRC)/,$(extra-$(1))))))
+objects = $(patsubst %.S,%.o,$(patsubst %.c,%.o,$(call sources,$(1))))
+
+# ---- generated QAPI code -----------------------------------------------------------------------
+SCHEMA := $(wildcard $(SRC)/qapi/*.json)
+ifneq ($(SCHEMA),)
+QAPI_STAMP := qapi/gen/stamp
+QAPI_MODULES := $(basename $(notdir $(filter-out %/qapi-schema.json,$(SCHEMA))))
+qapi-gen-c := $(foreach m,$(QAPI_MODULES),$(foreach k,types visit commands events,qapi/gen/$(m)-$(k).c)) \
+              qapi/gen/introspect.c qapi/gen/init-commands.c qapi/gen/emit-events.c
+gen-qapi := $(patsubst %.c,%.o,$(filter %-types.c %-visit.c,$(qapi-gen-c)))
+$(QAPI_STAMP): $(SRC)/scripts/qapi-gen.py $(SCHEMA)
+	@mkdir -p qapi/gen include/qapi/gen
+	python3 $< --schema $(SRC)/qapi/qapi-schema.json --out-c qapi/gen --out-h include/qapi/gen
+	@touch $@
+$(qapi-gen-c): $(QAPI_STAMP) ;
+# Headers must exist before anything that may include them is compiled.
+QAPI_ORDER := $(QAPI_STAMP)
+endif
+
+# ---- archives ----------------------------------------------------------------------------------
+define layer-rules
+obj-$(1) := $$(call objects,$(1)) $$(gen-$(1))
+lib$(1).a: $$(obj-$(1))
+	@rm -f $$@
+	@ar rcsD $$@ $$^
+all-objects += $$(obj-$(1))
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer-rules,$(l))))
+
+# Archives in link order for everything up to and including a layer.
+reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
+upto-util := util
+upto-async := util async
+upto-qobject := util qobject
+upto-qapi := util qobject qapi
+upto-codec := util codec
+upto-crypto := util qobject qapi crypto
+upto-io := util async qobject qapi crypto io
+upto-nbd := $(upto-io) nbd
+upto-monitor := $(upto-io) monitor
+upto-core := util async qobject qapi core
+upto-backend := $(upto-core) backend
+upto-copy := $(upto-core) copy
+upto-block := util async qobject qapi codec crypto io nbd core backend copy format protocol filter registry
+upto-format := $(upto-block)
+upto-protocol := $(upto-block)
+upto-filter := $(upto-block)
+upto-job := util async qobject qapi codec crypto io nbd core backend copy format protocol filter job registry
+upto-export := $(upto-block) export
+upto-frontend := util async qobject qapi codec crypto io nbd monitor core backend copy format protocol filter job export registry frontend
+upto-tools := $(upto-frontend)
+upto-system := util async qobject qapi crypto io monitor system
+upto-target := $(upto-system) target
+upto-hw := $(upto-frontend) system target hw
+libs-of = $(patsubst %,lib%.a,$(call reverse,$(upto-$(1))))
+
+# ---- programs ----------------------------------------------------------------------------------
+program-sources = $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/$(1)))
+prog-qemu-img := $(call program-sources,tools/qemu-img/*.c)
+prog-qemu-io := $(call program-sources,tools/qemu-io/*.c)
+prog-qemu-storage-daemon := $(call program-sources,tools/qemu-storage-daemon.c)
+prog-qemu-system-e2k := $(call program-sources,system/main.c hw/e2k/*.c)
+layer-of-qemu-system-e2k := hw
+PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
+
+define program-rules
+$(1): $$(patsubst %.c,%.o,$$(prog-$(1))) $$(call libs-of,$(or $(layer-of-$(1)),tools))
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+all-objects += $$(patsubst %.c,%.o,$$(prog-$(1)))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program-rules,$(p))))
+
+# ---- unit tests: tests/unit/<layer>/test-<module>.c links that layer and what it uses -----------
+UNIT_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/unit/*/test-*.c))
+UNIT_TESTS := $(UNIT_SOURCES:.c=)
+TESTLIB_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c))
+define unit-rules
+$(1): $(1).o $$(TESTLIB_SOURCES:.c=.o) $$(call libs-of,$(word 3,$(subst /, ,$(1))))
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit-rules,$(t))))
+all-objects += $(UNIT_SOURCES:.c=.o) $(TESTLIB_SOURCES:.c=.o)
+
+# ---- compiling ---------------------------------------------------------------------------------
+%.o: $(SRC)/%.c | $(QAPI_ORDER)
+	@mkdir -p $(@D)
+	@echo "  CC $*"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+%.o: $(SRC)/%.S
+	@mkdir -p $(@D)
+	@echo "  AS $*"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+qapi/gen/%.o: qapi/gen/%.c
+	@echo "  CC qapi/gen/$*"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+-include $(all-objects:.o=.d)
+
+# ---- goals -------------------------------------------------------------------------------------
+.PHONY: all check check-unit check-lint unit-tests clean
+.SECONDARY:
+all: $(PROGRAMS)
+unit-tests: $(UNIT_TESTS)
+check-unit: unit-tests
+	@sh -e -c 'for t in $(UNIT_TESTS); do echo "# $$t"; ./$$t --tap | grep -v "^ok" || true; done'
+check: check-unit
+check-lint:
+	$(SRC)/scripts/check-layers
+clean:
+	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS)
