@@ -137,11 +137,14 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rules,$(t))))
 all-objects += $(UNIT_SOURCES:.c=.o) $(TESTLIB_SOURCES:.c=.o)
 
 # ---- compiling ---------------------------------------------------------------------------------
-%.o: $(SRC)/%.c | $(QAPI_ORDER)
+# By vpath, because a pattern with a folder in its prerequisite alone does not match a/b.o.
+vpath %.c $(SRC)
+vpath %.S $(SRC)
+%.o: %.c | $(QAPI_ORDER)
 	@mkdir -p $(@D)
 	@echo "  CC $*"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-%.o: $(SRC)/%.S
+%.o: %.S
 	@mkdir -p $(@D)
 	@echo "  AS $*"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
