@@ -29,6 +29,7 @@
 
 #include <glib.h>
 
+#include "qemu/bits.h"
 #include "qemu/compiler.h"
 
 #endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Is this memory all zero?  Runs at memory speed with the widest vectors the processor has.
+ */
+#ifndef QEMU_ISZERO_H
+#define QEMU_ISZERO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether all @len bytes at @buf are 0; true for @len 0.  Any alignment, any thread. */
+bool buffer_is_zero(const void *buf, size_t len);
+
+/* For tests: the number of implementations this processor can run, and a call of one of them. */
+int buffer_is_zero_variants(void);
+bool buffer_is_zero_variant(int variant, const void *buf, size_t len);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Zero detection.
+ *
+ * Most buffers that are not zero show it in their first word, their last word or in the middle,
+ * so these are looked at first; only then the whole buffer is scanned, in blocks of several
+ * vectors whose bits are ORed together before one test.
+ */
+#include "qemu/osdep.h"
+#include "qemu/iszero.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Scans @len >= 256 bytes. */
+typedef bool ScanFunc(const unsigned char *buf, size_t len);
+
+static uint64_t load64(const unsigned char *p)
+{
+    uint64_t x;
+
+    memcpy(&x, p, sizeof(x));
+    return x;
+}
+
+static bool scan_short(const unsigned char *buf, size_t len)
+{
+    uint64_t any = 0;
+
+    if (len < 8) {
+        for (size_t i = 0; i < len; i++) {
+            any |= buf[i];
+        }
+        return any == 0;
+    }
+    for (size_t i = 0; i + 8 <= len; i += 8) {
+        any |= load64(buf + i);
+    }
+    /* The last word may overlap the one before. */
+    return (any | load64(buf + len - 8)) == 0;
+}
+
+static bool scan_words(const unsigned char *buf, size_t len)
+{
+    const unsigned char *end = buf + len;
+
+    for (; end - buf >= 64; buf += 64) {
+        uint64_t any = load64(buf) | load64(buf + 8) | load64(buf + 16) | load64(buf + 24) |
+                       load64(buf + 32) | load64(buf + 40) | load64(buf + 48) | load64(buf + 56);
+        if (any) {
+            return false;
+        }
+    }
+    return scan_short(buf, end - buf);
+}
+
+#if defined(__x86_64__)
+static bool scan_sse2(const unsigned char *buf, size_t len)
+{
+    const unsigned char *end = buf + len;
+    const __m128i zero = _mm_setzero_si128();
+
+    for (; end - buf >= 64; buf += 64) {
+        const __m128i *v = (const __m128i *)buf;
+        __m128i any = _mm_or_si128(_mm_or_si128(_mm_loadu_si128(v), _mm_loadu_si128(v + 1)),
+                                   _mm_or_si128(_mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3)));
+        if (_mm_movemask_epi8(_mm_cmpeq_epi8(any, zero)) != 0xffff) {
+            return false;
+        }
+    }
+    return scan_short(buf, end - buf);
+}
+
+__attribute__((target("avx2")))
+static bool scan_avx2(const unsigned char *buf, size_t len)
+{
+    const unsigned char *end = buf + len;
+    __m256i any;
+
+    for (; end - buf >= 128; buf += 128) {
+        const __m256i *v = (const __m256i *)buf;
+        any = _mm256_or_si256(
+            _mm256_or_si256(_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)),
+            _mm256_or_si256(_mm256_loadu_si256(v + 2), _mm256_loadu_si256(v + 3)));
+        if (!_mm256_testz_si256(any, any)) {
+            return false;
+        }
+    }
+    /* @len was at least 256: the last block may overlap bytes already seen. */
+    buf = end - 128;
+    const __m256i *v = (const __m256i *)buf;
+    any = _mm256_or_si256(_mm256_or_si256(_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)),
+                          _mm256_or_si256(_mm256_loadu_si256(v + 2), _mm256_loadu_si256(v + 3)));
+    return _mm256_testz_si256(any, any);
+}
+#endif
+
+/* Best first; the words variant, last, runs everywhere (and compilers vectorize it). */
+static int list_variants(ScanFunc *variants[3])
+{
+    int n = 0;
+
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) {
+        variants[n++] = scan_avx2;
+    }
+    variants[n++] = scan_sse2;
+#endif
+    variants[n++] = scan_words;
+    return n;
+}
+
+/* Set before main(), so that readers need no synchronisation. */
+static ScanFunc *best_scan = scan_words;
+
+__attribute__((constructor))
+static void choose_scan(void)
+{
+    ScanFunc *variants[3];
+
+    list_variants(variants);
+    best_scan = variants[0];
+}
+
+static bool is_zero(ScanFunc *scan, const unsigned char *buf, size_t len)
+{
+    if (len < 256) {
+        return scan_short(buf, len);
+    }
+    if (load64(buf) | load64(buf + len - 8) | load64(buf + len / 2)) {
+        return false;
+    }
+    return scan(buf, len);
+}
+
+bool buffer_is_zero(const void *buf, size_t len)
+{
+    return is_zero(best_scan, buf, len);
+}
+
+int buffer_is_zero_variants(void)
+{
+    ScanFunc *variants[3];
+
+    return list_variants(variants);
+}
+
+bool buffer_is_zero_variant(int variant, const void *buf, size_t len)
+{
+    ScanFunc *variants[3];
+    int n = list_variants(variants);
+
+    assert(variant >= 0 && variant < n);
+    return is_zero(variants[variant], buf, len);
+}
