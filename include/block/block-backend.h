@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * BlockBackend: a user's way into the graph.  Device models, jobs' tools, exports and commands see a
+ * BlockBackend, never the inside of a node.
+ *
+ * Rules of use
+ *  - Life (new, insert, remove, ref, unref, names): main thread.
+ *  - blk_co_*: any loop thread, coroutine; enters the gate once per request.
+ *  - blk_aio_*: starts a request and returns; @cb runs later in the loop thread that started it.  When
+ *    called from a thread without a loop of its own (a vCPU), it posts to the backend's loop
+ *    (blk_set_aio_context, default: main) and @cb runs there.
+ *  - Requests are range-checked here: a bad one gets -EIO, no medium -ENOMEDIUM.
+ *  - A frozen gate delays requests and never fails them.
+ */
+#ifndef BLOCK_BLOCK_BACKEND_H
+#define BLOCK_BLOCK_BACKEND_H
+
+#include "block/accounting.h"
+#include "block/aio.h"
+#include "block/block.h"
+#include "block/claim.h"
+
+typedef struct BlockBackend BlockBackend;
+typedef struct BlockAIOCB BlockAIOCB;
+typedef void BlockCompletionFunc(void *opaque, int ret);
+
+/* What a device tells its backend.  All called in the main thread unless said otherwise. */
+typedef struct BlockDevOps {
+    /* The medium came (@load) or went. */
+    void (*change_media_cb)(void *opaque, bool load, Error **errp);
+    void (*eject_request_cb)(void *opaque, bool force);
+    bool (*is_tray_open)(void *opaque);
+    bool (*is_medium_locked)(void *opaque);
+    /* The node has a new size. */
+    void (*resize_cb)(void *opaque);
+    /* New requests stop (frozen) and may start again: stop and start processing queues. */
+    void (*drained_begin)(void *opaque);
+    void (*drained_end)(void *opaque);
+    /* True while the device still has requests it parked itself (error policy "stop"). */
+    bool (*drained_poll)(void *opaque);
+    /* Path or id of the device: for messages. */
+    char *(*get_id)(void *opaque);
+} BlockDevOps;
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+/** A backend without a medium.  @perm/@shared: BLK_PERM_* used and shared at its root once it has one. */
+BlockBackend *blk_new(uint64_t perm, uint64_t shared);
+/** blk_new() and blk_co_insert_bs(). */
+BlockBackend *coroutine_fn blk_co_new_with_bs(BlockDriverState *bs, uint64_t perm, uint64_t shared,
+                                              Error **errp);
+/** Open a node and a backend on it; @flags without RDWR: read only.  @options: taken. */
+BlockBackend *coroutine_fn blk_co_new_open(const char *filename, const char *reference,
+                                           QDict *options, int flags, Error **errp);
+BlockBackend *blk_ref(BlockBackend *blk);
+/** Last reference: detaches the root at the end of the control operation.  NULL is fine. */
+void blk_unref(BlockBackend *blk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, blk_unref)
+
+/** Attach @bs as root (takes a reference of its own). */
+bool coroutine_fn blk_co_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
+void coroutine_fn blk_co_remove_bs(BlockBackend *blk);
+BlockDriverState *blk_bs(const BlockBackend *blk);
+BdrvChild *blk_root(const BlockBackend *blk);
+bool coroutine_fn blk_co_set_perm(BlockBackend *blk, uint64_t perm, uint64_t shared, Error **errp);
+void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared);
+
+/* Names: a backend named by -drive id= belongs to the monitor and is found by blk_by_name(). */
+bool blk_set_name(BlockBackend *blk, const char *name, Error **errp); /* NULL takes the name away */
+const char *blk_name(const BlockBackend *blk); /* "" if none */
+BlockBackend *blk_by_name(const char *name);
+BlockBackend *blk_next(BlockBackend *blk);     /* every named backend */
+BlockBackend *blk_all_next(BlockBackend *blk); /* every backend */
+/** How the backend is called in messages when it has no name ("export 'e'"); copied. */
+void blk_set_owner(BlockBackend *blk, BdrvOwner owner);
+
+/**
+ * The node a QMP command means by @device and/or @node_name; sets DeviceNotFound or
+ * "Cannot find device='x' nor node-name='y'".
+ */
+BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name, Error **errp);
+
+/* ---- the device ------------------------------------------------------------------------------- */
+
+/** Attach a device; one per backend.  @id: qdev id or path. */
+bool blk_attach_dev(BlockBackend *blk, void *dev, const char *id, Error **errp);
+void blk_detach_dev(BlockBackend *blk, void *dev);
+void *blk_get_attached_dev(const BlockBackend *blk);
+const char *blk_get_attached_dev_id(const BlockBackend *blk); /* "" if none */
+BlockBackend *blk_by_dev(void *dev);
+BlockBackend *blk_by_qdev_id(const char *id, Error **errp);
+void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque);
+
+/** Loop in which blk_aio_* of threads without a loop run and complete.  Device not running. */
+void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
+AioContext *blk_get_aio_context(const BlockBackend *blk);
+
+/** Device reset: end requests parked at a frozen gate with -ECANCELED, sleep until none is left.
+ * vCPU threads, without the machine lock held. */
+void blk_wait_idle(BlockBackend *blk);
+
+/* ---- state ------------------------------------------------------------------------------------ */
+
+bool blk_is_inserted(BlockBackend *blk);
+bool blk_is_available(BlockBackend *blk);
+bool blk_is_writable(BlockBackend *blk);
+bool blk_supports_write_perm(BlockBackend *blk);
+int64_t blk_getlength(BlockBackend *blk); /* bytes as last known; -ENOMEDIUM */
+int64_t coroutine_fn blk_co_getlength(BlockBackend *blk);
+uint32_t blk_get_request_alignment(BlockBackend *blk);
+uint64_t blk_get_max_transfer(BlockBackend *blk); /* bytes, never 0 */
+int blk_get_max_iov(BlockBackend *blk);
+bool blk_enable_write_cache(const BlockBackend *blk);
+/** false: every write is followed by a flush. */
+void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
+bool blk_get_allow_write_beyond_eof(const BlockBackend *blk);
+void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow);
+BlockAcctStats *blk_get_stats(BlockBackend *blk);
+void *blk_blockalign(BlockBackend *blk, size_t size); /* aborts if out of memory; qemu_vfree() */
+void *blk_try_blockalign(BlockBackend *blk, size_t size);
+
+/* ---- error policy ----------------------------------------------------------------------------- */
+
+void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read, BlockdevOnError on_write);
+BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read);
+BlockErrorAction blk_get_error_action(BlockBackend *blk, bool is_read, int error);
+/** Carry out @action: event BLOCK_IO_ERROR, stop of the machine (by the hook below), iostatus. */
+void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, int error);
+void blk_iostatus_enable(BlockBackend *blk);
+bool blk_iostatus_is_enabled(const BlockBackend *blk);
+BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
+void blk_iostatus_reset(BlockBackend *blk);
+/** Set by the machine: stop all vCPUs because of an I/O error. */
+void blk_set_stop_hook(void (*stop)(void));
+
+/* ---- coroutine I/O ---------------------------------------------------------------------------- */
+
+int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
+                               unsigned flags);
+int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes,
+                                QEMUIOVector *qiov, unsigned flags);
+int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset, int64_t bytes, void *buf,
+                              unsigned flags);
+int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes, const void *buf,
+                               unsigned flags);
+int coroutine_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes,
+                                      unsigned flags);
+int coroutine_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes);
+int coroutine_fn blk_co_flush(BlockBackend *blk);
+int coroutine_fn blk_co_copy_range(BlockBackend *src, int64_t src_offset, BlockBackend *dst,
+                                   int64_t dst_offset, int64_t bytes, unsigned flags);
+int coroutine_fn blk_co_truncate(BlockBackend *blk, int64_t offset, bool exact,
+                                 PreallocMode prealloc, unsigned flags, Error **errp);
+int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *base,
+                                           int64_t offset, int64_t bytes, int64_t *pnum,
+                                           int64_t *map, BlockDriverState **file, int *depth);
+int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *base,
+                                           bool include_base, int64_t offset, int64_t bytes,
+                                           int64_t *pnum);
+/** Wait until none of this backend's requests is in flight. */
+void coroutine_fn blk_co_drain(BlockBackend *blk);
+int coroutine_fn blk_co_flush_all(void);
+
+/* ---- callback I/O ----------------------------------------------------------------------------- */
+
+BlockAIOCB *blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
+                           BlockCompletionFunc *cb, void *opaque);
+BlockAIOCB *blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
+                            BlockCompletionFunc *cb, void *opaque);
+BlockAIOCB *blk_aio_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags,
+                                  BlockCompletionFunc *cb, void *opaque);
+BlockAIOCB *blk_aio_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes,
+                             BlockCompletionFunc *cb, void *opaque);
+BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque);
+int blk_in_flight(BlockBackend *blk);
+
+#endif

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The inside of a node, and what a driver is.  For the core, drivers, filters and jobs only
+ * (scripts/layers.txt); device models and commands use block-backend.h and block.h.
+ *
+ * A driver is one BlockDriver table.  Callbacks with _co_ run in a coroutine and may yield; the
+ * others must not wait.  Rules for drivers:
+ *   1. state needed by several requests is behind one CoMutex or CoRwlock of the instance;
+ *   2. it is not held across data I/O;
+ *   3. per-request state is on the coroutine's stack;
+ *   4. background work holds bdrv_activity_begin(bs) and stops in drain_begin;
+ *   5. a library with its own event loop is confined to one loop behind that lock.
+ */
+#ifndef BLOCK_BLOCK_INT_H
+#define BLOCK_BLOCK_INT_H
+
+#include "block/aio.h"
+#include "block/block.h"
+#include "block/claim.h"
+#include "block/graph.h"
+#include "block/request.h"
+#include "qemu/bswap.h"
+#include "qemu/memalign.h"
+#include "qemu/queue.h"
+#include "qemu/thread.h"
+#include "qobject/opts.h"
+
+/* ---- limits ----------------------------------------------------------------------------------- */
+
+/* All in bytes unless said otherwise; 0: no limit or no preference. */
+typedef struct BlockLimits {
+    uint32_t request_alignment; /* power of two >= 1: offset and length of every request */
+    int64_t max_transfer;
+    int64_t opt_transfer;
+    int64_t max_pdiscard;
+    uint32_t pdiscard_alignment;
+    int64_t max_pwrite_zeroes;
+    uint32_t pwrite_zeroes_alignment;
+    size_t min_mem_alignment, opt_mem_alignment;
+    int max_iov; /* elements */
+} BlockLimits;
+
+/* ---- a node ----------------------------------------------------------------------------------- */
+
+#define BDRV_REQUEST_SHARDS 16
+
+typedef QTAILQ_HEAD(BdrvRequestList, BdrvRequest) BdrvRequestList;
+
+struct BlockDriverState {
+    /* Fixed after open. */
+    BlockDriver *drv; /* NULL: no medium, or closed */
+    void *opaque;     /* driver state, drv->instance_size bytes, zeroed before open */
+    char node_name[BDRV_NODE_NAME_MAX + 1];
+
+    /* Changed only while frozen or before anybody sees the node; read by any request. */
+    BdrvChild *file, *backing; /* shorthands into children */
+    QLIST_HEAD(, BdrvChild) children;
+    QTAILQ_HEAD(, BdrvChild) parents;
+    int rank;
+    BlockdevOptions *options; /* typed options in force; NULL for nodes made without any */
+    QDict *explicit_options;  /* what the user gave for this node, flattened; for reopen and names */
+    int open_flags;           /* BdrvOpenFlags in force */
+    bool read_only;
+    bool encrypted;
+    bool sg;
+    bool probed; /* format was guessed, not given */
+    bool implicit; /* inserted by -drive, not a node to users */
+    bool force_share;
+    BlockdevDetectZeroesOptions detect_zeroes;
+    bool inactive;
+    BlockLimits bl;
+    unsigned supported_read_flags, supported_write_flags; /* BdrvRequestFlags the driver honours */
+    unsigned supported_zero_flags, supported_truncate_flags;
+
+    /* Names written in the image; set by open and change_backing. */
+    char *backing_file;        /* as in the header, "" if none */
+    char *backing_format;      /* "" if not recorded */
+    char *auto_backing_file;   /* what opening without options would find, for exact names */
+
+    /* Main thread only. */
+    int refcnt;
+    bool monitor_owned;
+    int frozen; /* freezes in force over this node */
+    QTAILQ_HEAD(, BdrvClaim) claims;
+    struct BdrvOpBlockerList *op_blockers[BLOCK_OP_TYPE_MAX];
+    char *filename;       /* cached by bdrv_refresh_filename() */
+    char *exact_filename; /* "" if only json:{} says it all */
+    QTAILQ_ENTRY(BlockDriverState) next_node, next_monitor, next_dead;
+    QDict *pending_backing_options; /* during open: backing.* options without a driver */
+
+    /* Atomics. */
+    int64_t total_bytes; /* length as last known */
+    uint64_t next_serial;
+    int n_serialising;
+    uint64_t write_gen, flushed_gen;
+    int activities;
+    uint64_t wr_highest_offset;
+    uint64_t write_threshold; /* 0: none */
+
+    /* Own locks. */
+    struct {
+        QemuMutex lock;
+        BdrvRequestList requests;
+    } shard[BDRV_REQUEST_SHARDS];
+    CoMutex flush_lock; /* one driver flush at a time; later callers reuse its result */
+    QemuMutex dirty_bitmap_lock;
+    QLIST_HEAD(, BdrvDirtyBitmap) dirty_bitmaps;
+};
+
+/* ---- a driver --------------------------------------------------------------------------------- */
+
+typedef struct BdrvMappedStatus {
+    int flags; /* BdrvBlockStatus */
+    int64_t pnum, map;
+    BlockDriverState *file;
+} BdrvMappedStatus;
+
+/* What a node does with one child and allows others to do. */
+typedef struct BdrvChildClaims {
+    BlockRights uses, shared;
+} BdrvChildClaims;
+
+typedef struct BdrvReopenState BdrvReopenState;
+struct BdrvReopenState {
+    BlockDriverState *bs;
+    BlockdevOptions *options; /* new typed options; moved into bs on commit */
+    QDict *explicit_options;
+    int flags;
+    void *opaque; /* driver's, between prepare and commit/abort */
+};
+
+struct BlockDriver {
+    const char *format_name;
+    const char *protocol_name; /* prefix without colon, or NULL */
+    size_t instance_size;
+    BlockdevDriver options_type; /* discriminator in BlockdevOptions; BLOCKDEV_DRIVER__MAX: none */
+    bool is_protocol;            /* bottom of the graph: has no "file" child */
+    bool is_filter;
+    bool filtered_is_backing;    /* the filtered child is "backing", else "file" */
+    bool supports_backing;
+    bool has_variable_length;    /* length may change behind our back: ask each time */
+    const char *const *strong_runtime_opts; /* NULL-terminated: options that change content */
+    const char *const *mutable_opts;        /* NULL-terminated: options reopen may change */
+    QemuOptsList *create_opts;              /* legacy create; NULL: cannot */
+
+    /* ---- life (control path) ---- */
+    /* Score 0-100: does the start of an image look like this format?  @buf has @len bytes.  Pure. */
+    int (*bdrv_probe)(const uint8_t *buf, size_t len, const char *filename);
+    /* Protocols: score for a path on this host (device files). */
+    int (*bdrv_probe_device)(const char *filename);
+    /* Protocols: turn PROTO:rest into options (file.* without prefix). */
+    bool (*bdrv_parse_filename)(const char *filename, QDict *options, Error **errp);
+    /*
+     * Open.  bs->opaque is zeroed, bs->options, open_flags, read_only are set; children are opened
+     * here by bdrv_co_open_child() / bdrv_co_open_backing().  Sets bs->total_bytes (or offers
+     * bdrv_co_getlength) and supported_*_flags.  On failure frees what it made in opaque; attached
+     * children are detached by the core.  @options is bs->options, NULL for optionless nodes.
+     */
+    bool coroutine_fn (*bdrv_co_open)(BlockDriverState *bs, const BlockdevOptions *options,
+                                      int flags, Error **errp);
+    /* Write back what is cached (errors are lost: flush first), free opaque's content. */
+    void coroutine_fn (*bdrv_co_close)(BlockDriverState *bs);
+    bool coroutine_fn (*bdrv_co_reopen_prepare)(BdrvReopenState *state, Error **errp);
+    void (*bdrv_reopen_commit)(BdrvReopenState *state);
+    void (*bdrv_reopen_abort)(BdrvReopenState *state);
+    /*
+     * What this node uses and shares at @child (may be NULL: about to be attached) with role @role,
+     * given what its own parents use and share in sum.  NULL: bdrv_default_child_claims().
+     */
+    BdrvChildClaims (*bdrv_child_claims)(BlockDriverState *bs, const BdrvChild *child,
+                                         BdrvChildRole role, BlockRights parent_uses,
+                                         BlockRights parent_shared);
+    /*
+     * Protocols: claims on this node will sum up to @uses/@shared; get host locks and a descriptor
+     * for it (may yield), then commit or abort (neither).
+     */
+    bool coroutine_fn (*bdrv_co_check_perm)(BlockDriverState *bs, BlockRights uses,
+                                            BlockRights shared, Error **errp);
+    void (*bdrv_set_perm)(BlockDriverState *bs, BlockRights uses, BlockRights shared);
+    void (*bdrv_abort_perm_update)(BlockDriverState *bs);
+    void (*bdrv_refresh_limits)(BlockDriverState *bs);
+    /* Options and exact name: set bs->exact_filename if a plain name says it all. */
+    void (*bdrv_refresh_filename)(BlockDriverState *bs);
+
+    /* ---- I/O.  Within limits, aligned to bl.request_alignment; qiov from qiov_offset on. ---- */
+    int coroutine_fn (*bdrv_co_preadv)(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+    int coroutine_fn (*bdrv_co_pwritev)(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+    int coroutine_fn (*bdrv_co_pwritev_compressed)(BlockDriverState *bs, int64_t offset,
+                                                   int64_t bytes, QEMUIOVector *qiov,
+                                                   size_t qiov_offset);
+    int coroutine_fn (*bdrv_co_pwrite_zeroes)(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                              unsigned flags);
+    int coroutine_fn (*bdrv_co_pdiscard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
+    int coroutine_fn (*bdrv_co_copy_range_to)(BlockDriverState *bs, int64_t offset, BdrvChild *dst,
+                                              int64_t dst_offset, int64_t bytes, unsigned flags);
+    /* Caches of the driver to the host; then the host's to the medium (protocols). */
+    int coroutine_fn (*bdrv_co_flush_to_os)(BlockDriverState *bs);
+    int coroutine_fn (*bdrv_co_flush_to_disk)(BlockDriverState *bs);
+    /* @bytes aligned; answers for a prefix *pnum > 0.  @want_zero false: allocation only. */
+    int coroutine_fn (*bdrv_co_block_status)(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                             int64_t bytes, int64_t *pnum, int64_t *map,
+                                             BlockDriverState **file);
+
+    /* ---- size ---- */
+    int coroutine_fn (*bdrv_co_truncate)(BlockDriverState *bs, int64_t offset, bool exact,
+                                         PreallocMode prealloc, unsigned flags, Error **errp);
+    int64_t coroutine_fn (*bdrv_co_getlength)(BlockDriverState *bs);
+    int64_t coroutine_fn (*bdrv_co_get_allocated_file_size)(BlockDriverState *bs);
+
+    /* ---- image ---- */
+    bool coroutine_fn (*bdrv_co_create)(const BlockdevCreateOptions *options, Error **errp);
+    bool coroutine_fn (*bdrv_co_create_opts)(BlockDriver *drv, const char *filename, QemuOpts *opts,
+                                             Error **errp);
+    bool coroutine_fn (*bdrv_co_delete_file)(BlockDriverState *bs, Error **errp);
+    int coroutine_fn (*bdrv_co_check)(BlockDriverState *bs, BdrvCheckResult *res, int fix);
+    BlockMeasureInfo *(*bdrv_measure)(QemuOpts *opts, BlockDriverState *in_bs, Error **errp);
+    int coroutine_fn (*bdrv_co_make_empty)(BlockDriverState *bs);
+    int coroutine_fn (*bdrv_co_change_backing_file)(BlockDriverState *bs, const char *backing_file,
+                                                    const char *backing_fmt);
+    /* Fill cluster_size, is_dirty, compressed …; format-specific part returned typed. */
+    int (*bdrv_get_info)(BlockDriverState *bs, struct BlockDriverInfo *info);
+    ImageInfoSpecific *(*bdrv_get_specific_info)(BlockDriverState *bs, Error **errp);
+    BlockStatsSpecific *(*bdrv_get_specific_stats)(BlockDriverState *bs);
+
+    /* ---- persistent bitmaps ---- */
+    bool coroutine_fn (*bdrv_co_can_store_new_dirty_bitmap)(BlockDriverState *bs, const char *name,
+                                                            uint32_t granularity, Error **errp);
+    int coroutine_fn (*bdrv_co_remove_persistent_dirty_bitmap)(BlockDriverState *bs,
+                                                               const char *name, Error **errp);
+
+    /* ---- quiesce: stop background work, let go of held-back requests.  No waiting. ---- */
+    void (*bdrv_drain_begin)(BlockDriverState *bs);
+    void (*bdrv_drain_end)(BlockDriverState *bs);
+    /* Fail what is stuck on a network now. */
+    void (*bdrv_cancel_in_flight)(BlockDriverState *bs);
+
+    /* ---- debug (blkdebug) ---- */
+    void coroutine_fn (*bdrv_co_debug_event)(BlockDriverState *bs, BlkdebugEvent event);
+    int (*bdrv_debug_breakpoint)(BlockDriverState *bs, const char *event, const char *tag);
+    int (*bdrv_debug_remove_breakpoint)(BlockDriverState *bs, const char *tag);
+    int (*bdrv_debug_resume)(BlockDriverState *bs, const char *tag);
+    bool (*bdrv_debug_is_suspended)(BlockDriverState *bs, const char *tag);
+};
+
+typedef struct BlockDriverInfo {
+    int cluster_size;    /* bytes, 0: none */
+    int subcluster_size; /* bytes, 0: as cluster_size */
+    bool is_dirty;
+    int64_t vm_state_offset;
+} BlockDriverInfo;
+
+/** Every driver, in probe order, NULL at the end.  The one list (block/drivers.c). */
+extern BlockDriver *const bdrv_drivers[];
+/* Set by bdrv_init() from above, so that the core archive links without the drivers. */
+void bdrv_register_drivers(BlockDriver *const *drivers);
+
+/* ---- for open of a driver --------------------------------------------------------------------- */
+
+/**
+ * Open or look up the child that @ref describes and attach it to @bs as @name.  It inherits from
+ * @bs what the user did not say (cache, read-only, discard ...).  @ref NULL: sets "A block device must
+ * be specified for "NAME"" unless @allow_none, then returns NULL without an error.
+ */
+BdrvChild *coroutine_fn bdrv_co_open_child(BlockDriverState *bs, const char *name,
+                                           BdrvChildRole role, const BlockdevRef *ref,
+                                           bool allow_none, Error **errp);
+
+/** The usual "file" child of a format or filter: open, attach, set bs->file.  */
+bool coroutine_fn bdrv_co_open_file_child(BlockDriverState *bs, const BlockdevRef *ref,
+                                          Error **errp);
+
+/**
+ * The backing chain: what @ref (may be NULL) and bs->backing_file/backing_format say.  Call last in
+ * open.  Does nothing under BDRV_O_NO_BACKING.
+ */
+bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOrNull *ref,
+                                       Error **errp);
+
+/** Default of BlockDriver.bdrv_child_claims: what filters, formats and COW children do. */
+BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild *child,
+                                          BdrvChildRole role, BlockRights parent_uses,
+                                          BlockRights parent_shared);
+bool bdrv_is_child_writable(const BdrvChild *child);
+
+/* ---- the request path: I/O on an edge.  Any thread, coroutine. --------------------------------- */
+
+int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t bytes,
+                                     QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t bytes,
+                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+
+static inline int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
+                                              QEMUIOVector *qiov, unsigned flags)
+{
+    return bdrv_co_preadv_part(child, offset, bytes, qiov, 0, flags);
+}
+
+static inline int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes,
+                                               QEMUIOVector *qiov, unsigned flags)
+{
+    return bdrv_co_pwritev_part(child, offset, bytes, qiov, 0, flags);
+}
+
+/** One buffer.  0 or negative errno. */
+int coroutine_fn bdrv_co_pread(BdrvChild *child, int64_t offset, int64_t bytes, void *buf,
+                               unsigned flags);
+int coroutine_fn bdrv_co_pwrite(BdrvChild *child, int64_t offset, int64_t bytes, const void *buf,
+                                unsigned flags);
+/** Write and flush: on stable storage when it returns. */
+int coroutine_fn bdrv_co_pwrite_sync(BdrvChild *child, int64_t offset, int64_t bytes,
+                                     const void *buf, unsigned flags);
+int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset, int64_t bytes,
+                                       unsigned flags);
+int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset, int64_t bytes);
+int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
+                                    int64_t dst_offset, int64_t bytes, unsigned flags);
+int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
+                                  PreallocMode prealloc, unsigned flags, Error **errp);
+/** Everything written before is on stable storage; elided if nothing was written since the last. */
+int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
+
+/** Status of a prefix of the range at @bs alone, following filters (map, *file: where bytes are). */
+int coroutine_fn bdrv_co_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      int64_t *pnum, int64_t *map, BlockDriverState **file);
+/** Through the backing chain down to, not including, @base (NULL: all); depth of the layer found. */
+int coroutine_fn bdrv_co_block_status_above(BlockDriverState *bs, BlockDriverState *base,
+                                            int64_t offset, int64_t bytes, int64_t *pnum,
+                                            int64_t *map, BlockDriverState **file, int *depth);
+/** 1: allocated in @top..@base (base included if @include_base), 0: not, <0: error. */
+int coroutine_fn bdrv_co_is_allocated_above(BlockDriverState *top, BlockDriverState *base,
+                                            bool include_base, int64_t offset, int64_t bytes,
+                                            int64_t *pnum);
+int coroutine_fn bdrv_co_is_allocated(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      int64_t *pnum);
+/** 1: the range reads as zeroes for sure. */
+int coroutine_fn bdrv_co_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes);
+
+/** Tell a debugging filter above or at @bs that a named point was passed. */
+void coroutine_fn bdrv_co_debug_event(BlockDriverState *bs, BlkdebugEvent event);
+#define BLKDBG_CO_EVENT(child, event) \
+    do { \
+        if (child) { \
+            bdrv_co_debug_event((child)->bs, BLKDBG_##event); \
+        } \
+    } while (0)
+
+/* ---- helpers ---------------------------------------------------------------------------------- */
+
+/** Memory aligned for direct I/O on @bs; NULL if it can't be had.  Free with qemu_vfree(). */
+void *bdrv_try_blockalign(BlockDriverState *bs, size_t size);
+size_t bdrv_opt_mem_align(BlockDriverState *bs);
+
+/** Offset and bytes are sane (>= 0, no overflow, <= BDRV_MAX_LENGTH); 0 or -EIO. */
+int bdrv_check_request(int64_t offset, int64_t bytes, Error **errp);
+
+/** Recompute bs->bl from children and driver, here and upward. */
+void bdrv_refresh_limits(BlockDriverState *bs);
+/** Length changed: tell parents in the main thread, adapt bitmaps.  Any thread. */
+void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes);
+void bdrv_refresh_filename(BlockDriverState *bs);
+/** Resolve @backing_file relative to @bs's own file. */
+char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp);
+int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *backing_file,
+                                             const char *backing_fmt, bool require);
+int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+
+/* Drivers that claim their own node (an image that cannot bear something). */
+BdrvOwner bdrv_owner_driver(BlockDriverState *bs);
+
+#endif

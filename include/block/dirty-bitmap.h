@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dirty bitmaps of a node: which granules were written since it was last asked.
+ *
+ * States: enabled (records writes) or disabled; busy (an operation uses it; users must not);
+ * read-only; inconsistent (persistent bitmap that was not stored); with a successor (a frozen bitmap
+ * whose writes go to a child until they are merged or replace it).
+ * Lists and names: main thread.  Setting bits: any thread (each node's bitmaps have a lock).
+ */
+#ifndef BLOCK_DIRTY_BITMAP_H
+#define BLOCK_DIRTY_BITMAP_H
+
+#include "block/block.h"
+#include "qemu/hbitmap.h"
+
+typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
+typedef struct BdrvDirtyBitmapIter BdrvDirtyBitmapIter;
+
+#define BDRV_BITMAP_NAME_MAX 1023
+
+/* What must not be true of a bitmap for a use of it. */
+typedef enum BdrvBitmapChecks {
+    BDRV_BITMAP_BUSY = 1,
+    BDRV_BITMAP_RO = 2,
+    BDRV_BITMAP_INCONSISTENT = 4,
+    BDRV_BITMAP_DEFAULT = 7,
+    BDRV_BITMAP_ALLOW_RO = 5,
+} BdrvBitmapChecks;
+
+/** @granularity: bytes, power of two >= 512.  @name NULL: internal.  Enabled. */
+BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
+                                          const char *name, Error **errp);
+void bdrv_release_dirty_bitmap(BdrvDirtyBitmap *bitmap);
+void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs);
+BdrvDirtyBitmap *bdrv_find_dirty_bitmap(BlockDriverState *bs, const char *name);
+bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Error **errp);
+
+void bdrv_enable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
+void bdrv_disable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
+void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool value);
+void bdrv_dirty_bitmap_set_persistence(BdrvDirtyBitmap *bitmap, bool persistent);
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
+
+/* Freeze with a successor (backup), then merge back (reclaim) or let it take the place (abdicate). */
+bool bdrv_dirty_bitmap_create_successor(BdrvDirtyBitmap *bitmap, Error **errp);
+BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap, Error **errp);
+BdrvDirtyBitmap *bdrv_reclaim_dirty_bitmap(BdrvDirtyBitmap *bitmap, Error **errp);
+void bdrv_enable_dirty_bitmap_successor(BdrvDirtyBitmap *bitmap);
+
+const char *bdrv_dirty_bitmap_name(const BdrvDirtyBitmap *bitmap);
+BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap);
+uint32_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
+int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_enabled(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_busy(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);
+bool bdrv_has_readonly_bitmaps(BlockDriverState *bs);
+uint32_t bdrv_get_default_bitmap_granularity(BlockDriverState *bs);
+BlockDirtyInfoList *bdrv_query_dirty_bitmaps(BlockDriverState *bs);
+char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap, Error **errp);
+
+/* Bits.  Thread-safe.  Offsets in bytes. */
+bool bdrv_dirty_bitmap_get(BdrvDirtyBitmap *bitmap, int64_t offset);
+int64_t bdrv_get_dirty_count(BdrvDirtyBitmap *bitmap); /* bytes */
+void bdrv_set_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
+void bdrv_reset_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
+/** Clear all; @backup: if not NULL receives the old content for bdrv_restore_dirty_bitmap(). */
+void bdrv_clear_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap **backup);
+void bdrv_restore_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap *backup);
+bool bdrv_merge_dirty_bitmap(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src, HBitmap **backup,
+                             Error **errp);
+int64_t bdrv_dirty_bitmap_next_dirty(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
+int64_t bdrv_dirty_bitmap_next_zero(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
+bool bdrv_dirty_bitmap_next_dirty_area(BdrvDirtyBitmap *bitmap, int64_t start, int64_t end,
+                                       int64_t max, int64_t *dirty_start, int64_t *dirty_bytes);
+
+BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_iter_free(BdrvDirtyBitmapIter *iter);
+int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter); /* -1: no more */
+void bdrv_set_dirty_iter(BdrvDirtyBitmapIter *iter, int64_t offset);
+
+/* Request path: a write ended (also in error).  Any thread. */
+void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/* The node was resized: adapt all its bitmaps. */
+void bdrv_dirty_bitmap_truncate(BlockDriverState *bs, int64_t bytes);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Freeze: no request runs in a part of the graph, and none starts, until it is thawed.
+ *
+ * bdrv_co_freeze() walks up from the given nodes to every gate above, freezes these, calls
+ * drain_begin of the drivers on the way and below, asks jobs to pause, and sleeps until all counts
+ * and activities are zero.  The token lists what it touched; thaw undoes exactly that list, since the
+ * graph has changed meanwhile.  Freezes nest.  Main thread, control lock held; thaw does not yield.
+ */
+#ifndef BLOCK_FREEZE_H
+#define BLOCK_FREEZE_H
+
+#include "block/block.h"
+
+typedef struct BdrvFreeze BdrvFreeze;
+
+/** Freeze everything that may reach @nodes.  Returns the token for bdrv_thaw(). */
+BdrvFreeze *coroutine_fn bdrv_co_freeze(BlockDriverState *const *nodes, size_t n);
+/** One node. */
+BdrvFreeze *coroutine_fn bdrv_co_freeze_node(BlockDriverState *bs);
+/** The whole graph (shutdown, stop). */
+BdrvFreeze *coroutine_fn bdrv_co_freeze_all(void);
+/** Undo; NULL is fine. */
+void bdrv_thaw(BdrvFreeze *freeze);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BdrvFreeze, bdrv_thaw)
+
+/** Is @bs frozen now?  For assertions. */
+bool bdrv_is_frozen(const BlockDriverState *bs);
+
+/* Background work of a driver (reconnect, lazy flush): a freeze waits until it has ended. */
+void bdrv_activity_begin(BlockDriverState *bs);
+void bdrv_activity_end(BlockDriverState *bs);
+
+/** Something a freeze may wait for has changed (gate emptied, job paused).  Any thread. */
+void bdrv_freeze_kick(void);
+
+/**
+ * Requests that wait for a freeze's sleep end elsewhere: wait until nothing is in flight above @bs,
+ * without keeping new requests out.
+ */
+void coroutine_fn bdrv_co_drain(BlockDriverState *bs);
+
+#endif

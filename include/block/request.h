@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tracked requests: who runs over which bytes of a node, and who waits for whom.
+ *
+ * A request is on its coroutine's stack from begin to end.  Order of begin (the order is essential):
+ *   1. whether it is serialising is decided before it is visible; a serialising one raises
+ *      bs->n_serialising;
+ *   2. link into the shard of this thread;
+ *   3. take serial = bs->next_serial++ (acquire-release);
+ *   4. look: an ordinary request returns if n_serialising is 0, else waits for overlapping
+ *      serialising requests with a smaller serial; a serialising one waits for every overlapping
+ *      request with a smaller serial.
+ * Waits are only ever for a smaller serial, so no cycle can form.  Thread-safe.
+ */
+#ifndef BLOCK_REQUEST_H
+#define BLOCK_REQUEST_H
+
+#include "block/block.h"
+#include "qemu/co-lock.h"
+#include "qemu/queue.h"
+
+typedef enum BdrvRequestKind {
+    BDRV_REQUEST_READ,
+    BDRV_REQUEST_WRITE,
+    BDRV_REQUEST_DISCARD,
+    BDRV_REQUEST_TRUNCATE,
+} BdrvRequestKind;
+
+typedef struct BdrvRequest {
+    BlockDriverState *bs;
+    BdrvRequestKind kind;
+    bool serialising;
+    int64_t offset, bytes;                 /* what was asked */
+    int64_t overlap_offset, overlap_bytes; /* what others may not touch */
+    uint64_t serial;                       /* 0: linked but not numbered yet */
+    unsigned shard;
+    Coroutine *co;
+    CoQueue waiters; /* under the shard's lock */
+    QTAILQ_ENTRY(BdrvRequest) next;
+} BdrvRequest;
+
+/**
+ * Begin: link, number, wait for older conflicting requests.
+ * @align: the overlap range is widened to multiples of it (1: not) if @serialising.
+ * Returns 0, or -EBUSY if @no_wait and it would have to wait (then the request is not begun).
+ */
+int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, BdrvRequestKind kind,
+                                       int64_t offset, int64_t bytes, int64_t align,
+                                       bool serialising, bool no_wait);
+void coroutine_fn bdrv_request_co_end(BdrvRequest *req);
+
+/**
+ * Make a running request serialising over a wider range and wait for those in the way; only for a
+ * request that no other one can be waiting for in turn (growing files).
+ */
+void coroutine_fn bdrv_request_co_make_serialising(BdrvRequest *req, int64_t align);
+
+/**
+ * Serial of the oldest request in flight on @bs, or of the next one.  Memory or clusters freed at
+ * serial s may be reused once this is greater than s.
+ */
+uint64_t bdrv_oldest_serial(BlockDriverState *bs);
+uint64_t bdrv_current_serial(BlockDriverState *bs);
+
+/** Sleep until every request older than @serial has ended. */
+void coroutine_fn bdrv_co_wait_older(BlockDriverState *bs, uint64_t serial);
+
+#endif
