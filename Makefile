@@ -56,7 +56,7 @@ sources = $(filter-out $(not-$(1)),$(patsubst $(SRC)/%,%,$(wildcard $(foreach d,
 objects = $(patsubst %.S,%.o,$(patsubst %.c,%.o,$(call sources,$(1))))
 
 # ---- generated QAPI code -----------------------------------------------------------------------
-SCHEMA := $(wildcard $(SRC)/qapi/*.json)
+SCHEMA := $(if $(wildcard $(SRC)/scripts/qapi-gen.py),$(wildcard $(SRC)/qapi/*.json))
 ifneq ($(SCHEMA),)
 QAPI_STAMP := qapi/gen/stamp
 QAPI_MODULES := $(basename $(notdir $(filter-out %/qapi-schema.json,$(SCHEMA))))
