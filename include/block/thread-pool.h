@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Blocking calls made by worker threads on behalf of a loop.
+ *
+ * - One set of workers serves all loops.  No thread is started before it is needed; idle ones end.
+ * - The functions run in a worker: they must not touch anything of the block layer but @arg.
+ * - Submissions of one iteration are handed over together at its end, completions come together.
+ *
+ * Context: a loop thread.
+ */
+#ifndef BLOCK_THREAD_POOL_H
+#define BLOCK_THREAD_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "qemu/compiler.h"
+
+/* Returns what the submitter gets: by convention 0 or a negative errno. */
+typedef int ThreadPoolFunc(void *arg);
+typedef void ThreadPoolCompletion(void *opaque, int ret);
+
+/** Run @func(@arg) in a worker and return what it returned. */
+int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg);
+
+/** Run @func(@arg) in a worker, then @cb(@opaque, its result) in this loop.  @cb may be NULL. */
+void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletion *cb,
+                            void *opaque);
+
+/**
+ * The number of workers kept when idle, and started at most (default 0 and 64).
+ * Any thread; @min <= @max, @max > 0.
+ */
+void thread_pool_set_limits(int min, int max);
+
+#endif
