@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Arithmetic on single words: powers of two, counting zeroes, checked sums.
+ * Arithmetic on single words: powers of two, counting bits, fields, rotation.
  */
 #ifndef QEMU_BITS_H
 #define QEMU_BITS_H
@@ -67,6 +67,64 @@ static inline uint64_t pow2ceil(uint64_t value)
     }
     int zeroes = clz64(value - 1);
     return zeroes ? UINT64_C(1) << (64 - zeroes) : 0;
+}
+
+/* ---- bit fields: @length bits from bit @start on; 0 < @length, start + length <= width ------- */
+
+static inline uint32_t extract32(uint32_t value, int start, int length)
+{
+    return (value >> start) & (~UINT32_C(0) >> (32 - length));
+}
+
+static inline uint64_t extract64(uint64_t value, int start, int length)
+{
+    return (value >> start) & (~UINT64_C(0) >> (64 - length));
+}
+
+/* Sign-extended. */
+static inline int32_t sextract32(uint32_t value, int start, int length)
+{
+    return (int32_t)(value << (32 - length - start)) >> (32 - length);
+}
+
+static inline int64_t sextract64(uint64_t value, int start, int length)
+{
+    return (int64_t)(value << (64 - length - start)) >> (64 - length);
+}
+
+/* @value with the field replaced by the low bits of @field. */
+static inline uint32_t deposit32(uint32_t value, int start, int length, uint32_t field)
+{
+    uint32_t mask = (~UINT32_C(0) >> (32 - length)) << start;
+    return (value & ~mask) | ((field << start) & mask);
+}
+
+static inline uint64_t deposit64(uint64_t value, int start, int length, uint64_t field)
+{
+    uint64_t mask = (~UINT64_C(0) >> (64 - length)) << start;
+    return (value & ~mask) | ((field << start) & mask);
+}
+
+/* ---- rotation by 0 .. width - 1 ---------------------------------------------------------------- */
+
+static inline uint32_t rol32(uint32_t value, unsigned int shift)
+{
+    return (value << shift) | (value >> (-shift & 31));
+}
+
+static inline uint32_t ror32(uint32_t value, unsigned int shift)
+{
+    return (value >> shift) | (value << (-shift & 31));
+}
+
+static inline uint64_t rol64(uint64_t value, unsigned int shift)
+{
+    return (value << shift) | (value >> (-shift & 63));
+}
+
+static inline uint64_t ror64(uint64_t value, unsigned int shift)
+{
+    return (value >> shift) | (value << (-shift & 63));
 }
 
 #endif
