@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Monitors: sessions in which somebody outside controls the program, in QMP (JSON, for programs)
+ * or HMP (lines, for people), over a character device.
+ *
+ * - A program tells monitor_init() which commands it offers and then makes monitors.
+ * - Commands run in coroutines of the main thread: in order within a session, independently
+ *   between sessions.  monitor_cur() is the session whose command the current coroutine runs.
+ * - This layer knows no command but its own; tables are registered from above.
+ */
+#ifndef MONITOR_MONITOR_H
+#define MONITOR_MONITOR_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+#include "io/chardev.h"
+#include "qapi/dispatch.h"
+#include "qemu/compiler.h"
+#include "qemu/error.h"
+
+typedef struct Monitor Monitor;
+
+/* ---- set-up ---------------------------------------------------------------------------------- */
+
+/**
+ * Start: from here on events are sent to QMP sessions and reports made by a command go to its
+ * monitor.  @commands: what QMP offers; kept, not owned.
+ */
+void monitor_init(const QmpCommandList *commands);
+
+/** Register the commands of this layer that every program offers, and those of the emulator. */
+void monitor_register_control_commands(QmpCommandList *commands);
+void monitor_register_emulator_commands(QmpCommandList *commands);
+
+/** End all sessions, after what they still have to say was written or a moment has passed. */
+void monitor_cleanup(void);
+
+/** Make a session on @chr.  False with @errp set if the device is in use. */
+bool monitor_new_qmp(Chardev *chr, bool pretty, Error **errp);
+/** @use_readline: edit lines ourselves, for a terminal in raw mode or a socket. */
+bool monitor_new_hmp(Chardev *chr, bool use_readline, Error **errp);
+
+/** "-qmp DEV" and "-qmp-pretty DEV"; DEV as for -serial. */
+bool monitor_parse_qmp(const char *optarg, bool pretty, Error **errp);
+/** "-monitor DEV"; "none" makes no monitor. */
+bool monitor_parse_hmp(const char *optarg, Error **errp);
+/**
+ * "-mon [chardev=]ID[,mode=readline|control][,pretty=on|off]"; JSON is accepted too.
+ * @allow_hmp: whether mode=readline, then also the default, is offered.
+ */
+bool monitor_parse_mon(const char *optarg, bool allow_hmp, Error **errp);
+
+/* ---- what surrounds a command ---------------------------------------------------------------- */
+
+typedef struct MonitorCommandHooks {
+    /* Before and after the handler, in its coroutine; may yield. */
+    void coroutine_fn (*enter)(void);
+    void (*leave)(void);
+} MonitorCommandHooks;
+
+/**
+ * Have @hooks called around every command that is not exempt: the front end takes the control
+ * lock there.  Exempt are "query-*" and the commands named to monitor_exempt_command(); HMP
+ * commands say it in their table.
+ */
+void monitor_set_command_hooks(const MonitorCommandHooks *hooks);
+/** @name: not copied. */
+void monitor_exempt_command(const char *name);
+bool monitor_command_is_exempt(const char *name);
+
+/* ---- the current session --------------------------------------------------------------------- */
+
+/** The session whose command this coroutine runs; NULL in any other place and thread. */
+Monitor *monitor_cur(void);
+bool monitor_cur_is_qmp(void);
+bool monitor_cur_is_hmp(void);
+
+/** Print to an HMP session; each newline becomes CR LF.  Nothing on a QMP session or NULL. */
+void monitor_printf(Monitor *mon, const char *fmt, ...) QEMU_PRINTF(2, 3);
+void monitor_vprintf(Monitor *mon, const char *fmt, va_list ap) QEMU_PRINTF(2, 0);
+void monitor_puts(Monitor *mon, const char *str);
+
+/**
+ * Take the descriptor that getfd named @name in this session.
+ * Returns: a descriptor the caller owns, or -1 with @errp set.
+ */
+int monitor_get_fd(Monitor *mon, const char *name, Error **errp);
+
+/** A descriptor by number, or by name in the current session; -1 with @errp set. */
+int monitor_fd_param(const char *param, Error **errp);
+
+#endif
