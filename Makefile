@@ -154,15 +154,31 @@ qapi/gen/%.o: qapi/gen/%.c
 
 -include $(all-objects:.o=.d)
 
+# ---- e2k guests: tests/emulator/guests/<name>.s becomes guests/<name>.elf ------------------------
+PYTHON ?= python3
+E2K_AS := $(SRC)/scripts/e2k-as.py
+GUESTS := $(patsubst $(SRC)/tests/emulator/guests/%.s,guests/%.elf,$(wildcard $(SRC)/tests/emulator/guests/*.s))
+$(GUESTS): guests/%.elf: $(SRC)/tests/emulator/guests/%.s $(E2K_AS) $(wildcard $(SRC)/scripts/e2kas/*.py) \
+           $(SRC)/target/e2k/ops.def
+	@mkdir -p $(@D)
+	@echo "  E2KAS $*"
+	@$(PYTHON) $(E2K_AS) -M guests/$*.d -o $@ $<
+-include $(GUESTS:.elf=.d)
+EMULATOR_TESTS := $(wildcard $(SRC)/tests/emulator/test-*.py)
+
 # ---- goals -------------------------------------------------------------------------------------
-.PHONY: all check check-unit check-lint unit-tests clean
+.PHONY: all check check-unit check-emulator check-lint unit-tests guests clean
 .SECONDARY:
-all: $(PROGRAMS)
+all: $(PROGRAMS) guests
+guests: $(GUESTS)
 unit-tests: $(UNIT_TESTS)
 check-unit: unit-tests
 	@sh -e -c 'for t in $(UNIT_TESTS); do echo "# $$t"; ./$$t --tap | grep -v "^ok" || true; done'
-check: check-unit
+check-emulator: all
+	@for t in $(EMULATOR_TESTS); do echo "# $$t"; $(PYTHON) $$t > emulator.tap; r=$$?; grep -v "^ok" emulator.tap; \
+	 [ $$r = 0 ] || exit 1; done; rm -f emulator.tap
+check: check-unit check-emulator
 check-lint:
 	$(SRC)/scripts/check-layers
 clean:
-	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS)
+	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(GUESTS) $(GUESTS:.elf=.d)
