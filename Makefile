@@ -14,7 +14,7 @@ CPPFLAGS := -I. -Iinclude -I$(SRC)/include $(PKG_CFLAGS) -MMD -MP
 
 # ---- layers, lowest first ----------------------------------------------------------------------
 LAYERS := util async qobject qapi codec crypto io core nbd monitor backend copy format protocol filter \
-          job export registry frontend system target hw
+          job export registry frontend system target hw marshal
 
 dirs-util     := util
 dirs-async    := util/async
@@ -60,12 +60,16 @@ SCHEMA := $(if $(wildcard $(SRC)/scripts/qapi-gen.py),$(wildcard $(SRC)/qapi/*.j
 ifneq ($(SCHEMA),)
 QAPI_STAMP := qapi/gen/stamp
 QAPI_MODULES := $(basename $(notdir $(filter-out %/qapi-schema.json,$(SCHEMA))))
-qapi-gen-c := $(foreach m,$(QAPI_MODULES),$(foreach k,types visit commands events,qapi/gen/$(m)-$(k).c)) \
+qapi-gen-c := $(foreach m,$(QAPI_MODULES),$(foreach k,types commands events,qapi/gen/$(m)-$(k).c)) \
               qapi/gen/introspect.c qapi/gen/init-commands.c qapi/gen/emit-events.c
-gen-qapi := $(patsubst %.c,%.o,$(filter %-types.c %-visit.c,$(qapi-gen-c)))
-$(QAPI_STAMP): $(SRC)/scripts/qapi-gen.py $(SCHEMA)
+gen-qapi := $(patsubst %.c,%.o,$(filter-out %-commands.c,$(qapi-gen-c)))
+# Marshalling names the handlers, so only programs link it, and of it what they register.
+gen-marshal := $(patsubst %.c,%.o,$(filter %-commands.c,$(qapi-gen-c)))
+$(QAPI_STAMP): $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
 	@mkdir -p qapi/gen include/qapi/gen
-	python3 $< --schema $(SRC)/qapi/qapi-schema.json --out-c qapi/gen --out-h include/qapi/gen
+	@echo "  QAPI"
+	@python3 $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
+	    --out-c qapi/gen --out-h include/qapi/gen
 	@touch $@
 $(qapi-gen-c): $(QAPI_STAMP) ;
 # Headers must exist before anything that may include them is compiled.
@@ -119,7 +123,7 @@ layer-of-qemu-system-e2k := hw
 PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
 
 define program-rules
-$(1): $$(patsubst %.c,%.o,$$(prog-$(1))) $$(call libs-of,$(or $(layer-of-$(1)),tools))
+$(1): $$(patsubst %.c,%.o,$$(prog-$(1))) libmarshal.a $$(call libs-of,$(or $(layer-of-$(1)),tools))
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 all-objects += $$(patsubst %.c,%.o,$$(prog-$(1)))
 endef

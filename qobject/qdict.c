@@ -22,14 +22,6 @@ struct QDictEntry {
     char key[];
 };
 
-struct QDict {
-    struct QObjectHead base;
-    QDictEntry *first, *last;
-    size_t size;
-    QDictEntry **buckets;  /* NULL: not hashed yet */
-    size_t n_buckets;      /* a power of two */
-};
-
 /* Keys may be chosen by an enemy, so the hash depends on a number he does not know. */
 static uint64_t hash_seed(void)
 {

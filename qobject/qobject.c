@@ -11,12 +11,12 @@
 
 /* ---- null ---- */
 
-/* Never freed: this reference stays.  Per thread, since counts are not atomic. */
-static __thread QNull the_null = { .base = { .type = QTYPE_QNULL, .refcnt = 1 } };
-
 QNull *qnull(void)
 {
-    return qobject_ref(&the_null);
+    QNull *null = g_new(QNull, 1);
+
+    qobject_head_init(&null->base, QTYPE_QNULL);
+    return null;
 }
 
 /* ---- bool ---- */
@@ -144,13 +144,11 @@ static void qlist_destroy(QList *list)
 void qobject_destroy(QObject *obj)
 {
     switch (obj->base.type) {
-    case QTYPE_QNULL:
-        assert(!"the null value always has a reference");
-        break;
     case QTYPE_QSTRING:
         g_free(((QString *)obj)->string);
         g_free(obj);
         break;
+    case QTYPE_QNULL:
     case QTYPE_QNUM:
     case QTYPE_QBOOL:
         g_free(obj);

@@ -272,7 +272,7 @@ class Type:
 
     @property
     def table(self):
-        return 'qapi_type_' + c_name(self.name)
+        return 'qapi_type_' + self.name.replace('-', '_')
 
     def declaration(self, var, param=False):
         """A C declaration of variable @var of this type."""

@@ -17,6 +17,15 @@
 
 typedef struct QDictEntry QDictEntry;
 
+/* All fields are private. */
+struct QDict {
+    struct QObjectHead base;
+    QDictEntry *first, *last;
+    size_t size;
+    QDictEntry **buckets;  /* NULL: not hashed yet */
+    size_t n_buckets;      /* a power of two */
+};
+
 /** A new empty dict. */
 QDict *qdict_new(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QNull: the JSON null, of which there is one. */
+/* QNull: the JSON null.  Compare by type, not by pointer. */
 #ifndef QOBJECT_QNULL_H
 #define QOBJECT_QNULL_H
 
@@ -9,7 +9,7 @@ struct QNull {
     struct QObjectHead base;
 };
 
-/** A new reference to the null value. */
+/** A new QNull. */
 QNull *qnull(void);
 
 static inline void qnull_unref(QNull *qnull)
