@@ -72,8 +72,6 @@ typedef enum BdrvRequestFlags {
     BDRV_REQ_WRITE_UNCHANGED = 1 << 5, /* the guest-visible content stays the same */
     BDRV_REQ_SERIALISING = 1 << 6,     /* overlaps with no other request */
     BDRV_REQ_NO_WAIT = 1 << 7,         /* with SERIALISING: -EBUSY instead of waiting */
-    BDRV_REQ_COPY_ON_READ = 1 << 8,    /* a read that also allocates what it read */
-    BDRV_REQ_PREFETCH = 1 << 9,        /* with COPY_ON_READ: the data itself is not wanted */
 } BdrvRequestFlags;
 
 /* What bdrv_co_block_status() says of a range. */

@@ -193,7 +193,15 @@ struct BlockDriver {
     int coroutine_fn (*bdrv_co_pwrite_zeroes)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                               unsigned flags);
     int coroutine_fn (*bdrv_co_pdiscard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
-    int coroutine_fn (*bdrv_co_copy_range_to)(BlockDriverState *bs, int64_t offset, BdrvChild *dst,
+    /*
+     * Offloaded copy.  _from of the source maps down to its protocol node and then calls
+     * bdrv_co_copy_range_to(); _to maps the target down and ends in a protocol that can do it.
+     */
+    int coroutine_fn (*bdrv_co_copy_range_from)(BlockDriverState *bs, BdrvChild *src,
+                                                int64_t src_offset, BdrvChild *dst,
+                                                int64_t dst_offset, int64_t bytes, unsigned flags);
+    int coroutine_fn (*bdrv_co_copy_range_to)(BlockDriverState *bs, BdrvChild *src,
+                                              int64_t src_offset, BdrvChild *dst,
                                               int64_t dst_offset, int64_t bytes, unsigned flags);
     /* Caches of the driver to the host; then the host's to the medium (protocols). */
     int coroutine_fn (*bdrv_co_flush_to_os)(BlockDriverState *bs);
@@ -314,8 +322,14 @@ int coroutine_fn bdrv_co_pwrite_sync(BdrvChild *child, int64_t offset, int64_t b
 int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset, int64_t bytes,
                                        unsigned flags);
 int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset, int64_t bytes);
+/* Copy without the data passing through us; -ENOTSUP: read and write instead. */
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
                                     int64_t dst_offset, int64_t bytes, unsigned flags);
+/* For drivers' _from and _to: the next step down. */
+int coroutine_fn bdrv_co_copy_range_from(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
+                                         int64_t dst_offset, int64_t bytes, unsigned flags);
+int coroutine_fn bdrv_co_copy_range_to(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
+                                       int64_t dst_offset, int64_t bytes, unsigned flags);
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc, unsigned flags, Error **errp);
 /** Everything written before is on stable storage; elided if nothing was written since the last. */
@@ -357,8 +371,15 @@ int bdrv_check_request(int64_t offset, int64_t bytes, Error **errp);
 
 /** Recompute bs->bl from children and driver, here and upward. */
 void bdrv_refresh_limits(BlockDriverState *bs);
+/**
+ * Ask the driver for the length, round it up to whole sectors (as stock does), and tell parents if
+ * it changed.  Returns it or a negative errno.  Any thread, coroutine.
+ */
+int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs);
 /** Length changed: tell parents in the main thread, adapt bitmaps.  Any thread. */
 void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes);
+/** Request path: a write reached @end; raises BLOCK_WRITE_THRESHOLD once (write-threshold.c). */
+void bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
 void bdrv_refresh_filename(BlockDriverState *bs);
 /** Resolve @backing_file relative to @bs's own file. */
 char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp);

@@ -16,7 +16,7 @@
 #define BLOCK_REQUEST_H
 
 #include "block/block.h"
-#include "qemu/co-lock.h"
+#include "block/coroutine.h"
 #include "qemu/queue.h"
 
 typedef enum BdrvRequestKind {
@@ -26,6 +26,12 @@ typedef enum BdrvRequestKind {
     BDRV_REQUEST_TRUNCATE,
 } BdrvRequestKind;
 
+/* A coroutine that sleeps until a request ends; on its own stack. */
+typedef struct BdrvRequestWaiter {
+    Coroutine *co;
+    QSIMPLEQ_ENTRY(BdrvRequestWaiter) next;
+} BdrvRequestWaiter;
+
 typedef struct BdrvRequest {
     BlockDriverState *bs;
     BdrvRequestKind kind;
@@ -34,26 +40,19 @@ typedef struct BdrvRequest {
     int64_t overlap_offset, overlap_bytes; /* what others may not touch */
     uint64_t serial;                       /* 0: linked but not numbered yet */
     unsigned shard;
-    Coroutine *co;
-    CoQueue waiters; /* under the shard's lock */
+    QSIMPLEQ_HEAD(, BdrvRequestWaiter) waiters; /* under the shard's lock */
     QTAILQ_ENTRY(BdrvRequest) next;
 } BdrvRequest;
 
 /**
  * Begin: link, number, wait for older conflicting requests.
- * @align: the overlap range is widened to multiples of it (1: not) if @serialising.
+ * @align: a serialising request's overlap range is widened to multiples of it (1: not).
  * Returns 0, or -EBUSY if @no_wait and it would have to wait (then the request is not begun).
  */
 int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, BdrvRequestKind kind,
                                        int64_t offset, int64_t bytes, int64_t align,
                                        bool serialising, bool no_wait);
-void coroutine_fn bdrv_request_co_end(BdrvRequest *req);
-
-/**
- * Make a running request serialising over a wider range and wait for those in the way; only for a
- * request that no other one can be waiting for in turn (growing files).
- */
-void coroutine_fn bdrv_request_co_make_serialising(BdrvRequest *req, int64_t align);
+void bdrv_request_end(BdrvRequest *req);
 
 /**
  * Serial of the oldest request in flight on @bs, or of the next one.  Memory or clusters freed at
