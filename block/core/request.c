@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tracked requests (rules: request.h).
+ *
+ * A shard's mutex is held over "link and number", so whoever holds it sees only numbered requests.
+ * Let a < b be two serials: a's number was taken inside a's shard's critical section, so when b looks
+ * there afterwards it finds a.  A serialising request raises n_serialising before it takes its
+ * number, so an ordinary request with a larger number sees it raised.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block_int.h"
+#include "qemu/atomic.h"
+#include "qemu/lockable.h"
+
+/* Threads are dealt out to shards in order of first use. */
+static unsigned my_shard(void)
+{
+    static unsigned next_shard;
+    static __thread unsigned shard_plus_one;
+
+    if (unlikely(!shard_plus_one)) {
+        shard_plus_one = qatomic_fetch_add(&next_shard, 1) % BDRV_REQUEST_SHARDS + 1;
+    }
+    return shard_plus_one - 1;
+}
+
+static bool must_wait_for(const BdrvRequest *me, const BdrvRequest *other)
+{
+    return other->serial < me->serial && (me->serialising || other->serialising) &&
+           me->overlap_offset < other->overlap_offset + other->overlap_bytes &&
+           other->overlap_offset < me->overlap_offset + me->overlap_bytes;
+}
+
+static void set_overlap_range(BdrvRequest *req, int64_t align)
+{
+    int64_t end = req->offset + req->bytes;
+
+    req->overlap_offset = req->offset;
+    if (req->serialising && align > 1) {
+        req->overlap_offset = QEMU_ALIGN_DOWN(req->offset, align);
+        end = QEMU_ALIGN_UP(end, align);
+    }
+    req->overlap_bytes = end - req->overlap_offset;
+}
+
+/* Sleep until @other, in a shard whose lock is held and is released here, has ended. */
+static void coroutine_fn co_sleep_until_end(BdrvRequest *other, QemuMutex *shard_lock)
+{
+    BdrvRequestWaiter waiter = { .co = qemu_coroutine_self() };
+
+    QSIMPLEQ_INSERT_TAIL(&other->waiters, &waiter, next);
+    qemu_mutex_unlock(shard_lock);
+    qemu_coroutine_yield();
+}
+
+typedef enum WaitResult { NOBODY_IN_THE_WAY, WAITED, WOULD_WAIT } WaitResult;
+
+/*
+ * Wait for one request that is in the way of @me.  Since waits are only for smaller serials, no
+ * cycle can form.
+ */
+static WaitResult coroutine_fn co_wait_for_one(BdrvRequest *me, bool no_wait)
+{
+    for (unsigned i = 0; i < BDRV_REQUEST_SHARDS; i++) {
+        QemuMutex *lock = &me->bs->shard[i].lock;
+        BdrvRequest *other;
+
+        qemu_mutex_lock(lock);
+        QTAILQ_FOREACH(other, &me->bs->shard[i].requests, next) {
+            if (!must_wait_for(me, other)) {
+                continue;
+            }
+            if (no_wait) {
+                qemu_mutex_unlock(lock);
+                return WOULD_WAIT;
+            }
+            co_sleep_until_end(other, lock);
+            return WAITED;
+        }
+        qemu_mutex_unlock(lock);
+    }
+    return NOBODY_IN_THE_WAY;
+}
+
+int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, BdrvRequestKind kind,
+                                       int64_t offset, int64_t bytes, int64_t align,
+                                       bool serialising, bool no_wait)
+{
+    WaitResult result;
+
+    *req = (BdrvRequest){
+        .bs = bs,
+        .kind = kind,
+        .serialising = serialising,
+        .offset = offset,
+        .bytes = bytes,
+        .shard = my_shard(),
+    };
+    QSIMPLEQ_INIT(&req->waiters);
+    set_overlap_range(req, align);
+
+    if (serialising) {
+        qatomic_inc(&bs->n_serialising);
+    }
+    qemu_mutex_lock(&bs->shard[req->shard].lock);
+    QTAILQ_INSERT_TAIL(&bs->shard[req->shard].requests, req, next);
+    req->serial = qatomic_fetch_inc(&bs->next_serial);
+    qemu_mutex_unlock(&bs->shard[req->shard].lock);
+
+    if (likely(!serialising && qatomic_read(&bs->n_serialising) == 0)) {
+        return 0;
+    }
+    do {
+        result = co_wait_for_one(req, no_wait);
+    } while (result == WAITED);
+    if (result == WOULD_WAIT) {
+        bdrv_request_end(req);
+        return -EBUSY;
+    }
+    return 0;
+}
+
+void bdrv_request_end(BdrvRequest *req)
+{
+    BlockDriverState *bs = req->bs;
+    BdrvRequestWaiter *waiter, *next;
+
+    qemu_mutex_lock(&bs->shard[req->shard].lock);
+    QTAILQ_REMOVE(&bs->shard[req->shard].requests, req, next);
+    qemu_mutex_unlock(&bs->shard[req->shard].lock);
+    if (req->serialising) {
+        qatomic_dec(&bs->n_serialising);
+    }
+    /* Unlinked, so the list is ours; a waiter's record may vanish as soon as it is woken. */
+    QSIMPLEQ_FOREACH_SAFE(waiter, &req->waiters, next, next) {
+        aio_co_wake(waiter->co);
+    }
+}
+
+uint64_t bdrv_current_serial(BlockDriverState *bs)
+{
+    return qatomic_read(&bs->next_serial);
+}
+
+uint64_t bdrv_oldest_serial(BlockDriverState *bs)
+{
+    /* Taken first: whoever links later has at least this number. */
+    uint64_t oldest = qatomic_read(&bs->next_serial);
+
+    for (unsigned i = 0; i < BDRV_REQUEST_SHARDS; i++) {
+        BdrvRequest *req;
+
+        QEMU_LOCK_GUARD(&bs->shard[i].lock);
+        QTAILQ_FOREACH(req, &bs->shard[i].requests, next) {
+            oldest = MIN(oldest, req->serial);
+        }
+    }
+    return oldest;
+}
+
+/* Wait for one request older than @serial; false if there is none. */
+static bool coroutine_fn co_wait_for_older(BlockDriverState *bs, uint64_t serial)
+{
+    for (unsigned i = 0; i < BDRV_REQUEST_SHARDS; i++) {
+        BdrvRequest *req;
+
+        qemu_mutex_lock(&bs->shard[i].lock);
+        QTAILQ_FOREACH(req, &bs->shard[i].requests, next) {
+            if (req->serial < serial) {
+                co_sleep_until_end(req, &bs->shard[i].lock);
+                return true;
+            }
+        }
+        qemu_mutex_unlock(&bs->shard[i].lock);
+    }
+    return false;
+}
+
+void coroutine_fn bdrv_co_wait_older(BlockDriverState *bs, uint64_t serial)
+{
+    while (co_wait_for_older(bs, serial)) {
+        /* One ended; look again. */
+    }
+}
