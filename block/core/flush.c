@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Flush: everything written before is on stable storage when it returns.
+ *
+ * A flush writes back the driver's own caches, then asks the medium (protocols) or the children that
+ * this node writes to.  Generations elide work: write_gen counts what was written, flushed_gen is the
+ * value that the last complete flush covered.  One flush runs at a time; those that waited for it
+ * find their work done if it began after their data was written.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block_int.h"
+#include "qemu/atomic.h"
+
+#define CHILD_IS_WRITTEN (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)
+
+static int coroutine_fn co_flush_children(BlockDriverState *bs)
+{
+    BdrvChild *child;
+    int result = 0;
+
+    QLIST_FOREACH(child, &bs->children, next) {
+        if (child->claim.uses & CHILD_IS_WRITTEN) {
+            int ret = bdrv_co_flush(child->bs);
+
+            /* Flush the others all the same: what can be saved is saved. */
+            if (ret < 0 && result == 0) {
+                result = ret;
+            }
+        }
+    }
+    return result;
+}
+
+static int coroutine_fn co_flush_medium(BlockDriverState *bs, uint64_t gen)
+{
+    if ((bs->open_flags & BDRV_O_NO_FLUSH) || !bs->drv->bdrv_co_flush_to_disk ||
+        qatomic_read(&bs->flushed_gen) == gen) {
+        return 0;
+    }
+    BLKDBG_CO_EVENT(bs->file, FLUSH_TO_DISK);
+    return bs->drv->bdrv_co_flush_to_disk(bs);
+}
+
+static int coroutine_fn co_flush_locked(BlockDriverState *bs)
+{
+    uint64_t gen = qatomic_read(&bs->write_gen);
+    int ret = 0;
+
+    if (bs->drv->bdrv_co_flush_to_os) {
+        BLKDBG_CO_EVENT(bs->file, FLUSH_TO_OS);
+        ret = bs->drv->bdrv_co_flush_to_os(bs);
+    }
+    if (ret >= 0) {
+        ret = co_flush_medium(bs, gen);
+    }
+    if (ret >= 0) {
+        ret = co_flush_children(bs);
+    }
+    if (ret >= 0) {
+        qatomic_set(&bs->flushed_gen, gen);
+    }
+    return MIN(ret, 0);
+}
+
+int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
+{
+    int ret;
+
+    if (!bs || !bs->drv || bs->read_only || bs->sg || bs->inactive) {
+        return 0;
+    }
+    qemu_co_mutex_lock(&bs->flush_lock);
+    ret = co_flush_locked(bs);
+    qemu_co_mutex_unlock(&bs->flush_lock);
+    return ret;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The length of a node: asking, changing, telling those above.
+ */
+#include "qemu/osdep.h"
+
+#include "block/core/io.h"
+
+#include "block/dirty-bitmap.h"
+#include "block/freeze.h"
+#include "qemu/atomic.h"
+#include "qemu/main-loop.h"
+
+/* ---- asking ----------------------------------------------------------------------------------- */
+
+int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs)
+{
+    BdrvChild *below;
+    int64_t len;
+
+    if (!bs->drv) {
+        return -ENOMEDIUM;
+    }
+    if (bs->drv->bdrv_co_getlength) {
+        len = bs->drv->bdrv_co_getlength(bs);
+    } else {
+        below = bdrv_forwarding_child(bs);
+        len = below ? bdrv_co_refresh_length(below->bs) : qatomic_read(&bs->total_bytes);
+    }
+    if (len < 0) {
+        return len;
+    }
+    if (len > BDRV_MAX_LENGTH) {
+        return -EFBIG;
+    }
+    len = QEMU_ALIGN_UP(len, BDRV_SECTOR_SIZE);
+    if (len != qatomic_read(&bs->total_bytes)) {
+        bdrv_size_changed(bs, len);
+    }
+    return len;
+}
+
+/* ---- telling ---------------------------------------------------------------------------------- */
+
+/* Main thread: those above learn of the new size; forwarding filters have it, too. */
+static void tell_parents(BlockDriverState *bs)
+{
+    BdrvChild *edge;
+
+    QTAILQ_FOREACH(edge, &bs->parents, next_parent) {
+        if (edge->gate) {
+            if (edge->gate->ops->resized) {
+                edge->gate->ops->resized(edge->gate);
+            }
+        } else if (edge->parent->drv && edge->parent->drv->is_filter &&
+                   !edge->parent->drv->bdrv_co_getlength &&
+                   bdrv_forwarding_child(edge->parent) == edge) {
+            bdrv_size_changed(edge->parent, qatomic_read(&bs->total_bytes));
+        }
+    }
+}
+
+static void tell_parents_bh(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+
+    tell_parents(bs);
+    bdrv_activity_end(bs);
+}
+
+void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes)
+{
+    new_bytes = QEMU_ALIGN_UP(new_bytes, BDRV_SECTOR_SIZE);
+    qatomic_set(&bs->total_bytes, new_bytes);
+    bdrv_dirty_bitmap_truncate(bs, new_bytes);
+    /* The activity keeps the node open until the main loop came round. */
+    bdrv_activity_begin(bs);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), tell_parents_bh, bs);
+}
+
+/* ---- changing --------------------------------------------------------------------------------- */
+
+/* Must a grown area be zeroed explicitly, lest an old longer backing file shine through? */
+static bool backing_would_show(BlockDriverState *bs, int64_t old_bytes, int64_t new_bytes)
+{
+    BlockDriverState *cow = bdrv_cow_bs(bs);
+
+    return new_bytes > old_bytes && cow && qatomic_read(&cow->total_bytes) > old_bytes;
+}
+
+static int coroutine_fn co_truncate_driver(BlockDriverState *bs, int64_t offset, bool exact,
+                                           PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    BdrvChild *below = bdrv_forwarding_child(bs);
+
+    if (bs->drv->bdrv_co_truncate) {
+        if (flags & ~bs->supported_truncate_flags) {
+            error_setg(errp, "Block driver does not support requested flags");
+            return -ENOTSUP;
+        }
+        return bs->drv->bdrv_co_truncate(bs, offset, exact, prealloc, flags, errp);
+    }
+    if (below) {
+        return bdrv_co_truncate(below, offset, exact, prealloc, flags, errp);
+    }
+    error_setg(errp, "Image format driver does not support resize");
+    return -ENOTSUP;
+}
+
+static int coroutine_fn co_truncate_tracked(BlockDriverState *bs, int64_t offset, bool exact,
+                                            PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    int64_t old_bytes = qatomic_read(&bs->total_bytes);
+    int64_t len;
+    int ret;
+
+    if (backing_would_show(bs, old_bytes, offset)) {
+        flags |= BDRV_REQ_ZERO_WRITE;
+    }
+    ret = co_truncate_driver(bs, offset, exact, prealloc, flags, errp);
+    qatomic_inc(&bs->write_gen);
+    /* Also after an error: some of it may have been done. */
+    len = bdrv_co_refresh_length(bs);
+    if (ret >= 0 && len < 0) {
+        error_setg_errno(errp, -len, "Could not refresh total sector count");
+        return len;
+    }
+    if (ret >= 0 && offset > old_bytes) {
+        bdrv_set_dirty(bs, old_bytes, offset - old_bytes);
+    }
+    return ret;
+}
+
+int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
+                                  PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    BlockDriverState *bs = child->bs;
+    int64_t old_bytes, from;
+    BdrvRequest req;
+    int ret;
+
+    if (!bs->drv) {
+        error_setg(errp, "No medium inserted");
+        return -ENOMEDIUM;
+    }
+    if (offset < 0) {
+        error_setg(errp, "Image size cannot be negative");
+        return -EINVAL;
+    }
+    if (bdrv_check_request(offset, 0, errp) < 0) {
+        return -EFBIG;
+    }
+    if (bs->read_only) {
+        error_setg(errp, "Image is read-only");
+        return -EACCES;
+    }
+    if (!(child->claim.uses & BLK_PERM_RESIZE)) {
+        error_setg(errp, "Resizing node '%s' was not asked for by its user", bs->node_name);
+        return -EPERM;
+    }
+    /* Nobody works in the area that comes or goes meanwhile. */
+    old_bytes = qatomic_read(&bs->total_bytes);
+    from = MIN(old_bytes, offset);
+    ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_TRUNCATE, from, BDRV_MAX_LENGTH - from, 1,
+                                true, false);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not resize node '%s'", bs->node_name);
+        return ret;
+    }
+    ret = co_truncate_tracked(bs, offset, exact, prealloc, flags, errp);
+    bdrv_request_end(&req);
+    return ret;
+}
