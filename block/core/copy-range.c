@@ -9,7 +9,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/io.h"
+#include "io.h"
 
 /* Zero-detection, encryption and the like must see the data. */
 static bool node_allows_offload(const BlockDriverState *bs)

@@ -12,7 +12,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/io.h"
+#include "io.h"
 
 bool bdrv_is_aligned(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {

@@ -4,7 +4,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/io.h"
+#include "io.h"
 
 #include "block/dirty-bitmap.h"
 #include "block/freeze.h"

@@ -19,6 +19,7 @@
 #include "block/claim.h"
 #include "block/graph.h"
 #include "block/request.h"
+#include "qapi/gen/block-info-types.h"
 #include "qemu/bswap.h"
 #include "qemu/memalign.h"
 #include "qemu/queue.h"
@@ -109,16 +110,17 @@ struct BlockDriverState {
 
 /* ---- a driver --------------------------------------------------------------------------------- */
 
-typedef struct BdrvMappedStatus {
-    int flags; /* BdrvBlockStatus */
-    int64_t pnum, map;
-    BlockDriverState *file;
-} BdrvMappedStatus;
-
 /* What a node does with one child and allows others to do. */
 typedef struct BdrvChildClaims {
     BlockRights uses, shared;
 } BdrvChildClaims;
+
+typedef struct BlockDriverInfo {
+    int cluster_size;    /* bytes, 0: none */
+    int subcluster_size; /* bytes, 0: as cluster_size */
+    bool is_dirty;
+    int64_t vm_state_offset;
+} BlockDriverInfo;
 
 typedef struct BdrvReopenState BdrvReopenState;
 struct BdrvReopenState {
@@ -228,7 +230,7 @@ struct BlockDriver {
     int coroutine_fn (*bdrv_co_change_backing_file)(BlockDriverState *bs, const char *backing_file,
                                                     const char *backing_fmt);
     /* Fill cluster_size, is_dirty, compressed …; format-specific part returned typed. */
-    int (*bdrv_get_info)(BlockDriverState *bs, struct BlockDriverInfo *info);
+    int (*bdrv_get_info)(BlockDriverState *bs, BlockDriverInfo *info);
     ImageInfoSpecific *(*bdrv_get_specific_info)(BlockDriverState *bs, Error **errp);
     BlockStatsSpecific *(*bdrv_get_specific_stats)(BlockDriverState *bs);
 
@@ -251,13 +253,6 @@ struct BlockDriver {
     int (*bdrv_debug_resume)(BlockDriverState *bs, const char *tag);
     bool (*bdrv_debug_is_suspended)(BlockDriverState *bs, const char *tag);
 };
-
-typedef struct BlockDriverInfo {
-    int cluster_size;    /* bytes, 0: none */
-    int subcluster_size; /* bytes, 0: as cluster_size */
-    bool is_dirty;
-    int64_t vm_state_offset;
-} BlockDriverInfo;
 
 /** Every driver, in probe order, NULL at the end.  The one list (block/drivers.c). */
 extern BlockDriver *const bdrv_drivers[];
