@@ -11,6 +11,7 @@
  *    (blk_set_aio_context, default: main) and @cb runs there.
  *  - Requests are range-checked here: a bad one gets -EIO, no medium -ENOMEDIUM.
  *  - A frozen gate delays requests and never fails them.
+ *  - Each request is accounted here (blk_get_stats); devices count only what they merged.
  */
 #ifndef BLOCK_BLOCK_BACKEND_H
 #define BLOCK_BLOCK_BACKEND_H
@@ -53,8 +54,12 @@ BlockBackend *coroutine_fn blk_co_new_with_bs(BlockDriverState *bs, uint64_t per
 BlockBackend *coroutine_fn blk_co_new_open(const char *filename, const char *reference,
                                            QDict *options, int flags, Error **errp);
 BlockBackend *blk_ref(BlockBackend *blk);
-/** Last reference: detaches the root at the end of the control operation.  NULL is fine. */
+/**
+ * Drop a reference; NULL is fine.  Of the last one: the root is detached by a coroutine of the main
+ * loop as soon as the control lock is free; blk_co_unref(), under the lock, does it at once.
+ */
 void blk_unref(BlockBackend *blk);
+void coroutine_fn blk_co_unref(BlockBackend *blk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, blk_unref)
 
 /** Attach @bs as root (takes a reference of its own). */

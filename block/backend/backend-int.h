@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The inside of a BlockBackend, shared by the files of this folder.
+ */
+#ifndef BLOCK_BACKEND_INT_H
+#define BLOCK_BACKEND_INT_H
+
+#include "block/block-backend.h"
+#include "block/block_int.h"
+#include "block/gate.h"
+#include "qemu/thread.h"
+
+struct BlockBackend {
+    BdrvGate gate; /* own synchronisation; every request enters here once */
+
+    /* Main thread only. */
+    int refcnt;
+    char *name;            /* NULL: anonymous */
+    BdrvOwner owner;       /* for anonymous ones; strings owned */
+    char *description;     /* built on demand from name, device or owner */
+    uint64_t perm, shared; /* wanted at the root; in force if there is one */
+    void *dev;
+    char *dev_id;
+    const BlockDevOps *dev_ops;
+    void *dev_opaque;
+    bool iostatus_enabled;
+    BlockDeviceIoStatus iostatus;
+    BlockdevOnError on_read_error, on_write_error;
+    QTAILQ_ENTRY(BlockBackend) next;
+
+    /* Changed only while frozen or before use; read by requests. */
+    BdrvChild *root; /* NULL: no medium */
+    AioContext *ctx; /* where blk_aio_* of threads without a loop run */
+
+    /* Atomics. */
+    bool write_cache; /* false: each write is flushed */
+    bool allow_write_beyond_eof;
+
+    BlockAcctStats stats; /* own lock */
+};
+
+#endif

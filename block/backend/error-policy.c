@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What happens when a device's request fails: report to the guest, ignore, or stop the machine.
+ */
+#include "qemu/osdep.h"
+
+#include "backend-int.h"
+
+#include "qapi/gen/block-core-events.h"
+
+static void (*stop_machine)(void);
+
+void blk_set_stop_hook(void (*stop)(void))
+{
+    stop_machine = stop;
+}
+
+void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read, BlockdevOnError on_write)
+{
+    blk->on_read_error = on_read;
+    blk->on_write_error = on_write;
+}
+
+BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read)
+{
+    return is_read ? blk->on_read_error : blk->on_write_error;
+}
+
+BlockErrorAction blk_get_error_action(BlockBackend *blk, bool is_read, int error)
+{
+    switch (blk_get_on_error(blk, is_read)) {
+    case BLOCKDEV_ON_ERROR_ENOSPC:
+        return error == ENOSPC ? BLOCK_ERROR_ACTION_STOP : BLOCK_ERROR_ACTION_REPORT;
+    case BLOCKDEV_ON_ERROR_STOP:
+        return BLOCK_ERROR_ACTION_STOP;
+    case BLOCKDEV_ON_ERROR_IGNORE:
+        return BLOCK_ERROR_ACTION_IGNORE;
+    default:
+        return BLOCK_ERROR_ACTION_REPORT;
+    }
+}
+
+void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, int error)
+{
+    BlockDriverState *bs = blk_bs(blk);
+
+    if (action == BLOCK_ERROR_ACTION_STOP) {
+        if (blk->iostatus_enabled && blk->iostatus == BLOCK_DEVICE_IO_STATUS_OK) {
+            blk->iostatus = error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
+                                            : BLOCK_DEVICE_IO_STATUS_FAILED;
+        }
+        if (stop_machine) {
+            stop_machine();
+        }
+    }
+    qapi_event_send_block_io_error(blk_get_attached_dev_id(blk), blk_name(blk),
+                                   bs ? bdrv_get_node_name(bs) : NULL,
+                                   is_read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE,
+                                   action, blk->iostatus_enabled, error == ENOSPC,
+                                   strerror(error));
+}
+
+void blk_iostatus_enable(BlockBackend *blk)
+{
+    blk->iostatus_enabled = true;
+    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+}
+
+bool blk_iostatus_is_enabled(const BlockBackend *blk)
+{
+    return blk->iostatus_enabled && (blk->on_write_error == BLOCKDEV_ON_ERROR_ENOSPC ||
+                                     blk->on_write_error == BLOCKDEV_ON_ERROR_STOP ||
+                                     blk->on_read_error == BLOCKDEV_ON_ERROR_STOP);
+}
+
+BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk)
+{
+    return blk->iostatus;
+}
+
+void blk_iostatus_reset(BlockBackend *blk)
+{
+    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+}
