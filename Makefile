@@ -168,7 +168,6 @@ $(GUESTS): guests/%.elf: $(SRC)/tests/emulator/guests/%.s $(E2K_AS) $(wildcard $
 	@echo "  E2KAS $*"
 	@$(PYTHON) $(E2K_AS) -M guests/$*.d -o $@ $<
 -include $(GUESTS:.elf=.d)
-EMULATOR_TESTS := $(wildcard $(SRC)/tests/emulator/test-*.py)
 
 # ---- goals -------------------------------------------------------------------------------------
 .PHONY: all check check-unit check-emulator check-lint unit-tests guests clean
@@ -176,13 +175,16 @@ EMULATOR_TESTS := $(wildcard $(SRC)/tests/emulator/test-*.py)
 all: $(PROGRAMS) guests
 guests: $(GUESTS)
 unit-tests: $(UNIT_TESTS)
+# Everything that prints TAP, added up; `make check-unit`, `make check TEST=claim` run a part.
+RUN_TESTS := $(SRC)/tests/run-tests --build .
+check: all unit-tests
+	@$(RUN_TESTS) $(TEST)
 check-unit: unit-tests
-	@sh -e -c 'for t in $(UNIT_TESTS); do echo "# $$t"; ./$$t --tap | grep -v "^ok" || true; done'
+	@$(RUN_TESTS) tests/unit/
 check-emulator: all
-	@for t in $(EMULATOR_TESTS); do echo "# $$t"; $(PYTHON) $$t > emulator.tap; r=$$?; grep -v "^ok" emulator.tap; \
-	 [ $$r = 0 ] || exit 1; done; rm -f emulator.tap
-check: check-unit check-emulator
+	@$(RUN_TESTS) tests/emulator/
 check-lint:
 	$(SRC)/scripts/check-layers
+	$(SRC)/scripts/check-style
 clean:
 	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(GUESTS) $(GUESTS:.elf=.d)
