@@ -80,8 +80,11 @@ struct BlockDriverState {
 
     /* Main thread only. */
     int refcnt;
+    bool opened; /* the driver's open succeeded and its close has not run */
     bool monitor_owned;
-    int frozen; /* freezes in force over this node */
+    int frozen;  /* freezes in force over this node */
+    int drained; /* freezes that called drain_begin */
+    const void *owner_key; /* a job's filter: the job (BdrvOwner.key); its edges are the job's */
     QTAILQ_HEAD(, BdrvClaim) claims;
     struct BdrvOpBlockerList *op_blockers[BLOCK_OP_TYPE_MAX];
     char *filename;       /* cached by bdrv_refresh_filename() */

@@ -35,8 +35,8 @@ void bdrv_activity_end(BlockDriverState *bs);
 void bdrv_freeze_kick(void);
 
 /**
- * Requests that wait for a freeze's sleep end elsewhere: wait until nothing is in flight above @bs,
- * without keeping new requests out.
+ * Wait until every request that was in flight above @bs has ended.  New ones are held back meanwhile
+ * and go on afterwards.
  */
 void coroutine_fn bdrv_co_drain(BlockDriverState *bs);
 

@@ -14,6 +14,7 @@
 
 #include "block/claim.h"
 #include "qemu/co-lock.h"
+#include "qemu/thread.h"
 
 #define BDRV_GATE_SHARDS 16
 
@@ -41,8 +42,9 @@ struct BdrvGate {
         int count;
         char pad[60];
     } in_flight[BDRV_GATE_SHARDS] __attribute__((aligned(64)));
-    CoMutex waiters_lock;
-    CoQueue waiters;          /* requests parked while frozen */
+    QemuMutex waiters_lock;
+    CoQueue waiters;          /* requests parked while frozen; under waiters_lock */
+    QTAILQ_ENTRY(BdrvGate) next; /* all gates; main thread */
 };
 
 void bdrv_gate_init(BdrvGate *gate, const BdrvGateOps *ops);
