@@ -7,7 +7,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/core-int.h"
+#include "core-int.h"
 #include "qemu/cutils.h"
 
 /* ---- names of rights -------------------------------------------------------------------------- */

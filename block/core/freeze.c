@@ -11,7 +11,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/core-int.h"
+#include "core-int.h"
 #include "qemu/atomic.h"
 
 struct BdrvFreeze {

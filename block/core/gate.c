@@ -7,7 +7,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/core-int.h"
+#include "core-int.h"
 #include "qemu/atomic.h"
 
 static unsigned my_shard(void)

@@ -8,7 +8,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/core/core-int.h"
+#include "core-int.h"
 
 /* ---- rank ------------------------------------------------------------------------------------- */
 
