@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What device.c and device-user.c share.
+ */
+#ifndef SYSTEM_DEVICE_INT_H
+#define SYSTEM_DEVICE_INT_H
+
+#include "system/device.h"
+
+/** All registered types, ending with NULL. */
+const DeviceType *const *device_types(void);
+
+/** The type that error messages name as the owner of a property. */
+const char *device_property_owner(const DeviceType *type, const DeviceProperty *wanted);
+
+#endif
