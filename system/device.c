@@ -3,7 +3,7 @@
 
 #include "qemu/cutils.h"
 #include "qemu/error.h"
-#include "system/device.h"
+#include "device-int.h"
 
 /* All that is known about types, buses and devices; main thread, machine lock. */
 static struct {

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whether the machine runs, and how a run ends: stop and cont, reset, shutdown, and the main loop
+ * that carries requests out.
+ *
+ * Rules of use:
+ *  - *_request() calls may come from any thread and return at once; the main loop acts.
+ *  - Everything else is for the main thread.
+ *  - Listeners hear of each change between running and stopped, devices before CPUs when it
+ *    starts, after them when it stops.
+ */
+#ifndef SYSTEM_RUNSTATE_H
+#define SYSTEM_RUNSTATE_H
+
+#include <stdbool.h>
+
+#include "qapi/gen/machine-types.h"
+
+/* What -no-reboot, -no-shutdown and -action say. */
+typedef enum RebootAction {
+    REBOOT_RESET,
+    REBOOT_SHUTDOWN,
+} RebootAction;
+
+typedef enum ShutdownAction {
+    SHUTDOWN_POWEROFF,
+    SHUTDOWN_PAUSE,
+} ShutdownAction;
+
+void runstate_set_actions(RebootAction reboot, ShutdownAction shutdown);
+
+/** What the machine is doing. */
+RunState runstate_get(void);
+bool runstate_is_running(void);
+
+/** Called with @is_running after CPUs stopped, or before they start. */
+typedef void RunStateListener(void *opaque, bool is_running);
+void runstate_add_listener(RunStateListener *fn, void *opaque);
+void runstate_del_listener(RunStateListener *fn, void *opaque);
+
+/** Stop the CPUs; they are stopped on return.  Emits STOP. */
+void vm_stop(RunState state);
+/** Let the machine run, if nothing forbids it.  Emits RESUME. */
+void vm_start(void);
+
+/** Ask for a stop in @state, from any thread. */
+void vm_stop_request(RunState state);
+/** Ask for a reset. */
+void system_reset_request(ShutdownCause cause);
+/** Ask for the end of the run; with SHUTDOWN_PAUSE the machine only stops. */
+void system_shutdown_request(ShutdownCause cause);
+/** Ask for the end of the run with exit status @status. */
+void system_exit_request(ShutdownCause cause, int status);
+/** Ask to call the powerdown listeners: the guest's power button. */
+void system_powerdown_request(void);
+void runstate_add_powerdown_listener(void (*fn)(void *opaque), void *opaque);
+
+/** Reset all devices and CPUs and load what is to be loaded.  CPUs are paused. */
+void system_reset(ShutdownCause cause);
+
+/** Run the main loop until the end of the run.  Returns: the exit status. */
+int system_main_loop(void);
+
+#endif

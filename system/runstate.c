@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "qapi/gen/machine-events.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "system/device.h"
+#include "system/loader.h"
+#include "system/machine.h"
+#include "system/runstate.h"
+#include "vcpu-int.h"
+
+typedef struct Listener {
+    RunStateListener *fn;
+    void *opaque;
+} Listener;
+
+typedef struct PowerdownListener {
+    void (*fn)(void *opaque);
+    void *opaque;
+} PowerdownListener;
+
+/* What is asked of the main loop; atomics.  Causes and states are stored plus one, 0 is none. */
+static struct {
+    int shutdown;
+    int exit_status; /* of the latest request */
+    int reset;
+    int stop;
+    int powerdown;
+} request;
+
+/* Main thread. */
+static struct {
+    RunState state;
+    RebootAction on_reboot;
+    ShutdownAction on_shutdown;
+    GArray *listeners;           /* of Listener */
+    GArray *powerdown_listeners; /* of PowerdownListener */
+} run = {.state = RUN_STATE_PRELAUNCH};
+
+void runstate_set_actions(RebootAction reboot, ShutdownAction shutdown)
+{
+    run.on_reboot = reboot;
+    run.on_shutdown = shutdown;
+}
+
+RunState runstate_get(void)
+{
+    return run.state;
+}
+
+bool runstate_is_running(void)
+{
+    return run.state == RUN_STATE_RUNNING;
+}
+
+/* ---- listeners --------------------------------------------------------------------------------- */
+
+void runstate_add_listener(RunStateListener *fn, void *opaque)
+{
+    Listener listener = {fn, opaque};
+
+    if (!run.listeners) {
+        run.listeners = g_array_new(false, false, sizeof(Listener));
+    }
+    g_array_append_val(run.listeners, listener);
+}
+
+void runstate_del_listener(RunStateListener *fn, void *opaque)
+{
+    for (guint i = 0; run.listeners && i < run.listeners->len; i++) {
+        Listener *listener = &g_array_index(run.listeners, Listener, i);
+
+        if (listener->fn == fn && listener->opaque == opaque) {
+            g_array_remove_index(run.listeners, i);
+            return;
+        }
+    }
+}
+
+static void call_listeners(bool is_running)
+{
+    for (guint i = 0; run.listeners && i < run.listeners->len; i++) {
+        Listener listener = g_array_index(run.listeners, Listener, i);
+
+        listener.fn(listener.opaque, is_running);
+    }
+}
+
+void runstate_add_powerdown_listener(void (*fn)(void *opaque), void *opaque)
+{
+    PowerdownListener listener = {fn, opaque};
+
+    if (!run.powerdown_listeners) {
+        run.powerdown_listeners = g_array_new(false, false, sizeof(PowerdownListener));
+    }
+    g_array_append_val(run.powerdown_listeners, listener);
+}
+
+/* ---- stop and go --------------------------------------------------------------------------------- */
+
+static VCpu *the_cpu(void)
+{
+    Machine *machine = machine_get();
+
+    return machine ? machine->cpu : NULL;
+}
+
+static void pause_cpu(void)
+{
+    if (the_cpu()) {
+        vcpu_pause(the_cpu());
+    }
+}
+
+static void resume_cpu(void)
+{
+    if (the_cpu()) {
+        vcpu_resume(the_cpu());
+    }
+}
+
+void vm_stop(RunState state)
+{
+    if (runstate_is_running()) {
+        qemu_clock_enable(QEMU_CLOCK_VIRTUAL, false);
+        pause_cpu();
+        run.state = state;
+        call_listeners(false);
+        qapi_event_send_stop();
+    } else {
+        run.state = state;
+    }
+}
+
+void vm_start(void)
+{
+    if (runstate_is_running()) {
+        /* As stock does: clients see that the machine was told to run. */
+        qapi_event_send_stop();
+        qapi_event_send_resume();
+        return;
+    }
+    qapi_event_send_resume();
+    run.state = RUN_STATE_RUNNING;
+    qemu_clock_enable(QEMU_CLOCK_VIRTUAL, true);
+    call_listeners(true);
+    resume_cpu();
+}
+
+void system_reset(ShutdownCause cause)
+{
+    Machine *machine = machine_get();
+
+    device_reset_all();
+    loader_reset();
+    if (machine && machine->cpu) {
+        vcpu_clear_pending(machine->cpu, VCPU_NMI | VCPU_EXIT);
+        machine->cpu->is_halted = false;
+        machine->cpu->ops->reset(machine->cpu);
+    }
+    if (machine && machine->type->reset) {
+        machine->type->reset(machine);
+    }
+    if (cause != SHUTDOWN_CAUSE_NONE && cause != SHUTDOWN_CAUSE_SUBSYSTEM_RESET) {
+        qapi_event_send_reset(cause >= SHUTDOWN_CAUSE_GUEST_SHUTDOWN, cause);
+    }
+}
+
+/* ---- requests -------------------------------------------------------------------------------------- */
+
+static void post(int *slot, int value)
+{
+    __atomic_store_n(slot, value, __ATOMIC_SEQ_CST);
+    qemu_notify_event();
+}
+
+static int take(int *slot)
+{
+    return __atomic_exchange_n(slot, 0, __ATOMIC_SEQ_CST);
+}
+
+/* The guest expects nothing of itself to run after it asked for an end. */
+static void stop_cpu_now(ShutdownCause cause)
+{
+    if (cause >= SHUTDOWN_CAUSE_GUEST_SHUTDOWN && the_cpu()) {
+        vcpu_stop_self(the_cpu());
+    }
+}
+
+void vm_stop_request(RunState state)
+{
+    post(&request.stop, state + 1);
+}
+
+void system_reset_request(ShutdownCause cause)
+{
+    stop_cpu_now(cause);
+    post(&request.reset, cause + 1);
+}
+
+void system_exit_request(ShutdownCause cause, int status)
+{
+    stop_cpu_now(cause);
+    __atomic_store_n(&request.exit_status, status, __ATOMIC_SEQ_CST);
+    post(&request.shutdown, cause + 1);
+}
+
+void system_shutdown_request(ShutdownCause cause)
+{
+    system_exit_request(cause, 0);
+}
+
+void system_powerdown_request(void)
+{
+    post(&request.powerdown, 1);
+}
+
+static void do_reset(ShutdownCause cause)
+{
+    bool needs_reset = run.state == RUN_STATE_SHUTDOWN || run.state == RUN_STATE_INTERNAL_ERROR;
+
+    pause_cpu();
+    system_reset(cause);
+    if (runstate_is_running()) {
+        resume_cpu();
+    } else if (needs_reset) {
+        run.state = RUN_STATE_PRELAUNCH;
+    }
+}
+
+static void do_powerdown(void)
+{
+    qapi_event_send_powerdown();
+    for (guint i = 0; run.powerdown_listeners && i < run.powerdown_listeners->len; i++) {
+        PowerdownListener *l = &g_array_index(run.powerdown_listeners, PowerdownListener, i);
+
+        l->fn(l->opaque);
+    }
+}
+
+/* Returns: whether the run has ended. */
+static bool do_shutdown(ShutdownCause cause)
+{
+    qapi_event_send_shutdown(cause >= SHUTDOWN_CAUSE_GUEST_SHUTDOWN, cause);
+    if (run.on_shutdown == SHUTDOWN_PAUSE && cause != SHUTDOWN_CAUSE_HOST_QMP_QUIT &&
+        cause != SHUTDOWN_CAUSE_HOST_SIGNAL) {
+        vm_stop(RUN_STATE_SHUTDOWN);
+        return false;
+    }
+    return true;
+}
+
+static bool handle_requests(void)
+{
+    int reset = take(&request.reset);
+    int shutdown = take(&request.shutdown);
+    int stop = take(&request.stop);
+
+    if (reset && run.on_reboot == REBOOT_SHUTDOWN && !shutdown) {
+        shutdown = reset;
+        reset = 0;
+    }
+    if (shutdown && do_shutdown(shutdown - 1)) {
+        return true;
+    }
+    if (reset) {
+        do_reset(reset - 1);
+    }
+    if (take(&request.powerdown)) {
+        do_powerdown();
+    }
+    if (stop) {
+        vm_stop(stop - 1);
+    }
+    return false;
+}
+
+int system_main_loop(void)
+{
+    while (!handle_requests()) {
+        main_loop_wait(false);
+    }
+    pause_cpu();
+    return __atomic_load_n(&request.exit_status, __ATOMIC_SEQ_CST);
+}
