@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "block/coroutine.h"
+#include "hw/virtio/virtio.h"
+#include "qemu/bits.h"
+#include "qemu/error.h"
+#include "qemu/log.h"
+#include "system/bql.h"
+#include "vring.h"
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+static void queue_clear(VirtQueue *vq)
+{
+    vq->is_enabled = false;
+    vq->num = vq->num_max;
+    vq->vector = VIRTIO_NO_VECTOR;
+    vq->desc = vq->avail = vq->used = 0;
+    vq->last_avail = vq->used_idx = vq->signalled_used = 0;
+    vq->signalled_valid = false;
+    vq->in_use = 0;
+}
+
+static void queue_bh(void *opaque)
+{
+    VirtQueue *vq = opaque;
+
+    if (virtio_is_started(vq->vdev) && vq->is_enabled) {
+        vq->vdev->ops->handle_queue(vq->vdev, vq);
+    }
+}
+
+void virtio_init(VirtioDevice *vdev, const VirtioInit *init)
+{
+    assert(init->n_queues <= VIRTIO_MAX_QUEUES && init->queue_size <= VIRTQUEUE_MAX_SIZE);
+    *vdev = (VirtioDevice) {
+        .ops = init->ops,
+        .transport = init->transport,
+        .transport_opaque = init->transport_opaque,
+        .dma = init->dma,
+        .ctx = init->ctx,
+        .n_queues = init->n_queues,
+        .queues = g_new0(VirtQueue, init->n_queues),
+        .config = g_malloc0(MAX(init->ops->config_size, 1)),
+        .config_vector = VIRTIO_NO_VECTOR,
+    };
+    for (unsigned i = 0; i < init->n_queues; i++) {
+        VirtQueue *vq = &vdev->queues[i];
+
+        vq->vdev = vdev;
+        vq->index = i;
+        vq->num_max = init->queue_size;
+        vq->bh = aio_bh_new(vdev->ctx, queue_bh, vq);
+        vq->notify.fn = virtqueue_notify_now;
+        vq->notify.opaque = vq;
+        queue_clear(vq);
+    }
+    vdev->host_features = vdev->ops->get_features(vdev) | VIRTIO_FEATURE(VIRTIO_F_VERSION_1) |
+                          (init->event_idx ? VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX) : 0) |
+                          (init->indirect_desc ? VIRTIO_FEATURE(VIRTIO_F_INDIRECT_DESC) : 0);
+}
+
+static void cancel_deferred_bh(void *opaque)
+{
+    VirtioDevice *vdev = opaque;
+
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        aio_defer_cancel(vdev->ctx, &vdev->queues[i].notify);
+    }
+}
+
+void virtio_done(VirtioDevice *vdev)
+{
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        qemu_bh_delete(vdev->queues[i].bh);
+    }
+    if (in_aio_context_home_thread(vdev->ctx)) {
+        cancel_deferred_bh(vdev);
+    }
+    g_clear_pointer(&vdev->queues, g_free);
+    g_clear_pointer(&vdev->config, g_free);
+    vdev->n_queues = 0;
+}
+
+/* ---- interrupts -------------------------------------------------------------------------------------- */
+
+bool virtio_is_started(const VirtioDevice *vdev)
+{
+    return __atomic_load_n(&vdev->is_started, __ATOMIC_ACQUIRE) &&
+           !__atomic_load_n(&vdev->is_broken, __ATOMIC_RELAXED);
+}
+
+void virtio_config_changed(VirtioDevice *vdev)
+{
+    BQL_GUARD();
+    if (vdev->status & VIRTIO_STATUS_DRIVER_OK) {
+        vdev->config_generation++;
+        vdev->transport->notify(vdev->transport_opaque, VIRTIO_ISR_CONFIG, vdev->config_vector);
+    }
+}
+
+void virtio_error(VirtioDevice *vdev, const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    if (__atomic_exchange_n(&vdev->is_broken, true, __ATOMIC_SEQ_CST)) {
+        return;
+    }
+    qemu_log_mask(LOG_GUEST_ERROR, "%s: %s\n", vdev->ops->name, text);
+    BQL_GUARD();
+    vdev->status |= VIRTIO_STATUS_NEEDS_RESET;
+    virtio_config_changed(vdev);
+}
+
+/* ---- status -------------------------------------------------------------------------------------------- */
+
+void virtio_kick(VirtioDevice *vdev, unsigned n)
+{
+    if (n < vdev->n_queues && vdev->queues[n].is_enabled && virtio_is_started(vdev)) {
+        qemu_bh_schedule(vdev->queues[n].bh);
+    }
+}
+
+static void device_start(VirtioDevice *vdev)
+{
+    if (vdev->ops->start) {
+        vdev->ops->start(vdev);
+    }
+    __atomic_store_n(&vdev->is_started, true, __ATOMIC_RELEASE);
+    /* Requests may have been queued before. */
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        virtio_kick(vdev, i);
+    }
+}
+
+void virtio_set_status(VirtioDevice *vdev, uint8_t status)
+{
+    uint8_t kept = vdev->status & VIRTIO_STATUS_NEEDS_RESET;
+
+    if (vdev->reset_pending) {
+        return;
+    }
+    if (!status) {
+        virtio_reset(vdev);
+        return;
+    }
+    if (!(vdev->status & VIRTIO_STATUS_FEATURES_OK) && (status & VIRTIO_STATUS_FEATURES_OK) &&
+        !virtio_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+        status &= ~VIRTIO_STATUS_FEATURES_OK; /* this device has no legacy interface */
+    }
+    if (!(status & VIRTIO_STATUS_FEATURES_OK)) {
+        status &= ~VIRTIO_STATUS_DRIVER_OK;
+    }
+    if ((status & ~vdev->status) & VIRTIO_STATUS_DRIVER_OK) {
+        vdev->status = status | kept;
+        device_start(vdev);
+    }
+    vdev->status = status | kept | (vdev->status & VIRTIO_STATUS_DRIVER_OK);
+}
+
+void virtio_set_features(VirtioDevice *vdev, uint64_t features)
+{
+    if (!vdev->reset_pending && !(vdev->status & VIRTIO_STATUS_FEATURES_OK)) {
+        vdev->guest_features = features & vdev->host_features;
+    }
+}
+
+void virtio_queue_enable(VirtQueue *vq)
+{
+    if (!vq->vdev->reset_pending && is_power_of_2(vq->num) && vq->num <= vq->num_max) {
+        vq->is_enabled = true;
+        virtio_kick(vq->vdev, vq->index);
+    }
+}
+
+/* ---- reset ------------------------------------------------------------------------------------------------ */
+
+static void finish_reset(VirtioDevice *vdev)
+{
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        qemu_bh_cancel(vdev->queues[i].bh);
+        queue_clear(&vdev->queues[i]);
+    }
+    vdev->guest_features = 0;
+    vdev->config_vector = VIRTIO_NO_VECTOR;
+    vdev->transport->reset(vdev->transport_opaque);
+    __atomic_store_n(&vdev->is_broken, false, __ATOMIC_RELAXED);
+    vdev->reset_pending = false;
+    vdev->status = 0;
+}
+
+void virtio_reset(VirtioDevice *vdev)
+{
+    if (vdev->reset_pending) {
+        return;
+    }
+    vdev->reset_pending = true;
+    __atomic_store_n(&vdev->is_started, false, __ATOMIC_SEQ_CST);
+    if (!vdev->ops->quiesce || vdev->ops->quiesce(vdev)) {
+        finish_reset(vdev);
+    }
+}
+
+void virtio_reset_finish(VirtioDevice *vdev)
+{
+    BQL_GUARD();
+    if (vdev->reset_pending) {
+        cancel_deferred_bh(vdev);
+        finish_reset(vdev);
+        qemu_notify_event(); /* virtio_reset_sync() may be waiting */
+    }
+}
+
+void virtio_reset_sync(VirtioDevice *vdev)
+{
+    virtio_reset(vdev);
+    while (vdev->reset_pending) {
+        if (qemu_in_coroutine()) {
+            qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, SCALE_MS);
+        } else {
+            aio_poll(qemu_get_aio_context(), true);
+        }
+    }
+}
+
+/* ---- configuration ------------------------------------------------------------------------------------------- */
+
+uint32_t virtio_config_read(VirtioDevice *vdev, unsigned offset, unsigned size)
+{
+    uint32_t value = 0;
+
+    if (offset < vdev->ops->config_size && size <= vdev->ops->config_size - offset) {
+        vdev->ops->get_config(vdev, vdev->config);
+        memcpy(&value, vdev->config + offset, size);
+    }
+    return GUINT32_FROM_LE(value);
+}
+
+void virtio_config_write(VirtioDevice *vdev, unsigned offset, unsigned size, uint32_t value)
+{
+    uint32_t bytes = GUINT32_TO_LE(value);
+
+    if (vdev->ops->set_config && !vdev->reset_pending && offset < vdev->ops->config_size &&
+        size <= vdev->ops->config_size - offset) {
+        vdev->ops->get_config(vdev, vdev->config);
+        memcpy(vdev->config + offset, &bytes, size);
+        vdev->ops->set_config(vdev, vdev->config, offset, size);
+    }
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio 1.x devices, whatever bus they sit on: features, status, split virtqueues.
+ *
+ * Who may touch what:
+ *  - The guest's side (status, features, queue addresses) runs with the machine lock held.
+ *  - Queues are processed in the device's loop only (`ctx`: the main loop or an iothread).  A kick
+ *    by the guest schedules a bottom half there.
+ *  - A queue's addresses and size do not change while it is enabled, and enabled queues stay so
+ *    until a reset has finished.
+ *  - A reset finishes when the device has no request in flight; until then the guest reads its
+ *    old status, as the specification allows, and no CPU waits.
+ *  - Everything in the rings is hostile.  What breaks the rules breaks the device: it asks for a
+ *    reset and touches guest memory no more.
+ */
+#ifndef HW_VIRTIO_VIRTIO_H
+#define HW_VIRTIO_VIRTIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "block/aio.h"
+#include "qemu/iov.h"
+#include "system/memory.h"
+
+#define VIRTIO_MAX_QUEUES 64
+#define VIRTQUEUE_MAX_SIZE 1024 /* also the most buffers of one request */
+#define VIRTIO_NO_VECTOR 0xffff
+
+enum { /* status */
+    VIRTIO_STATUS_ACKNOWLEDGE = 1,
+    VIRTIO_STATUS_DRIVER = 2,
+    VIRTIO_STATUS_DRIVER_OK = 4,
+    VIRTIO_STATUS_FEATURES_OK = 8,
+    VIRTIO_STATUS_NEEDS_RESET = 64,
+    VIRTIO_STATUS_FAILED = 128,
+};
+enum { /* feature bits of every device */
+    VIRTIO_F_INDIRECT_DESC = 28,
+    VIRTIO_F_EVENT_IDX = 29,
+    VIRTIO_F_VERSION_1 = 32,
+};
+enum { /* interrupt reasons */
+    VIRTIO_ISR_QUEUE = 1,
+    VIRTIO_ISR_CONFIG = 2,
+};
+#define VIRTIO_FEATURE(bit) (UINT64_C(1) << (bit))
+
+typedef struct VirtioDevice VirtioDevice;
+typedef struct VirtQueue VirtQueue;
+
+/* A request: what the driver wrote for the device (out), and room for the answer (in). */
+typedef struct VirtQueueElement {
+    unsigned index;  /* of the head descriptor */
+    unsigned n_out, n_in;
+    struct iovec *out, *in; /* host addresses; arrays follow the structure */
+} VirtQueueElement;
+
+typedef struct VirtioDeviceOps {
+    const char *name; /* in messages */
+    /** Features offered beside those of every device. */
+    uint64_t (*get_features)(VirtioDevice *vdev);
+    size_t config_size;
+    /** Copy the configuration; machine lock. */
+    void (*get_config)(VirtioDevice *vdev, uint8_t *config);
+    /** The guest wrote @len bytes at @offset; @config has the result.  May be NULL. */
+    void (*set_config)(VirtioDevice *vdev, const uint8_t *config, unsigned offset, unsigned len);
+    /** Process @vq.  Device loop, started. */
+    void (*handle_queue)(VirtioDevice *vdev, VirtQueue *vq);
+    /** DRIVER_OK was set.  Machine lock, any thread; may be NULL. */
+    void (*start)(VirtioDevice *vdev);
+    /**
+     * The guest (or the machine) asked for a reset; nothing new is taken from queues.
+     * Returns: true if no request is in flight; otherwise the device calls virtio_reset_finish()
+     * from its loop when the last one has ended.  Machine lock, any thread.
+     */
+    bool (*quiesce)(VirtioDevice *vdev);
+} VirtioDeviceOps;
+
+typedef struct VirtioTransport {
+    /** Interrupt the guest for @isr; @vector may be VIRTIO_NO_VECTOR.  Machine lock. */
+    void (*notify)(void *opaque, uint8_t isr, uint16_t vector);
+    /** The device was reset.  Machine lock. */
+    void (*reset)(void *opaque);
+} VirtioTransport;
+
+struct VirtQueue {
+    VirtioDevice *vdev;
+    unsigned index;
+    QEMUBH *bh;
+    /* machine lock; fixed while enabled */
+    uint16_t num, num_max, vector;
+    bool is_enabled;
+    hwaddr desc, avail, used;
+    /* device loop */
+    uint16_t last_avail, used_idx;
+    uint16_t signalled_used;
+    bool signalled_valid; /* signalled_used says when the driver was last interrupted */
+    unsigned in_use;      /* popped and not pushed */
+    AioDeferred notify;   /* one interrupt for all that finished in an iteration */
+};
+
+struct VirtioDevice {
+    /* fixed after virtio_init */
+    const VirtioDeviceOps *ops;
+    const VirtioTransport *transport;
+    void *transport_opaque;
+    MemoryMap *dma;
+    AioContext *ctx;
+    unsigned n_queues;
+    VirtQueue *queues;
+    uint64_t host_features;
+    /* machine lock */
+    uint8_t status;
+    uint8_t config_generation;
+    uint16_t config_vector;
+    bool reset_pending;
+    uint64_t guest_features;
+    uint8_t *config;
+    /* atomic */
+    bool is_started; /* DRIVER_OK and no reset asked for */
+    bool is_broken;
+};
+
+/* ---- for devices ------------------------------------------------------------------------------ */
+
+typedef struct VirtioInit {
+    const VirtioDeviceOps *ops;
+    const VirtioTransport *transport;
+    void *transport_opaque;
+    MemoryMap *dma;
+    AioContext *ctx;
+    unsigned n_queues;
+    uint16_t queue_size;
+    bool event_idx, indirect_desc;
+} VirtioInit;
+
+/** Set up @vdev, embedded in the device's structure.  Main thread, machine lock. */
+void virtio_init(VirtioDevice *vdev, const VirtioInit *init);
+
+/** Undo virtio_init(); quiesced, and in the device's loop or main thread. */
+void virtio_done(VirtioDevice *vdev);
+
+static inline bool virtio_has_feature(const VirtioDevice *vdev, unsigned bit)
+{
+    return vdev->guest_features & VIRTIO_FEATURE(bit);
+}
+
+/** Whether queues may be processed. */
+bool virtio_is_started(const VirtioDevice *vdev);
+
+/** The driver broke the rules: log, ask it for a reset.  Any thread. */
+void virtio_error(VirtioDevice *vdev, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/** The configuration changed: tell the driver.  Any thread. */
+void virtio_config_changed(VirtioDevice *vdev);
+
+/** The last request in flight has ended after quiesce() said false.  Device loop. */
+void virtio_reset_finish(VirtioDevice *vdev);
+
+/* ---- queues, in the device's loop -------------------------------------------------------------- */
+
+/**
+ * Take the next request.
+ *
+ * @size: of the structure that begins with a VirtQueueElement; allocated with g_malloc, and
+ *        zeroed behind it.
+ * Returns: NULL if there is none, or the driver broke the rules (the device is broken then).
+ */
+void *virtqueue_pop(VirtQueue *vq, size_t size);
+
+/** Give a request back; @len: bytes written to its `in`.  Does not free it. */
+void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, uint32_t len);
+
+/** Whether there is nothing to pop. */
+bool virtqueue_is_empty(VirtQueue *vq);
+
+/** Ask the driver for kicks, or say that none are needed. */
+void virtqueue_set_notification(VirtQueue *vq, bool is_wanted);
+
+/** Interrupt the driver for what was pushed, if it wants that, at the end of this iteration. */
+void virtqueue_notify(VirtQueue *vq);
+
+/* ---- for transports, machine lock ----------------------------------------------------------------- */
+
+/** The driver kicked queue @n. */
+void virtio_kick(VirtioDevice *vdev, unsigned n);
+
+/** The driver wrote the status. */
+void virtio_set_status(VirtioDevice *vdev, uint8_t status);
+
+/** Driver's features; refused once FEATURES_OK is set. */
+void virtio_set_features(VirtioDevice *vdev, uint64_t features);
+
+/** Enable a queue whose addresses and size are set. */
+void virtio_queue_enable(VirtQueue *vq);
+
+/** Read or write the configuration; bytes outside read as zero and ignore writes. */
+uint32_t virtio_config_read(VirtioDevice *vdev, unsigned offset, unsigned size);
+void virtio_config_write(VirtioDevice *vdev, unsigned offset, unsigned size, uint32_t value);
+
+/** Reset by the driver or the machine; may finish later. */
+void virtio_reset(VirtioDevice *vdev);
+
+/** Reset and wait until it has finished.  Main thread: in a coroutine or not. */
+void virtio_reset_sync(VirtioDevice *vdev);
+
+#endif
