@@ -40,7 +40,7 @@ static inline bool walk_word(WordWalk *walk, long *word, unsigned long *mask)
     return true;
 }
 
-/* ---- search ---------------------------------------------------------------------------------- */
+/* ---- search --------------------------------------------------------------------------------- */
 
 /* @flip is 0 to find ones, ~0 to find zeroes. */
 static inline long find_next(const unsigned long *map, long size, long start, unsigned long flip)
@@ -102,7 +102,7 @@ long bitmap_find_next_zero_area(const unsigned long *map, long size, long start,
     }
 }
 
-/* ---- whole bitmaps ----------------------------------------------------------------------------- */
+/* ---- whole bitmaps -------------------------------------------------------------------------- */
 
 unsigned long *bitmap_try_new(long nbits)
 {
@@ -247,7 +247,7 @@ bool bitmap_andnot(unsigned long *dst, const unsigned long *a, const unsigned lo
     return any != 0;
 }
 
-/* ---- ranges ------------------------------------------------------------------------------------ */
+/* ---- ranges --------------------------------------------------------------------------------- */
 
 void bitmap_set(unsigned long *map, long start, long nr)
 {

@@ -23,7 +23,7 @@ static bool counts_bytes(ThrottleBucket bucket)
     return bucket <= THROTTLE_BPS_WRITE;
 }
 
-/* ---- one bucket ----------------------------------------------------------------------------------- */
+/* ---- one bucket ----------------------------------------------------------------------------- */
 
 void bucket_leak(LeakyBucket *bucket, int64_t delta_ns)
 {
@@ -62,7 +62,7 @@ int64_t bucket_wait_ns(const LeakyBucket *bucket)
     return wait_ns;
 }
 
-/* ---- configuration ------------------------------------------------------------------------------ */
+/* ---- configuration -------------------------------------------------------------------------- */
 
 void throttle_config_init(ThrottleConfig *cfg)
 {
@@ -141,7 +141,7 @@ bool throttle_is_valid(const ThrottleConfig *cfg, Error **errp)
     return true;
 }
 
-/* ---- state -------------------------------------------------------------------------------------- */
+/* ---- state ---------------------------------------------------------------------------------- */
 
 void throttle_init(ThrottleState *ts, int64_t now_ns)
 {

@@ -8,7 +8,7 @@
 
 #include "qemu/cutils.h"
 
-/* ---- strings --------------------------------------------------------------------------------- */
+/* ---- strings -------------------------------------------------------------------------------- */
 
 void pstrcpy(char *buf, size_t buf_size, const char *str)
 {
@@ -64,7 +64,7 @@ bool stristart(const char *str, const char *prefix, const char **rest)
     return true;
 }
 
-/* ---- numbers --------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------- */
 
 /*
  * The common end of all parsers.  @end is where the C library stopped, @os_errno what it said.
@@ -240,7 +240,7 @@ int parse_uint_full(const char *str, int base, uint64_t *result)
     return parse_uint(str, NULL, base, result);
 }
 
-/* ---- sizes ----------------------------------------------------------------------------------- */
+/* ---- sizes ---------------------------------------------------------------------------------- */
 
 /* The factor a suffix stands for, or 0. */
 static uint64_t suffix_factor(char suffix, uint64_t unit)
@@ -398,7 +398,7 @@ int qemu_parse_fd(const char *param)
     return fd;
 }
 
-/* ---- identifiers ------------------------------------------------------------------------------ */
+/* ---- identifiers ---------------------------------------------------------------------------- */
 
 bool id_wellformed(const char *id)
 {

@@ -272,7 +272,7 @@ void fdset_monitor_closed(void)
     pthread_mutex_unlock(&fdset_lock);
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 /* Returns -1 when there is none. */
 static int steal_named(const char *name)

@@ -24,7 +24,7 @@ struct HBitmap {
     HBitmap *meta;
 };
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void free_levels(HBitmap *hb)
 {
@@ -104,7 +104,7 @@ void hbitmap_free_meta(HBitmap *hb)
     hb->meta = NULL;
 }
 
-/* ---- state ------------------------------------------------------------------------------------ */
+/* ---- state ---------------------------------------------------------------------------------- */
 
 uint64_t hbitmap_size(const HBitmap *hb)
 {
@@ -134,7 +134,7 @@ bool hbitmap_get(const HBitmap *hb, uint64_t item)
     return (hb->levels[0][bit >> WORD_SHIFT] >> (bit & (WORD_BITS - 1))) & 1;
 }
 
-/* ---- ranges of bits ---------------------------------------------------------------------------- */
+/* ---- ranges of bits ------------------------------------------------------------------------- */
 
 /* The bits of word @word that lie in [@first, @last]. */
 static uint64_t range_mask(uint64_t word, uint64_t first, uint64_t last)
@@ -302,7 +302,7 @@ void hbitmap_truncate(HBitmap *hb, uint64_t size)
     hbitmap_try_truncate(hb, size, &error_abort);
 }
 
-/* ---- search ----------------------------------------------------------------------------------- */
+/* ---- search --------------------------------------------------------------------------------- */
 
 /* The first set bit at or after @bit, or -1. */
 static int64_t next_set_bit(const HBitmap *hb, uint64_t bit)
@@ -437,7 +437,7 @@ bool hbitmap_status(const HBitmap *hb, int64_t start, int64_t count, int64_t *pn
     return is_set;
 }
 
-/* ---- union ------------------------------------------------------------------------------------ */
+/* ---- union ---------------------------------------------------------------------------------- */
 
 static void add_bitmap(HBitmap *hb, const HBitmap *other)
 {
@@ -470,7 +470,7 @@ void hbitmap_merge(const HBitmap *a, const HBitmap *b, HBitmap *result)
     }
 }
 
-/* ---- as bytes --------------------------------------------------------------------------------- */
+/* ---- as bytes ------------------------------------------------------------------------------- */
 
 uint64_t hbitmap_serialization_align(const HBitmap *hb)
 {

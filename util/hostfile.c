@@ -15,7 +15,7 @@
 #define IOV_WINDOW 64
 #define IOV_LIMIT 1024
 
-/* ---- open and close ---------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------- */
 
 static int open_fdset(const char *name, const char *number, int flags, Error **errp)
 {
@@ -140,7 +140,7 @@ int qemu_socketpair(int domain, int type, int protocol, int sv[2])
     return socketpair(domain, type | SOCK_CLOEXEC, protocol, sv);
 }
 
-/* ---- whole reads and writes ---------------------------------------------------------------------- */
+/* ---- whole reads and writes ----------------------------------------------------------------- */
 
 ssize_t qemu_read_full(int fd, void *buf, size_t count)
 {
@@ -238,7 +238,7 @@ ssize_t qemu_pwrite_full(int fd, const void *buf, size_t count, off_t offset)
     return transfer_full(fd, &iov, 1, offset, true);
 }
 
-/* ---- allocation ---------------------------------------------------------------------------------- */
+/* ---- allocation ----------------------------------------------------------------------------- */
 
 int qemu_fallocate(int fd, int mode, int64_t offset, int64_t len)
 {
@@ -301,7 +301,7 @@ int qemu_find_allocation(int fd, int64_t start, int64_t *data, int64_t *hole)
     return 0;
 }
 
-/* ---- locks --------------------------------------------------------------------------------------- */
+/* ---- locks ---------------------------------------------------------------------------------- */
 
 bool qemu_has_ofd_lock(void)
 {

@@ -29,7 +29,7 @@ const QEMULogItem qemu_log_items[] = {
     { 0, NULL, NULL },
 };
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 FILE *qemu_log_trylock(void)
 {
@@ -61,7 +61,7 @@ void qemu_log(const char *fmt, ...)
     va_end(ap);
 }
 
-/* ---- setting ---------------------------------------------------------------------------------- */
+/* ---- setting -------------------------------------------------------------------------------- */
 
 static int find_item(const char *name)
 {
@@ -155,7 +155,7 @@ void qemu_print_log_usage(FILE *file)
     fprintf(file, "%-15s %s\n", "trace:PATTERN", "enable trace events");
 }
 
-/* ---- trace events -------------------------------------------------------------------------------- */
+/* ---- trace events --------------------------------------------------------------------------- */
 
 /*
  * Events are not registered anywhere: each remembers the answer for a generation of patterns and

@@ -8,7 +8,7 @@
 
 #include "qemu/progress.h"
 
-/* ---- meter ---------------------------------------------------------------------------------------- */
+/* ---- meter ---------------------------------------------------------------------------------- */
 
 void progress_init(ProgressMeter *pm)
 {
@@ -41,7 +41,7 @@ void progress_increase_remaining(ProgressMeter *pm, uint64_t delta)
     __atomic_fetch_add(&pm->remaining, delta, __ATOMIC_RELEASE);
 }
 
-/* ---- percentage ------------------------------------------------------------------------------------- */
+/* ---- percentage ----------------------------------------------------------------------------- */
 
 static struct {
     bool enabled;

@@ -30,7 +30,7 @@
 
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
 
-/* ---- one bit --------------------------------------------------------------------------------- */
+/* ---- one bit -------------------------------------------------------------------------------- */
 
 static inline void set_bit(long nr, unsigned long *map)
 {
@@ -79,7 +79,7 @@ static inline void clear_bit_atomic(long nr, unsigned long *map)
     __atomic_fetch_and(&map[BIT_WORD(nr)], ~BIT_MASK(nr), __ATOMIC_SEQ_CST);
 }
 
-/* ---- search: the bit number, or @size when there is none ----------------------------------------- */
+/* ---- search: the bit number, or @size when there is none ------------------------------------ */
 
 long find_next_bit(const unsigned long *map, long size, long start);
 long find_next_zero_bit(const unsigned long *map, long size, long start);
@@ -100,7 +100,7 @@ static inline long find_first_zero_bit(const unsigned long *map, long size)
 long bitmap_find_next_zero_area(const unsigned long *map, long size, long start, long nr,
                                 long align);
 
-/* ---- whole bitmaps ----------------------------------------------------------------------------- */
+/* ---- whole bitmaps -------------------------------------------------------------------------- */
 
 /* All clear.  The _try_ one returns NULL when memory is short. */
 unsigned long *bitmap_new(long nbits);
@@ -127,7 +127,7 @@ bool bitmap_and(unsigned long *dst, const unsigned long *a, const unsigned long 
 bool bitmap_andnot(unsigned long *dst, const unsigned long *a, const unsigned long *b,
                    long nbits);
 
-/* ---- ranges ------------------------------------------------------------------------------------ */
+/* ---- ranges --------------------------------------------------------------------------------- */
 
 void bitmap_set(unsigned long *map, long start, long nr);
 void bitmap_clear(unsigned long *map, long start, long nr);

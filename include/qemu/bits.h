@@ -69,7 +69,7 @@ static inline uint64_t pow2ceil(uint64_t value)
     return zeroes ? UINT64_C(1) << (64 - zeroes) : 0;
 }
 
-/* ---- bit fields: @length bits from bit @start on; 0 < @length, start + length <= width ------- */
+/* ---- bit fields: @length bits from bit @start on; 0 < @length, start + length <= width ------ */
 
 static inline uint32_t extract32(uint32_t value, int start, int length)
 {
@@ -105,7 +105,7 @@ static inline uint64_t deposit64(uint64_t value, int start, int length, uint64_t
     return (value & ~mask) | ((field << start) & mask);
 }
 
-/* ---- rotation by 0 .. width - 1 ---------------------------------------------------------------- */
+/* ---- rotation by 0 .. width - 1 ------------------------------------------------------------- */
 
 static inline uint32_t rol32(uint32_t value, unsigned int shift)
 {

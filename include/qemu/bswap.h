@@ -64,7 +64,7 @@ static inline void bswap64s(void *p)
     memcpy(p, &x, sizeof(x));
 }
 
-/* ---- value to value ------------------------------------------------------------------------ */
+/* ---- value to value ------------------------------------------------------------------------- */
 
 static inline uint16_t cpu_to_be16(uint16_t x)
 {
@@ -126,7 +126,7 @@ static inline uint64_t le64_to_cpu(uint64_t x)
     return cpu_to_le64(x);
 }
 
-/* ---- in place ------------------------------------------------------------------------------ */
+/* ---- in place ------------------------------------------------------------------------------- */
 
 static inline void cpu_to_be16s(void *p)
 {
@@ -200,7 +200,7 @@ static inline void le64_to_cpus(void *p)
     cpu_to_le64s(p);
 }
 
-/* ---- bytes in memory ----------------------------------------------------------------------- */
+/* ---- bytes in memory ------------------------------------------------------------------------ */
 
 static inline int ldub_p(const void *p)
 {

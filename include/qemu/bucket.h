@@ -59,7 +59,7 @@ typedef struct ThrottleState {
     int64_t previous_leak_ns;
 } ThrottleState;
 
-/* ---- configuration ------------------------------------------------------------------------------ */
+/* ---- configuration -------------------------------------------------------------------------- */
 
 /* No limits, bursts of one second. */
 void throttle_config_init(ThrottleConfig *cfg);
@@ -68,7 +68,7 @@ bool throttle_enabled(const ThrottleConfig *cfg);
 /* Whether @cfg makes sense; @errp says why not. */
 bool throttle_is_valid(const ThrottleConfig *cfg, Error **errp);
 
-/* ---- state -------------------------------------------------------------------------------------- */
+/* ---- state ---------------------------------------------------------------------------------- */
 
 void throttle_init(ThrottleState *ts, int64_t now_ns);
 /* Use @cfg, which is valid, from now on, with empty buckets. */
@@ -81,7 +81,7 @@ int64_t throttle_wait_ns(ThrottleState *ts, ThrottleDirection direction, int64_t
 /* A request of @bytes starts now. */
 void throttle_account(ThrottleState *ts, ThrottleDirection direction, uint64_t bytes);
 
-/* ---- one bucket ----------------------------------------------------------------------------------- */
+/* ---- one bucket ----------------------------------------------------------------------------- */
 
 void bucket_leak(LeakyBucket *bucket, int64_t delta_ns);
 int64_t bucket_wait_ns(const LeakyBucket *bucket);

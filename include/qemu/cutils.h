@@ -18,7 +18,7 @@
 
 #include "qemu/compiler.h"
 
-/* ---- strings --------------------------------------------------------------------------------- */
+/* ---- strings -------------------------------------------------------------------------------- */
 
 /* Copy @str to @buf of @buf_size bytes, cut to fit, always terminated (unless @buf_size is 0). */
 void pstrcpy(char *buf, size_t buf_size, const char *str);
@@ -31,7 +31,7 @@ bool strstart(const char *str, const char *prefix, const char **rest);
 /* strstart() without regard to case. */
 bool stristart(const char *str, const char *prefix, const char **rest);
 
-/* ---- numbers --------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------- */
 
 /* @base as for strtol(); values beyond the type give -ERANGE.  The unsigned ones take "-1" as
  * the type's maximum, like strtoul(). */
@@ -67,7 +67,7 @@ char *size_to_str(uint64_t bytes);
 /* Parse a number of an open descriptor: 0..INT_MAX, or -1. */
 int qemu_parse_fd(const char *param);
 
-/* ---- identifiers ------------------------------------------------------------------------------ */
+/* ---- identifiers ---------------------------------------------------------------------------- */
 
 /* Whether @id begins with a letter and goes on with letters, digits, '-', '.' and '_'. */
 bool id_wellformed(const char *id);

@@ -42,7 +42,7 @@ typedef enum ErrorClass {
 extern Error *error_abort;
 extern Error *error_fatal;
 
-/* ---- setting ------------------------------------------------------------------------------- */
+/* ---- setting -------------------------------------------------------------------------------- */
 
 /* Set a generic error; printf arguments.  @errp may be NULL. */
 #define error_setg(errp, ...) \
@@ -63,7 +63,7 @@ void error_setg_errno_internal(Error **errp, const char *file, int line, const c
 void error_set_internal(Error **errp, const char *file, int line, const char *func,
                         ErrorClass err_class, const char *fmt, ...) QEMU_PRINTF(6, 7);
 
-/* ---- passing on ---------------------------------------------------------------------------- */
+/* ---- passing on ----------------------------------------------------------------------------- */
 
 /**
  * Hand @local_err (taken; may be NULL) to @dst_errp.
@@ -85,7 +85,7 @@ void error_vprepend(Error *const *errp, const char *fmt, va_list ap) QEMU_PRINTF
  */
 void error_append_hint(Error *const *errp, const char *fmt, ...) QEMU_PRINTF(2, 3);
 
-/* ---- looking inside ------------------------------------------------------------------------ */
+/* ---- looking inside ------------------------------------------------------------------------- */
 
 /* The message; valid as long as @err. */
 const char *error_get_pretty(const Error *err);
@@ -95,7 +95,7 @@ const char *error_get_hint(const Error *err);
 /* The name that QMP uses, such as "GenericError". */
 const char *error_class_str(ErrorClass err_class);
 
-/* ---- ending -------------------------------------------------------------------------------- */
+/* ---- ending --------------------------------------------------------------------------------- */
 
 Error *error_copy(const Error *err);
 /* Free @err; NULL is fine. */
@@ -111,7 +111,7 @@ void warn_reportf_err(Error *err, const char *fmt, ...) QEMU_PRINTF(2, 3);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Error, error_free)
 
-/* ---- reports to people --------------------------------------------------------------------- */
+/* ---- reports to people ---------------------------------------------------------------------- */
 
 /* Remember the base name of @argv0; reports on stderr begin with it. */
 void error_init(const char *argv0);
@@ -147,8 +147,8 @@ void error_vprintf(const char *fmt, va_list ap) QEMU_PRINTF(1, 0);
  */
 typedef bool ErrorReportHook(const char *text);
 /**
- * Install @hook (NULL: none).  When @is_active is not NULL and returns true, text meant for the hook is
- * formatted without program name and location, as a monitor shows it.
+ * Install @hook (NULL: none).  While @is_active (may be NULL) returns true, reports carry neither
+ * program name nor location, as a monitor shows them.
  * Context: at start-up, before threads.
  */
 void error_set_report_hook(ErrorReportHook *hook, bool (*is_active)(void));

@@ -15,7 +15,7 @@
 
 #include "qemu/error.h"
 
-/* ---- sets ------------------------------------------------------------------------------------- */
+/* ---- sets ----------------------------------------------------------------------------------- */
 
 /**
  * Add @fd (taken on success) to set @id, made when it does not exist; a NULL @id: to a new set
@@ -48,7 +48,7 @@ void fdset_forget_dup(int fd);
 void fdset_monitor_opened(void);
 void fdset_monitor_closed(void);
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 /* Give @fd (taken on success) a name; one that had it is closed. */
 bool named_fd_add(const char *name, int fd, Error **errp);

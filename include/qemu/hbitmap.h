@@ -33,7 +33,7 @@ typedef struct HBitmapIter {
 /* No more bits than this. */
 #define HBITMAP_LOG_MAX_SIZE 41
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 /* Make a clear bitmap for @size items, 0 <= @granularity < 64; aborts when memory is short. */
 HBitmap *hbitmap_alloc(uint64_t size, int granularity);
@@ -48,7 +48,7 @@ void hbitmap_truncate(HBitmap *hb, uint64_t size);
 /* The same for sizes chosen by users; the bitmap is unchanged after failure. */
 bool hbitmap_try_truncate(HBitmap *hb, uint64_t size, Error **errp);
 
-/* ---- state ------------------------------------------------------------------------------------ */
+/* ---- state ---------------------------------------------------------------------------------- */
 
 uint64_t hbitmap_size(const HBitmap *hb);
 int hbitmap_granularity(const HBitmap *hb);
@@ -57,7 +57,7 @@ bool hbitmap_empty(const HBitmap *hb);
 uint64_t hbitmap_count(const HBitmap *hb);
 bool hbitmap_get(const HBitmap *hb, uint64_t item);
 
-/* ---- change ----------------------------------------------------------------------------------- */
+/* ---- change --------------------------------------------------------------------------------- */
 
 void hbitmap_set(HBitmap *hb, uint64_t start, uint64_t count);
 void hbitmap_reset(HBitmap *hb, uint64_t start, uint64_t count);
@@ -70,7 +70,7 @@ void hbitmap_reset_all(HBitmap *hb);
  */
 void hbitmap_merge(const HBitmap *a, const HBitmap *b, HBitmap *result);
 
-/* ---- search ----------------------------------------------------------------------------------- */
+/* ---- search --------------------------------------------------------------------------------- */
 
 /* Iterate over set bits from @first on.  Bits may change meanwhile; changes ahead are seen. */
 void hbitmap_iter_init(HBitmapIter *iter, const HBitmap *hb, uint64_t first);
@@ -92,7 +92,7 @@ bool hbitmap_next_dirty_area(const HBitmap *hb, int64_t start, int64_t end,
 /* Whether item @start is set; *@pnum items from there, at most @count > 0, are like it. */
 bool hbitmap_status(const HBitmap *hb, int64_t start, int64_t count, int64_t *pnum);
 
-/* ---- meta bitmap: which chunks of the bits have changed ------------------------------------------ */
+/* ---- meta bitmap: which chunks of the bits have changed ------------------------------------- */
 
 /**
  * Make a bitmap in which every change of @hb is recorded, @chunk_bits bits of @hb (a power of
@@ -101,7 +101,7 @@ bool hbitmap_status(const HBitmap *hb, int64_t start, int64_t count, int64_t *pn
 HBitmap *hbitmap_create_meta(HBitmap *hb, int chunk_bits);
 void hbitmap_free_meta(HBitmap *hb);
 
-/* ---- as bytes: little-endian words, the lowest bit first ------------------------------------------ */
+/* ---- as bytes: little-endian words, the lowest bit first ------------------------------------ */
 
 /* Parts begin and end at multiples of this many items, or end at the end of the bitmap. */
 uint64_t hbitmap_serialization_align(const HBitmap *hb);

@@ -19,7 +19,7 @@
 
 #include "qemu/error.h"
 
-/* ---- open and close ---------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------- */
 
 /* Open file @name, or duplicate a descriptor when it is /dev/fdset/N.  @flags: without O_CREAT.
  * Returns the descriptor, or -1 with @errp and errno set. */
@@ -45,7 +45,7 @@ struct sockaddr;
 int qemu_accept(int fd, struct sockaddr *addr, unsigned int *addrlen);
 int qemu_socketpair(int domain, int type, int protocol, int sv[2]);
 
-/* ---- whole reads and writes: go on after short results --------------------------------------------- */
+/* ---- whole reads and writes: go on after short results -------------------------------------- */
 
 /* Return the bytes read, short only at the end of the file, or negative errno. */
 ssize_t qemu_read_full(int fd, void *buf, size_t count);
@@ -56,7 +56,7 @@ ssize_t qemu_write_full(int fd, const void *buf, size_t count);
 ssize_t qemu_pwrite_full(int fd, const void *buf, size_t count, off_t offset);
 ssize_t qemu_pwritev_full(int fd, const struct iovec *iov, int iovcnt, off_t offset);
 
-/* ---- allocation ---------------------------------------------------------------------------------- */
+/* ---- allocation ----------------------------------------------------------------------------- */
 
 /* fallocate() with FALLOC_FL_* in @mode.  -ENOTSUP for every way a file system or kernel has to
  * say that it cannot do this. */
@@ -75,7 +75,7 @@ int qemu_zero_range(int fd, int64_t offset, int64_t len);
  */
 int qemu_find_allocation(int fd, int64_t start, int64_t *data, int64_t *hole);
 
-/* ---- locks on byte ranges that belong to the open file (OFD locks) --------------------------------- */
+/* ---- locks on byte ranges that belong to the open file (OFD locks) -------------------------- */
 
 /* Whether the kernel has them. */
 bool qemu_has_ofd_lock(void);

@@ -22,7 +22,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* ---- iovec arrays ---------------------------------------------------------------------------- */
+/* ---- iovec arrays --------------------------------------------------------------------------- */
 
 /* Sum of the lengths. */
 size_t iov_size(const struct iovec *iov, unsigned int iov_cnt);
@@ -74,7 +74,7 @@ unsigned int iov_copy(struct iovec *dst_iov, unsigned int dst_cnt, const struct 
 size_t iov_discard_front(struct iovec **iov, unsigned int *iov_cnt, size_t bytes);
 size_t iov_discard_back(struct iovec *iov, unsigned int *iov_cnt, size_t bytes);
 
-/* ---- QEMUIOVector ---------------------------------------------------------------------------- */
+/* ---- QEMUIOVector --------------------------------------------------------------------------- */
 
 typedef struct QEMUIOVector {
     struct iovec *iov;

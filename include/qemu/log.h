@@ -42,7 +42,7 @@ static inline bool qemu_loglevel_mask(int mask)
     return unlikely((__atomic_load_n(&qemu_loglevel, __ATOMIC_RELAXED) & mask) != 0);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 void qemu_log(const char *fmt, ...) QEMU_PRINTF(1, 2);
 void qemu_vlog(const char *fmt, va_list ap) QEMU_PRINTF(1, 0);
@@ -58,7 +58,7 @@ void qemu_vlog(const char *fmt, va_list ap) QEMU_PRINTF(1, 0);
 FILE *qemu_log_trylock(void);
 void qemu_log_unlock(FILE *file);
 
-/* ---- setting ---------------------------------------------------------------------------------- */
+/* ---- setting -------------------------------------------------------------------------------- */
 
 typedef struct QEMULogItem {
     int mask;
@@ -79,7 +79,7 @@ bool qemu_set_log_filename(const char *filename, Error **errp);
 /* The help of -d. */
 void qemu_print_log_usage(FILE *file);
 
-/* ---- trace events -------------------------------------------------------------------------------- */
+/* ---- trace events --------------------------------------------------------------------------- */
 
 /* Usually static, one per event: static TraceEvent trace_x = { .name = "x" }; */
 typedef struct TraceEvent {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ---- meter: any thread may call ------------------------------------------------------------------- */
+/* ---- meter: any thread may call ------------------------------------------------------------- */
 
 typedef struct ProgressMeter {
     /* atomic: */
@@ -24,7 +24,7 @@ void progress_work_done(ProgressMeter *pm, uint64_t done);
 void progress_set_remaining(ProgressMeter *pm, uint64_t remaining);
 void progress_increase_remaining(ProgressMeter *pm, uint64_t delta);
 
-/* ---- percentage on the terminal: one thread --------------------------------------------------------- */
+/* ---- percentage on the terminal: one thread ------------------------------------------------- */
 
 /**
  * Begin.  @enabled: print to stdout; otherwise SIGUSR1 prints one line to stderr at the next
