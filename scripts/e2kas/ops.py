@@ -29,6 +29,13 @@ class Context:
         self.expression = expression    # parses an expression in this place
 
 
+def _split_condition(text):
+    """Operands and condition; a '?' in quotes is a character."""
+    masked = re.sub(r"'(\\.|[^'\\])'", lambda m: "_" * len(m.group(0)), text)
+    at = masked.find("?")
+    return (text, "") if at < 0 else (text[:at], text[at + 1:].strip())
+
+
 class _Alop:
     """An arithmetic-channel statement, split but not yet placed on a channel."""
 
@@ -40,8 +47,7 @@ class _Alop:
         if len(numbers) > 1:
             raise AsmError(f"'{name}' names two channels")
         self.channel = numbers[0] if numbers else None
-        text, _, condition = rest.partition("?")
-        self.condition = condition.strip()
+        text, self.condition = _split_condition(rest)
         self.operands = o.split_commas(text)
         self.mas = None
         for text in [t for t in self.operands if re.match(r"mas\s*=", t)]:

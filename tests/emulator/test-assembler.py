@@ -115,6 +115,9 @@ def check_language(tap, box):
     load = box.run("ldw [ %r1 + 4 ], %r2, mas=6", "-f", "flat")[2]
     tap.ok(load == box.run("ldw,2 %r1, 4, %r2, mas=0x6", "-f", "flat")[2] and load,
            "a device load goes to channel 2", load.hex())
+    quoted = box.run("movtd '?', %r1 ? %pred1", "-f", "flat")[2]
+    tap.ok(quoted and quoted == box.run("movtd 63, %r1 ? %pred1", "-f", "flat")[2],
+           "a quoted question mark starts no condition", quoted.hex())
     named = box.run(".reg n, %r9\naddd n, 1, n", "-f", "flat")[2]
     tap.ok(named == box.run("addd %r9, 1, %r9", "-f", "flat")[2], "registers can be named")
 
