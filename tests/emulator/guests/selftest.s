@@ -40,7 +40,7 @@ calls test_system
 print "selftest: traps\n"
 calls test_traps
 print "selftest: PASS "
-print_dec check_number
+print_dec number_of_checks
 print " checks\n"
 exit 0
 
@@ -221,7 +221,7 @@ movtd 0, %r3
 2:
 { subd %r2, 1, %r2 ; addd %r3, %r2, %r3 ; cmpedb %r2, 1, %pred0 }
 ibranch 2b ? ~%pred0
-expect %r3, 499500
+expect %r3, 500500
 ret
 
 // ---- register windows: recursion far deeper than 224 registers -------------------------------
@@ -404,3 +404,5 @@ expect_trap 1 << 19
 movtd 0, %r0
 std %r0, 0, trap_hook
 ret
+
+.equ number_of_checks, check_number

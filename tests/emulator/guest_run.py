@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starts qemu-system-e2k on the guests of this folder and collects what they say."""
+
+import os
+import subprocess
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TIMEOUT = 120
+
+PASS = 1                                      # exit status of a passing guest
+
+
+def build_dir():
+    """Where the programs are: BUILD_DIR, else the current folder."""
+    return os.path.abspath(os.environ.get("BUILD_DIR", "."))
+
+
+def emulator():
+    """The emulator's path, or None when it has not been built."""
+    path = os.path.join(build_dir(), "qemu-system-e2k")
+    return path if os.access(path, os.X_OK) else None
+
+
+def guest(name):
+    """The image of a guest, or None when it has not been built."""
+    path = os.path.join(build_dir(), "guests", name + ".elf")
+    return path if os.path.exists(path) else None
+
+
+def command(name, *options, append=None):
+    """The command line that runs guest NAME with its serial line on stdout."""
+    words = [emulator(), "-M", "e2k", "-nodefaults", "-display", "none", "-no-reboot",
+             "-serial", "stdio", "-device", "isa-debug-exit", "-kernel", guest(name)]
+    if append is not None:
+        words += ["-append", append]
+    return words + list(options)
+
+
+def run(name, *options, append=None, stdin=b""):
+    """Run guest NAME to its end: (exit status, serial output, errors)."""
+    try:
+        done = subprocess.run(command(name, *options, append=append), input=stdin,
+                              capture_output=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as stuck:
+        return None, (stuck.stdout or b"").decode("latin-1"), "it did not end"
+    return (done.returncode, done.stdout.decode("latin-1").replace("\r\n", "\n"),
+            done.stderr.decode("latin-1"))
