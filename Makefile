@@ -8,7 +8,8 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
-CFLAGS := -std=gnu11 -Wall -Wextra -Wmissing-prototypes -Wvla -Wstrict-prototypes -Wno-unused-parameter -Werror \
+WERROR ?= -Werror
+CFLAGS := -std=gnu11 -Wall -Wextra -Wmissing-prototypes -Wvla -Wstrict-prototypes -Wno-unused-parameter $(WERROR) \
           -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fno-strict-aliasing -fno-common $(OPT_CFLAGS)
 CPPFLAGS := -I. -Iinclude -I$(SRC)/include $(PKG_CFLAGS) -MMD -MP
 
