@@ -76,6 +76,8 @@ void chardev_foreach(void (*fn)(Chardev *chr, void *opaque), void *opaque);
 
 /** Delete a device that no front end uses; false with @errp set if one does. */
 bool chardev_delete(Chardev *chr, Error **errp);
+/** Called when somebody types the escape that ends the program on a shared terminal. */
+void chardev_set_exit_request(void (*request)(void));
 /** Write out what is pending, for a moment at most, restore terminals, delete all devices. */
 void chardev_cleanup(void);
 

@@ -3,6 +3,7 @@
  * Socket addresses: from text, to text, listening and connecting.
  *
  * - Returned descriptors are close-on-exec; listening ones are non-blocking.
+ * - An fd address names a descriptor by number, or as getfd called it.
  * - The blocking calls are for start-up; coroutines use qio_channel_socket_co_connect().
  */
 #ifndef IO_SOCKETS_H
@@ -47,12 +48,5 @@ SocketAddress *socket_remote_address(int fd, Error **errp);
 
 /** Switch off the delay of small packets; no effect on what is not TCP. */
 void socket_set_nodelay(int fd);
-
-/**
- * How "fd" addresses with a name are resolved: to a descriptor the caller owns, or -1 with @errp
- * set.  The monitor sets it; without it only numbers work.
- */
-typedef int SocketFdResolver(const char *name, Error **errp);
-void socket_set_fd_resolver(SocketFdResolver *resolver);
 
 #endif
