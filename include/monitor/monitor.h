@@ -26,12 +26,10 @@ typedef struct Monitor Monitor;
 /**
  * Start: from here on events are sent to QMP sessions and reports made by a command go to its
  * monitor.  @commands: what QMP offers; kept, not owned.
+ * The handlers of the schema's modules control (but for quit), introspect and monitor are in
+ * this layer; the program registers the modules it offers.
  */
 void monitor_init(const QmpCommandList *commands);
-
-/** Register the commands of this layer that every program offers, and those of the emulator. */
-void monitor_register_control_commands(QmpCommandList *commands);
-void monitor_register_emulator_commands(QmpCommandList *commands);
 
 /** End all sessions, after what they still have to say was written or a moment has passed. */
 void monitor_cleanup(void);
@@ -80,14 +78,5 @@ bool monitor_cur_is_hmp(void);
 void monitor_printf(Monitor *mon, const char *fmt, ...) QEMU_PRINTF(2, 3);
 void monitor_vprintf(Monitor *mon, const char *fmt, va_list ap) QEMU_PRINTF(2, 0);
 void monitor_puts(Monitor *mon, const char *str);
-
-/**
- * Take the descriptor that getfd named @name in this session.
- * Returns: a descriptor the caller owns, or -1 with @errp set.
- */
-int monitor_get_fd(Monitor *mon, const char *name, Error **errp);
-
-/** A descriptor by number, or by name in the current session; -1 with @errp set. */
-int monitor_fd_param(const char *param, Error **errp);
 
 #endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The inside of monitor sessions.  Private to monitor/. */
+#ifndef MONITOR_MONITOR_INT_H
+#define MONITOR_MONITOR_INT_H
+
+#include "block/coroutine.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qapi/gen/control-types.h"
+#include "qemu/queue.h"
+#include "qemu/thread.h"
+
+/* Above this a session carries out no more commands until its client has read. */
+#define MONITOR_OUT_SOFT_MAX ((size_t)1 << 20)
+/* Above this, which only events can reach, the client is disconnected. */
+#define MONITOR_OUT_HARD_MAX ((size_t)16 << 20)
+
+struct Monitor {
+    bool is_qmp;
+    CharFrontend fe;            /* fe.chr NULL: output is collected for human-monitor-command */
+    QTAILQ_ENTRY(Monitor) next;
+
+    QemuMutex lock;             /* output comes from any thread */
+    GString *out;
+    bool is_overflowing;        /* under lock: to be disconnected */
+};
+
+/* ---- monitor.c ------------------------------------------------------------------------------- */
+void monitor_data_init(Monitor *mon, bool is_qmp);
+void monitor_data_done(Monitor *mon);
+/** Put the session on the list and attach it to @chr.  False with @errp set. */
+bool monitor_attach(Monitor *mon, Chardev *chr, Error **errp);
+/** Bytes that the client has not taken yet. */
+size_t monitor_pending_output(Monitor *mon);
+/** Send @size bytes, in whole, in order. */
+void monitor_send(Monitor *mon, const char *data, size_t size);
+/** Give the device what it takes now. */
+void monitor_flush(Monitor *mon);
+/** Forget what was not sent: the client is gone. */
+void monitor_drop_output(Monitor *mon);
+
+/** Make @mon the session of the current coroutine; returns what was before. */
+Monitor *coroutine_fn monitor_set_cur(Monitor *mon);
+
+/** The hooks, unless @is_exempt.  Between them the command runs. */
+void coroutine_fn monitor_enter_command(bool is_exempt);
+void monitor_leave_command(bool is_exempt);
+
+/* ---- qmp.c ----------------------------------------------------------------------------------- */
+void qmp_session_event(Monitor *mon, const GString *plain, const QDict *message);
+void qmp_session_free(Monitor *mon);
+/** Whether @mon carries out a command just now. */
+bool qmp_session_is_busy(const Monitor *mon);
+/** End negotiation.  False if it was over already. */
+bool qmp_session_negotiated(Monitor *mon);
+/** A descriptor that came with the command that runs; -1 if there is none (left). */
+int qmp_session_take_fd(Monitor *mon);
+/** What QMP offers. */
+const QmpCommandList *qmp_session_commands(void);
+void qmp_sessions_init(const QmpCommandList *commands);
+void qmp_sessions_done(void);
+
+/* ---- hmp.c ----------------------------------------------------------------------------------- */
+void hmp_session_free(Monitor *mon);
+bool hmp_session_is_busy(const Monitor *mon);
+/** Run @line and return what it prints; the caller frees. */
+char *coroutine_fn hmp_run_collecting(const char *line);
+/** Commands of this layer. */
+void hmp_register_builtin(void);
+/** Every name of registered commands that begins with @prefix, for completion. */
+GPtrArray *hmp_complete(const char *prefix);
+
+/* ---- hmp-args.c ------------------------------------------------------------------------------ */
+/** Parse @text by @cmd->args_type; NULL after telling @mon what is wrong. */
+QDict *hmp_parse_args(Monitor *mon, const HMPCommand *cmd, const char *text);
+
+#endif

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP sessions.
+ *
+ * One coroutine per session carries out its commands in order.  Input is read while it has nothing
+ * to do, so what a client sends ahead waits in the socket, and at most one read's worth of requests
+ * is queued.  Descriptors belong to the request whose bytes they came with.
+ */
+#include "qemu/osdep.h"
+#include "monitor-int.h"
+
+#include "qemu/fdset.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/version.h"
+#include "qobject/json-parser.h"
+#include "qobject/json-writer.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+
+/* One thing that the parser found. */
+typedef struct Request {
+    QObject *value;
+    Error *err;              /* instead of a value */
+    GArray *fds;             /* of int */
+    unsigned generation;     /* of the connection */
+} Request;
+
+typedef struct QmpSession {
+    Monitor common;
+    bool is_pretty;
+    JSONMessageParser *parser;
+    GQueue queue;            /* of Request */
+    Request *running;
+    Coroutine *co;           /* NULL: not started, or ended */
+    enum { IDLE, SCHEDULED, RUNNING, WAITING_FOR_ROOM } state;
+    bool is_ending;
+    unsigned generation;     /* counts connections */
+    bool is_negotiated;      /* under common.lock: looked at by event senders */
+} QmpSession;
+
+static const QmpCommandList *offered;
+static QmpCommandList *negotiation;
+
+static void coroutine_fn session_loop(void *opaque);
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void request_free(Request *req)
+{
+    if (!req) {
+        return;
+    }
+    qobject_unref(req->value);
+    error_free(req->err);
+    for (guint i = 0; i < req->fds->len; i++) {
+        close(g_array_index(req->fds, int, i));
+    }
+    g_array_unref(req->fds);
+    g_free(req);
+}
+
+static void drop_queue(QmpSession *s)
+{
+    g_queue_clear_full(&s->queue, (GDestroyNotify)request_free);
+}
+
+/* Let the session's coroutine look at the queue. */
+static void kick(QmpSession *s)
+{
+    if (s->state != IDLE) {
+        return;
+    }
+    if (!s->co) {
+        s->co = qemu_coroutine_create(session_loop, s);
+    }
+    s->state = SCHEDULED;
+    aio_co_schedule(qemu_get_aio_context(), s->co);
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
+static void send_message(QmpSession *s, const QDict *message)
+{
+    g_autoptr(GString) text = qobject_to_json_pretty(QOBJECT(message), s->is_pretty);
+
+    g_string_append(text, "\r\n");
+    monitor_send(&s->common, text->str, text->len);
+}
+
+static void send_greeting(QmpSession *s)
+{
+    g_autoptr(QDict) greeting = qdict_from_jsonf_nofail(
+        "{'QMP': {'version': {'qemu': {'micro': %d, 'minor': %d, 'major': %d}, 'package': %s},"
+        " 'capabilities': []}}",
+        QEMU_VERSION_MICRO, QEMU_VERSION_MINOR, QEMU_VERSION_MAJOR, QEMU_PACKAGE);
+
+    send_message(s, greeting);
+}
+
+void qmp_session_event(Monitor *mon, const GString *plain, const QDict *message)
+{
+    QmpSession *s = container_of(mon, QmpSession, common);
+    bool is_wanted;
+
+    WITH_QEMU_LOCK_GUARD(&mon->lock) {
+        is_wanted = s->is_negotiated;
+    }
+    if (!is_wanted) {
+        return;
+    }
+    if (s->is_pretty) {
+        send_message(s, message);
+    } else {
+        g_autofree char *line = g_strconcat(plain->str, "\r\n", NULL);
+
+        monitor_send(mon, line, strlen(line));
+    }
+}
+
+/* ---- carrying out ---------------------------------------------------------------------------- */
+
+static const char *command_name(const Request *req)
+{
+    const QDict *dict = qobject_to(QDict, req->value);
+
+    return dict ? qdict_get_try_str(dict, "execute") : NULL;
+}
+
+/* Before negotiation nothing but qmp_capabilities exists; say so in a way that helps. */
+static void explain_negotiation(QDict *response)
+{
+    QDict *error = qdict_get_qdict(response, "error");
+
+    if (error && g_strcmp0(qdict_get_try_str(error, "class"), "CommandNotFound") == 0) {
+        qdict_put_str(error, "desc",
+                      "Expecting capabilities negotiation with 'qmp_capabilities'");
+    }
+}
+
+static QDict *coroutine_fn carry_out(QmpSession *s, Request *req)
+{
+    bool is_negotiated = s->is_negotiated;
+    const QmpCommandList *commands = is_negotiated ? offered : negotiation;
+    const char *name = command_name(req);
+    bool is_exempt = !name || !qmp_find_command(commands, name) ||
+                     monitor_command_is_exempt(name);
+    QDict *response;
+
+    if (req->err) {
+        return qmp_error_response(req->err);
+    }
+    monitor_set_cur(&s->common);
+    monitor_enter_command(is_exempt);
+    response = qmp_dispatch(commands, req->value, false);
+    monitor_leave_command(is_exempt);
+    monitor_set_cur(NULL);
+    if (!is_negotiated && response) {
+        explain_negotiation(response);
+    }
+    return response;
+}
+
+static void coroutine_fn wait_for_room(QmpSession *s, unsigned generation)
+{
+    while (monitor_pending_output(&s->common) > MONITOR_OUT_SOFT_MAX &&
+           s->generation == generation) {
+        s->state = WAITING_FOR_ROOM;
+        qemu_coroutine_yield();
+        s->state = RUNNING;
+    }
+}
+
+static void coroutine_fn session_loop(void *opaque)
+{
+    QmpSession *s = opaque;
+
+    while (!s->is_ending) {
+        Request *req = g_queue_pop_head(&s->queue);
+        g_autoptr(QDict) response = NULL;
+
+        if (!req) {
+            s->state = IDLE;
+            chr_fe_accept_input(&s->common.fe);
+            qemu_coroutine_yield();
+            continue;
+        }
+        s->state = RUNNING;
+        wait_for_room(s, req->generation);
+        if (req->generation == s->generation) {
+            s->running = req;
+            response = carry_out(s, req);
+            s->running = NULL;
+        }
+        /* A reply is for the client that asked, not for one that came since. */
+        if (response && req->generation == s->generation) {
+            send_message(s, response);
+        }
+        request_free(req);
+    }
+    s->co = NULL;
+    s->state = IDLE;
+}
+
+/* ---- input ----------------------------------------------------------------------------------- */
+
+static void on_parsed(void *opaque, QObject *value, Error *err)
+{
+    QmpSession *s = opaque;
+    Request *req = g_new0(Request, 1);
+    int fd;
+
+    req->value = value;
+    req->err = err;
+    req->generation = s->generation;
+    req->fds = g_array_new(FALSE, FALSE, sizeof(int));
+    while ((fd = chr_fe_take_fd(&s->common.fe)) >= 0) {
+        g_array_append_val(req->fds, fd);
+    }
+    g_queue_push_tail(&s->queue, req);
+    kick(s);
+}
+
+static size_t qmp_can_receive(void *opaque)
+{
+    QmpSession *s = opaque;
+
+    return s->state == IDLE && g_queue_is_empty(&s->queue) ? SIZE_MAX : 0;
+}
+
+static void qmp_receive(void *opaque, const uint8_t *buf, size_t size)
+{
+    QmpSession *s = opaque;
+
+    json_message_parser_feed(s->parser, (const char *)buf, size);
+}
+
+static void set_negotiated(QmpSession *s, bool is_negotiated)
+{
+    QEMU_LOCK_GUARD(&s->common.lock);
+
+    s->is_negotiated = is_negotiated;
+}
+
+static void qmp_writable(void *opaque)
+{
+    QmpSession *s = opaque;
+
+    monitor_flush(&s->common);
+    if (s->state == WAITING_FOR_ROOM) {
+        s->state = SCHEDULED;
+        aio_co_schedule(qemu_get_aio_context(), s->co);
+    }
+}
+
+static void on_opened(QmpSession *s)
+{
+    set_negotiated(s, false);
+    s->generation++;
+    fdset_monitor_opened();
+    send_greeting(s);
+}
+
+static void on_closed(QmpSession *s)
+{
+    set_negotiated(s, false);
+    s->generation++;
+    fdset_monitor_closed();
+    drop_queue(s);
+    monitor_drop_output(&s->common);
+    json_message_parser_free(s->parser);
+    s->parser = json_message_parser_new(on_parsed, s);
+    qmp_writable(s);
+}
+
+static void qmp_event(void *opaque, ChrEvent event)
+{
+    if (event == CHR_EVENT_OPENED) {
+        on_opened(opaque);
+    } else if (event == CHR_EVENT_CLOSED) {
+        on_closed(opaque);
+    }
+}
+
+static const ChrHandlers qmp_handlers = {
+    .can_receive = qmp_can_receive,
+    .receive = qmp_receive,
+    .event = qmp_event,
+    .writable = qmp_writable,
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+bool monitor_new_qmp(Chardev *chr, bool pretty, Error **errp)
+{
+    QmpSession *s = g_new0(QmpSession, 1);
+
+    monitor_data_init(&s->common, true);
+    s->is_pretty = pretty;
+    s->parser = json_message_parser_new(on_parsed, s);
+    if (!monitor_attach(&s->common, chr, errp)) {
+        qmp_session_free(&s->common);
+        return false;
+    }
+    chr_fe_set_echo(&s->common.fe, true);
+    chr_fe_set_handlers(&s->common.fe, &qmp_handlers, s);
+    return true;
+}
+
+void qmp_session_free(Monitor *mon)
+{
+    QmpSession *s = container_of(mon, QmpSession, common);
+
+    assert(!s->running);
+    drop_queue(s);
+    s->is_ending = true;
+    s->generation++;
+    while (s->co) {
+        if (s->state == IDLE || s->state == WAITING_FOR_ROOM) {
+            qemu_coroutine_enter(s->co);
+        } else {
+            aio_poll(qemu_get_aio_context(), false);
+        }
+    }
+    json_message_parser_free(s->parser);
+    monitor_data_done(mon);
+    g_free(s);
+}
+
+bool qmp_session_is_busy(const Monitor *mon)
+{
+    const QmpSession *s = container_of(mon, QmpSession, common);
+
+    return s->running || s->state == SCHEDULED;
+}
+
+bool qmp_session_negotiated(Monitor *mon)
+{
+    QmpSession *s = container_of(mon, QmpSession, common);
+
+    if (s->is_negotiated) {
+        return false;
+    }
+    set_negotiated(s, true);
+    return true;
+}
+
+int qmp_session_take_fd(Monitor *mon)
+{
+    Request *req = container_of(mon, QmpSession, common)->running;
+    int fd;
+
+    if (!req || !req->fds->len) {
+        return -1;
+    }
+    fd = g_array_index(req->fds, int, 0);
+    g_array_remove_index(req->fds, 0);
+    return fd;
+}
+
+const QmpCommandList *qmp_session_commands(void)
+{
+    return offered;
+}
+
+void qmp_sessions_init(const QmpCommandList *commands)
+{
+    const QmpCommand *cmd = qmp_find_command(commands, "qmp_capabilities");
+
+    offered = commands;
+    negotiation = qmp_command_list_new();
+    if (cmd) {
+        qmp_register_command(negotiation, cmd);
+    }
+}
+
+void qmp_sessions_done(void)
+{
+    g_clear_pointer(&negotiation, qmp_command_list_free);
+    offered = NULL;
+}
