@@ -79,7 +79,10 @@ void aio_notify(AioContext *ctx);
  */
 void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink);
 
-/** Run @cb(@opaque) in @ctx and wait until it returned.  Not from a coroutine. */
+/**
+ * Run @cb(@opaque) in @ctx and wait until it returned; nothing of the caller's loop runs meanwhile,
+ * so @cb must not wait for that.  Not from a coroutine.
+ */
 void aio_wait_bh_oneshot(AioContext *ctx, QEMUBHFunc *cb, void *opaque);
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
@@ -115,7 +118,7 @@ typedef struct AioDeferred {
     void (*fn)(void *opaque);
     void *opaque;
     bool is_pending;                      /* zeroed at first; then the loop's */
-    QSIMPLEQ_ENTRY(AioDeferred) next;
+    QLIST_ENTRY(AioDeferred) next;
 } AioDeferred;
 
 /** Call @d->fn before the loop of this thread sleeps next.  Home thread. */

@@ -20,7 +20,7 @@ bool qemu_init_main_loop(Error **errp);
 /**
  * Wait for and handle what the main AioContext, GLib and signals bring: one iteration.
  * @nonblocking: only what is ready.
- * Context: main thread, not in a coroutine.
+ * Context: main thread, not in a coroutine, not in one of the loop's callbacks.
  */
 void main_loop_wait(bool nonblocking);
 

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Blocking calls by worker threads.
+ */
+#include "qemu/osdep.h"
+
+#include "block/aio.h"
+#include "block/thread-pool.h"
+#include "qemu/error.h"
+#include "qemu/iothread.h"
+#include "qemu/main-loop.h"
+
+static int add_one(void *arg)
+{
+    return qatomic_fetch_inc((int *)arg) + 1;
+}
+
+static void coroutine_fn submit_one(void *opaque)
+{
+    int n = 41;
+
+    *(int *)opaque = thread_pool_submit_co(add_one, &n);
+}
+
+static void test_co_returns_result(void)
+{
+    int result = 0;
+
+    co_run(submit_one, &result);
+    g_assert_cmpint(result, ==, 42);
+}
+
+typedef struct Batch {
+    int done;
+    int calls;
+} Batch;
+
+static void batch_cb(void *opaque, int ret)
+{
+    Batch *b = opaque;
+
+    g_assert_cmpint(ret, >, 0);
+    b->done++;
+}
+
+static void test_aio_completes_each_once(void)
+{
+    Batch b = { 0 };
+
+    for (int i = 0; i < 10000; i++) {
+        thread_pool_submit_aio(add_one, &b.calls, batch_cb, &b);
+    }
+    while (b.done < 10000) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    g_assert_cmpint(qatomic_read(&b.calls), ==, 10000);
+    g_assert_false(aio_poll(qemu_get_aio_context(), false));
+}
+
+/* All of them must be in their workers at the same time. */
+typedef struct Meeting {
+    QemuMutex lock;
+    QemuCond all_here;
+    int here;
+    int expected;
+    int done;
+} Meeting;
+
+static int meet(void *arg)
+{
+    Meeting *m = arg;
+
+    qemu_mutex_lock(&m->lock);
+    if (++m->here == m->expected) {
+        qemu_cond_broadcast(&m->all_here);
+    }
+    while (m->here < m->expected) {
+        qemu_cond_wait(&m->all_here, &m->lock);
+    }
+    qemu_mutex_unlock(&m->lock);
+    return 0;
+}
+
+static void meet_cb(void *opaque, int ret)
+{
+    Meeting *m = opaque;
+
+    (void)ret;
+    m->done++;
+}
+
+static void test_two_calls_run_at_once(void)
+{
+    Meeting m = { .expected = 2 };
+
+    qemu_mutex_init(&m.lock);
+    qemu_cond_init(&m.all_here);
+    /* In two iterations: one is blocked when the other comes. */
+    thread_pool_submit_aio(meet, &m, meet_cb, &m);
+    aio_poll(qemu_get_aio_context(), false);
+    thread_pool_submit_aio(meet, &m, meet_cb, &m);
+    while (m.done < 2) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    qemu_cond_destroy(&m.all_here);
+    qemu_mutex_destroy(&m.lock);
+}
+
+/* ---- several loops --------------------------------------------------------------------------- */
+#define LOOPS 3
+#define PER_LOOP 2000
+
+typedef struct LoopLoad {
+    int left;
+    int counter;
+    QemuSemaphore *ended;
+} LoopLoad;
+
+static void coroutine_fn load_entry(void *opaque)
+{
+    LoopLoad *load = opaque;
+    AioContext *home = qemu_get_current_aio_context();
+
+    for (int i = 0; i < PER_LOOP; i++) {
+        thread_pool_submit_co(add_one, &load->counter);
+        g_assert_true(qemu_get_current_aio_context() == home);
+    }
+    if (--load->left == 0) {
+        qemu_sem_post(load->ended);
+    }
+}
+
+static void start_load_bh(void *opaque)
+{
+    LoopLoad *load = opaque;
+
+    load->left = 4;
+    for (int i = 0; i < 4; i++) {
+        qemu_coroutine_enter(qemu_coroutine_create(load_entry, load));
+    }
+}
+
+static void test_loops_get_their_own_completions(void)
+{
+    IOThread *iothreads[LOOPS];
+    LoopLoad loads[LOOPS] = { 0 };
+    QemuSemaphore ended;
+
+    qemu_sem_init(&ended, 0);
+    for (int i = 0; i < LOOPS; i++) {
+        iothreads[i] = iothread_create("pool", &error_abort);
+        loads[i].ended = &ended;
+        aio_bh_schedule_oneshot(iothread_get_aio_context(iothreads[i]), start_load_bh, &loads[i]);
+    }
+    for (int i = 0; i < LOOPS; i++) {
+        qemu_sem_wait(&ended);
+    }
+    for (int i = 0; i < LOOPS; i++) {
+        iothread_unref(iothreads[i]);
+        g_assert_cmpint(qatomic_read(&loads[i].counter), ==, 4 * PER_LOOP);
+    }
+    qemu_sem_destroy(&ended);
+}
+
+static void test_limit_of_one_worker_serves_all(void)
+{
+    Batch b = { 0 };
+
+    thread_pool_set_limits(0, 1);
+    for (int i = 0; i < 100; i++) {
+        thread_pool_submit_aio(add_one, &b.calls, batch_cb, &b);
+    }
+    while (b.done < 100) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    thread_pool_set_limits(0, 64);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qemu_init_main_loop(&error_abort);
+    g_test_add_func("/thread-pool/co/returns-result", test_co_returns_result);
+    g_test_add_func("/thread-pool/aio/completes-each-once", test_aio_completes_each_once);
+    g_test_add_func("/thread-pool/aio/two-calls-run-at-once", test_two_calls_run_at_once);
+    g_test_add_func("/thread-pool/loops/get-their-own-completions",
+                    test_loops_get_their_own_completions);
+    g_test_add_func("/thread-pool/limits/one-worker-serves-all",
+                    test_limit_of_one_worker_serves_all);
+    return g_test_run();
+}

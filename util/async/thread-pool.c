@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Worker threads, one set for all loops.
+ *
+ * A loop collects what its iteration submits and hands it over under one lock at the end.  How many
+ * workers that wakes depends on what the work has been like lately: work that computes (or copies
+ * from the page cache) gets no more workers than processors, work that sleeps in the kernel gets as
+ * many as there are requests, so that the disk sees them all.
+ *
+ * Workers put what they finished on the loop's lock-free list and schedule one bottom half, which
+ * wakes the loop only if it sleeps and only once per batch.
+ */
+#include "qemu/osdep.h"
+
+#include <sched.h>
+
+#include "aio-internal.h"
+#include "block/thread-pool.h"
+
+#define DEFAULT_MAX_WORKERS 64
+#define IDLE_MS 10000
+/* A worker looks at its processor time after this much work, and never for shorter spans. */
+#define SAMPLE_NS 1000000
+
+typedef struct PoolJob PoolJob;
+
+struct PoolJob {
+    ThreadPoolFunc *func;
+    void *arg;
+    ThreadPoolCompletion *cb;
+    void *opaque;
+    PoolClient *client;
+    int ret;
+    bool is_on_stack;                     /* a waiting coroutine's */
+    QSIMPLEQ_ENTRY(PoolJob) queued;
+    QSLIST_ENTRY(PoolJob) finished;
+};
+
+/* The pool's side of one loop. */
+struct PoolClient {
+    AioContext *ctx;
+    QSIMPLEQ_HEAD(PoolJobQueue, PoolJob) submitted;   /* home thread */
+    int n_submitted;
+    AioDeferred hand_over;
+    QSLIST_HEAD(, PoolJob) finished;                  /* atomic, newest first */
+    QEMUBH *finished_bh;
+};
+
+static struct {
+    QemuMutex lock;
+    QemuCond work;                        /* signalled under the lock */
+    struct PoolJobQueue queue;
+    int queued;
+    int workers;
+    int idle;                             /* workers that wait for the signal */
+    int signalled;                        /* ... and of these, were sent one */
+    int min;
+    int max;
+    bool work_sleeps;                     /* atomic: what the last samples said */
+} pool = {
+    .lock = QEMU_MUTEX_INITIALIZER,
+    .work = { PTHREAD_COND_INITIALIZER },
+    .queue = QSIMPLEQ_HEAD_INITIALIZER(pool.queue),
+    .max = DEFAULT_MAX_WORKERS,
+};
+static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
+static int processors;
+
+static void pool_init(void)
+{
+    cpu_set_t set;
+
+    processors = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    qemu_cond_init(&pool.work);
+}
+
+/* ---- workers --------------------------------------------------------------------------------- */
+/* What one worker knows of its own work. */
+typedef struct WorkerClock {
+    int64_t busy_ns;                      /* spent in jobs since the last sample */
+    int64_t cpu_ns;                       /* thread's processor time at the last sample */
+} WorkerClock;
+
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
+}
+
+static void worker_account(WorkerClock *clock, int64_t ns)
+{
+    clock->busy_ns += ns;
+    if (clock->busy_ns >= SAMPLE_NS) {
+        int64_t cpu_ns = thread_cpu_ns();
+
+        qatomic_set(&pool.work_sleeps, cpu_ns - clock->cpu_ns < clock->busy_ns / 2);
+        clock->cpu_ns = cpu_ns;
+        clock->busy_ns = 0;
+    }
+}
+
+static void job_run(PoolJob *job, WorkerClock *clock)
+{
+    PoolClient *client = job->client;
+    AioContext *ctx = client->ctx;
+    int64_t start = get_clock();
+
+    job->ret = job->func(job->arg);
+    worker_account(clock, get_clock() - start);
+    /* Once the loop has seen the job, the client may go; the bottom half is part of it. */
+    aio_context_ref(ctx);
+    if (!QSLIST_INSERT_HEAD_ATOMIC_FETCH(&client->finished, job, finished)) {
+        qemu_bh_schedule(client->finished_bh);
+    }
+    aio_context_unref(ctx);
+}
+
+/* Wait for a job; NULL: time to end.  Under the lock. */
+static PoolJob *worker_next_job(void)
+{
+    PoolJob *job;
+
+    while (QSIMPLEQ_EMPTY(&pool.queue)) {
+        bool was_signalled;
+
+        pool.idle++;
+        was_signalled = qemu_cond_timedwait(&pool.work, &pool.lock, IDLE_MS);
+        pool.idle--;
+        if (pool.signalled > 0) {
+            pool.signalled--;
+        }
+        if (!was_signalled && QSIMPLEQ_EMPTY(&pool.queue) && pool.workers > pool.min) {
+            return NULL;
+        }
+    }
+    job = QSIMPLEQ_FIRST(&pool.queue);
+    QSIMPLEQ_REMOVE_HEAD(&pool.queue, queued);
+    pool.queued--;
+    return job;
+}
+
+static void wake_workers(int wanted);
+
+static void *worker_main(void *opaque)
+{
+    WorkerClock clock = { 0, 0 };
+    PoolJob *job;
+
+    (void)opaque;
+    qemu_mutex_lock(&pool.lock);
+    while (pool.workers <= pool.max && (job = worker_next_job())) {
+        if (qatomic_read(&pool.work_sleeps) && pool.queued > 0) {
+            /* The others of a batch that was thought to be computing need not wait for us. */
+            wake_workers(2);
+        }
+        qemu_mutex_unlock(&pool.lock);
+        job_run(job, &clock);
+        qemu_mutex_lock(&pool.lock);
+    }
+    pool.workers--;
+    qemu_mutex_unlock(&pool.lock);
+    return NULL;
+}
+
+/* Get @wanted more workers going, as far as jobs and limits allow.  Under the lock. */
+static void wake_workers(int wanted)
+{
+    wanted = MIN(wanted, pool.queued);
+    while (wanted > 0 && pool.signalled < pool.idle) {
+        pool.signalled++;
+        qemu_cond_signal(&pool.work);
+        wanted--;
+    }
+    while (wanted > 0 && pool.workers < pool.max) {
+        QemuThread thread;
+        int ret = qemu_thread_try_create(&thread, "worker", worker_main, NULL,
+                                         QEMU_THREAD_DETACHED);
+
+        if (ret < 0) {
+            if (pool.workers == 0) {
+                fprintf(stderr, "no thread for blocking calls: %s\n", strerror(-ret));
+                abort();
+            }
+            return;
+        }
+        pool.workers++;
+        wanted--;
+    }
+}
+
+void thread_pool_set_limits(int min, int max)
+{
+    assert(min >= 0 && min <= max && max > 0);
+    pthread_once(&pool_once, pool_init);
+    qemu_mutex_lock(&pool.lock);
+    pool.min = min;
+    pool.max = max;
+    qemu_cond_broadcast(&pool.work);
+    qemu_mutex_unlock(&pool.lock);
+}
+
+/* ---- the loop's side ------------------------------------------------------------------------- */
+static void client_hand_over(void *opaque)
+{
+    PoolClient *client = opaque;
+    int n = client->n_submitted;
+
+    client->n_submitted = 0;
+    qemu_mutex_lock(&pool.lock);
+    QSIMPLEQ_CONCAT(&pool.queue, &client->submitted);
+    pool.queued += n;
+    wake_workers(qatomic_read(&pool.work_sleeps) ? n : MIN(n, processors));
+    qemu_mutex_unlock(&pool.lock);
+}
+
+static void client_finished_bh(void *opaque)
+{
+    PoolClient *client = opaque;
+    QSLIST_HEAD(, PoolJob) newest_first, in_order;
+    PoolJob *job;
+
+    QSLIST_INIT(&in_order);
+    QSLIST_MOVE_ATOMIC(&newest_first, &client->finished);
+    while ((job = QSLIST_FIRST(&newest_first))) {
+        QSLIST_REMOVE_HEAD(&newest_first, finished);
+        QSLIST_INSERT_HEAD(&in_order, job, finished);
+    }
+    while ((job = QSLIST_FIRST(&in_order))) {
+        ThreadPoolCompletion *cb = job->cb;
+        void *opaque_cb = job->opaque;
+        int ret = job->ret;
+
+        QSLIST_REMOVE_HEAD(&in_order, finished);
+        if (!job->is_on_stack) {
+            g_free(job);
+        }
+        if (cb) {
+            cb(opaque_cb, ret);
+        }
+    }
+}
+
+static PoolClient *current_client(void)
+{
+    AioContext *ctx = qemu_get_current_aio_context();
+
+    assert(ctx);
+    if (unlikely(!ctx->pool)) {
+        PoolClient *client = g_new0(PoolClient, 1);
+
+        pthread_once(&pool_once, pool_init);
+        client->ctx = ctx;
+        QSIMPLEQ_INIT(&client->submitted);
+        client->hand_over.fn = client_hand_over;
+        client->hand_over.opaque = client;
+        client->finished_bh = aio_bh_new(ctx, client_finished_bh, client);
+        ctx->pool = client;
+    }
+    return ctx->pool;
+}
+
+void pool_client_free(PoolClient *client)
+{
+    if (client) {
+        assert(client->n_submitted == 0 && QSLIST_EMPTY(&client->finished));
+        qemu_bh_delete(client->finished_bh);
+        g_free(client);
+    }
+}
+
+static void job_submit(PoolJob *job)
+{
+    PoolClient *client = current_client();
+
+    job->client = client;
+    QSIMPLEQ_INSERT_TAIL(&client->submitted, job, queued);
+    client->n_submitted++;
+    aio_defer_call(client->ctx, &client->hand_over);
+}
+
+void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletion *cb,
+                            void *opaque)
+{
+    PoolJob *job = g_new0(PoolJob, 1);
+
+    job->func = func;
+    job->arg = arg;
+    job->cb = cb;
+    job->opaque = opaque;
+    job_submit(job);
+}
+
+typedef struct PoolCo {
+    Coroutine *co;
+    int ret;
+} PoolCo;
+
+static void pool_co_done(void *opaque, int ret)
+{
+    PoolCo *wait = opaque;
+
+    wait->ret = ret;
+    aio_co_wake(wait->co);
+}
+
+int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg)
+{
+    PoolCo wait = { .co = qemu_coroutine_self() };
+    PoolJob job = {
+        .func = func,
+        .arg = arg,
+        .cb = pool_co_done,
+        .opaque = &wait,
+        .is_on_stack = true,
+    };
+
+    job_submit(&job);
+    qemu_coroutine_yield();
+    return wait.ret;
+}
