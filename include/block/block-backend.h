@@ -20,6 +20,7 @@
 #include "block/aio.h"
 #include "block/block.h"
 #include "block/claim.h"
+#include "qapi/gen/block-info-types.h"
 
 typedef struct BlockBackend BlockBackend;
 typedef struct BlockAIOCB BlockAIOCB;
