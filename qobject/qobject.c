@@ -32,7 +32,7 @@ QBool *qbool_from_bool(bool value)
 
 /* ---- string ---- */
 
-static QString *qstring_take(char *string)
+QString *qstring_take(char *string)
 {
     QString *qs = g_new(QString, 1);
 

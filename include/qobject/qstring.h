@@ -19,6 +19,9 @@ QString *qstring_from_str(const char *str);
 /** A new QString that copies @len bytes of @str, which has no NUL among them. */
 QString *qstring_from_substr(const char *str, size_t len);
 
+/** A new QString; takes @string, which is freed with g_free(). */
+QString *qstring_take(char *string);
+
 /** A new QString; takes the GString. */
 QString *qstring_from_gstring(GString *gstr);
 
