@@ -221,6 +221,17 @@ size_t qdict_size(const QDict *dict)
     return dict->size;
 }
 
+void qdict_swap(QDict *a, QDict *b)
+{
+    QDict old_a = *a;
+    size_t refcnt_a = a->base.refcnt, refcnt_b = b->base.refcnt;
+
+    *a = *b;
+    *b = old_a;
+    a->base.refcnt = refcnt_a;
+    b->base.refcnt = refcnt_b;
+}
+
 /* ---- typed getters ---- */
 
 int64_t qdict_get_int(const QDict *dict, const char *key)

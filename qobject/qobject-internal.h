@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What qobject.c needs of the other types. */
+/* What the files of this folder need of one another. */
 #ifndef QOBJECT_INTERNAL_H
 #define QOBJECT_INTERNAL_H
 
@@ -7,6 +7,8 @@
 #include "qobject/qnum.h"
 
 void qdict_destroy(QDict *dict);
+/* Exchange the contents of two dicts. */
+void qdict_swap(QDict *a, QDict *b);
 bool qnum_is_equal(const QNum *a, const QNum *b);
 
 #endif

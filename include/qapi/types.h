@@ -117,6 +117,9 @@ void qapi_free(void *obj, const QapiType *type);
 /** Free what the members of *@obj hold, and zero it; for a struct that is not on the heap. */
 void qapi_free_members(void *obj, const QapiType *type);
 
+/** Free what the variable at @value of @type holds; nothing for scalars. */
+void qapi_free_value(void *value, const QapiType *type);
+
 /* The visitor's end, for the generated visit_type_X(). */
 typedef struct Visitor Visitor;
 

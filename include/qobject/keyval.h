@@ -24,7 +24,10 @@ QDict *keyval_parse(const char *params, const char *implied_key, bool *help, Err
 bool keyval_parse_into(QDict *dict, const char *params, const char *implied_key, bool *help,
                        Error **errp);
 
-/** Merge @src into @dst, dict by dict; lists are appended, scalars replaced. */
-void keyval_merge(QDict *dst, const QDict *src);
+/**
+ * Merge @src into @dst, dict by dict; lists are appended, scalars replaced.
+ * Returns: false with @errp set if something is a dict or list on one side only.
+ */
+bool keyval_merge(QDict *dst, const QDict *src, Error **errp);
 
 #endif

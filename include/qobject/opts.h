@@ -50,7 +50,7 @@ void qemu_opts_free(QemuOptsList *list);
 /** Delete all QemuOpts of @list. */
 void qemu_opts_reset(QemuOptsList *list);
 
-/** Print "Supported options:" (or "Supported @caption options:") and one line per option. */
+/** Append "Supported options:" (or "Supported @caption options:") and a line per option. */
 void qemu_opts_print_help(const QemuOptsList *list, const char *caption, GString *out);
 
 /* ---- QemuOpts ---- */
@@ -79,6 +79,9 @@ bool is_valid_option_list(const char *params);
 
 const char *qemu_opts_id(const QemuOpts *opts);
 QemuOptsList *qemu_opts_list(const QemuOpts *opts);
+
+/** Parse "on" or "off" (yes/no, true/false, y/n) for a parameter called @name. */
+bool qemu_opts_parse_bool(const char *name, const char *value, bool *result, Error **errp);
 
 /** Set an option; false with @errp set if it is unknown or @value does not fit its type. */
 bool qemu_opt_set(QemuOpts *opts, const char *name, const char *value, Error **errp);
