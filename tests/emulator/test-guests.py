@@ -3,6 +3,7 @@
 """The guests on qemu-system-e2k: processor, timer, disk.  Run in the build folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,16 @@ def check_raw_disk(tap, disk):
     tap.ok(code == 0 and "run 2" in text, "the second run is in the image", text)
 
 
+def check_interrupts(tap, disk):
+    image = disk.raw()
+    for mode, name in ((1, "INTx"), (2, "MSI-X")):
+        status, output, errors = guest_run.run("disk", *drive(image),
+                                               append=f"records=100 area=1024 irq={mode}")
+        count = re.search(r"guest: (\d+) interrupts", output)
+        tap.ok(status == PASS and count and int(count.group(1)) > 10,
+               f"requests complete by {name}", f"status {status}\n{output}{errors}")
+
+
 def check_refusals(tap, disk):
     image = disk.raw()
     for append, words in (("area=100000", "the area is larger than the disk"),
@@ -90,6 +101,26 @@ def check_refusals(tap, disk):
     status, output, errors = guest_run.run("disk", *drive(image, more=",readonly=on"),
                                            append="records=1")
     tap.ok(status == 5 and "read-only" in output, "the guest refuses a read-only disk",
+           f"status {status}\n{output}{errors}")
+
+
+def check_fat(tap, disk):
+    image = disk.raw()
+    with open(image, "r+b") as boot:
+        sector = bytearray(512)
+        sector[3:11] = b"MKFS\x01FAT"           # no matter what it says, it prints on one line
+        sector[11:13] = (512).to_bytes(2, "little")
+        sector[32:36] = (20 << 11).to_bytes(4, "little")
+        sector[0x47:0x52] = b"RECORDS    "
+        sector[0x52:0x57] = b"FAT32"
+        sector[510:] = b"\x55\xaa"
+        boot.write(sector)
+    status, output, errors = guest_run.run("disk", *drive(image), append="records=20 area=1024")
+    want = "FAT file system, made by 'MKFS?FAT', label 'RECORDS    ', 40960 sectors of 512 bytes"
+    tap.ok(status == PASS and want in output, "a FAT file system is recognised",
+           f"status {status}\n{output}{errors}")
+    status, output, errors = guest_run.run("disk", *drive(image), append="records=20 area=4100")
+    tap.ok(status == 5 and "overlaps" in output, "and not written into",
            f"status {status}\n{output}{errors}")
 
 
@@ -141,7 +172,9 @@ def main():
     check_plain(tap)
     check_no_disk(tap)
     check_raw_disk(tap, disk)
+    check_interrupts(tap, disk)
     check_refusals(tap, disk)
+    check_fat(tap, disk)
     check_file_systems(tap, disk)
     check_qcow2(tap, disk)
     return tap.finish()

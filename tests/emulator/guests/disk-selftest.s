@@ -51,6 +51,7 @@ ibranch no_disk ? %pred0
 movtd %r1, %b[0]
 calls virtio_attach
 expect %b[0], 0
+movtd 0, g_irq_mode
 movtd 1 << F_FLUSH | 1 << F_DISCARD | 1 << F_WRITE_ZEROES, %b[0]
 calls blk_start
 expect %b[0], 0

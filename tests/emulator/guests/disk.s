@@ -9,6 +9,7 @@
 //   progress=N  tell every N records (256)
 //   run=N       number of this run, goes into every record (1)
 //   disk=N      which virtio-blk function (0)
+//   irq=N       0 polls (default), 1 sleeps until an interrupt by INTx, 2 by MSI-X
 //
 // Exit value: 0 all well, 1 no disk or it cannot be started, 2 unsuitable options, 3 a request
 // failed, 4 a record read back is not what was written.
@@ -59,6 +60,15 @@ require ~%pred0, 1, "no virtio-blk function found"
 calls virtio_attach
 cmpedb %b[0], 0, %pred0
 require %pred0, 1, "the function lacks register blocks of the modern interface"
+movtd 0, g_irq_mode
+get_option %r14, "irq", 0
+cmpedb %r14, 0, %pred0
+ibranch start ? %pred0
+movtd %r14, %b[0]
+calls blk_interrupts
+cmpedb %b[0], 0, %pred0
+require %pred0, 1, "the function has no such interrupt"
+start:
 movtd 1 << F_FLUSH | 1 << F_RO, %b[0]
 calls blk_start
 cmpedb %b[0], 0, %pred0
@@ -141,8 +151,6 @@ cmpedb r_stop, 0, %pred0
 ibranch write_loop ? %pred0
 
 // Once more through all slots that were written: the newest records are there, each in place.
-{ subd r_seq, 1, %b[0] ; subd r_seen, 1, %b[1] }
-calls show_progress
 subd r_seq, g_slots, %r11
 cmpldb %r11, 1, %pred0
 { movtd r_slot, %r12 ; movtd 1, %r11 ? %pred0 }
@@ -154,6 +162,12 @@ calls record_check
 { cmpedb %r12, g_slots, %pred0 ; cmpedb %r11, r_seq, %pred1 }
 { movtd 0, %r12 ? %pred0 ; ibranch final_loop ? ~%pred1 }
 subd r_seq, 1, %r11
+cmpedb g_irq_mode, 0, %pred0
+ibranch pass ? %pred0
+print "guest: "
+print_dec g_irq_count
+print " interrupts\n"
+pass:
 print "guest: PASS "
 print_dec %r11
 print " records\n"
