@@ -91,7 +91,8 @@ static void chardev_readable(void *opaque)
     uint8_t buf[4096];
     /* The users of a shared device differ in how much they take: byte by byte fits all. */
     size_t limit = chardev_is_shared(chr) ? 1 : sizeof(buf);
-    struct iovec iov = { .iov_base = buf, .iov_len = MIN(input_room(chr), limit) };
+    size_t room = input_room(chr);
+    struct iovec iov = { .iov_base = buf, .iov_len = MIN(room, limit) };
     g_autoptr(Error) err = NULL;
     int *fds;
     size_t nfds;

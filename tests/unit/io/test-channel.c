@@ -5,7 +5,7 @@
 
 #include "io/channel.h"
 #include "qemu/main-loop.h"
-#include "tests/lib/testlib.h"
+#include "../../lib/testlib.h"
 
 #define BIG (4 * MiB)
 

@@ -3,10 +3,12 @@
 #include "qemu/osdep.h"
 #include <sys/socket.h>
 
+#include "io/channel.h"
 #include "io/chardev.h"
 #include "io/sockets.h"
+#include "qemu/atomic.h"
 #include "qemu/main-loop.h"
-#include "tests/lib/testlib.h"
+#include "../../lib/testlib.h"
 
 typedef struct User {
     CharFrontend fe;
@@ -199,7 +201,7 @@ static void test_input_waits(void)
 typedef struct Writer {
     User *user;
     size_t total;
-    size_t done;   /* atomic */
+    bool is_held_back;   /* atomic */
 } Writer;
 
 static void *writer_thread(void *opaque)
@@ -213,10 +215,10 @@ static void *writer_thread(void *opaque)
         if (chr_fe_write(&w->user->fe, &byte, 1) == 1) {
             done++;
         } else {
+            qatomic_set(&w->is_held_back, true);
             g_thread_yield();
         }
     }
-    qatomic_set(&w->done, done);
     return NULL;
 }
 
@@ -237,7 +239,8 @@ static void test_back_pressure(void)
     wait_until(u.opened);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     qemu_thread_create(&thread, "writer", writer_thread, &w, QEMU_THREAD_JOINABLE);
-    wait_until(u.is_writable || chr_fe_write(&u.fe, NULL, 0) == 0);
+    wait_until(qatomic_read(&w.is_held_back));
+    g_assert_false(u.is_writable);
     while (got < w.total) {
         ssize_t ret = read(fd, in + got, w.total - got);
 
@@ -271,7 +274,9 @@ static void test_half_closed_client_gets_output(void)
     shutdown(fd, SHUT_WR);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     while (!u.closed) {
-        got += MAX(read(fd, buf, sizeof(buf)), 0);
+        ssize_t ret = read(fd, buf, sizeof(buf));
+
+        got += MAX(ret, 0);
         aio_poll(qemu_get_aio_context(), false);
     }
     for (ssize_t ret; (ret = read(fd, buf, sizeof(buf))) > 0; ) {

@@ -5,7 +5,7 @@
 
 #include "io/sockets.h"
 #include "qapi/types.h"
-#include "tests/lib/testlib.h"
+#include "../../lib/testlib.h"
 
 static void assert_fails(const char *text, const char *message)
 {
