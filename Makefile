@@ -134,8 +134,11 @@ $(foreach p,$(PROGRAMS),$(eval $(call program-rules,$(p))))
 UNIT_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/unit/*/test-*.c))
 UNIT_TESTS := $(UNIT_SOURCES:.c=)
 TESTLIB_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c))
+# Tests of layers with command handlers register commands as a program does.
 define unit-rules
-$(1): $(1).o $$(TESTLIB_SOURCES:.c=.o) $$(call libs-of,$(word 3,$(subst /, ,$(1))))
+$(1): $(1).o $$(TESTLIB_SOURCES:.c=.o) \
+      $$(if $$(filter monitor frontend,$(word 3,$(subst /, ,$(1)))),libmarshal.a) \
+      $$(call libs-of,$(word 3,$(subst /, ,$(1))))
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rules,$(t))))

@@ -84,7 +84,8 @@ static void send_message(QmpSession *s, const QDict *message)
 {
     g_autoptr(GString) text = qobject_to_json_pretty(QOBJECT(message), s->is_pretty);
 
-    g_string_append(text, "\r\n");
+    g_string_append_c(text, '\n');
+    g_string_replace(text, "\n", "\r\n", 0); /* a line break within a string is escaped */
     monitor_send(&s->common, text->str, text->len);
 }
 
