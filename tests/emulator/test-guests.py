@@ -41,10 +41,13 @@ def drive(path, image_format="raw", more=""):
 
 def check_plain(tap):
     for name, words in (("hello", "Hello from e2k\n"), ("selftest", "selftest: PASS"),
-                        ("timer", "timer: PASS")):
+                        ("timer", "timer: PASS"), ("user", "user level\n")):
         status, output, errors = guest_run.run(name)
         tap.ok(status == PASS and words in output, f"{name} passes",
                f"status {status}\n{output}{errors}")
+    status, output, errors = guest_run.run("user-trap")
+    tap.ok(status == 2 * 65 + 1, "a privileged act at user level traps",
+           f"status {status}\n{output}{errors}")
 
 
 def check_no_disk(tap):
