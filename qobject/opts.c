@@ -126,6 +126,9 @@ QemuOptsList *qemu_opts_append(QemuOptsList *dst, const QemuOptsList *list)
         dst = g_new0(QemuOptsList, 1);
         dst->allocated = true;
     }
+    if (list && !dst->name) {
+        dst->name = list->name;
+    }
     assert(dst->allocated && (!dst->opts || !dst->opts->len));
     desc = g_renew(QemuOptDesc, (QemuOptDesc *)dst->desc, n + more + 1);
     for (size_t i = 0; i < more; i++) {
