@@ -133,10 +133,33 @@ $(foreach p,$(PROGRAMS),$(eval $(call program-rules,$(p))))
 # ---- unit tests: tests/unit/<layer>/test-<module>.c links that layer and what it uses -----------
 UNIT_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/unit/*/test-*.c))
 UNIT_TESTS := $(UNIT_SOURCES:.c=)
+# The tests of qapi have a schema of their own.
+TEST_SCHEMA := $(wildcard $(SRC)/tests/unit/qapi/schema/*.json)
+ifneq ($(TEST_SCHEMA),)
+test-gen := tests/unit/qapi/gen
+test-gen-objects := $(patsubst %,$(test-gen)/%.o,zoo-types zoo-commands zoo-events emit-events introspect)
+$(test-gen)/stamp: $(SRC)/scripts/qapi-gen.py $(TEST_SCHEMA) config.h
+	@mkdir -p $(test-gen)
+	@python3 $< --schema $(SRC)/tests/unit/qapi/schema/top.json --config config.h \
+	    --out-c $(test-gen) --out-h $(test-gen)/include/qapi/gen
+	@touch $@
+$(test-gen-objects:.o=.c): $(test-gen)/stamp ;
+$(test-gen)/%.o: $(test-gen)/%.c
+	@echo "  CC $(test-gen)/$*"
+	@$(CC) -I$(test-gen)/include $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(patsubst %.c,%.o,$(filter tests/unit/qapi/%,$(UNIT_SOURCES))): CPPFLAGS := -I$(test-gen)/include $(CPPFLAGS)
+$(patsubst %.c,%.o,$(filter tests/unit/qapi/%,$(UNIT_SOURCES))): | $(test-gen)/stamp
+# An archive, so that each test links what it uses.
+$(test-gen)/libzoo.a: $(test-gen-objects)
+	@rm -f $@
+	@ar rcsD $@ $^
+unit-extra-qapi := $(test-gen)/libzoo.a
+all-objects += $(test-gen-objects)
+endif
 TESTLIB_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c))
 # Tests of layers with command handlers register commands as a program does.
 define unit-rules
-$(1): $(1).o $$(TESTLIB_SOURCES:.c=.o) \
+$(1): $(1).o $$(unit-extra-$(word 3,$(subst /, ,$(1)))) $$(TESTLIB_SOURCES:.c=.o) \
       $$(if $$(filter monitor frontend,$(word 3,$(subst /, ,$(1)))),libmarshal.a) \
       $$(call libs-of,$(word 3,$(subst /, ,$(1))))
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)

@@ -115,6 +115,9 @@ char *qnum_to_string(const QNum *qn)
             /* JSON has no such numbers, and "inf" would break the reader's parser. */
             return g_strdup("null");
         }
+        if (qn->u.dbl == 0 && signbit(qn->u.dbl)) {
+            return g_strdup("-0.0");  /* "-0" would come back as the integer 0 */
+        }
         return g_strdup(g_ascii_formatd(buf, sizeof(buf), "%.17g", qn->u.dbl));
     }
 }

@@ -446,9 +446,9 @@ class Schema:
             docs[index].append(doc)
         for index, (where, expr, doc) in enumerate(parser.exprs):
             self.docs += [(module, free, None) for free in docs.get(index, [])]
-            self._expression(where, expr, doc, module, path)
+            self._expression(where, expr, doc, module, path, includer)
 
-    def _expression(self, where, expr, doc, module, path):
+    def _expression(self, where, expr, doc, module, path, includer):
         if 'include' in expr:
             self._only_keys(where, expr, {'include'})
             self._read(os.path.join(os.path.dirname(path), expr['include']), where)
@@ -463,7 +463,7 @@ class Schema:
             missing = REQUIRED[kind] - expr.keys()
             if missing:
                 raise SchemaError(where, f"'{min(missing)}' is missing")
-            if module == 'qapi-schema':
+            if includer is None:
                 raise SchemaError(where, 'the top file may only include others')
             if self._holds(where, expr.get('if')):
                 self._definitions.append((where, kind, expr, doc, module))
