@@ -5,7 +5,8 @@
  * How a notification is saved: a thread that changes something (posts a bottom half, starts a
  * timer) first makes the change, then reads is_sleeping; the loop first sets is_sleeping, then
  * looks for changes a last time.  Both steps are ordered by full barriers, so one of them sees the
- * other, and the eventfd is written only when the loop really sleeps.
+ * other, and the eventfd is written only when the loop really sleeps.  is_notified saves further
+ * writes; while it is set, the eventfd is readable, about to be written, or the loop awake.
  */
 #include "qemu/osdep.h"
 
@@ -35,6 +36,8 @@ static void event_fd_drain(void *opaque)
     do {
         ret = read(ctx->event_fd, &count, sizeof(count));
     } while (ret < 0 && errno == EINTR);
+    /* A write that came late, after the loop woke for another reason, has set it again. */
+    qatomic_set_mb(&ctx->is_notified, false);
 }
 
 static void context_register(AioContext *ctx)

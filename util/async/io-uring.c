@@ -136,10 +136,13 @@ static int luring_init_ring(struct io_uring *ring)
 {
     int ret = -EINVAL;
 
-#if defined(IORING_SETUP_DEFER_TASKRUN) && defined(IORING_SETUP_SINGLE_ISSUER)
-    /* Completion work is done when we ask, not by interrupting the thread.  Since Linux 6.1. */
+#if defined(IORING_SETUP_COOP_TASKRUN) && defined(IORING_SETUP_SINGLE_ISSUER)
+    /*
+     * Completion work is done at our next system call, not by interrupting us.  Since Linux 6.0.
+     * DEFER_TASKRUN would save more, but then the ring's descriptor does not wake a poll.
+     */
     ret = io_uring_queue_init(LURING_ENTRIES, ring,
-                              IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                              IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
                               IORING_SETUP_TASKRUN_FLAG);
 #endif
     if (ret == -EINVAL) {
