@@ -17,7 +17,8 @@ MAX_STATEMENTS = 4_000_000
 
 def strip_comments(text):
     """Blank out // and /* */ outside quotes, keeping the line structure."""
-    pattern = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|//[^\n]*|/\*.*?(?:\*/|\Z)', re.S)
+    pattern = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\''
+                         r'|//[^\n]*|/\*.*?(?:\*/|\Z)', re.S)
 
     def blank(m):
         return m.group(0) if m.group(0)[0] in "\"'" else re.sub(r"[^\n]", " ", m.group(0))
@@ -109,7 +110,8 @@ class Reader:
 
     def _lines(self, lines, depth):
         if depth > MAX_DEPTH:
-            raise AsmError("macros or includes are nested too deeply", lines[0][1] if lines else None)
+            place = lines[0][1] if lines else None
+            raise AsmError("macros or includes are nested too deeply", place)
         i = 0
         while i < len(lines):
             line, place = lines[i]
@@ -187,7 +189,6 @@ class Reader:
                 body = self.macros[word].expand(rest.strip(), self.serial)
             except AsmError as error:
                 raise AsmError(error.message, error.place or place) from None
-            body = [(text, inner if depth == 0 else inner) for text, inner in body]
             yield from self._lines(body, depth + 1)
         elif word == ".include":
             yield from self._include(rest.strip(), place, depth)

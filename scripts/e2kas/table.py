@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The operation table (target/e2k/ops.def, shared with the decoder) and the numbers of the special registers."""
+"""The operation table (target/e2k/ops.def, which the decoder reads too), special registers."""
 
 import os
 import re
@@ -43,7 +43,7 @@ QUAD_PAIRS = {"0134": ((0, 1), (3, 4)), "01": ((0, 1),), "0235": ((0, 2), (3, 5)
 
 
 # { FORM, "channels", "sizes", page, opce1, compare, ales, flags, first, last, "name=opcode ..." }
-GROUP = re.compile(r"\{\s*(\w+)\s*,\s*\"(\d+)\"\s*,\s*\"(\w+)\"\s*,([^\"{}]*),((?:\s*\"[^\"]*\")+)\s*\}")
+GROUP = re.compile(r'\{\s*(\w+)\s*,\s*"(\d+)"\s*,\s*"(\w+)"\s*,([^"{}]*),((?:\s*"[^"]*")+)\s*\}')
 
 
 def _number(text):

@@ -11,8 +11,8 @@ PASS = 1                                      # exit status of a passing guest
 
 
 def build_dir():
-    """Where the programs are: BUILD_DIR, else the current folder."""
-    return os.path.abspath(os.environ.get("BUILD_DIR", "."))
+    """Where the programs are: BUILD, else the current folder."""
+    return os.path.abspath(os.environ.get("BUILD", "."))
 
 
 def emulator():
