@@ -139,7 +139,7 @@ bool e2k_op_is_implemented(const E2kOp *op)
     return exec_info_get(op)->kind != E2K_SLOT_ILLEGAL;
 }
 
-/* ---- operands ---------------------------------------------------------------------------------- */
+/* ---- operands -------------------------------------------------------------------------------- */
 
 static void operand_literal(E2kOperand *operand, uint64_t value)
 {
@@ -314,7 +314,7 @@ static bool slot_decode(E2kSlot *slot, const E2kParts *parts, unsigned channel, 
     return true;
 }
 
-/* ---- the rest of a bundle ---------------------------------------------------------------------- */
+/* ---- the rest of a bundle -------------------------------------------------------------------- */
 
 static bool has_transfer(const E2kParts *parts)
 {
@@ -489,7 +489,7 @@ static void bundle_decode(E2kBundle *bundle, const uint8_t *code, unsigned avail
     }
 }
 
-/* ---- cache --------------------------------------------------------------------------------------- */
+/* ---- cache ----------------------------------------------------------------------------------- */
 
 static void cache_code_written(void *opaque, hwaddr addr, uint64_t len)
 {

@@ -250,7 +250,7 @@ uint8_t *e2k_host(E2kCpu *cpu, uint64_t addr, uint64_t len, bool is_write);
 /** Tell the code cache that @len bytes at @addr were written through e2k_host(). */
 void e2k_host_written(E2kCpu *cpu, uint64_t addr, uint64_t len);
 
-/* ---- control (ctrl.c) -------------------------------------------------------------------------- */
+/* ---- control (ctrl.c) ------------------------------------------------------------------------ */
 
 /** Whether the channel of @slot executes, by the conditions in CDS. */
 bool e2k_slot_enabled(const E2kCpu *cpu, const E2kBundle *bundle, const E2kSlot *slot);
@@ -280,7 +280,7 @@ static inline bool e2k_loop_end(const E2kCpu *cpu)
     return (lsr >> 37 & 1) && !(lsr >> 32 & 31) && (uint32_t)lsr < 2;
 }
 
-/* ---- running (interp.c) ------------------------------------------------------------------------ */
+/* ---- running (interp.c) ---------------------------------------------------------------------- */
 
 /** Execute one bundle, with its traps.  Returns: false if run() must end. */
 bool e2k_step(E2kCpu *cpu);

@@ -16,7 +16,7 @@ static unsigned lsr_pcnt(const E2kCpu *cpu)
     return cpu->lsr >> LSR_PCNT_SHIFT & 31;
 }
 
-/* ---- CDS ------------------------------------------------------------------------------------------ */
+/* ---- CDS ------------------------------------------------------------------------------------- */
 
 /* One entry, as it applies to the channel with @bit in its cluster. */
 static bool cds_value(const E2kCpu *cpu, unsigned entry, unsigned bit)
@@ -64,7 +64,7 @@ bool e2k_slot_merge(const E2kCpu *cpu, const E2kBundle *bundle, const E2kSlot *s
     return cds_condition(cpu, bundle, slot, 2 + slot->channel / 3, false);
 }
 
-/* ---- PLS ------------------------------------------------------------------------------------------ */
+/* ---- PLS ------------------------------------------------------------------------------------- */
 
 static bool elp_value(const E2kCpu *cpu, unsigned source, uint32_t before)
 {
@@ -114,7 +114,7 @@ void e2k_predicate_logic(E2kCpu *cpu, const E2kBundle *bundle, uint32_t before)
     }
 }
 
-/* ---- transfer conditions ------------------------------------------------------------------------------- */
+/* ---- transfer conditions --------------------------------------------------------------------- */
 
 /* Condition type 9: results of this very bundle. */
 static bool compare_condition(E2kCpu *cpu, const E2kBundle *bundle, const uint64_t *results)
@@ -174,7 +174,7 @@ bool e2k_condition(E2kCpu *cpu, const E2kBundle *bundle, const uint64_t *results
     }
 }
 
-/* ---- transfers ------------------------------------------------------------------------------------------- */
+/* ---- transfers ------------------------------------------------------------------------------- */
 
 static bool is_call(const E2kParts *parts)
 {
@@ -282,7 +282,7 @@ static bool transfer(E2kCpu *cpu, const E2kParts *parts, uint64_t ctpr, uint64_t
     return true;
 }
 
-/* ---- after the channels ------------------------------------------------------------------------------------ */
+/* ---- after the channels ---------------------------------------------------------------------- */
 
 static void finish_cs1(E2kCpu *cpu, const E2kParts *parts)
 {

@@ -24,7 +24,7 @@ typedef struct Pending {
     bool is_taken;
 } Pending;
 
-/* ---- registers -------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static inline unsigned window_index(E2kCpu *cpu, unsigned reg)
 {
@@ -77,7 +77,7 @@ static inline unsigned dest_index(E2kCpu *cpu, const E2kSlot *slot)
     }
 }
 
-/* ---- phase one --------------------------------------------------------------------------------- */
+/* ---- phase one ------------------------------------------------------------------------------- */
 
 static inline bool slot_is_enabled(const E2kCpu *cpu, const E2kBundle *bundle, const E2kSlot *slot)
 {
@@ -233,7 +233,7 @@ static void check(E2kCpu *cpu, const E2kBundle *bundle, Pending *pending)
     }
 }
 
-/* ---- phase two ---------------------------------------------------------------------------------- */
+/* ---- phase two ------------------------------------------------------------------------------- */
 
 static void set_pred(E2kCpu *cpu, unsigned n, bool value)
 {
@@ -310,7 +310,7 @@ static bool commit(E2kCpu *cpu, const E2kBundle *bundle, const Pending *pending)
     return true;
 }
 
-/* ---- bundles -------------------------------------------------------------------------------------- */
+/* ---- bundles --------------------------------------------------------------------------------- */
 
 static bool bundle_trap(E2kCpu *cpu)
 {

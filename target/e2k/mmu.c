@@ -90,7 +90,7 @@ void e2k_host_written(E2kCpu *cpu, uint64_t addr, uint64_t len)
     }
 }
 
-/* ---- the access itself -------------------------------------------------------------------------- */
+/* ---- the access itself ----------------------------------------------------------------------- */
 
 static inline uint64_t host_load(const uint8_t *p, unsigned size)
 {
@@ -172,7 +172,7 @@ static void store_physical(E2kCpu *cpu, const E2kSlot *slot, uint64_t addr, uint
     }
 }
 
-/* ---- special accesses (mod 7) ---------------------------------------------------------------------- */
+/* ---- special accesses (mod 7) ---------------------------------------------------------------- */
 
 static uint64_t *mmu_register(E2kCpu *cpu, uint64_t number)
 {
@@ -225,7 +225,7 @@ static void store_special(E2kCpu *cpu, const E2kSlot *slot, uint64_t addr, uint6
     }
 }
 
-/* ---- loads and stores -------------------------------------------------------------------------------- */
+/* ---- loads and stores ------------------------------------------------------------------------ */
 
 uint64_t e2k_load(E2kCpu *cpu, const E2kSlot *slot, uint64_t addr)
 {

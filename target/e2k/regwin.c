@@ -29,7 +29,7 @@
 #define CR1_WDBL_SHIFT 35
 #define CR1_USSZ_SHIFT 36
 
-/* ---- BR ----------------------------------------------------------------------------------------- */
+/* ---- BR -------------------------------------------------------------------------------------- */
 
 uint32_t e2k_get_br(const E2kCpu *cpu)
 {
@@ -53,7 +53,7 @@ void e2k_update_based(E2kCpu *cpu)
     cpu->based_cur = cpu->rcur * 2 % cpu->based_size;
 }
 
-/* ---- chain registers -------------------------------------------------------------------------------- */
+/* ---- chain registers ------------------------------------------------------------------------- */
 
 /* Predicate n is bit 2n of CR0.lo; the odd bits are tags, which are not kept. */
 static uint64_t preds_spread(uint32_t preds)
@@ -96,7 +96,7 @@ static void frame_make(E2kCpu *cpu, E2kFrame *frame, unsigned wbs, uint64_t retu
                   | ussz << CR1_USSZ_SHIFT;
 }
 
-/* ---- stacks -------------------------------------------------------------------------------------------- */
+/* ---- stacks ---------------------------------------------------------------------------------- */
 
 static uint64_t stack_top(const E2kStack *stack)
 {
@@ -219,7 +219,7 @@ static void frame_pop(E2kCpu *cpu)
     cpu->cr.cr1_hi = ldq_le_p(p + 24);
 }
 
-/* ---- call and return --------------------------------------------------------------------------------------- */
+/* ---- call and return ------------------------------------------------------------------------- */
 
 void e2k_call(E2kCpu *cpu, unsigned wbs, uint64_t return_ip)
 {
