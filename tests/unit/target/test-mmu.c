@@ -38,9 +38,11 @@ static uint64_t memory(E2kCpu *cpu, uint64_t addr)
 static void test_sizes(void)
 {
     E2kCpu *cpu = test_cpu_new("e8c");
-    uint64_t mask = 0xff;
+    static const uint64_t masks[] = { 0xff, 0xffff, 0xffffffff, UINT64_MAX };
 
     for (unsigned i = 0; i < 4; i++) {
+        uint64_t mask = masks[i];
+
         mem_store(cpu->vcpu.mem, DATA, 8, UINT64_C(0xf1f2f3f4f5f6f7f8));
         cpu->reg[0] = DATA;
         cpu->reg[1] = 0;
@@ -50,7 +52,6 @@ static void test_sizes(void)
         g_assert_cmphex(access_memory(cpu, 2, 0x24 + i, MAS2(0)), ==, 0);
         g_assert_cmphex(memory(cpu, DATA), ==, (UINT64_C(0xf1f2f3f4f5f6f7f8) & ~mask)
                         | (UINT64_C(0x1122334455667788) & mask));
-        mask |= mask << (8 << i);
     }
     test_cpu_free(cpu);
 }
