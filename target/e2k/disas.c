@@ -779,4 +779,7 @@ void e2k_disas(const E2kDisas *dis, const E2kParts *parts)
     print_cs0(dis, parts, start);
     print_cs1(dis, parts, start);
     print_pls(dis, parts, start);
+    if (dis->out->len == start) {
+        g_string_append(dis->out, "nop");
+    }
 }
