@@ -47,6 +47,7 @@ void bdrv_graph_reset(void)
         return;
     }
     assert(QTAILQ_EMPTY(&graph->nodes) && QTAILQ_EMPTY(&graph->gates));
+    assert(QTAILQ_EMPTY(&graph->dead));
     assert(QTAILQ_EMPTY(&graph->freezes) && !graph->control_locked);
     g_hash_table_destroy(graph->nodes_by_name);
     g_free(graph);
@@ -228,9 +229,8 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
 BlockDriverState *bdrv_ref(BlockDriverState *bs)
 {
     GLOBAL_STATE_CODE();
-    if (bs->refcnt++ == 0) {
-        QTAILQ_REMOVE(&bdrv_graph()->dead, bs, next_dead);
-    }
+    assert(bs->refcnt > 0);
+    bs->refcnt++;
     return bs;
 }
 
@@ -242,17 +242,18 @@ void bdrv_unref(BlockDriverState *bs)
     GLOBAL_STATE_CODE();
     assert(bs->refcnt > 0);
     if (--bs->refcnt == 0) {
-        QTAILQ_INSERT_TAIL(&bdrv_graph()->dead, bs, next_dead);
+        /* Nobody finds it any more, and its name is free. */
+        BlockGraph *graph = bdrv_graph();
+        g_hash_table_remove(graph->nodes_by_name, bs->node_name);
+        QTAILQ_REMOVE(&graph->nodes, bs, next_node);
+        QTAILQ_INSERT_TAIL(&graph->dead, bs, next_dead);
     }
 }
 
 static void node_free(BlockDriverState *bs)
 {
-    BlockGraph *graph = bdrv_graph();
     assert(bdrv_op_blocker_is_empty(bs));
     assert(QTAILQ_EMPTY(&bs->parents) && QTAILQ_EMPTY(&bs->claims) && QLIST_EMPTY(&bs->children));
-    g_hash_table_remove(graph->nodes_by_name, bs->node_name);
-    QTAILQ_REMOVE(&graph->nodes, bs, next_node);
     for (int i = 0; i < BDRV_REQUEST_SHARDS; i++) {
         qemu_mutex_destroy(&bs->shard[i].lock);
     }
@@ -260,6 +261,7 @@ static void node_free(BlockDriverState *bs)
     qobject_unref(bs->explicit_options);
     qobject_unref(bs->pending_backing_options);
     qapi_free_BlockdevOptions(bs->options);
+    qapi_free_BlockdevRefOrNull(bs->backing_ref);
     g_free(bs->backing_file);
     g_free(bs->backing_format);
     g_free(bs->auto_backing_file);
@@ -296,8 +298,10 @@ void coroutine_fn bdrv_co_reap(void)
     BlockGraph *graph = bdrv_graph();
     BlockDriverState *bs;
     while ((bs = QTAILQ_FIRST(&graph->dead))) {
-        bdrv_ref(bs);
+        QTAILQ_REMOVE(&graph->dead, bs, next_dead);
+        bs->refcnt = 1; /* for the freezes within */
         node_co_close(bs);
+        assert(bs->refcnt == 1);
         node_free(bs);
     }
 }
@@ -394,20 +398,7 @@ int64_t bdrv_getlength(const BlockDriverState *bs)
 
 int64_t coroutine_fn bdrv_co_getlength(BlockDriverState *bs)
 {
-    if (!bs->drv) {
-        return -ENOMEDIUM;
-    }
-    if (!bs->drv->bdrv_co_getlength) {
-        return bdrv_getlength(bs);
-    }
-    int64_t bytes = bs->drv->bdrv_co_getlength(bs);
-    if (bytes > BDRV_MAX_LENGTH) {
-        return -EFBIG;
-    }
-    if (bytes >= 0) {
-        qatomic_set(&bs->total_bytes, bytes);
-    }
-    return bytes;
+    return bdrv_co_refresh_length(bs);
 }
 
 /* A format's image is its files; a filter or a driver without an answer asks below. */
@@ -465,7 +456,8 @@ bool bdrv_supports_compressed_writes(const BlockDriverState *bs)
     if (!bs->drv) {
         return false;
     }
-    return bs->drv->bdrv_co_pwritev_compressed || (filtered && bdrv_supports_compressed_writes(filtered));
+    return bs->drv->bdrv_co_pwritev_compressed ||
+           (filtered && bdrv_supports_compressed_writes(filtered));
 }
 
 /* ---- the chain -------------------------------------------------------------------------------- */

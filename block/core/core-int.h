@@ -106,18 +106,14 @@ void freeze_extend(const BdrvChild *child);
 /** @gate has thawed: wake its requests. */
 void gate_wake(BdrvGate *gate);
 
-/* ---- options.c, open.c ------------------------------------------------------------------------ */
+/* ---- open.c ----------------------------------------------------------------------------------- */
 
-/** Options of @bs in force as flags. */
-int options_to_flags(const BlockdevOptions *options);
-/** Fill in what @options leaves open: from @parent (edge of role @role) or, without, the default. */
-void options_complete(BlockdevOptions *options, const BlockDriverState *parent, BdrvChildRole role,
-                      int flags);
-/** Check what holds between options of every driver. */
-bool options_check(const BlockdevOptions *options, Error **errp);
+/** The node or the root of the backend called @name; sets "Cannot find device=..." otherwise. */
+BlockDriverState *bdrv_lookup(const char *name, Error **errp);
 
-/** Members of @type's branch for @driver that name a child, each through @fn. */
-void options_foreach_child(BlockdevDriver driver,
-                           void (*fn)(const char *name, bool is_list, void *opaque), void *opaque);
+/** Open the node of @options (taken), a child of a node that does not exist yet. */
+BlockDriverState *coroutine_fn open_co_future_child(BlockdevOptions *options,
+                                                    const BlockdevOptions *parent_options,
+                                                    BdrvChildRole role, int flags, Error **errp);
 
 #endif

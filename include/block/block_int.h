@@ -90,7 +90,14 @@ struct BlockDriverState {
     char *filename;       /* cached by bdrv_refresh_filename() */
     char *exact_filename; /* "" if only json:{} says it all */
     QTAILQ_ENTRY(BlockDriverState) next_node, next_monitor, next_dead;
-    QDict *pending_backing_options; /* during open: backing.* options without a driver */
+    bool inherits; /* opened by the node above: follows its options where it has none */
+
+
+    /* During open only: the node it is opened for; what bdrv_co_open_backing() leaves to the core. */
+    BlockDriverState *opening_parent;
+    bool wants_backing;
+    BlockdevRefOrNull *backing_ref;
+    QDict *pending_backing_options; /* backing.* options of a user who did not give all of them */
 
     /* Atomics. */
     int64_t total_bytes; /* length as last known */
@@ -110,6 +117,13 @@ struct BlockDriverState {
     QemuMutex dirty_bitmap_lock;
     QLIST_HEAD(, BdrvDirtyBitmap) dirty_bitmaps;
 };
+
+/* A format is guessed from this many bytes at the start; what was guessed to be raw may not get a
+ * format's signature written there. */
+#define BDRV_PROBE_BYTES 512
+
+/** The driver whose signature @buf of @len bytes bears best. */
+BlockDriver *bdrv_probe_all(const uint8_t *buf, size_t len, const char *filename);
 
 /* ---- a driver --------------------------------------------------------------------------------- */
 
@@ -278,11 +292,18 @@ bool coroutine_fn bdrv_co_open_file_child(BlockDriverState *bs, const BlockdevRe
                                           Error **errp);
 
 /**
- * The backing chain: what @ref (may be NULL) and bs->backing_file/backing_format say.  Call last in
- * open.  Does nothing under BDRV_O_NO_BACKING.
+ * The backing chain: what @ref (may be NULL; copied) and bs->backing_file/backing_format say.  The core
+ * opens it after the driver's open returned, so that a long chain takes a loop and not a deep stack.
+ * Does nothing under BDRV_O_NO_BACKING.
  */
 bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOrNull *ref,
                                        Error **errp);
+
+/**
+ * Writing turned out to be impossible: go on read-only if the user allowed that (auto-read-only), else
+ * set @errp to @message, or to "Image is read-only".  Context: open, reopen.
+ */
+bool bdrv_apply_auto_read_only(BlockDriverState *bs, const char *message, Error **errp);
 
 /** Default of BlockDriver.bdrv_child_claims: what filters, formats and COW children do. */
 BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild *child,

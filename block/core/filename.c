@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The name of a node: a plain file name where opening that finds the same content, else json:{...}
+ * with the options that decide about content ("strong" ones).  And relative backing names.
+ */
+#include "qemu/osdep.h"
+
+#include "core-int.h"
+#include "qemu/cutils.h"
+#include "qobject/flatten.h"
+#include "qobject/json-writer.h"
+
+/* ---- relative names --------------------------------------------------------------------------- */
+
+static bool has_protocol_prefix(const char *filename)
+{
+    return filename[strcspn(filename, ":/")] == ':';
+}
+
+/* "dir/a.qcow2" -> "dir/", "nbd://host/a" -> "nbd://host/", "a" -> "". */
+static char *dirname_of(const char *filename)
+{
+    const char *rest = has_protocol_prefix(filename) ? strchr(filename, ':') + 1 : filename;
+    const char *slash = strrchr(rest, '/');
+    return g_strndup(filename, slash ? slash + 1 - filename : rest - filename);
+}
+
+char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp)
+{
+    const char *backing = bs->backing_file;
+    if (!backing || !*backing) {
+        return NULL;
+    }
+    if (has_protocol_prefix(backing) || *backing == '/') {
+        return g_strdup(backing);
+    }
+    const char *own = bdrv_get_filename(bs);
+    if (strstart(own, "json:", NULL)) {
+        error_setg(errp, "Cannot use relative backing file names for '%s'", own);
+        error_append_hint(errp, "A node described by json: has no directory of its own; "
+                          "use an absolute backing file name.\n");
+        return NULL;
+    }
+    g_autofree char *dir = dirname_of(own);
+    return g_strconcat(dir, backing, NULL);
+}
+
+/* ---- exact names ------------------------------------------------------------------------------ */
+
+static bool is_strong(const BlockDriver *drv, const char *key)
+{
+    size_t len = strcspn(key, ".");
+    for (const char *const *opt = drv->strong_runtime_opts; opt && *opt; opt++) {
+        /* "server." stands for all that begins so. */
+        size_t opt_len = strlen(*opt);
+        bool is_prefix = opt_len > 0 && (*opt)[opt_len - 1] == '.';
+        if (is_prefix ? strstart(key, *opt, NULL) : len == opt_len && !strncmp(key, *opt, len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The strong options the user gave; driver itself left out. */
+static QDict *strong_options(const BlockDriverState *bs)
+{
+    QDict *strong = qdict_new();
+    const QDictEntry *entry;
+    if (!bs->explicit_options) {
+        return strong;
+    }
+    for (entry = qdict_first(bs->explicit_options); entry;
+         entry = qdict_next(bs->explicit_options, entry)) {
+        if (is_strong(bs->drv, qdict_entry_key(entry))) {
+            qdict_put_obj(strong, qdict_entry_key(entry), qobject_ref(qdict_entry_value(entry)));
+        }
+    }
+    return strong;
+}
+
+/* Is there another backing node than the image itself names? */
+static bool backing_is_overridden(BlockDriverState *bs)
+{
+    if (bs->drv->is_filter || !bs->drv->supports_backing || bs->wants_backing ||
+        (bs->open_flags & (BDRV_O_NO_IO | BDRV_O_NO_BACKING))) {
+        return false;
+    }
+    const char *expected = bs->auto_backing_file ? bs->auto_backing_file : "";
+    if (!bs->backing) {
+        return *expected != '\0';
+    }
+    const char *actual = bs->backing->bs->filename;
+    return strcmp(expected, actual ? actual : "") != 0;
+}
+
+/* All that is needed to open the same again. */
+static QDict *full_options(BlockDriverState *bs)
+{
+    g_autoptr(QDict) strong = strong_options(bs);
+    QDict *full = qobject_ref(strong);
+    BdrvChild *child;
+    qdict_put_str(full, "driver", bs->drv->format_name);
+    QLIST_FOREACH(child, &bs->children, next) {
+        bool is_backing = child == bs->backing && !bs->drv->is_filter;
+        if (!is_backing || backing_is_overridden(bs)) {
+            qdict_put(full, child->name, full_options(child->bs));
+        }
+    }
+    if (!bs->backing && backing_is_overridden(bs)) {
+        qdict_put_null(full, "backing");
+    }
+    return full;
+}
+
+/* The plain name, or NULL: what a protocol says, or the name of the one file below. */
+static char *plain_name(BlockDriverState *bs)
+{
+    if (bs->drv->bdrv_refresh_filename) {
+        bs->drv->bdrv_refresh_filename(bs);
+        return bs->exact_filename && *bs->exact_filename ? g_strdup(bs->exact_filename) : NULL;
+    }
+    if (bs->drv->is_protocol || backing_is_overridden(bs)) {
+        return NULL;
+    }
+    g_autoptr(QDict) strong = strong_options(bs);
+    BlockDriverState *primary = bdrv_primary_bs(bs);
+    BdrvChild *child;
+    QLIST_FOREACH(child, &bs->children, next) {
+        /* Further files that no name of the image leads to. */
+        if (child->bs != primary && child != bs->backing && !bs->drv->supports_backing) {
+            return NULL;
+        }
+    }
+    if (qdict_size(strong) || !primary || !primary->exact_filename || !*primary->exact_filename) {
+        return NULL;
+    }
+    return g_strdup(primary->exact_filename);
+}
+
+void bdrv_refresh_filename(BlockDriverState *bs)
+{
+    GLOBAL_STATE_CODE();
+    if (!bs->drv) {
+        g_free(bs->filename);
+        bs->filename = g_strdup("");
+        return;
+    }
+    BdrvChild *child;
+    QLIST_FOREACH(child, &bs->children, next) {
+        /* A backing node's name was made when it was opened; a long chain is not walked again. */
+        if (child != bs->backing || bs->drv->is_filter || !child->bs->filename) {
+            bdrv_refresh_filename(child->bs);
+        }
+    }
+    char *plain = plain_name(bs);
+    g_free(bs->exact_filename);
+    g_free(bs->filename);
+    bs->exact_filename = plain ? plain : g_strdup("");
+    if (plain) {
+        bs->filename = g_strdup(plain);
+    } else {
+        g_autoptr(QDict) full = full_options(bs);
+        GString *json = qobject_to_json(QOBJECT(full));
+        bs->filename = g_strconcat("json:", json->str, NULL);
+        g_string_free(json, TRUE);
+    }
+}
+
+BlockDriverState *coroutine_fn bdrv_co_find_backing_image(BlockDriverState *bs,
+                                                          const char *filename)
+{
+    for (bs = bdrv_skip_filters(bs); bs; bs = bdrv_backing_chain_next(bs)) {
+        BlockDriverState *below = bdrv_backing_chain_next(bs);
+        if (!below) {
+            return NULL;
+        }
+        g_autofree char *full = bdrv_get_full_backing_filename(bs, NULL);
+        g_autofree char *wanted = has_protocol_prefix(filename) ? NULL : realpath(filename, NULL);
+        const char *actual = bdrv_get_filename(below);
+        g_autofree char *actual_path = has_protocol_prefix(actual) ? NULL : realpath(actual, NULL);
+        if (strcmp(actual, filename) == 0 ||
+            (bs->backing_file && strcmp(bs->backing_file, filename) == 0) ||
+            (full && strcmp(full, filename) == 0) ||
+            (wanted && actual_path && strcmp(wanted, actual_path) == 0)) {
+            return below;
+        }
+    }
+    return NULL;
+}
+
+int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *backing_file,
+                                             const char *backing_fmt, bool require)
+{
+    if (!bs->drv) {
+        return -ENOMEDIUM;
+    }
+    if (require && backing_file && !(backing_fmt && *backing_fmt)) {
+        return -EINVAL;
+    }
+    /* A node that cannot be written keeps what its header says. */
+    if (backing_file && !*backing_file) {
+        backing_file = NULL;
+    }
+    if (!bs->drv->bdrv_co_change_backing_file) {
+        return -ENOTSUP;
+    }
+    int ret = bs->drv->bdrv_co_change_backing_file(bs, backing_file, backing_fmt);
+    if (ret == 0) {
+        g_free(bs->backing_file);
+        g_free(bs->backing_format);
+        g_free(bs->auto_backing_file);
+        bs->backing_file = g_strdup(backing_file ? backing_file : "");
+        bs->backing_format = g_strdup(backing_file && backing_fmt ? backing_fmt : "");
+        bs->auto_backing_file = bdrv_get_full_backing_filename(bs, NULL);
+    }
+    return ret;
+}

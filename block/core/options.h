@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Options of a node between the user and its driver: dicts, BlockdevOptions, inheritance.
+ *
+ * "Flat" dicts have dotted keys and scalar values.  Only block/core uses this.
+ */
+#ifndef BLOCK_CORE_OPTIONS_H
+#define BLOCK_CORE_OPTIONS_H
+
+#include "block/block_int.h"
+
+/* A member of a driver's options that names a child. */
+typedef struct OptionsChild {
+    const char *name;
+    bool is_list;
+    bool optional;
+} OptionsChild;
+
+typedef void OptionsChildFn(const OptionsChild *child, void *opaque);
+/** Call @fn for each child that options of @driver can name. */
+void options_foreach_child(BlockdevDriver driver, OptionsChildFn *fn, void *opaque);
+
+/** The options every driver has (but driver and node-name) that are in @flat, as a new dict. */
+QDict *options_common(const QDict *flat);
+
+/** Does @drv (or every driver) know all options in @flat? */
+bool options_check_keys(const QDict *flat, const BlockDriver *drv, Error **errp);
+
+/** Visit @flat, which names @drv as its driver; its sizes with suffix become numbers. */
+BlockdevOptions *options_from_dict(QDict *flat, const BlockDriver *drv, Error **errp);
+
+/** What @options say of the node itself, children left out, as a new flat dict. */
+QDict *options_to_own_dict(const BlockdevOptions *options);
+
+/**
+ * Fill in what @options leave open: from the completed options of the @parent above an edge of role
+ * @role or, without a parent, from @flags.
+ */
+void options_complete(BlockdevOptions *options, const BlockdevOptions *parent, BdrvChildRole role,
+                      int flags);
+
+/** Check what holds between the options of every driver; @options are complete. */
+bool options_check(const BlockdevOptions *options, Error **errp);
+
+/** Completed options as BDRV_O_*. */
+int options_to_flags(const BlockdevOptions *options);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rearranging a graph that is in use: filters in and out, overlays on top, other backing nodes; each
+ * in one freeze and one transaction.
+ */
+#include "qemu/osdep.h"
+
+#include "core-int.h"
+#include "options.h"
+#include "qobject/opts.h"
+#include "resolve.h"
+
+/* Link @upper over @lower by @spec and move @lower's parents to @upper. */
+static bool coroutine_fn put_over(const BdrvChildSpec *spec, BlockDriverState *lower, Error **errp)
+{
+    BlockDriverState *upper = spec->parent;
+    BlockDriverState *touched[] = { upper, lower };
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze(touched, 2);
+    Transaction *tran = tran_new();
+    bool ok = graph_link(tran, spec, lower, errp) &&
+              graph_move_parents(tran, lower, upper, errp) &&
+              claims_co_refresh(tran, touched, 2, errp);
+    if (!graph_finish(tran, ok)) {
+        return false;
+    }
+    bdrv_refresh_limits(upper);
+    bdrv_refresh_filename(upper);
+    return true;
+}
+
+bool coroutine_fn bdrv_co_insert_filter(BlockDriverState *filter, BlockDriverState *bs,
+                                        const char *child_name, Error **errp)
+{
+    CONTROL_PATH();
+    BdrvChildSpec spec = {
+        .name = child_name,
+        .role = BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY,
+        .parent = filter,
+    };
+    if (!put_over(&spec, bs, errp)) {
+        return false;
+    }
+    bdrv_co_refresh_length(filter);
+    return true;
+}
+
+bool coroutine_fn bdrv_co_remove_filter(BlockDriverState *filter, Error **errp)
+{
+    CONTROL_PATH();
+    BlockDriverState *below = bdrv_filter_bs(filter);
+    assert(below);
+    g_autoptr(BlockDriverState) filter_ref = bdrv_ref(filter);
+    g_autoptr(BlockDriverState) below_ref = bdrv_ref(below);
+    BlockDriverState *touched[] = { filter, below };
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze(touched, 2);
+    BdrvChild *edge;
+    QLIST_FOREACH(edge, &filter->children, next) {
+        if (edge->bs == below) {
+            break;
+        }
+    }
+    Transaction *tran = tran_new();
+    bool ok = graph_may_change(edge, errp);
+    if (ok) {
+        graph_unlink(tran, edge);
+        ok = graph_move_parents(tran, filter, below, errp) &&
+             claims_co_refresh(tran, touched, 2, errp);
+    }
+    if (!graph_finish(tran, ok)) {
+        return false;
+    }
+    bdrv_refresh_limits(below);
+    return true;
+}
+
+bool coroutine_fn bdrv_co_append(BlockDriverState *overlay, BlockDriverState *bs, Error **errp)
+{
+    CONTROL_PATH();
+    if (overlay->backing) {
+        error_setg(errp, "The overlay already has a backing image");
+        return false;
+    }
+    BdrvChildSpec spec = { .name = "backing", .role = BDRV_CHILD_COW, .parent = overlay };
+    return put_over(&spec, bs, errp);
+}
+
+bool coroutine_fn bdrv_co_set_backing(BlockDriverState *bs, BlockDriverState *backing,
+                                      Error **errp)
+{
+    CONTROL_PATH();
+    BlockDriverState *old = bs->backing ? bs->backing->bs : NULL;
+    if (old == backing) {
+        return true;
+    }
+    if (bs->backing && !graph_may_change(bs->backing, errp)) {
+        return false;
+    }
+    if (backing && !bs->drv->supports_backing && !bs->drv->filtered_is_backing) {
+        error_setg(errp, "Driver '%s' of node '%s' does not support backing files",
+                   bs->drv->format_name, bs->node_name);
+        return false;
+    }
+    g_autoptr(BlockDriverState) old_ref = old ? bdrv_ref(old) : NULL;
+    BlockDriverState *touched[3] = { bs };
+    size_t n = 1;
+    if (old) {
+        touched[n++] = old;
+    }
+    if (backing) {
+        touched[n++] = backing;
+    }
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze(touched, n);
+    Transaction *tran = tran_new();
+    bool ok = true;
+    if (old) {
+        graph_unlink(tran, bs->backing);
+    }
+    if (backing) {
+        BdrvChildSpec spec = {
+            .name = "backing",
+            .role = bs->drv->is_filter ? BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY : BDRV_CHILD_COW,
+            .parent = bs,
+        };
+        ok = graph_link(tran, &spec, backing, errp) != NULL;
+    }
+    if (!graph_finish(tran, ok && claims_co_refresh(tran, touched, n, errp))) {
+        return false;
+    }
+    bdrv_refresh_limits(bs);
+    bdrv_refresh_filename(bs);
+    return true;
+}
+
+/* ---- snapshot=on ------------------------------------------------------------------------------ */
+
+/* An empty qcow2 image of @bytes in the folder for temporary files; returns its name. */
+static char *coroutine_fn create_temporary_image(int64_t bytes, Error **errp)
+{
+    BlockDriver *qcow2 = bdrv_find_format("qcow2");
+    const char *dir = g_getenv("TMPDIR");
+    g_autofree char *name = g_strdup_printf("%s/vl.XXXXXX", dir && *dir ? dir : "/var/tmp");
+    if (!qcow2) {
+        error_setg(errp, "Unknown driver 'qcow2'");
+        return NULL;
+    }
+    int fd = g_mkstemp_full(name, O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Could not open temporary file '%s'", name);
+        return NULL;
+    }
+    close(fd);
+    g_autoptr(QemuOpts) opts = qemu_opts_create(bdrv_create_opts(qcow2), NULL, false, errp);
+    if (!opts || !qemu_opt_set_number(opts, "size", bytes, errp) ||
+        !bdrv_co_create_opts(qcow2, name, opts, errp)) {
+        unlink(name);
+        return NULL;
+    }
+    return g_steal_pointer(&name);
+}
+
+static BlockDriverState *coroutine_fn open_temporary_image(int64_t bytes, int flags, Error **errp)
+{
+    Error *local_err = NULL;
+    g_autofree char *name = create_temporary_image(bytes, &local_err);
+    BlockDriverState *overlay = NULL;
+    if (name) {
+        QDict *options = qdict_new();
+        qdict_put_str(options, "driver", "qcow2");
+        qdict_put_str(options, "file.driver", "file");
+        qdict_put_str(options, "file.filename", name);
+        /* What is lost at the end anyway need not be flushed. */
+        qdict_put_str(options, "cache.no-flush", "on");
+        overlay = bdrv_co_open(NULL, NULL, options, flags | BDRV_O_RDWR | BDRV_O_NO_BACKING,
+                               &local_err);
+        unlink(name); /* it goes with the last descriptor, however the program ends */
+    }
+    if (!overlay) {
+        error_propagate_prepend(errp, local_err, "Could not create temporary overlay: ");
+    }
+    return overlay;
+}
+
+BlockDriverState *coroutine_fn open_co_temporary_overlay(const char *filename, QDict *options,
+                                                         int flags, Error **errp)
+{
+    flags &= ~BDRV_O_SNAPSHOT;
+    qdict_put_str(options, "read-only", "on");
+    qdict_put_str(options, "auto-read-only", "off");
+    g_autoptr(BlockDriverState) bs = bdrv_co_open(filename, NULL, options, flags & ~BDRV_O_RDWR,
+                                                  errp);
+    if (!bs) {
+        return NULL;
+    }
+    int64_t bytes = bdrv_co_getlength(bs);
+    if (bytes < 0) {
+        error_setg_errno(errp, -bytes, "Could not get image size");
+        return NULL;
+    }
+    g_autoptr(BlockDriverState) overlay = open_temporary_image(bytes, flags, errp);
+    if (!overlay || !bdrv_co_append(overlay, bs, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&overlay);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Every driver, in the order in which formats are probed.  A new driver adds two lines here.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block_int.h"
+
+extern BlockDriver bdrv_raw;
+extern BlockDriver bdrv_null_co, bdrv_null_aio;
+
+BlockDriver *const bdrv_drivers[] = {
+    /* formats; raw takes what nobody else wants */
+    &bdrv_raw,
+    /* protocols */
+    &bdrv_null_co,
+    &bdrv_null_aio,
+    NULL,
+};
+
+void bdrv_init(void)
+{
+    bdrv_register_drivers(bdrv_drivers);
+}
