@@ -254,6 +254,7 @@ static void node_free(BlockDriverState *bs)
 {
     assert(bdrv_op_blocker_is_empty(bs));
     assert(QTAILQ_EMPTY(&bs->parents) && QTAILQ_EMPTY(&bs->claims) && QLIST_EMPTY(&bs->children));
+    assert(QLIST_EMPTY(&bs->dirty_bitmaps));
     for (int i = 0; i < BDRV_REQUEST_SHARDS; i++) {
         qemu_mutex_destroy(&bs->shard[i].lock);
     }
@@ -420,7 +421,7 @@ int64_t coroutine_fn bdrv_co_get_allocated_file_size(BlockDriverState *bs)
     int64_t sum = 0;
     BdrvChild *child;
     QLIST_FOREACH(child, &bs->children, next) {
-        if (child->role & BDRV_CHILD_IMAGE) {
+        if (child->role & (BDRV_CHILD_IMAGE | BDRV_CHILD_FILTERED)) {
             int64_t bytes = bdrv_co_get_allocated_file_size(child->bs);
             if (bytes < 0) {
                 return bytes;

@@ -108,8 +108,9 @@ QDict *options_common(const QDict *flat)
 }
 
 /* People write sizes with suffixes: where the schema wants an integer, "64k" is one. */
-static void convert_sizes(QDict *flat, const QapiType *branch)
+void options_convert_sizes(QDict *flat, const BlockDriver *drv)
 {
+    const QapiType *branch = branch_of(drv->options_type);
     g_autoptr(QDict) keys = qdict_clone_shallow(flat);
     const QDictEntry *entry;
     for (entry = qdict_first(keys); entry; entry = qdict_next(keys, entry)) {
@@ -126,9 +127,8 @@ static void convert_sizes(QDict *flat, const QapiType *branch)
     }
 }
 
-BlockdevOptions *options_from_dict(QDict *flat, const BlockDriver *drv, Error **errp)
+BlockdevOptions *options_from_dict(QDict *flat, Error **errp)
 {
-    convert_sizes(flat, branch_of(drv->options_type));
     g_autoptr(Visitor) v = qobject_input_visitor_new_flat_confused(flat, errp);
     BlockdevOptions *options = NULL;
     if (!v || !visit_type_BlockdevOptions(v, NULL, &options, errp)) {

@@ -26,8 +26,11 @@ QDict *options_common(const QDict *flat);
 /** Does @drv (or every driver) know all options in @flat? */
 bool options_check_keys(const QDict *flat, const BlockDriver *drv, Error **errp);
 
-/** Visit @flat, which names @drv as its driver; its sizes with suffix become numbers. */
-BlockdevOptions *options_from_dict(QDict *flat, const BlockDriver *drv, Error **errp);
+/** Make numbers of strings like "64k" where @drv wants integers; not in options of children. */
+void options_convert_sizes(QDict *flat, const BlockDriver *drv);
+
+/** Visit @flat, in which every level names its driver. */
+BlockdevOptions *options_from_dict(QDict *flat, Error **errp);
 
 /** What @options say of the node itself, children left out, as a new flat dict. */
 QDict *options_to_own_dict(const BlockdevOptions *options);

@@ -210,11 +210,9 @@ static QDict *take_out(QDict *flat, const char *name)
 /* The options of every driver at this level, completed: what its children will inherit. */
 static BlockdevOptions *level_options(const QDict *flat, const Level *level, Error **errp)
 {
-    /* null-co: a driver that needs no options of its own. */
-    BlockDriver any = { .format_name = "null-co", .options_type = BLOCKDEV_DRIVER_NULL_CO };
     g_autoptr(QDict) common = options_common(flat);
-    qdict_put_str(common, "driver", "null-co");
-    BlockdevOptions *options = options_from_dict(common, &any, errp);
+    qdict_put_str(common, "driver", "null-co"); /* needs no options of its own */
+    BlockdevOptions *options = options_from_dict(common, errp);
     if (options) {
         options_complete(options, level->parent, level->role, level->flags);
     }
@@ -349,8 +347,7 @@ static BlockDriverState *coroutine_fn open_file_to_probe(Resolved *res, const ch
     if (!resolve_level(res, filename, child, &below, errp)) {
         return NULL;
     }
-    BlockDriver *drv = bdrv_find_format(qdict_get_str(child, "driver"));
-    BlockdevOptions *options = options_from_dict(child, drv, errp);
+    BlockdevOptions *options = options_from_dict(child, errp);
     if (!options) {
         return NULL;
     }
@@ -440,8 +437,11 @@ static bool coroutine_fn resolve_level(Resolved *res, const char *filename, QDic
         return false;
     }
     qdict_put_str(flat, "driver", drv->format_name);
-    return options_check_keys(flat, drv, errp) &&
-           resolve_children(res, flat, drv, filename, level, errp);
+    if (!options_check_keys(flat, drv, errp)) {
+        return false;
+    }
+    options_convert_sizes(flat, drv);
+    return resolve_children(res, flat, drv, filename, level, errp);
 }
 
 Resolved *coroutine_fn resolve_co_options(const char *filename, const QDict *dict, int flags,
@@ -456,7 +456,6 @@ Resolved *coroutine_fn resolve_co_options(const char *filename, const QDict *dic
     if (!resolve_level(res, filename, flat, &level, errp)) {
         return NULL;
     }
-    BlockDriver *drv = bdrv_find_format(qdict_get_str(flat, "driver"));
-    res->options = options_from_dict(flat, drv, errp);
+    res->options = options_from_dict(flat, errp);
     return res->options ? g_steal_pointer(&res) : NULL;
 }

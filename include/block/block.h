@@ -273,6 +273,9 @@ bool bdrv_is_writable(const BlockDriverState *bs);
 bool bdrv_is_inserted(const BlockDriverState *bs);
 bool bdrv_is_encrypted(const BlockDriverState *bs);
 bool bdrv_is_filter(const BlockDriverState *bs);
+/** Raise BLOCK_WRITE_THRESHOLD once when a write ends beyond @threshold bytes; 0: never. */
+void bdrv_write_threshold_set(BlockDriverState *bs, uint64_t threshold);
+uint64_t bdrv_write_threshold_get(const BlockDriverState *bs);
 /** Length in bytes as last known, without I/O; -ENOMEDIUM if there is no medium. */
 int64_t bdrv_getlength(const BlockDriverState *bs);
 /** The same, asking the driver again (files may grow). */

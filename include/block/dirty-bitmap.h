@@ -11,6 +11,7 @@
 #define BLOCK_DIRTY_BITMAP_H
 
 #include "block/block.h"
+#include "qapi/gen/block-info-types.h"
 #include "qemu/hbitmap.h"
 
 typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
@@ -33,6 +34,8 @@ BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granula
 void bdrv_release_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs);
 BdrvDirtyBitmap *bdrv_find_dirty_bitmap(BlockDriverState *bs, const char *name);
+/** The next bitmap of @bs, internal ones included; NULL starts, NULL ends. */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs, BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Error **errp);
 
 void bdrv_enable_dirty_bitmap(BdrvDirtyBitmap *bitmap);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening nodes: options, inheritance, references, names, errors. */
+#include "qemu/osdep.h"
+
+#include "block/block_int.h"
+#include "block/freeze.h"
+#include "qemu/main-loop.h"
+#include "qobject/json-parser.h"
+
+/* ---- frame: each case runs in a coroutine that holds the control lock -------------------------- */
+
+typedef struct Case {
+    void (*co_fn)(void);
+    bool done;
+} Case;
+
+static void coroutine_fn co_case(void *opaque)
+{
+    Case *c = opaque;
+    bdrv_co_control_lock();
+    c->co_fn();
+    bdrv_co_control_unlock();
+    c->done = true;
+}
+
+static void run_case(gconstpointer data)
+{
+    Case c = { .co_fn = (void (*)(void))data };
+    bdrv_init();
+    co_run(co_case, &c);
+    g_assert_true(c.done);
+    g_assert_null(bdrv_next_node(NULL));
+    bdrv_graph_reset();
+}
+
+static BlockDriverState *co_open_json(const char *json, Error **errp)
+{
+    QDict *options = qobject_to(QDict, qobject_from_json(json, &error_abort));
+    return bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR, errp);
+}
+
+static void co_expect_error(const char *filename, const char *json, const char *text)
+{
+    Error *err = NULL;
+    QDict *options = json ? qobject_to(QDict, qobject_from_json(json, &error_abort)) : NULL;
+    g_assert_null(bdrv_co_open(filename, NULL, options, BDRV_O_RDWR, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, text);
+    error_free(err);
+}
+
+/* ---- cases ------------------------------------------------------------------------------------ */
+
+static void coroutine_fn co_raw_over_null(void)
+{
+    g_autoptr(BlockDriverState) bs = co_open_json(
+        "{'driver': 'raw', 'node-name': 'r', 'file.driver': 'null-co', 'file.size': '64k'}",
+        &error_abort);
+    g_assert_cmpint(bdrv_getlength(bs), ==, 65536);
+    g_assert_cmpstr(bdrv_get_node_name(bs), ==, "r");
+    g_assert_true(bdrv_find_node("r") == bs);
+    g_assert_cmpstr(bdrv_get_format_name(bs->file->bs), ==, "null-co");
+    g_assert_cmpint(bs->rank, ==, 1);
+    g_assert_true(g_str_has_prefix(bs->file->bs->node_name, "#block"));
+    g_assert_cmpstr(bdrv_get_filename(bs), ==, "json:{\"driver\": \"raw\", \"file\": "
+                    "{\"size\": 65536, \"driver\": \"null-co\"}}");
+}
+
+static void coroutine_fn co_name_of_null(void)
+{
+    g_autoptr(BlockDriverState) bs = bdrv_co_open("null-co://", NULL, NULL, BDRV_O_RDWR,
+                                                  &error_abort);
+    g_assert_cmpstr(bdrv_get_format_name(bs), ==, "raw");
+    g_assert_true(bs->probed);
+    g_assert_cmpstr(bdrv_get_filename(bs), ==, "null-co://");
+    g_assert_cmpint(bdrv_getlength(bs), ==, GiB);
+}
+
+static void coroutine_fn co_json_name(void)
+{
+    g_autoptr(BlockDriverState) bs = bdrv_co_open(
+        "json:{\"driver\": \"raw\", \"offset\": 4096, \"file\": {\"driver\": \"null-co\", "
+        "\"size\": 8192}}", NULL, NULL, 0, &error_abort);
+    g_assert_cmpint(bdrv_getlength(bs), ==, 4096);
+    g_assert_true(bdrv_is_read_only(bs) && bdrv_is_read_only(bs->file->bs));
+}
+
+static void coroutine_fn co_inherit(void)
+{
+    g_autoptr(BlockDriverState) bs = co_open_json(
+        "{'driver': 'raw', 'read-only': true, 'cache': {'direct': true}, "
+        "'file': {'driver': 'null-co', 'cache': {'no-flush': true}}}", &error_abort);
+    int flags = bdrv_get_open_flags(bs->file->bs);
+    g_assert_true(bdrv_is_read_only(bs->file->bs));
+    g_assert_cmphex(flags & (BDRV_O_NOCACHE | BDRV_O_NO_FLUSH | BDRV_O_UNMAP), ==,
+                    BDRV_O_NOCACHE | BDRV_O_NO_FLUSH | BDRV_O_UNMAP);
+    g_assert_cmphex(bdrv_get_open_flags(bs) & (BDRV_O_NO_FLUSH | BDRV_O_UNMAP), ==, 0);
+}
+
+static void coroutine_fn co_reference(void)
+{
+    g_autoptr(BlockDriverState) file = co_open_json("{'driver': 'null-co', 'node-name': 'f'}",
+                                                    &error_abort);
+    g_autoptr(BlockDriverState) bs = co_open_json("{'driver': 'raw', 'file': 'f'}", &error_abort);
+    g_assert_true(bs->file->bs == file);
+    g_assert_cmpint(file->refcnt, ==, 2);
+}
+
+static void coroutine_fn co_errors(void)
+{
+    g_autoptr(BlockDriverState) taken = co_open_json("{'driver': 'null-co', 'node-name': 'f'}",
+                                                     &error_abort);
+    co_expect_error(NULL, "{'driver': 'nosuch'}", "Unknown driver 'nosuch'");
+    co_expect_error(NULL, "{}", "Must specify either driver or file");
+    co_expect_error("foo:bar", NULL, "Unknown protocol 'foo'");
+    co_expect_error("json:{bad", NULL,
+                    "Could not parse the JSON options: JSON parse error, invalid keyword 'bad'");
+    co_expect_error("json:{\"driver\":\"raw\"}", NULL,
+                    "A block device must be specified for \"file\"");
+    co_expect_error(NULL, "{'driver': 'raw', 'file': 'nope'}",
+                    "Cannot find device='nope' nor node-name='nope'");
+    co_expect_error(NULL, "{'driver': 'raw', 'bogus': 1, 'file.driver': 'null-co'}",
+                    "Block format 'raw' does not support the option 'bogus'");
+    co_expect_error(NULL, "{'driver': 'raw', 'file.driver': 'null-co', 'file.x': '1'}",
+                    "Block protocol 'null-co' doesn't support the option 'x'");
+    co_expect_error(NULL, "{'driver': 'null-co', 'node-name': 'f'}",
+                    "Duplicate nodes with node-name='f'");
+    co_expect_error(NULL, "{'driver': 'null-co', 'node-name': '9x'}", "Invalid node-name: '9x'");
+    co_expect_error(NULL, "{'driver': 'null-co', 'node-name': ''}", "Invalid node-name: ''");
+    co_expect_error(NULL, "{'driver': 'null-co', 'node-name': "
+                    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'}", "Node name too long");
+    co_expect_error(NULL, "{'driver': 'null-co', 'detect-zeroes': 'unmap'}",
+                    "setting detect-zeroes to unmap is not allowed without setting discard "
+                    "operation to unmap");
+    co_expect_error(NULL, "{'driver': 'null-co', 'force-share': true}",
+                    "force-share=on can only be used with read-only images");
+    co_expect_error(NULL, "{'driver': 'raw', 'offset': '2M', 'file.driver': 'null-co', "
+                    "'file.size': '1M'}", "Offset (2097152) cannot be greater than size of the "
+                    "containing file (1048576)");
+    co_expect_error(NULL, "{'driver': 'raw', 'size': 1000, 'file.driver': 'null-co', "
+                    "'file.size': '1M'}", "Specified size is not multiple of 512");
+    co_expect_error(NULL, "{'driver': 'raw', 'offset': '512k', 'size': '1M', 'file.driver': "
+                    "'null-co', 'file.size': '1M'}", "The sum of offset (524288) and size "
+                    "(1048576) has to be smaller or equal to the  actual size of the containing "
+                    "file (1048576)");
+}
+
+static void coroutine_fn co_nesting_is_limited(void)
+{
+    GString *json = g_string_new("{'driver': 'null-co'}");
+    for (int i = 0; i < 200; i++) {
+        g_string_prepend(json, "{'driver': 'raw', 'file': ");
+        g_string_append(json, "}");
+    }
+    co_expect_error(NULL, json->str, "Block options are nested more than 40 levels deep");
+    g_string_free(json, TRUE);
+}
+
+/* Each is named, so this is no nesting but a tall graph. */
+static void coroutine_fn co_tall_graph(void)
+{
+    BlockDriverState *bs = co_open_json("{'driver': 'null-co', 'node-name': 'n0'}", &error_abort);
+    for (int i = 1; i <= 1000; i++) {
+        g_autofree char *json = g_strdup_printf(
+            "{'driver': 'raw', 'node-name': 'n%d', 'file': 'n%d'}", i, i - 1);
+        BlockDriverState *above = co_open_json(json, &error_abort);
+        bdrv_unref(bs);
+        bs = above;
+    }
+    g_assert_cmpint(bs->rank, ==, 1000);
+    bdrv_unref(bs);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *path;
+        void (*co_fn)(void);
+    } cases[] = {
+        { "/open/raw/over-null", co_raw_over_null },
+        { "/open/name/protocol-is-probed", co_name_of_null },
+        { "/open/name/json", co_json_name },
+        { "/open/options/are-inherited", co_inherit },
+        { "/open/reference/is-shared", co_reference },
+        { "/open/errors/say-what-stock-says", co_errors },
+        { "/open/nesting/is-limited", co_nesting_is_limited },
+        { "/open/graph/a-thousand-levels", co_tall_graph },
+    };
+    g_test_init(&argc, &argv, NULL);
+    qemu_init_main_loop(&error_abort);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_test_add_data_func(cases[i].path, cases[i].co_fn, run_case);
+    }
+    return g_test_run();
+}
