@@ -197,7 +197,7 @@ $(GUESTS): guests/%.elf: $(SRC)/tests/emulator/guests/%.s $(E2K_AS) $(wildcard $
 -include $(GUESTS:.elf=.d)
 
 # ---- goals -------------------------------------------------------------------------------------
-.PHONY: all check check-unit check-emulator check-lint unit-tests guests clean
+.PHONY: all docs check check-unit check-emulator check-lint unit-tests guests clean
 .SECONDARY:
 all: $(PROGRAMS) guests
 guests: $(GUESTS)
@@ -210,6 +210,12 @@ check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all
 	@$(RUN_TESTS) tests/emulator/
+# The QMP reference, from the comments of the schema.
+docs: docs/qmp-reference.md
+docs/qmp-reference.md: $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
+	@mkdir -p docs
+	@python3 $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
+	    --out-c qapi/gen --out-h include/qapi/gen --out-doc $@
 check-lint:
 	$(SRC)/scripts/check-layers
 	$(SRC)/scripts/check-style

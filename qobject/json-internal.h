@@ -60,7 +60,7 @@ void json_builder_free(JSONBuilder *builder);
 void json_builder_reset(JSONBuilder *builder);
 /* Add a token.  After an error, further tokens are ignored until the builder is reset. */
 void json_builder_add(JSONBuilder *builder, JSONTokenType type, const char *text, size_t len);
-/* Hand over the finished value, or set @errp to what was wrong ("premature EOI" if not finished). */
+/* Hand over the finished value; or set @errp to what was wrong, "premature EOI" if unfinished. */
 QObject *json_builder_take(JSONBuilder *builder, Error **errp);
 
 /* ---- UTF-8, with C0 80 for U+0000 ---- */

@@ -49,7 +49,7 @@ class Where:
 class Doc:
     """One ## block: the definition's text, a text per argument, tagged sections."""
 
-    TAG = re.compile(r'(Returns|Errors|Since|Features|TODO|Notes?|Examples?):(?:\s+|$)(.*)')
+    TAG = re.compile(r'(Returns|Errors|Since|Features|Notes?|Examples?):(?:\s+|$)(.*)')
 
     def __init__(self, where, lines):
         self.where = where
@@ -721,21 +721,17 @@ class Schema:
             holder = getattr(entity, 'args', entity)
             known = {m.name for m in holder.members} if holder and \
                 (holder is entity or holder.implicit) else set()
-        unconditional = 'if' not in json.dumps(getattr(entity, 'expr', {}))
-        for arg in doc.args.keys() - known:
-            if unconditional and entity.name not in self.doc_exceptions \
-                    and not self._may_be_conditional(entity):
+        for arg in sorted(doc.args.keys() - known):
+            if entity.name not in self.doc_exceptions and not self._has_conditions(entity):
                 raise SchemaError(doc.where, f"'{arg}' is documented but does not exist")
         for arg in sorted(known - doc.args.keys()):
             if self.doc_required and entity.name not in self.doc_exceptions:
                 raise SchemaError(doc.where, f"'{arg}' is not documented")
 
-    def _may_be_conditional(self, entity):
-        """Whether members of @entity may be missing only from this configuration."""
-        for _, kind, expr, _, _ in self._definitions:
-            if expr[kind] == entity.name:
-                return "'if'" in repr(expr)
-        return False
+    def _has_conditions(self, entity):
+        """Whether members of @entity may be missing from this configuration only."""
+        return any(expr[kind] == entity.name and "'if'" in repr(expr)
+                   for _, kind, expr, _, _ in self._definitions)
 
 
 # ---- writing -----------------------------------------------------------------------------------
@@ -1027,11 +1023,12 @@ def argument_struct(out, args):
 
 
 def type_includes(schema, entities, module):
+    """The headers that define what the arguments and results of @entities are made of."""
     used = {module}
     for e in entities:
-        used |= {m.type.module for m in (e.args.all_members() if e.args else [])
-                 if not isinstance(e.args, Alternate)} if e.args else set()
-        used |= {getattr(e.args, 'module', None), getattr(getattr(e, 'ret', None), 'module', None)}
+        if isinstance(e.args, Struct):
+            used |= {m.type.module for m in e.args.all_members()}
+        used |= {t.module for t in (e.args, getattr(e, 'ret', None)) if t}
     return [f'qapi/gen/{m}-types.h' for m in schema.modules if m in used]
 
 
@@ -1067,7 +1064,7 @@ def handler_signature(c):
         return f'void coroutine_fn qmp_{c_name(c.name)}', \
             ['QDict *args', 'QObject **ret', 'Error **errp']
     ret = c.ret.declaration('') if c.ret else 'void '
-    return f'{ret.replace(" *", " *")}coroutine_fn qmp_{c_name(c.name)}', \
+    return f'{ret}coroutine_fn qmp_{c_name(c.name)}', \
         parameters(c.args, c.boxed) + ['Error **errp']
 
 
@@ -1083,7 +1080,7 @@ def emit_thunk(out, c):
         out(f'    {c_name(c.args.name)} *arg = args;\n')
         for m in c.args.all_members():
             values += ([f'arg->has_{m.c}'] if m.has else []) + [f'arg->{m.c}']
-    target = f'*({c.ret.declaration("*").replace("**", "**")})ret = ' if c.ret else ''
+    target = f'*({c.ret.declaration("*")})ret = ' if c.ret else ''
     out(wrapped(f'    {target}qmp_{c_name(c.name)}', values + ['errp'], ';') + '\n}\n')
 
 
@@ -1208,7 +1205,7 @@ class Introspection:
     def _command(self, c):
         refs = []
         info = {'name': c.name, 'meta-type': 'command',
-                'arg-type': self._ref((c.gen and c.args) or c.args or self.empty, refs),
+                'arg-type': self._ref(c.args or self.empty, refs),
                 'ret-type': self._ref(c.ret or self.empty, refs)}
         if c.expr.get('allow-oob'):
             info['allow-oob'] = True
@@ -1308,11 +1305,12 @@ def doc_members(entity):
 
 def emit_doc_entity(out, entity, doc):
     kind = entity.kind
-    out.append(f'### {entity.name} ({kind})\n')
+    out.append(f'### {entity.name} ({", ".join([kind, *entity.features])})\n')
     if doc and doc_text(doc.body):
         out.append(doc_text(doc.body) + '\n')
     rows = []
-    for name, about, _ in doc_members(entity):
+    for name, about, member in doc_members(entity):
+        about += ''.join(f' ({feature})' for feature in member.features)
         text = ' '.join(doc_text(doc.args.get(name, [])).split()) if doc else ''
         rows.append(f'- `{name}`{about}' + (f': {text}' if text else ''))
     holder = getattr(entity, 'args', entity)

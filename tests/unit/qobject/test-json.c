@@ -286,7 +286,7 @@ static QObject *random_value(GRand *rand, int depth)
     case 1:
         return QOBJECT(qbool_from_bool(g_rand_boolean(rand)));
     case 2:
-        return QOBJECT(qnum_from_int(((int64_t)g_rand_int(rand) << 32) | g_rand_int(rand)));
+        return QOBJECT(qnum_from_int((uint64_t)g_rand_int(rand) << 32 | g_rand_int(rand)));
     case 3:
         return QOBJECT(qnum_from_double(g_rand_double_range(rand, -1e20, 1e20)));
     case 4:
