@@ -82,6 +82,12 @@ def check_raw_disk(tap, disk):
     tap.ok(code == 0 and "run 2" in text, "the second run is in the image", text)
 
 
+def check_hostile(tap, disk):
+    status, output, errors = guest_run.run("disk-hostile", *drive(disk.raw()))
+    tap.ok(status == PASS and "guest: PASS" in output, "a driver that breaks the rules is survived",
+           f"status {status}\n{output}{errors}")
+
+
 def check_interrupts(tap, disk):
     image = disk.raw()
     for mode, name in ((1, "INTx"), (2, "MSI-X")):
@@ -175,6 +181,7 @@ def main():
     check_plain(tap)
     check_no_disk(tap)
     check_raw_disk(tap, disk)
+    check_hostile(tap, disk)
     check_interrupts(tap, disk)
     check_refusals(tap, disk)
     check_fat(tap, disk)
