@@ -185,16 +185,23 @@ qapi/gen/%.o: qapi/gen/%.c
 
 -include $(all-objects:.o=.d)
 
-# ---- e2k guests: tests/emulator/guests/<name>.s becomes guests/<name>.elf ------------------------
+# ---- e2k guests: tests/emulator/guests/<name>.s becomes guests/<name>.elf, rom-<name>.s a .bin ----
 PYTHON ?= python3
 E2K_AS := $(SRC)/scripts/e2k-as.py
-GUESTS := $(patsubst $(SRC)/tests/emulator/guests/%.s,guests/%.elf,$(wildcard $(SRC)/tests/emulator/guests/*.s))
-$(GUESTS): guests/%.elf: $(SRC)/tests/emulator/guests/%.s $(E2K_AS) $(wildcard $(SRC)/scripts/e2kas/*.py) \
-           $(SRC)/target/e2k/ops.def
-	@mkdir -p $(@D)
-	@echo "  E2KAS $*"
-	@$(PYTHON) $(E2K_AS) -M guests/$*.d -o $@ $<
--include $(GUESTS:.elf=.d)
+GUEST_SOURCES := $(wildcard $(SRC)/tests/emulator/guests/*.s)
+GUESTS := $(patsubst %.s,guests/%.elf,$(filter-out rom-%,$(notdir $(GUEST_SOURCES)))) \
+          $(patsubst %.s,guests/%.bin,$(filter rom-%,$(notdir $(GUEST_SOURCES))))
+E2K_AS_PARTS := $(E2K_AS) $(wildcard $(SRC)/scripts/e2kas/*.py) $(SRC)/target/e2k/ops.def
+define assemble
+@mkdir -p $(@D)
+@echo "  E2KAS $*"
+@$(PYTHON) $(E2K_AS) -f $(1) -M guests/$*.d -o $@ $<
+endef
+guests/%.elf: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
+	$(call assemble,elf)
+guests/%.bin: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
+	$(call assemble,flat)
+-include $(addsuffix .d,$(basename $(GUESTS)))
 
 # ---- goals -------------------------------------------------------------------------------------
 .PHONY: all docs check check-unit check-emulator check-lint unit-tests guests clean
@@ -220,4 +227,4 @@ check-lint:
 	$(SRC)/scripts/check-layers
 	$(SRC)/scripts/check-style
 clean:
-	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(GUESTS) $(GUESTS:.elf=.d)
+	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(GUESTS) $(addsuffix .d,$(basename $(GUESTS)))

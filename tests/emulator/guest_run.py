@@ -23,14 +23,16 @@ def emulator():
 
 def guest(name):
     """The image of a guest, or None when it has not been built."""
-    path = os.path.join(build_dir(), "guests", name + ".elf")
+    suffix = ".bin" if name.startswith("rom-") else ".elf"
+    path = os.path.join(build_dir(), "guests", name + suffix)
     return path if os.path.exists(path) else None
 
 
 def command(name, *options, append=None):
     """The command line that runs guest NAME with its serial line on stdout."""
     words = [emulator(), "-M", "e2k", "-nodefaults", "-display", "none", "-no-reboot",
-             "-serial", "stdio", "-device", "isa-debug-exit", "-kernel", guest(name)]
+             "-serial", "stdio", "-device", "isa-debug-exit",
+             "-bios" if name.startswith("rom-") else "-kernel", guest(name)]
     if append is not None:
         words += ["-append", append]
     return words + list(options)

@@ -50,6 +50,12 @@ def check_plain(tap):
            f"status {status}\n{output}{errors}")
 
 
+def check_rom(tap):
+    status, output, errors = guest_run.run("rom-reset")
+    tap.ok(status == PASS and "Hello from the ROM\n" in output, "firmware starts after reset",
+           f"status {status}\n{output}{errors}")
+
+
 def check_no_disk(tap):
     status, output, errors = guest_run.run("disk")
     tap.ok(status == 3 and "no virtio-blk function found" in output,
@@ -179,6 +185,7 @@ def main():
         return tap.finish()
     disk = Disk()
     check_plain(tap)
+    check_rom(tap)
     check_no_disk(tap)
     check_raw_disk(tap, disk)
     check_hostile(tap, disk)
