@@ -29,6 +29,7 @@ typedef struct FdMonitor {
     QemuMutex lock;
     QLIST_HEAD(, AioHandler) handlers;
     QLIST_HEAD(, AioHandler) dead;        /* to be freed when no callback is on the stack */
+    bool has_dead;                        /* set atomically */
     int count;
     int epoll_fd;                         /* set atomically; -1: few descriptors, ppoll is used */
     bool is_stale;                        /* atomic: @fds does not match @handlers */

@@ -119,6 +119,7 @@ static void handlers_replace(FdMonitor *m, int fd, AioHandler *h)
         m->count--;
         qatomic_store_release(&old->is_dead, true);
         QLIST_INSERT_HEAD(&m->dead, old, next);
+        qatomic_set(&m->has_dead, true);
     }
     if (h) {
         QLIST_INSERT_HEAD(&m->handlers, h, next);
@@ -168,7 +169,7 @@ void fd_monitor_reap(FdMonitor *m)
 {
     AioHandler *h, *next;
 
-    if (!qatomic_read(&m->dead.first)) {
+    if (!qatomic_read(&m->has_dead)) {
         return;
     }
     qemu_mutex_lock(&m->lock);
@@ -176,6 +177,7 @@ void fd_monitor_reap(FdMonitor *m)
         g_free(h);
     }
     QLIST_INIT(&m->dead);
+    qatomic_set(&m->has_dead, false);
     /* The next wait must not see the old ones in the table. */
     qatomic_set(&m->is_stale, true);
     qemu_mutex_unlock(&m->lock);

@@ -327,7 +327,11 @@ int64_t aio_timers_deadline(AioContext *ctx)
         int64_t first_ns = qatomic_load_acquire(&ctx->timers[type].first_ns);
 
         if (first_ns != INT64_MAX && qemu_clock_is_enabled(type)) {
-            deadline = MIN(deadline, MAX(0, first_ns - qemu_clock_get_ns(type)));
+            /* Read once: MIN and MAX evaluate twice, and the clock goes on. */
+            int64_t left_ns = first_ns - qemu_clock_get_ns(type);
+
+            left_ns = MAX(left_ns, 0);
+            deadline = MIN(deadline, left_ns);
         }
     }
     return deadline == INT64_MAX ? -1 : deadline;
