@@ -9,11 +9,11 @@
 _start:
 // The window after reset has 16 registers, the rotated area begins at %r8.
 rrd %psr, %r0
-rrd %ip, %r1
+here: rrd %ip, %r1
 movtd 1, %r15
 movtd %b[7], %r2
 { cmpedb %r0, 1, %pred0 ; cmpedb %r2, 1, %pred1 }
-cmpedb %r1, ROM + 24, %pred2
+cmpedb %r1, _f64 here, %pred2
 movtd 2, %r14
 ibranch finish ? ~%pred0
 movtd 3, %r14
