@@ -72,7 +72,7 @@ static void handle_token(void *opaque, JSONTokenType type, const char *text, siz
         return;
     }
     if (type == JSON_ERROR) {
-        error_setg(&err, "JSON parse error, stray '%s'", text);
+        error_setg(&err, "JSON parse error, stray '%.1000s'", text);
         fail(parser, err);
         return;
     }

@@ -7,6 +7,7 @@
 #include "qobject/qdict.h"
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
+#include "../../lib/testlib.h"
 
 /* ---- helpers ---- */
 
@@ -321,10 +322,8 @@ static QObject *random_value(GRand *rand, int depth)
 
 static void test_random_values_survive(void)
 {
-    guint32 seed = g_random_int();
-    GRand *rand = g_rand_new_with_seed(seed);
+    g_autoptr(GRand) rand = test_rand_new();
 
-    g_test_message("seed %u", seed);
     for (int i = 0; i < 300; i++) {
         g_autoptr(QObject) obj = random_value(rand, 4);
         GString *text = qobject_to_json_pretty(obj, i & 1);
@@ -337,17 +336,14 @@ static void test_random_values_survive(void)
         g_string_free(text, TRUE);
         g_string_free(again, TRUE);
     }
-    g_rand_free(rand);
 }
 
 static void test_random_bytes_never_crash(void)
 {
     static const char alphabet[] = "{}[]:,\"'\\u0e+-.19tn \n\xff\xc3\xa9";
-    guint32 seed = g_random_int();
-    GRand *rand = g_rand_new_with_seed(seed);
+    g_autoptr(GRand) rand = test_rand_new();
     char text[64];
 
-    g_test_message("seed %u", seed);
     for (int i = 0; i < 20000; i++) {
         g_autofree char *whole = NULL;
         g_autofree char *bytes = NULL;
@@ -359,7 +355,6 @@ static void test_random_bytes_never_crash(void)
         bytes = run_stream(text, sizeof(text), 1 + i % 5);
         g_assert_cmpstr(whole, ==, bytes);
     }
-    g_rand_free(rand);
 }
 
 /* ---- building and writing ---- */
@@ -421,7 +416,7 @@ static void test_writer(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/json/parse/values", test_values);
     g_test_add_func("/json/parse/numbers-keep-their-kind", test_numbers);
     g_test_add_func("/json/parse/strings", test_strings);

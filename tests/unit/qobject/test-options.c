@@ -6,6 +6,8 @@
 #include "qobject/json-writer.h"
 #include "qobject/keyval.h"
 #include "qobject/opts.h"
+#include "qobject/qnum.h"
+#include "../../lib/testlib.h"
 
 static QDict *dict_of(const char *json)
 {
@@ -56,6 +58,49 @@ static void test_crumple_to_list(void)
     g_autoptr(QObject) list = qdict_crumple(dict, &error_abort);
 
     assert_json(list, "[\"a\", \"b\"]");
+}
+
+/* A value that has a flat form: no empty containers, no keys of digits in dicts. */
+static QObject *random_nested(GRand *rand, int depth)
+{
+    int kind = depth ? g_rand_int_range(rand, 0, 3) : 0;
+    QDict *dict;
+    QList *list;
+
+    if (kind == 0) {
+        return QOBJECT(qnum_from_int(g_rand_int_range(rand, -9, 9)));
+    }
+    if (kind == 1) {
+        list = qlist_new();
+        for (int n = g_rand_int_range(rand, 1, 12); n; n--) {
+            qlist_append_obj(list, random_nested(rand, depth - 1));
+        }
+        return QOBJECT(list);
+    }
+    dict = qdict_new();
+    for (int n = g_rand_int_range(rand, 1, 12); n; n--) {
+        g_autofree char *key = g_strdup_printf("k%d", g_rand_int_range(rand, 0, 20));
+
+        qdict_put_obj(dict, key, random_nested(rand, depth - 1));
+    }
+    return QOBJECT(dict);
+}
+
+static void test_crumple_undoes_flatten(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+
+    for (int i = 0; i < 200; i++) {
+        g_autoptr(QDict) dict = qdict_new();
+        g_autoptr(QDict) flat = NULL;
+        g_autoptr(QObject) back = NULL;
+
+        qdict_put_obj(dict, "root", random_nested(rand, 4));
+        flat = qdict_clone_shallow(dict);
+        qdict_flatten(flat);
+        back = qdict_crumple(flat, &error_abort);
+        g_assert_true(qobject_is_equal(QOBJECT(dict), back));
+    }
 }
 
 static void refuse_crumple(const char *json, const char *message)
@@ -321,10 +366,11 @@ static void test_option_strings(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/flatten/flatten", test_flatten);
     g_test_add_func("/flatten/crumple", test_crumple);
     g_test_add_func("/flatten/crumple/to-list", test_crumple_to_list);
+    g_test_add_func("/flatten/crumple/undoes-flatten", test_crumple_undoes_flatten);
     g_test_add_func("/flatten/crumple/contradictions", test_crumple_errors);
     g_test_add_func("/flatten/split-and-join", test_flat_tools);
     g_test_add_func("/flatten/array-entries", test_array_entries);

@@ -6,6 +6,7 @@
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
+#include "../../lib/testlib.h"
 
 static void test_order(void)
 {
@@ -47,12 +48,10 @@ static void test_getters(void)
 /* Against GHashTable, across the border where hashing begins. */
 static void test_random(void)
 {
-    guint32 seed = g_random_int();
-    GRand *rand = g_rand_new_with_seed(seed);
+    g_autoptr(GRand) rand = test_rand_new();
     g_autoptr(QDict) dict = qdict_new();
     GHashTable *model = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-    g_test_message("seed %u", seed);
     for (int i = 0; i < 20000; i++) {
         int limit = i < 10000 ? 12 : 500;
         g_autofree char *key = g_strdup_printf("key-%d", g_rand_int_range(rand, 0, limit));
@@ -76,7 +75,6 @@ static void test_random(void)
     }
     g_assert_cmpuint(g_hash_table_size(model), ==, 0);
     g_hash_table_destroy(model);
-    g_rand_free(rand);
 }
 
 static void test_clone_shares_values(void)
@@ -173,7 +171,7 @@ static void test_num_conversions(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/qdict/iterate/insertion-order", test_order);
     g_test_add_func("/qdict/get/by-type", test_getters);
     g_test_add_func("/qdict/random/like-a-hash-table", test_random);
