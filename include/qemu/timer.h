@@ -60,6 +60,14 @@ void qemu_clock_enable(QEMUClockType type, bool enabled);
 /** Whether @type runs; always true but for a stopped virtual clock. */
 bool qemu_clock_is_enabled(QEMUClockType type);
 
+/* ---- a virtual clock for tests: it moves only when told to -------------------------------------- */
+/** Make the virtual clock stand at 0 and move by qemu_clock_step_to() only.  Before any timer. */
+void qemu_clock_set_stepped(void);
+/** When the main loop's next timer on the virtual clock is due; INT64_MAX if there is none. */
+int64_t qemu_clock_next_virtual_ns(void);
+/** Move the stepped clock forward, firing the main loop's timers on the way.  Main thread. */
+void qemu_clock_step_to(int64_t ns);
+
 /* ---- timers ---------------------------------------------------------------------------------- */
 /** Initialise @t, off, for the loop @ctx. @scale: nanoseconds in one unit of timer_mod. */
 void timer_init_full(QEMUTimer *t, AioContext *ctx, QEMUClockType type, int scale,

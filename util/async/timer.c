@@ -28,6 +28,9 @@ int64_t get_clock(void)
  */
 static int64_t virtual_clock;
 
+/* Atomic: it moves only when told to, and its timers fire though it stands still. */
+static bool virtual_clock_is_stepped;
+
 static int64_t virtual_clock_load(void)
 {
     int64_t state = qatomic_load_acquire(&virtual_clock);
@@ -68,9 +71,15 @@ int64_t qemu_clock_get_ms(QEMUClockType type)
     return qemu_clock_get_ns(type) / SCALE_MS;
 }
 
+static bool clock_is_stepped(QEMUClockType type)
+{
+    return type == QEMU_CLOCK_VIRTUAL && qatomic_read(&virtual_clock_is_stepped);
+}
+
 bool qemu_clock_is_enabled(QEMUClockType type)
 {
-    return type != QEMU_CLOCK_VIRTUAL || virtual_clock_load() > 0;
+    return type != QEMU_CLOCK_VIRTUAL || virtual_clock_load() > 0 ||
+           qatomic_read(&virtual_clock_is_stepped);
 }
 
 void qemu_clock_enable(QEMUClockType type, bool enabled)
@@ -78,6 +87,9 @@ void qemu_clock_enable(QEMUClockType type, bool enabled)
     int64_t before, after;
 
     assert(type == QEMU_CLOCK_VIRTUAL);
+    if (qatomic_read(&virtual_clock_is_stepped)) {
+        return;
+    }
     do {
         before = virtual_clock_load();
         if ((before > 0) == enabled) {
@@ -331,7 +343,10 @@ int64_t aio_timers_deadline(AioContext *ctx)
             int64_t left_ns = first_ns - qemu_clock_get_ns(type);
 
             left_ns = MAX(left_ns, 0);
-            deadline = MIN(deadline, left_ns);
+            /* No sleep makes a stepped clock reach its timers. */
+            if (!left_ns || !clock_is_stepped(type)) {
+                deadline = MIN(deadline, left_ns);
+            }
         }
     }
     return deadline == INT64_MAX ? -1 : deadline;
@@ -388,4 +403,30 @@ bool aio_timers_run(AioContext *ctx)
         progress |= timer_list_run(&ctx->timers[type], type);
     }
     return progress;
+}
+
+/* ---- stepping -------------------------------------------------------------------------------- */
+void qemu_clock_set_stepped(void)
+{
+    qatomic_set(&virtual_clock_is_stepped, true);
+    qatomic_set_mb(&virtual_clock, ~INT64_C(0));
+}
+
+int64_t qemu_clock_next_virtual_ns(void)
+{
+    return qatomic_load_acquire(&qemu_get_aio_context()->timers[QEMU_CLOCK_VIRTUAL].first_ns);
+}
+
+void qemu_clock_step_to(int64_t ns)
+{
+    TimerList *list = &qemu_get_aio_context()->timers[QEMU_CLOCK_VIRTUAL];
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+
+    assert(clock_is_stepped(QEMU_CLOCK_VIRTUAL));
+    while (now < ns) {
+        now = MAX(now, MIN(ns, qemu_clock_next_virtual_ns()));
+        qatomic_set_mb(&virtual_clock, ~now);
+        timer_list_run(list, QEMU_CLOCK_VIRTUAL);
+    }
+    aio_notify_all();
 }
