@@ -41,6 +41,11 @@ bool pci_msix_enabled(const PciDevice *dev)
     return dev->msix && (msix_control(dev->msix) & CONTROL_ENABLE);
 }
 
+unsigned pci_msix_count(const PciDevice *dev)
+{
+    return dev->msix ? dev->msix->n_vectors : 0;
+}
+
 static bool vector_is_masked(const PciMsix *msix, unsigned n)
 {
     return (msix_control(msix) & CONTROL_MASK_ALL) ||

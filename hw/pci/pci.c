@@ -341,7 +341,8 @@ void pci_device_reset(Device *device)
 
 static int free_slot(const PciBus *bus)
 {
-    for (int devfn = 0; devfn < PCI_N_DEVFN; devfn += 8) {
+    /* Slots 0 and 1 belong to the chipset. */
+    for (int devfn = PCI_DEVFN(2, 0); devfn < PCI_N_DEVFN; devfn += 8) {
         if (!bus->devices[devfn]) {
             return devfn;
         }

@@ -186,6 +186,9 @@ void pci_msix_init(PciDevice *dev, unsigned n_vectors, int bar);
 /** Whether the guest uses MSI-X now, instead of INTx. */
 bool pci_msix_enabled(const PciDevice *dev);
 
+/** How many vectors there are; 0 without MSI-X. */
+unsigned pci_msix_count(const PciDevice *dev);
+
 /** Send vector @n, or remember it while masked.  Ignored if there is no such vector. */
 void pci_msix_notify(PciDevice *dev, unsigned n);
 
