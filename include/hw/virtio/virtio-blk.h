@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-blk: a disk.
+ */
+#ifndef HW_VIRTIO_VIRTIO_BLK_H
+#define HW_VIRTIO_VIRTIO_BLK_H
+
+#include "hw/block/conf.h"
+#include "hw/virtio/virtio.h"
+#include "qemu/queue.h"
+
+typedef struct VirtioBlkRequest VirtioBlkRequest;
+
+/* What users set. */
+typedef struct VirtioBlkConf {
+    BlockConf block;
+    IOThread *iothread;
+    char *serial;
+    uint16_t num_queues; /* VIRTIO_BLK_AUTO_QUEUES: one */
+    uint16_t queue_size;
+    bool config_wce;
+    bool discard, write_zeroes;
+    uint32_t max_discard_sectors, max_write_zeroes_sectors;
+    bool event_idx, indirect_desc;
+} VirtioBlkConf;
+
+#define VIRTIO_BLK_AUTO_QUEUES UINT16_MAX
+
+typedef struct VirtioBlk {
+    VirtioDevice vdev;
+    VirtioBlkConf *conf;
+    BlockBackend *blk;
+    Device *dev;
+    bool is_read_only;
+    bool wce_default; /* write cache as the drive and the property say */
+    QEMUBH *retry;    /* submits what was parked */
+    /* device loop */
+    unsigned n_in_flight;
+    bool must_quiesce; /* a reset waits until n_in_flight is 0 */
+    QSIMPLEQ_HEAD(, VirtioBlkRequest) parked; /* failed; tried again when the machine goes on */
+} VirtioBlk;
+
+/** Check @conf, attach the drive and set up s->vdev.  Coroutine, control lock, machine lock. */
+bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *conf,
+                                     const VirtioTransport *transport, void *transport_opaque,
+                                     MemoryMap *dma, Error **errp);
+
+/** Undo virtio_blk_realize(), ending requests first. */
+void virtio_blk_unrealize(VirtioBlk *s);
+
+#endif
