@@ -10,7 +10,4 @@
 /** All registered types, ending with NULL. */
 const DeviceType *const *device_types(void);
 
-/** The type that error messages name as the owner of a property. */
-const char *device_property_owner(const DeviceType *type, const DeviceProperty *wanted);
-
 #endif

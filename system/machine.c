@@ -71,6 +71,9 @@ void machine_free(Machine *machine)
     machine->cpu = NULL;
     device_free_all();
     loader_clear();
+    if (machine->type->done) {
+        machine->type->done(machine);
+    }
     memory_map_free(machine->ports);
     memory_map_free(machine->memory);
     g_free(machine->cpu_model);

@@ -80,6 +80,9 @@ static inline void *device_field(const Device *dev, const DeviceProperty *prop)
     return (char *)dev + prop->offset;
 }
 
+/** The type that error messages name as the owner of a property. */
+const char *device_property_owner(const DeviceType *type, const DeviceProperty *prop);
+
 /** Parse an unsigned number up to @max as properties do; errors name @prop and @type. */
 bool property_parse_uint(const DeviceProperty *prop, const char *value, const char *type,
                          uint64_t max, uint64_t *result, Error **errp);

@@ -30,6 +30,8 @@ typedef struct MachineType {
     const CpuType *cpu_type; /* NULL: no CPU unless the user names none either */
     /** Make memory, devices and the CPU.  Drives the board can place are placed by main. */
     bool (*build)(Machine *machine, Error **errp);
+    /** Free what build() made, after all devices are gone; may be NULL. */
+    void (*done)(Machine *machine);
     /** After all -device: put the firmware or kernel where reset will load it. */
     bool (*load)(Machine *machine, Error **errp);
     /** CPU and board state after devices were reset and blobs were loaded; may be NULL. */
@@ -40,6 +42,7 @@ struct Machine {
     const MachineType *type;
     /* from the command line; strings owned */
     uint64_t ram_size;
+    bool has_cpu; /* false with -accel qtest: the test drives the machine */
     char *cpu_model;
     char *cpu_features;
     char *kernel, *append, *initrd, *bios;

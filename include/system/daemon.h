@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * -daemonize and -pidfile.
+ */
+#ifndef SYSTEM_DAEMON_H
+#define SYSTEM_DAEMON_H
+
+#include <stdbool.h>
+
+typedef struct Error Error;
+
+/**
+ * Go on in a child without terminal; the parent waits for daemon_ready() or the child's end, and
+ * exits with status 0 or 1.  Before any thread or loop exists.
+ */
+void daemon_fork(void);
+
+/** Let the parent go, and drop the standard streams.  Nothing without daemon_fork(). */
+void daemon_ready(void);
+
+/** Write and lock the pid file; it is removed by daemon_remove_pidfile(). */
+bool daemon_write_pidfile(const char *path, Error **errp);
+void daemon_remove_pidfile(void);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "block/coroutine.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qapi/gen/control-commands.h"
+#include "qapi/gen/device-commands.h"
+#include "qapi/gen/device-events.h"
+#include "qapi/gen/machine-commands.h"
+#include "qemu/error.h"
+#include "qemu/iothread.h"
+#include "qobject/opts.h"
+#include "qobject/qdict.h"
+#include "system/commands.h"
+#include "system/device.h"
+#include "system/machine.h"
+#include "system/runstate.h"
+
+/* ---- running and stopping ---------------------------------------------------------------------------- */
+
+StatusInfo *coroutine_fn qmp_query_status(Error **errp)
+{
+    StatusInfo *info = g_new0(StatusInfo, 1);
+
+    info->running = runstate_is_running();
+    info->status = runstate_get();
+    return info;
+}
+
+void coroutine_fn qmp_stop(Error **errp)
+{
+    vm_stop(RUN_STATE_PAUSED);
+}
+
+void coroutine_fn qmp_cont(Error **errp)
+{
+    RunState state = runstate_get();
+
+    if (state == RUN_STATE_SHUTDOWN || state == RUN_STATE_INTERNAL_ERROR) {
+        error_setg(errp, "Resetting the Virtual Machine is required");
+        return;
+    }
+    vm_start();
+}
+
+void coroutine_fn qmp_system_reset(Error **errp)
+{
+    system_reset_request(SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET);
+}
+
+void coroutine_fn qmp_system_powerdown(Error **errp)
+{
+    system_powerdown_request();
+}
+
+void coroutine_fn qmp_quit(Error **errp)
+{
+    system_shutdown_request(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+    /* Reply after the SHUTDOWN event, which the main loop sends when it is back at its top. */
+    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+}
+
+static int add_iothread(IOThread *iothread, void *opaque)
+{
+    IOThreadInfoList ***tail = opaque;
+    IOThreadInfo *info = g_new0(IOThreadInfo, 1);
+    IOThreadPollParams poll;
+
+    iothread_get_poll_params(iothread, &poll);
+    info->id = g_strdup(iothread_get_id(iothread));
+    info->thread_id = iothread_get_thread_id(iothread);
+    info->poll_max_ns = poll.max_ns;
+    info->poll_grow = poll.grow;
+    info->poll_shrink = poll.shrink;
+    QAPI_LIST_APPEND(*tail, info);
+    return 0;
+}
+
+IOThreadInfoList *coroutine_fn qmp_query_iothreads(Error **errp)
+{
+    IOThreadInfoList *list = NULL;
+    IOThreadInfoList **tail = &list;
+
+    iothread_foreach(add_iothread, &tail);
+    return list;
+}
+
+/* ---- devices ------------------------------------------------------------------------------------------ */
+
+void coroutine_fn qmp_device_add(QDict *args, QObject **ret, Error **errp)
+{
+    device_add(args, machine_get()->is_complete, errp);
+}
+
+void coroutine_fn qmp_device_del(const char *id, Error **errp)
+{
+    device_del(id, errp);
+}
+
+static void device_deleted(const char *id, const char *path)
+{
+    qapi_event_send_device_deleted(id, path);
+}
+
+/* ---- for people ----------------------------------------------------------------------------------------- */
+
+static void coroutine_fn hmp_stop(Monitor *mon, const QDict *args)
+{
+    qmp_stop(NULL);
+}
+
+static void coroutine_fn hmp_cont(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+
+    qmp_cont(&err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_system_reset(Monitor *mon, const QDict *args)
+{
+    qmp_system_reset(NULL);
+}
+
+static void coroutine_fn hmp_system_powerdown(Monitor *mon, const QDict *args)
+{
+    qmp_system_powerdown(NULL);
+}
+
+static void coroutine_fn hmp_quit(Monitor *mon, const QDict *args)
+{
+    system_shutdown_request(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+}
+
+static void coroutine_fn hmp_device_add(Monitor *mon, const QDict *args)
+{
+    QemuOptsList list = {.name = "device", .implied_opt_name = "driver"};
+    const char *text = qdict_get_str(args, "device");
+    g_autoptr(QDict) dict = NULL;
+    g_autofree char *help = NULL;
+    Error *err = NULL;
+    QemuOpts *opts;
+
+    if (!strcmp(text, "help") || !strcmp(text, "?")) {
+        help = device_help();
+        monitor_puts(mon, help);
+        return;
+    }
+    opts = qemu_opts_parse(&list, text, true, &err);
+    if (opts) {
+        dict = qemu_opts_to_qdict(opts, NULL);
+        qemu_opts_reset(&list);
+        device_add(dict, machine_get()->is_complete, &err);
+    }
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_device_del(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+
+    device_del(qdict_get_str(args, "id"), &err);
+    hmp_handle_error(mon, err);
+}
+
+static const HMPCommand hmp_commands[] = {
+    { "stop|s", "", "", "stop emulation", hmp_stop, true },
+    { "cont|c", "", "", "resume emulation", hmp_cont, true },
+    { "system_reset", "", "", "reset the system", hmp_system_reset, true },
+    { "system_powerdown", "", "", "send system power down event", hmp_system_powerdown, true },
+    { "quit|q", "", "", "quit the emulator", hmp_quit, true },
+    { "device_add", "device:S", "driver[,prop=value][,...]", "add device, like -device on the "
+      "command line", hmp_device_add, false },
+    { "device_del", "id:s", "device", "remove device", hmp_device_del, false },
+    { .name = NULL },
+};
+
+static void coroutine_fn hmp_info_status(Monitor *mon, const QDict *args)
+{
+    RunState state = runstate_get();
+
+    monitor_printf(mon, "VM status: %s", runstate_is_running() ? "running" : "paused");
+    if (!runstate_is_running() && state != RUN_STATE_PAUSED) {
+        monitor_printf(mon, " (%s)", RunState_str(state));
+    }
+    monitor_printf(mon, "\n");
+}
+
+static void coroutine_fn hmp_info_qtree(Monitor *mon, const QDict *args)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+
+    device_describe_tree(out);
+    monitor_puts(mon, out->str);
+}
+
+static void coroutine_fn hmp_info_mtree(Monitor *mon, const QDict *args)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    Machine *machine = machine_get();
+
+    g_string_append(out, "address-space: memory\n");
+    memory_describe(machine->memory, out);
+    g_string_append(out, "\naddress-space: I/O\n");
+    memory_describe(machine->ports, out);
+    monitor_puts(mon, out->str);
+}
+
+static void dump_cpu(VCpu *cpu, void *opaque)
+{
+    cpu->ops->dump(cpu, opaque);
+}
+
+static void coroutine_fn hmp_info_registers(Monitor *mon, const QDict *args)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    VCpu *cpu = machine_get()->cpu;
+
+    if (!cpu) {
+        monitor_printf(mon, "No CPU available\n");
+        return;
+    }
+    vcpu_run_paused(cpu, dump_cpu, out);
+    monitor_puts(mon, out->str);
+}
+
+static void add_iothread_text(const IOThreadInfo *info, Monitor *mon)
+{
+    monitor_printf(mon, "%s:\n  thread_id=%" PRId64 "\n  poll-max-ns=%" PRId64
+                   "\n  poll-grow=%" PRId64 "\n  poll-shrink=%" PRId64 "\n  aio-max-batch=%" PRId64
+                   "\n", info->id, info->thread_id, info->poll_max_ns, info->poll_grow,
+                   info->poll_shrink, info->aio_max_batch);
+}
+
+static void coroutine_fn hmp_info_iothreads(Monitor *mon, const QDict *args)
+{
+    IOThreadInfoList *list = qmp_query_iothreads(NULL);
+
+    for (IOThreadInfoList *e = list; e; e = e->next) {
+        add_iothread_text(e->value, mon);
+    }
+    qapi_free_IOThreadInfoList(list);
+}
+
+static const HMPCommand hmp_infos[] = {
+    { "status", "", "", "show the current VM status (running|paused)", hmp_info_status, true },
+    { "qtree", "", "", "show device tree", hmp_info_qtree, true },
+    { "mtree", "", "", "show memory tree", hmp_info_mtree, true },
+    { "registers", "", "", "show the cpu registers", hmp_info_registers, true },
+    { "iothreads", "", "", "show iothreads", hmp_info_iothreads, true },
+    { .name = NULL },
+};
+
+void system_register_commands(QmpCommandList *commands)
+{
+    qmp_init_machine_commands(commands);
+    qmp_init_device_commands(commands);
+    hmp_register_commands(hmp_commands);
+    hmp_register_info(hmp_infos);
+    device_set_deleted_hook(device_deleted);
+    /* They set flags or stop CPUs; a job that holds the control lock must not delay them. */
+    monitor_exempt_command("stop");
+    monitor_exempt_command("cont");
+    monitor_exempt_command("system_reset");
+    monitor_exempt_command("system_powerdown");
+}
