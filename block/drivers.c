@@ -7,12 +7,14 @@
 #include "block/block_int.h"
 
 extern BlockDriver bdrv_raw;
+extern BlockDriver bdrv_file;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
 
 BlockDriver *const bdrv_drivers[] = {
     /* formats; raw takes what nobody else wants */
     &bdrv_raw,
     /* protocols */
+    &bdrv_file,
     &bdrv_null_co,
     &bdrv_null_aio,
     NULL,

@@ -1,0 +1,928 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * file: an image in a regular file of the host.  I/O by worker threads, linux-aio or io_uring; byte
+ * locks tell other processes what is claimed here (file-locks.c).
+ */
+#include "qemu/osdep.h"
+
+#include "file.h"
+
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include "block/thread-pool.h"
+#include "qemu/atomic.h"
+#include "qemu/cutils.h"
+#include "qemu/hostfile.h"
+
+typedef struct FileState {
+    /* Changed only while frozen. */
+    int fd;
+    bool direct; /* O_DIRECT */
+    BlockdevAioOptions aio;
+    bool locking;
+    bool drop_cache;
+    size_t mem_align, request_align;
+
+    /* Main thread, control lock. */
+    FileLocks locks;    /* held */
+    FileLocks new_locks; /* between check_perm and set_perm or abort */
+
+    /* Atomics: what the host's file system turned out not to have. */
+    bool no_punch, no_zero_range, no_fallocate;
+    bool flush_failed; /* the page cache can no longer be trusted to be written */
+
+    /* The last extent that SEEK_DATA told of: data, for sure or at least for safety. */
+    QemuMutex extent_lock;
+    int64_t data_start, data_end;
+} FileState;
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+static bool file_parse_filename(const char *filename, QDict *options, Error **errp)
+{
+    const char *path = filename;
+
+    strstart(filename, "file:", &path);
+    qdict_put_str(options, "filename", path);
+    return true;
+}
+
+static void file_refresh_filename(BlockDriverState *bs)
+{
+    g_free(bs->exact_filename);
+    bs->exact_filename = g_strdup(bs->options->u.file.filename);
+}
+
+/* ---- direct I/O alignment --------------------------------------------------------------------- */
+
+#define MAX_ALIGN 4096
+
+static bool probe_read(int fd, void *buf, size_t len)
+{
+    ssize_t ret;
+
+    do {
+        ret = pread(fd, buf, len, 0);
+    } while (ret < 0 && errno == EINTR);
+    /* Only EINVAL says "misaligned"; other errors will come back with the request itself. */
+    return ret >= 0 || errno != EINVAL;
+}
+
+/* Find what O_DIRECT wants; 1 and 1 without it. */
+static bool probe_alignment(FileState *s, Error **errp)
+{
+    QEMU_AUTO_VFREE uint8_t *buf = NULL;
+    size_t align;
+
+    s->request_align = s->mem_align = 1;
+    if (!s->direct) {
+        return true;
+    }
+    buf = qemu_memalign(MAX_ALIGN, 2 * MAX_ALIGN);
+    /* A file system that takes one byte does not tell the truth about its device. */
+    if (probe_read(s->fd, buf, 1)) {
+        s->request_align = MAX_ALIGN;
+    } else {
+        for (align = 512; align <= MAX_ALIGN && !probe_read(s->fd, buf, align); align *= 2) {
+        }
+        s->request_align = align <= MAX_ALIGN ? align : 0;
+    }
+    for (align = 1; align <= MAX_ALIGN; align = align == 1 ? 512 : align * 2) {
+        if (probe_read(s->fd, buf + align, MAX_ALIGN)) {
+            break;
+        }
+    }
+    s->mem_align = align > MAX_ALIGN ? 0 : align == 1 ? s->request_align : align;
+    if (!s->request_align || !s->mem_align) {
+        error_setg(errp, "Could not find working O_DIRECT alignment");
+        error_append_hint(errp, "Try cache.direct=off\n");
+        return false;
+    }
+    return true;
+}
+
+static void file_refresh_limits(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    bs->bl.request_alignment = s->request_align;
+    bs->bl.min_mem_alignment = s->mem_align;
+    bs->bl.opt_mem_alignment = MAX(s->mem_align, (size_t)MAX_ALIGN);
+    bs->bl.max_iov = IOV_MAX;
+}
+
+/* ---- open and close --------------------------------------------------------------------------- */
+
+typedef struct OpenFile {
+    const char *filename;
+    int flags;
+    struct stat st;
+    int64_t length;
+    Error *err;
+    int fd;
+} OpenFile;
+
+/* Worker: open, look what it is. */
+static int open_file(void *opaque)
+{
+    OpenFile *open = opaque;
+
+    open->fd = qemu_open(open->filename, open->flags, &open->err);
+    if (open->fd < 0) {
+        return errno == EROFS ? -EACCES : -errno;
+    }
+    if (fstat(open->fd, &open->st) < 0) {
+        int ret = -errno;
+
+        error_setg_errno(&open->err, -ret, "Could not stat file");
+        qemu_close(open->fd);
+        return ret;
+    }
+    open->length = lseek(open->fd, 0, SEEK_END);
+    return 0;
+}
+
+static bool coroutine_fn file_co_open_fd(const char *filename, bool writable, bool direct,
+                                         OpenFile *open, Error **errp)
+{
+    *open = (OpenFile){
+        .filename = filename,
+        .flags = (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC | O_NONBLOCK,
+    };
+    if (thread_pool_submit_co(open_file, open) < 0) {
+        error_propagate(errp, open->err);
+        return false;
+    }
+    if (!S_ISREG(open->st.st_mode)) {
+        if (S_ISDIR(open->st.st_mode)) {
+            error_setg_errno(errp, EISDIR, "Could not open '%s'", filename);
+        } else {
+            error_setg(errp, "'file' driver requires '%s' to be a regular file", filename);
+        }
+        qemu_close(open->fd);
+        return false;
+    }
+    return true;
+}
+
+static bool check_aio(FileState *s, Error **errp)
+{
+    if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE) {
+        if (!s->direct) {
+            error_setg(errp, "aio=native was specified, but it requires cache.direct=on, "
+                       "which was not specified.");
+            return false;
+        }
+        return laio_setup(errp);
+    }
+    return s->aio != BLOCKDEV_AIO_OPTIONS_IO_URING || luring_setup(errp);
+}
+
+static BlockdevAioOptions default_aio(const BlockdevOptionsFile *opts, int flags)
+{
+    if (opts->has_aio) {
+        return opts->aio;
+    }
+    if (flags & BDRV_O_NATIVE_AIO) {
+        return BLOCKDEV_AIO_OPTIONS_NATIVE;
+    }
+    return flags & BDRV_O_IO_URING ? BLOCKDEV_AIO_OPTIONS_IO_URING : BLOCKDEV_AIO_OPTIONS_THREADS;
+}
+
+static bool choose_locking(FileState *s, const BlockdevOptionsFile *opts, Error **errp)
+{
+    OnOffAuto locking = opts->has_locking ? opts->locking : ON_OFF_AUTO_AUTO;
+
+    if (locking == ON_OFF_AUTO_ON && !qemu_has_ofd_lock()) {
+        error_setg(errp, "File lock requested but OFD locks are unavailable on this host");
+        return false;
+    }
+    s->locking = locking != ON_OFF_AUTO_OFF && qemu_has_ofd_lock();
+    return true;
+}
+
+static bool coroutine_fn file_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                      int flags, Error **errp)
+{
+    const BlockdevOptionsFile *opts = &options->u.file;
+    FileState *s = bs->opaque;
+    OpenFile open;
+
+    s->direct = flags & BDRV_O_NOCACHE;
+    s->aio = default_aio(opts, flags);
+    s->drop_cache = !opts->has_drop_cache || opts->drop_cache;
+    if (!choose_locking(s, opts, errp) || !check_aio(s, errp) ||
+        !file_co_open_fd(opts->filename, !bs->read_only, s->direct, &open, errp)) {
+        return false;
+    }
+    s->fd = open.fd;
+    if (!probe_alignment(s, errp)) {
+        qemu_close(s->fd);
+        return false;
+    }
+    qemu_mutex_init(&s->extent_lock);
+    bs->total_bytes = open.length;
+    bs->supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK;
+    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE; /* new space of a file reads as zeroes */
+    return true;
+}
+
+static void coroutine_fn file_co_close(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    qemu_close(s->fd);
+    qemu_mutex_destroy(&s->extent_lock);
+}
+
+/* ---- locks ------------------------------------------------------------------------------------ */
+
+static bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights uses,
+                                            BlockRights shared, Error **errp)
+{
+    FileState *s = bs->opaque;
+
+    s->new_locks = (FileLocks){ 0 };
+    if (!s->locking) {
+        return true;
+    }
+    s->new_locks.uses = uses & BLK_PERM_ALL;
+    s->new_locks.unshared = bs->force_share ? 0 : ~shared & BLK_PERM_ALL;
+    FileLocks both = {
+        .uses = s->locks.uses | s->new_locks.uses,
+        .unshared = s->locks.unshared | s->new_locks.unshared,
+    };
+    return file_locks_co_get(s->fd, &s->locks, &both, bs->options->u.file.filename, errp);
+}
+
+static void file_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared)
+{
+    FileState *s = bs->opaque;
+
+    if (s->locking) {
+        file_locks_drop(s->fd, &s->locks, &s->new_locks);
+        s->locks = s->new_locks;
+    }
+}
+
+static void file_abort_perm_update(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    if (s->locking) {
+        file_locks_drop(s->fd, &s->new_locks, &s->locks);
+    }
+}
+
+/* ---- reading and writing ---------------------------------------------------------------------- */
+
+typedef struct FileRequest {
+    FileState *s;
+    int64_t offset, bytes;
+    struct iovec *iov;
+    int niov;
+    bool may_unmap;
+} FileRequest;
+
+/* Worker. */
+static int read_worker(void *opaque)
+{
+    FileRequest *req = opaque;
+    ssize_t ret = qemu_preadv_full(req->s->fd, req->iov, req->niov, req->offset);
+
+    if (ret < 0) {
+        return ret;
+    }
+    /* The file ends inside its last block: the rest reads as zeroes. */
+    if (ret < req->bytes) {
+        iov_memset(req->iov, req->niov, ret, 0, req->bytes - ret);
+    }
+    return 0;
+}
+
+/* Worker. */
+static int write_worker(void *opaque)
+{
+    FileRequest *req = opaque;
+    ssize_t ret = qemu_pwritev_full(req->s->fd, req->iov, req->niov, req->offset);
+
+    if (ret < 0) {
+        return ret;
+    }
+    return ret == req->bytes ? 0 : -ENOSPC;
+}
+
+/*
+ * What is in the page cache is copied at once, without a thread.  Returns true if all was there.
+ */
+static bool read_cached(FileState *s, const QEMUIOVector *qiov, int64_t offset)
+{
+    ssize_t ret;
+
+    if (s->direct) {
+        return false;
+    }
+    ret = preadv2(s->fd, qiov->iov, qiov->niov, offset, RWF_NOWAIT);
+    return ret == (ssize_t)qiov->size;
+}
+
+static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
+                                    QEMUIOVector *qiov)
+{
+    AioFileOp op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
+    FileRequest req = { .s = s, .offset = offset, .bytes = qiov->size,
+                        .iov = qiov->iov, .niov = qiov->niov };
+
+    switch (s->aio) {
+    case BLOCKDEV_AIO_OPTIONS_NATIVE:
+        return laio_setup(NULL) ? laio_co_submit(s->fd, offset, qiov, op) : -EAGAIN;
+    case BLOCKDEV_AIO_OPTIONS_IO_URING:
+        return luring_setup(NULL) ? luring_co_submit(s->fd, offset, qiov, op) : -EAGAIN;
+    default:
+        if (!is_write && read_cached(s, qiov, offset)) {
+            return 0;
+        }
+        return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+    }
+}
+
+static bool is_mem_aligned(const FileState *s, const QEMUIOVector *qiov)
+{
+    for (int i = 0; i < qiov->niov; i++) {
+        if (((uintptr_t)qiov->iov[i].iov_base | qiov->iov[i].iov_len) & (s->mem_align - 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Direct I/O from or to memory that is not aligned for it. */
+static int coroutine_fn co_bounced(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
+{
+    QEMU_AUTO_VFREE uint8_t *buf = qemu_try_memalign(MAX(s->mem_align, (size_t)MAX_ALIGN),
+                                                     qiov->size);
+    QEMUIOVector one = QEMU_IOVEC_INIT_BUF(one, buf, qiov->size);
+    int ret;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    if (is_write) {
+        qemu_iovec_to_buf(qiov, 0, buf, qiov->size);
+    }
+    ret = co_transfer(s, is_write, offset, &one);
+    if (ret >= 0 && !is_write) {
+        qemu_iovec_from_buf(qiov, 0, buf, qiov->size);
+    }
+    return ret;
+}
+
+static int coroutine_fn co_rw(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
+                              QEMUIOVector *qiov, size_t qiov_offset)
+{
+    FileState *s = bs->opaque;
+    QEMUIOVector slice;
+    bool whole = qiov_offset == 0 && qiov->size == (size_t)bytes;
+    int ret;
+
+    if (!whole) {
+        qemu_iovec_init_slice(&slice, qiov, qiov_offset, bytes);
+        qiov = &slice;
+    }
+    if (unlikely(s->direct && !is_mem_aligned(s, qiov))) {
+        ret = co_bounced(s, is_write, offset, qiov);
+    } else {
+        ret = co_transfer(s, is_write, offset, qiov);
+    }
+    if (!whole) {
+        qemu_iovec_destroy(&slice);
+    }
+    return ret;
+}
+
+static int coroutine_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    return co_rw(bs, false, offset, bytes, qiov, qiov_offset);
+}
+
+static int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    return co_rw(bs, true, offset, bytes, qiov, qiov_offset);
+}
+
+/* ---- flush ------------------------------------------------------------------------------------ */
+
+static int flush_worker(void *opaque)
+{
+    FileState *s = opaque;
+
+    return fdatasync(s->fd) < 0 ? -errno : 0;
+}
+
+static int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    int ret;
+
+    /* After a failed flush the kernel may have dropped dirty pages: nothing can be promised. */
+    if (qatomic_read(&s->flush_failed)) {
+        return -EIO;
+    }
+    if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
+        ret = luring_co_submit(s->fd, 0, NULL, AIO_FILE_FDATASYNC);
+    } else {
+        ret = thread_pool_submit_co(flush_worker, s);
+    }
+    if (ret < 0 && !s->direct) {
+        qatomic_set(&s->flush_failed, true);
+    }
+    return ret;
+}
+
+/* ---- zeroes, discard -------------------------------------------------------------------------- */
+
+static void forget_extent(FileState *s)
+{
+    qemu_mutex_lock(&s->extent_lock);
+    s->data_start = s->data_end = 0;
+    qemu_mutex_unlock(&s->extent_lock);
+}
+
+/* Call @method unless it is known not to work; remember when it turns out so. */
+static int try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
+                      FileRequest *req)
+{
+    int ret = -ENOTSUP;
+
+    if (!qatomic_read(is_missing)) {
+        ret = method(req->s->fd, req->offset, req->bytes);
+        if (ret == -ENOTSUP) {
+            qatomic_set(is_missing, true);
+        }
+    }
+    return ret;
+}
+
+static int allocate(int fd, int64_t offset, int64_t len)
+{
+    return qemu_fallocate(fd, 0, offset, len);
+}
+
+/* Worker. */
+static int zero_worker(void *opaque)
+{
+    FileRequest *req = opaque;
+    FileState *s = req->s;
+    struct stat st;
+    int ret;
+
+    if (fstat(s->fd, &st) < 0) {
+        return -errno;
+    }
+    if (req->may_unmap && req->offset + req->bytes <= st.st_size) {
+        ret = try_method(qemu_punch_hole, &s->no_punch, req);
+        if (ret != -ENOTSUP && ret != -EINVAL && ret != -EBUSY) {
+            return ret;
+        }
+    }
+    ret = try_method(qemu_zero_range, &s->no_zero_range, req);
+    if (ret != -ENOTSUP && ret != -EINVAL) {
+        return ret;
+    }
+    if (req->offset < st.st_size) {
+        ret = try_method(qemu_punch_hole, &s->no_punch, req);
+        if (ret < 0) {
+            return ret == -EINVAL ? -ENOTSUP : ret;
+        }
+    }
+    return try_method(allocate, &s->no_fallocate, req);
+}
+
+static int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                              unsigned flags)
+{
+    FileState *s = bs->opaque;
+    FileRequest req = { .s = s, .offset = offset, .bytes = bytes,
+                        .may_unmap = flags & BDRV_REQ_MAY_UNMAP };
+
+    forget_extent(s);
+    return thread_pool_submit_co(zero_worker, &req);
+}
+
+/* Worker. */
+static int discard_worker(void *opaque)
+{
+    FileRequest *req = opaque;
+
+    return try_method(qemu_punch_hole, &req->s->no_punch, req);
+}
+
+static int coroutine_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    FileState *s = bs->opaque;
+    FileRequest req = { .s = s, .offset = offset, .bytes = bytes };
+
+    forget_extent(s);
+    return thread_pool_submit_co(discard_worker, &req);
+}
+
+/* ---- status ----------------------------------------------------------------------------------- */
+
+/*
+ * Only data extents are remembered: to call a hole that came since "data" is safe, the reverse is not.
+ */
+static bool in_known_extent(FileState *s, int64_t offset, int64_t *end)
+{
+    QEMU_LOCK_GUARD(&s->extent_lock);
+    *end = s->data_end;
+    return offset >= s->data_start && offset < s->data_end;
+}
+
+static void remember_extent(FileState *s, int64_t start, int64_t end)
+{
+    QEMU_LOCK_GUARD(&s->extent_lock);
+    s->data_start = start;
+    s->data_end = end;
+}
+
+static int coroutine_fn file_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                             int64_t bytes, int64_t *pnum, int64_t *map,
+                                             BlockDriverState **file)
+{
+    FileState *s = bs->opaque;
+    int64_t data, hole, end = offset + bytes;
+    int flags = BDRV_BLOCK_OFFSET_VALID;
+    int ret;
+
+    *map = offset;
+    *file = bs;
+    *pnum = bytes;
+    if (!want_zero) {
+        return flags | BDRV_BLOCK_DATA;
+    }
+    if (in_known_extent(s, offset, &hole)) {
+        *pnum = MIN(hole, end) - offset;
+        return flags | BDRV_BLOCK_DATA;
+    }
+    ret = qemu_find_allocation(s->fd, offset, &data, &hole);
+    if (ret == -ENXIO) {
+        /* Nothing but a hole up to the end of the file. */
+        return flags | BDRV_BLOCK_ZERO;
+    }
+    if (ret < 0) {
+        return flags | BDRV_BLOCK_DATA;
+    }
+    if (data > offset) {
+        *pnum = MIN(data, end) - offset;
+        return flags | BDRV_BLOCK_ZERO;
+    }
+    /* The last block of the file counts as a whole. */
+    hole = QEMU_ALIGN_UP(hole, (int64_t)bs->bl.request_alignment);
+    remember_extent(s, offset, hole);
+    *pnum = MIN(hole, end) - offset;
+    return flags | BDRV_BLOCK_DATA;
+}
+
+/* ---- size ------------------------------------------------------------------------------------- */
+
+static int64_t coroutine_fn file_co_getlength(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    int64_t len = lseek(s->fd, 0, SEEK_END);
+
+    return len < 0 ? -errno : len;
+}
+
+static int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    struct stat st;
+
+    return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
+}
+
+typedef struct Truncate {
+    int fd;
+    int64_t offset;
+    PreallocMode prealloc;
+    const char *failed; /* what could not be done */
+} Truncate;
+
+#define FULL_CHUNK (64 * KiB)
+
+static int write_zero_bytes(int fd, int64_t offset, int64_t end)
+{
+    g_autofree uint8_t *zeroes = g_malloc0(FULL_CHUNK);
+
+    while (offset < end) {
+        ssize_t ret = qemu_pwrite_full(fd, zeroes, MIN(FULL_CHUNK, end - offset), offset);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (ret == 0) {
+            return -ENOSPC;
+        }
+        offset += ret;
+    }
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+static int grow(Truncate *t, int64_t old_bytes)
+{
+    int ret;
+
+    switch (t->prealloc) {
+    case PREALLOC_MODE_FALLOC:
+        t->failed = "Could not preallocate data for the new file";
+        return old_bytes == t->offset
+                   ? 0 : -posix_fallocate(t->fd, old_bytes, t->offset - old_bytes);
+    case PREALLOC_MODE_FULL:
+        t->failed = "Could not write zeros for preallocation";
+        ret = ftruncate(t->fd, t->offset) < 0 ? -errno : 0;
+        return ret < 0 ? ret : write_zero_bytes(t->fd, old_bytes, t->offset);
+    default:
+        t->failed = "Failed to resize the file";
+        return ftruncate(t->fd, t->offset) < 0 ? -errno : 0;
+    }
+}
+
+/* Worker.  On failure the file has its old length again. */
+static int truncate_worker(void *opaque)
+{
+    Truncate *t = opaque;
+    struct stat st;
+    int ret;
+
+    t->failed = "Could not stat file";
+    if (fstat(t->fd, &st) < 0) {
+        return -errno;
+    }
+    if (t->offset < st.st_size && t->prealloc != PREALLOC_MODE_OFF) {
+        t->failed = "Preallocation can't be used for shrinking files";
+        return -ENOTSUP;
+    }
+    ret = grow(t, st.st_size);
+    if (ret < 0 && ftruncate(t->fd, st.st_size) < 0) {
+        error_report("Failed to restore old file length: %s", strerror(errno));
+    }
+    return ret;
+}
+
+static int coroutine_fn co_truncate_fd(int fd, int64_t offset, PreallocMode prealloc, Error **errp)
+{
+    Truncate t = { .fd = fd, .offset = offset, .prealloc = prealloc };
+    int ret;
+
+    if (prealloc == PREALLOC_MODE_METADATA) {
+        error_setg(errp, "Unsupported preallocation mode '%s'", PreallocMode_str(prealloc));
+        return -ENOTSUP;
+    }
+    ret = thread_pool_submit_co(truncate_worker, &t);
+    if (ret == -ENOTSUP && offset >= 0 && prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "%s", t.failed);
+    } else if (ret < 0) {
+        error_setg_errno(errp, -ret, "%s", t.failed);
+    }
+    return ret;
+}
+
+static int coroutine_fn file_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                         PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    FileState *s = bs->opaque;
+
+    forget_extent(s);
+    return co_truncate_fd(s->fd, offset, prealloc, errp);
+}
+
+/* ---- copy ------------------------------------------------------------------------------------- */
+
+static int coroutine_fn file_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
+                                                int64_t src_offset, BdrvChild *dst,
+                                                int64_t dst_offset, int64_t bytes, unsigned flags)
+{
+    return bdrv_co_copy_range_to(src, src_offset, dst, dst_offset, bytes, flags);
+}
+
+typedef struct CopyRange {
+    int from, to;
+    int64_t from_offset, to_offset, bytes;
+} CopyRange;
+
+/* Worker. */
+static int copy_worker(void *opaque)
+{
+    CopyRange *copy = opaque;
+    off_t from = copy->from_offset, to = copy->to_offset;
+    int64_t left = copy->bytes;
+
+    while (left > 0) {
+        ssize_t ret = copy_file_range(copy->from, &from, copy->to, &to, left, 0);
+
+        if (ret < 0 && errno == EINTR) {
+            continue;
+        }
+        if (ret < 0) {
+            return errno == ENOSYS || errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP
+                       ? -ENOTSUP : -errno;
+        }
+        if (ret == 0) {
+            /* The source ends before the range does. */
+            return -ENOTSUP;
+        }
+        left -= ret;
+    }
+    return 0;
+}
+
+static int coroutine_fn file_co_copy_range_to(BlockDriverState *bs, BdrvChild *src,
+                                              int64_t src_offset, BdrvChild *dst,
+                                              int64_t dst_offset, int64_t bytes, unsigned flags)
+{
+    FileState *s = bs->opaque;
+    const FileState *from = src->bs->opaque;
+    CopyRange copy = { .to = s->fd, .from_offset = src_offset, .to_offset = dst_offset,
+                       .bytes = bytes };
+
+    if (src->bs->drv != bs->drv) {
+        return -ENOTSUP;
+    }
+    copy.from = from->fd;
+    return thread_pool_submit_co(copy_worker, &copy);
+}
+
+/* ---- create ----------------------------------------------------------------------------------- */
+
+static void set_nocow(int fd)
+{
+    int attr;
+
+    /* File systems without it say so; nothing is lost then. */
+    if (ioctl(fd, FS_IOC_GETFLAGS, &attr) == 0) {
+        attr |= FS_NOCOW_FL;
+        if (ioctl(fd, FS_IOC_SETFLAGS, &attr) < 0) {
+            return;
+        }
+    }
+}
+
+static int set_extent_size(int fd, uint64_t hint)
+{
+    struct fsxattr attr;
+
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) < 0) {
+        return -errno;
+    }
+    attr.fsx_xflags |= FS_XFLAG_EXTSIZE;
+    attr.fsx_extsize = hint;
+    return ioctl(fd, FS_IOC_FSSETXATTR, &attr) < 0 ? -errno : 0;
+}
+
+#define DEFAULT_EXTENT_SIZE_HINT (1 * MiB)
+
+/* @fd is locked: empty it and give it its size. */
+static bool coroutine_fn co_fill_new(int fd, const BlockdevCreateOptionsFile *opts, Error **errp)
+{
+    uint64_t hint = opts->has_extent_size_hint ? opts->extent_size_hint : DEFAULT_EXTENT_SIZE_HINT;
+    PreallocMode prealloc = opts->has_preallocation ? opts->preallocation : PREALLOC_MODE_OFF;
+    int ret;
+
+    if (co_truncate_fd(fd, 0, PREALLOC_MODE_OFF, errp) < 0) {
+        error_prepend(errp, "Could not clear file: ");
+        return false;
+    }
+    if (opts->has_nocow && opts->nocow) {
+        set_nocow(fd);
+    }
+    ret = hint ? set_extent_size(fd, hint) : 0;
+    if (ret < 0 && opts->has_extent_size_hint) {
+        warn_report("Failed to set extent size hint: %s", strerror(-ret));
+    }
+    return co_truncate_fd(fd, opts->size, prealloc, errp) >= 0;
+}
+
+static bool coroutine_fn co_create_file(const BlockdevCreateOptionsFile *opts, Error **errp)
+{
+    FileLocks none = { 0 };
+    FileLocks locks = { .uses = BLK_PERM_WRITE | BLK_PERM_RESIZE, .unshared = BLK_PERM_RESIZE };
+    int fd;
+    bool ok;
+
+    if (opts->size > BDRV_MAX_LENGTH) {
+        error_setg(errp, "Image size %" PRIu64 " is too large", opts->size);
+        return false;
+    }
+    if (opts->has_preallocation && opts->preallocation == PREALLOC_MODE_METADATA) {
+        error_setg(errp, "Unsupported preallocation mode '%s'",
+                   PreallocMode_str(opts->preallocation));
+        return false;
+    }
+    fd = qemu_create(opts->filename, O_RDWR, 0644, errp);
+    if (fd < 0) {
+        return false;
+    }
+    ok = !qemu_has_ofd_lock() || file_locks_co_get(fd, &none, &locks, opts->filename, errp);
+    if (ok) {
+        ok = co_fill_new(fd, opts, errp);
+    }
+    qemu_close(fd);
+    return ok;
+}
+
+static bool coroutine_fn file_co_create(const BlockdevCreateOptions *options, Error **errp)
+{
+    return co_create_file(&options->u.file, errp);
+}
+
+static bool coroutine_fn file_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
+                                             Error **errp)
+{
+    BlockdevCreateOptionsFile create = { 0 };
+    g_autofree char *prealloc = NULL;
+    Error *local_err = NULL;
+
+    strstart(filename, "file:", &filename);
+    prealloc = qemu_opt_get_del(opts, "preallocation");
+    create.preallocation = qapi_enum_parse(&PreallocMode_lookup, prealloc, PREALLOC_MODE_OFF,
+                                           &local_err);
+    if (local_err) {
+        error_propagate(errp, local_err);
+        return false;
+    }
+    create.filename = (char *)filename;
+    create.size = QEMU_ALIGN_UP(qemu_opt_get_size_del(opts, "size", 0), BDRV_SECTOR_SIZE);
+    create.has_preallocation = true;
+    create.has_nocow = true;
+    create.nocow = qemu_opt_get_bool_del(opts, "nocow", false);
+    create.has_extent_size_hint = qemu_opt_get(opts, "extent_size_hint") != NULL;
+    create.extent_size_hint = qemu_opt_get_size_del(opts, "extent_size_hint", 0);
+    return co_create_file(&create, errp);
+}
+
+static bool coroutine_fn file_co_delete(BlockDriverState *bs, Error **errp)
+{
+    const char *filename = bs->options->u.file.filename;
+
+    if (unlink(filename) < 0) {
+        error_setg_errno(errp, errno, "Could not delete '%s'", filename);
+        return false;
+    }
+    return true;
+}
+
+static QemuOptsList file_create_opts = {
+    .name = "raw-create-opts",
+    .desc = (const QemuOptDesc[]){
+        { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
+        { "nocow", QEMU_OPT_BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL },
+        { "preallocation", QEMU_OPT_STRING,
+          "Preallocation mode (allowed values: off, falloc, full)", NULL },
+        { "extent_size_hint", QEMU_OPT_SIZE,
+          "Extent size hint for the image file, 0 to disable", NULL },
+        { NULL },
+    },
+};
+
+/* ---- the driver ------------------------------------------------------------------------------- */
+
+static const char *const file_mutable_opts[] = { "drop-cache", "x-check-cache-dropped", NULL };
+
+BlockDriver bdrv_file = {
+    .format_name = "file",
+    .protocol_name = "file",
+    .instance_size = sizeof(FileState),
+    .options_type = BLOCKDEV_DRIVER_FILE,
+    .is_protocol = true,
+    .mutable_opts = file_mutable_opts,
+    .create_opts = &file_create_opts,
+
+    .bdrv_parse_filename = file_parse_filename,
+    .bdrv_refresh_filename = file_refresh_filename,
+    .bdrv_co_open = file_co_open,
+    .bdrv_co_close = file_co_close,
+    .bdrv_co_check_perm = file_co_check_perm,
+    .bdrv_set_perm = file_set_perm,
+    .bdrv_abort_perm_update = file_abort_perm_update,
+    .bdrv_refresh_limits = file_refresh_limits,
+
+    .bdrv_co_preadv = file_co_preadv,
+    .bdrv_co_pwritev = file_co_pwritev,
+    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
+    .bdrv_co_pdiscard = file_co_pdiscard,
+    .bdrv_co_copy_range_from = file_co_copy_range_from,
+    .bdrv_co_copy_range_to = file_co_copy_range_to,
+    .bdrv_co_flush_to_disk = file_co_flush_to_disk,
+    .bdrv_co_block_status = file_co_block_status,
+
+    .bdrv_co_truncate = file_co_truncate,
+    .bdrv_co_getlength = file_co_getlength,
+    .bdrv_co_get_allocated_file_size = file_co_allocated_size,
+
+    .bdrv_co_create = file_co_create,
+    .bdrv_co_create_opts = file_co_create_opts,
+    .bdrv_co_delete_file = file_co_delete,
+};
