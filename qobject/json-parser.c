@@ -162,7 +162,12 @@ static char *parse_string(JSONBuilder *builder, const char *text, size_t len)
                 return NULL;
             }
         } else if ((unsigned char)*p < 0x80) {
-            g_string_append_c(out, *p++);
+            const char *run = p;
+
+            while (p < end && *p != '\\' && (unsigned char)*p < 0x80) {
+                p++;
+            }
+            g_string_append_len(out, run, p - run);
         } else if (json_utf8_decode(p, end - p, &n) >= 0) {
             g_string_append_len(out, p, n);
             p += n;

@@ -63,15 +63,32 @@ static void write_code_point(GString *out, int code)
     }
 }
 
+/* How many bytes at @str are characters that stand for themselves. */
+static size_t plain_run(const char *str)
+{
+    size_t n = 0;
+
+    while (str[n] >= 0x20 && str[n] < 0x7f && str[n] != '"' && str[n] != '\\') {
+        n++;
+    }
+    return n;
+}
+
 static void write_quoted(GString *out, const char *str)
 {
     const char *end = str + strlen(str);
 
     g_string_append_c(out, '"');
     while (str < end) {
-        size_t len;
-        int code = json_utf8_decode(str, end - str, &len);
+        size_t len = plain_run(str);
+        int code;
 
+        g_string_append_len(out, str, len);
+        str += len;
+        if (str == end) {
+            break;
+        }
+        code = json_utf8_decode(str, end - str, &len);
         write_code_point(out, code < 0 ? 0xfffd : code);
         str += len;
     }
