@@ -182,9 +182,11 @@ void laio_submit(AioFileIO *io);
 /** The same for coroutines.  @qiov may be NULL for a flush.  Returns as AioFileIO::cb's @ret. */
 int coroutine_fn laio_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op);
 
-/** io_uring: the same three, for any descriptor.  Without support setup always fails. */
+/** io_uring, for any descriptor; see laio_setup.  Always fails in a program built without it. */
 bool luring_setup(Error **errp);
+/** See laio_submit. */
 void luring_submit(AioFileIO *io);
+/** See laio_co_submit. */
 int coroutine_fn luring_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op);
 /** Whether this program was built with io_uring. */
 bool luring_is_built_in(void);

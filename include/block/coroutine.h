@@ -48,6 +48,7 @@ void coroutine_fn qemu_coroutine_yield(void);
 /** The running coroutine; outside any, an object that stands for the thread's own stack. */
 Coroutine *qemu_coroutine_self(void);
 
+/** Whether the caller runs in a coroutine. */
 bool qemu_in_coroutine(void);
 
 /** True while @co runs, or waits for a coroutine that it entered.  Same thread only. */

@@ -51,7 +51,7 @@ void coroutine_context_switch(void **save, void *load);
 void coroutine_main(void) QEMU_NORETURN;
 
 /* ---- coroutine-pool.c ------------------------------------------------------------------------ */
-/** A coroutine with a stack, from the pools if possible; all fields but the fixed ones are stale. */
+/** A coroutine with a stack, from the pools if possible; but the fixed fields all is stale. */
 Coroutine *coroutine_pool_get(void);
 void coroutine_pool_put(Coroutine *co);
 

@@ -46,12 +46,12 @@ static inline void lockable_rec_mutex_unlock(void *object)
     qemu_rec_mutex_unlock(object);
 }
 
-static inline void lockable_co_mutex_lock(void *object)
+static inline void coroutine_fn lockable_co_mutex_lock(void *object)
 {
     qemu_co_mutex_lock(object);
 }
 
-static inline void lockable_co_mutex_unlock(void *object)
+static inline void coroutine_fn lockable_co_mutex_unlock(void *object)
 {
     qemu_co_mutex_unlock(object);
 }

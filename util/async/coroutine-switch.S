@@ -39,12 +39,17 @@ coroutine_context_switch:
         .cfi_adjust_cfa_offset 8
         stmxcsr (%rsp)
         fnstcw  4(%rsp)
+        movl    (%rsp), %eax
+        movzwl  4(%rsp), %edx
         movq    %rsp, (%rdi)
         movq    %rsi, %rsp
         /* Both stacks look alike here, so the unwind information stays right. */
-        fldcw   4(%rsp)
-        ldmxcsr (%rsp)
-        addq    $8, %rsp
+        cmpl    (%rsp), %eax
+        jne     2f
+        cmpw    4(%rsp), %dx
+        jne     2f
+        .cfi_remember_state
+1:      addq    $8, %rsp
         .cfi_adjust_cfa_offset -8
         popq    %r15
         .cfi_adjust_cfa_offset -8
@@ -69,6 +74,11 @@ coroutine_context_switch:
         .cfi_adjust_cfa_offset -8
         .cfi_register %rip, %rcx
         jmp     *%rcx
+        /* Loading control words is slow, and they rarely differ. */
+2:      .cfi_restore_state
+        fldcw   4(%rsp)
+        ldmxcsr (%rsp)
+        jmp     1b
         .cfi_endproc
         .size   coroutine_context_switch, . - coroutine_context_switch
 

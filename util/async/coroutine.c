@@ -25,7 +25,7 @@
 static __thread Coroutine leader __attribute__((tls_model("initial-exec")));
 static __thread Coroutine *current __attribute__((tls_model("initial-exec")));
 
-/* ---- sanitizers: they must know of each change of stack ---------------------------------------- */
+/* ---- sanitizers: they must know of each switch ----------------------------------------------- */
 static void leader_init(Coroutine *co)
 {
     QSIMPLEQ_INIT(&co->wakeups);

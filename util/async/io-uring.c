@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * io_uring: one io_uring_enter per iteration of the loop; completions are read from the ring in user
- * memory, asked before the loop sleeps and when the ring's descriptor says so.
+ * io_uring: one io_uring_enter per iteration of the loop; completions are read from the ring in
+ * user memory, asked before the loop sleeps and when the ring's descriptor says so.
  */
 #include "qemu/osdep.h"
 
@@ -77,11 +77,15 @@ static void luring_submit_waiting(void *opaque)
     } while (ret > 0 || ret == -EINTR);
     /*
      * -EAGAIN, -EBUSY: the kernel is short of memory or wants its completions collected first.
-     * What is left stays in the ring and goes with the next round.
+     * What is left stays in the ring and goes with the next completion, or if there is none to
+     * wait for, soon.
      */
     if (ret < 0 && ret != -EAGAIN && ret != -EBUSY) {
         fprintf(stderr, "io_uring: %s\n", strerror(-ret));
         abort();
+    }
+    if (s->in_kernel == 0) {
+        aio_bh_schedule_oneshot(s->ctx, luring_submit_waiting, s);
     }
 }
 

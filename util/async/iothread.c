@@ -8,6 +8,9 @@
 #include "qemu/error.h"
 #include "qemu/iothread.h"
 
+/* Iterations that a stopping thread grants to what is queued. */
+#define DRAIN_MAX 1000
+
 struct IOThread {
     /* Fixed. */
     char *id;
@@ -20,7 +23,7 @@ struct IOThread {
     IOThreadPollParams poll;
     QTAILQ_ENTRY(IOThread) next;
 
-    /* Written by the thread before start_event is set. */
+    /* Written by the thread before @started is set. */
     int thread_id;
     QemuEvent started;
 
@@ -42,7 +45,8 @@ static void *iothread_main(void *opaque)
     while (!iothread->is_stopping) {
         aio_poll(iothread->ctx, true);
     }
-    while (aio_poll(iothread->ctx, false)) {
+    /* A descriptor that nobody reads any more must not keep us here. */
+    for (int i = 0; i < DRAIN_MAX && aio_poll(iothread->ctx, false); i++) {
         continue;
     }
     aio_context_set_home(NULL);

@@ -7,6 +7,9 @@
  * from the page cache) gets no more workers than processors, work that sleeps in the kernel gets as
  * many as there are requests, so that the disk sees them all.
  *
+ * Should the first of a batch hang, the loop's timer sends workers after the rest: they may be what
+ * the hanging ones wait for.
+ *
  * Workers put what they finished on the loop's lock-free list and schedule one bottom half, which
  * wakes the loop only if it sleeps and only once per batch.
  */
@@ -21,6 +24,8 @@
 #define IDLE_MS 10000
 /* A worker looks at its processor time after this much work, and never for shorter spans. */
 #define SAMPLE_NS 1000000
+/* A batch of which nothing was taken for so long has got stuck. */
+#define STUCK_NS 1000000
 
 typedef struct PoolJob PoolJob;
 
@@ -42,6 +47,8 @@ struct PoolClient {
     QSIMPLEQ_HEAD(PoolJobQueue, PoolJob) submitted;   /* home thread */
     int n_submitted;
     AioDeferred hand_over;
+    QEMUTimer stuck_timer;
+    unsigned taken_before;                            /* pool.taken when the timer was set */
     QSLIST_HEAD(, PoolJob) finished;                  /* atomic, newest first */
     QEMUBH *finished_bh;
 };
@@ -51,6 +58,7 @@ static struct {
     QemuCond work;                        /* signalled under the lock */
     struct PoolJobQueue queue;
     int queued;
+    unsigned taken;                       /* jobs taken from the queue so far */
     int workers;
     int idle;                             /* workers that wait for the signal */
     int signalled;                        /* ... and of these, were sent one */
@@ -138,6 +146,7 @@ static PoolJob *worker_next_job(void)
     job = QSIMPLEQ_FIRST(&pool.queue);
     QSIMPLEQ_REMOVE_HEAD(&pool.queue, queued);
     pool.queued--;
+    pool.taken++;
     return job;
 }
 
@@ -202,16 +211,41 @@ void thread_pool_set_limits(int min, int max)
 }
 
 /* ---- the loop's side ------------------------------------------------------------------------- */
+/* Under the lock. */
+static void client_watch_queue(PoolClient *client)
+{
+    client->taken_before = pool.taken;
+    timer_mod_ns(&client->stuck_timer, get_clock() + STUCK_NS);
+}
+
+static void client_stuck_cb(void *opaque)
+{
+    PoolClient *client = opaque;
+
+    qemu_mutex_lock(&pool.lock);
+    if (pool.queued > 0) {
+        if (pool.taken == client->taken_before) {
+            wake_workers(pool.queued);
+        }
+        client_watch_queue(client);
+    }
+    qemu_mutex_unlock(&pool.lock);
+}
+
 static void client_hand_over(void *opaque)
 {
     PoolClient *client = opaque;
     int n = client->n_submitted;
+    bool work_sleeps = qatomic_read(&pool.work_sleeps);
 
     client->n_submitted = 0;
     qemu_mutex_lock(&pool.lock);
     QSIMPLEQ_CONCAT(&pool.queue, &client->submitted);
     pool.queued += n;
-    wake_workers(qatomic_read(&pool.work_sleeps) ? n : MIN(n, processors));
+    wake_workers(work_sleeps ? n : MIN(n, processors));
+    if (!work_sleeps && n > processors && !timer_pending(&client->stuck_timer)) {
+        client_watch_queue(client);
+    }
     qemu_mutex_unlock(&pool.lock);
 }
 
@@ -255,6 +289,8 @@ static PoolClient *current_client(void)
         QSIMPLEQ_INIT(&client->submitted);
         client->hand_over.fn = client_hand_over;
         client->hand_over.opaque = client;
+        aio_timer_init(ctx, &client->stuck_timer, QEMU_CLOCK_REALTIME, SCALE_NS, client_stuck_cb,
+                       client);
         client->finished_bh = aio_bh_new(ctx, client_finished_bh, client);
         ctx->pool = client;
     }
@@ -265,6 +301,7 @@ void pool_client_free(PoolClient *client)
 {
     if (client) {
         assert(client->n_submitted == 0 && QSLIST_EMPTY(&client->finished));
+        timer_del(&client->stuck_timer);
         qemu_bh_delete(client->finished_bh);
         g_free(client);
     }

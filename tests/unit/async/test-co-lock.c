@@ -17,7 +17,7 @@ static void poll_until_idle(void)
     }
 }
 
-/* ---- one loop: coroutines that log what they do ------------------------------------------------ */
+/* ---- one loop: coroutines that log what they do ---------------------------------------------- */
 typedef struct Log {
     GString *text;
     CoMutex mutex;
@@ -322,7 +322,7 @@ static void test_semaphore_lets_in_as_many(void)
     log_expect(&log, "a+b+c+");
 }
 
-/* ---- several loops: a counter that only the lock protects --------------------------------------- */
+/* ---- several loops: a counter that only the lock protects ------------------------------------ */
 #define LOOPS 4
 #define PER_LOOP 8
 #define ROUNDS 2000

@@ -508,7 +508,7 @@ static void test_deferred_call_comes_once_at_the_end(void)
     g_assert_cmpint(n, ==, 1);
 }
 
-/* ---- GLib and signals in the main loop --------------------------------------------------------- */
+/* ---- GLib and signals in the main loop ------------------------------------------------------- */
 static gboolean glib_idle(gpointer opaque)
 {
     (*(int *)opaque)++;
