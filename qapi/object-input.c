@@ -94,6 +94,20 @@ static bool wrong_value(Visitor *v, const char *name, const char *expected, Erro
     return false;
 }
 
+/* A dict or list where a scalar should be: in key=value terms, keys nobody knows. */
+static bool unexpected_keys(Visitor *v, const char *name, Error **errp)
+{
+    g_autofree char *full = full_name(v, name);
+
+    error_setg(errp, "Parameters '%s.*' are unexpected", full);
+    return false;
+}
+
+static bool is_container(const QObject *obj)
+{
+    return qobject_type(obj) == QTYPE_QDICT || qobject_type(obj) == QTYPE_QLIST;
+}
+
 /* ---- finding the value that is to be visited ---- */
 
 /* The value called @name, or NULL.  @consume: it counts as used. */
@@ -239,13 +253,16 @@ static bool input_optional(Visitor *v, const char *name)
  * Returns: false with @errp set if there is none, or it is no string though all must be.
  */
 static bool get_scalar(Visitor *v, const char *name, QObject **obj, const char **str,
-                       const char *expected, Error **errp)
+                       Error **errp)
 {
     ObjectInput *in = to_input(v);
 
     *obj = get(in, name, errp);
     if (!*obj) {
         return false;
+    }
+    if (in->scalars != SCALARS_STRICT && is_container(*obj)) {
+        return unexpected_keys(v, name, errp);
     }
     *str = in->scalars == SCALARS_STRICT ? NULL : qobject_get_try_str(*obj);
     if (in->scalars == SCALARS_STRINGS && !*str) {
@@ -260,7 +277,7 @@ static bool input_int64(Visitor *v, const char *name, int64_t *value, Error **er
     const char *str;
     QNum *num;
 
-    if (!get_scalar(v, name, &obj, &str, "integer", errp)) {
+    if (!get_scalar(v, name, &obj, &str, errp)) {
         return false;
     }
     if (str) {
@@ -278,7 +295,7 @@ static bool input_uint64(Visitor *v, const char *name, uint64_t *value, Error **
     QNum *num;
     int64_t negative;
 
-    if (!get_scalar(v, name, &obj, &str, "uint64", errp)) {
+    if (!get_scalar(v, name, &obj, &str, errp)) {
         return false;
     }
     if (str) {
@@ -304,7 +321,7 @@ static bool input_size(Visitor *v, const char *name, uint64_t *value, Error **er
     if (to_input(v)->scalars == SCALARS_STRICT) {
         return input_uint64(v, name, value, errp);
     }
-    if (!get_scalar(v, name, &obj, &str, "size", errp)) {
+    if (!get_scalar(v, name, &obj, &str, errp)) {
         return false;
     }
     if (!str) {
@@ -319,7 +336,7 @@ static bool input_bool(Visitor *v, const char *name, bool *value, Error **errp)
     const char *str;
     QBool *qb;
 
-    if (!get_scalar(v, name, &obj, &str, "boolean", errp)) {
+    if (!get_scalar(v, name, &obj, &str, errp)) {
         return false;
     }
     if (str) {
@@ -349,6 +366,8 @@ static bool input_str(Visitor *v, const char *name, char **value, Error **errp)
         *value = qnum_to_string(qobject_to(QNum, obj));
     } else if (in->scalars == SCALARS_BOTH && qobject_type(obj) == QTYPE_QBOOL) {
         *value = g_strdup(qbool_get_bool(qobject_to(QBool, obj)) ? "on" : "off");
+    } else if (in->scalars != SCALARS_STRICT && is_container(obj)) {
+        return unexpected_keys(v, name, errp);
     } else {
         return wrong_type(v, name, "string", errp);
     }
@@ -361,7 +380,7 @@ static bool input_number(Visitor *v, const char *name, double *value, Error **er
     const char *str;
     QNum *num;
 
-    if (!get_scalar(v, name, &obj, &str, "number", errp)) {
+    if (!get_scalar(v, name, &obj, &str, errp)) {
         return false;
     }
     if (str) {
@@ -389,7 +408,7 @@ static bool input_null(Visitor *v, const char *name, QNull **value, Error **errp
     QObject *obj;
     const char *str;
 
-    if (!get_scalar(v, name, &obj, &str, "null", errp)) {
+    if (!get_scalar(v, name, &obj, &str, errp)) {
         return false;
     }
     if (str ? *str : qobject_type(obj) != QTYPE_QNULL) {

@@ -54,6 +54,8 @@ bool user_object_add(const ObjectOptions *options, Error **errp)
     }
     if (!id_wellformed(options->id)) {
         error_setg(errp, "Parameter 'id' expects an identifier");
+        error_append_hint(errp, "Identifiers consist of letters, digits, '-', '.', '_', "
+                          "starting with a letter.\n");
         return false;
     }
     if (user_object_find(options->id)) {

@@ -214,6 +214,9 @@ static void test_keyval_errors(void)
     refuse_keyval("animal.kind=cat,animal.lives=1,animal.x=1",
                   "Parameter 'animal.x' is unexpected");
     refuse_keyval("places.0.cage=1,places.1.name=n", "Parameter 'places.1.cage' is missing");
+    refuse_keyval("str.a=x", "Parameters 'str.*' are unexpected");
+    refuse_keyval("animal.kind=cat,animal.lives.0=x", "Parameters 'animal.lives.*' are "
+                  "unexpected");
     refuse_keyval("animal=x", "Invalid parameter type for 'animal', expected: object");
 }
 
