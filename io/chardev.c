@@ -345,8 +345,10 @@ Chardev *chardev_new(const ChardevOptions *opts, Error **errp)
 {
     Chardev *chr;
 
-    if (!*opts->id) {
-        error_setg(errp, "chardev: no id specified");
+    if (!id_wellformed(opts->id)) {
+        error_setg(errp, "Parameter 'id' expects an identifier");
+        error_append_hint(errp, "Identifiers consist of letters, digits, '-', '.', '_', starting "
+                          "with a letter.\n");
         return NULL;
     }
     if (chardev_find(opts->id)) {

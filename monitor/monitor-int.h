@@ -34,6 +34,8 @@ bool monitor_attach(Monitor *mon, Chardev *chr, Error **errp);
 size_t monitor_pending_output(Monitor *mon);
 /** Send @size bytes, in whole, in order. */
 void monitor_send(Monitor *mon, const char *data, size_t size);
+/** Call @fn for every QMP session; any thread.  @fn must not add or remove sessions. */
+void monitor_foreach_qmp(void (*fn)(Monitor *mon, void *opaque), void *opaque);
 /** Give the device what it takes now. */
 void monitor_flush(Monitor *mon);
 /** Forget what was not sent: the client is gone. */
@@ -46,8 +48,21 @@ Monitor *coroutine_fn monitor_set_cur(Monitor *mon);
 void coroutine_fn monitor_enter_command(bool is_exempt);
 void monitor_leave_command(bool is_exempt);
 
+/* ---- events.c -------------------------------------------------------------------------------- */
+typedef struct EventText {
+    GString *plain;             /* on one line */
+    GString *pretty;            /* on many */
+} EventText;
+
+/** Send events to sessions from now on, or no longer. */
+void monitor_events_init(void);
+void monitor_events_done(void);
+
 /* ---- qmp.c ----------------------------------------------------------------------------------- */
-void qmp_session_event(Monitor *mon, const GString *plain, const QDict *message);
+/** @message as it goes over the wire. */
+GString *qmp_message_text(const QDict *message, bool is_pretty);
+/** Send an event, unless negotiation has not ended.  Any thread. */
+void qmp_session_event(Monitor *mon, const EventText *event);
 void qmp_session_free(Monitor *mon);
 /** Whether @mon carries out a command just now. */
 bool qmp_session_is_busy(const Monitor *mon);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What both kinds of sessions share: the list of them, output, events, hooks, options. */
+/* What both kinds of sessions share: the list of them, output, hooks, options. */
 #include "qemu/osdep.h"
 #include "monitor-int.h"
 
-#include "qapi/events.h"
 #include "qapi/gen/control-visit.h"
 #include "qapi/object-input.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
-#include "qobject/json-writer.h"
 
 /* How long monitor_cleanup() waits for commands that still run. */
 #define CLEANUP_WAIT_MS 1000
@@ -176,22 +174,6 @@ static bool report_to_monitor(const char *text)
     return true;
 }
 
-/* ---- events ---------------------------------------------------------------------------------- */
-
-/* Any thread. */
-static void broadcast_event(int event, QDict *message)
-{
-    g_autoptr(GString) plain = qobject_to_json(QOBJECT(message));
-    Monitor *mon;
-
-    QEMU_LOCK_GUARD(&monitors.lock);
-    QTAILQ_FOREACH(mon, &monitors.list, next) {
-        if (mon->is_qmp) {
-            qmp_session_event(mon, plain, message);
-        }
-    }
-}
-
 /* ---- hooks ----------------------------------------------------------------------------------- */
 
 void monitor_set_command_hooks(const MonitorCommandHooks *hooks)
@@ -243,6 +225,18 @@ void monitor_data_done(Monitor *mon)
     qemu_mutex_destroy(&mon->lock);
 }
 
+void monitor_foreach_qmp(void (*fn)(Monitor *mon, void *opaque), void *opaque)
+{
+    Monitor *mon;
+
+    QEMU_LOCK_GUARD(&monitors.lock);
+    QTAILQ_FOREACH(mon, &monitors.list, next) {
+        if (mon->is_qmp) {
+            fn(mon, opaque);
+        }
+    }
+}
+
 bool monitor_attach(Monitor *mon, Chardev *chr, Error **errp)
 {
     if (!chr_fe_init(&mon->fe, chr, errp)) {
@@ -270,7 +264,7 @@ void monitor_init(const QmpCommandList *commands)
     hmp_register_builtin();
     qmp_sessions_init(commands);
     error_set_report_hook(report_to_monitor, monitor_cur_is_hmp);
-    qapi_event_set_emitter(broadcast_event);
+    monitor_events_init();
 }
 
 static bool any_session_is_busy(void)
@@ -298,7 +292,7 @@ void monitor_cleanup(void)
             g_usleep(1000);
         }
     }
-    qapi_event_set_emitter(NULL);
+    monitor_events_done();
     error_set_report_hook(NULL, NULL);
     QTAILQ_FOREACH_SAFE(mon, &monitors.list, next, next) {
         monitor_flush(mon);

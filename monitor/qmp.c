@@ -80,12 +80,19 @@ static void kick(QmpSession *s)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-static void send_message(QmpSession *s, const QDict *message)
+GString *qmp_message_text(const QDict *message, bool is_pretty)
 {
-    g_autoptr(GString) text = qobject_to_json_pretty(QOBJECT(message), s->is_pretty);
+    GString *text = qobject_to_json_pretty(QOBJECT(message), is_pretty);
 
     g_string_append_c(text, '\n');
     g_string_replace(text, "\n", "\r\n", 0); /* a line break within a string is escaped */
+    return text;
+}
+
+static void send_message(QmpSession *s, const QDict *message)
+{
+    g_autoptr(GString) text = qmp_message_text(message, s->is_pretty);
+
     monitor_send(&s->common, text->str, text->len);
 }
 
@@ -99,23 +106,17 @@ static void send_greeting(QmpSession *s)
     send_message(s, greeting);
 }
 
-void qmp_session_event(Monitor *mon, const GString *plain, const QDict *message)
+void qmp_session_event(Monitor *mon, const EventText *event)
 {
     QmpSession *s = container_of(mon, QmpSession, common);
+    const GString *text = s->is_pretty ? event->pretty : event->plain;
     bool is_wanted;
 
     WITH_QEMU_LOCK_GUARD(&mon->lock) {
         is_wanted = s->is_negotiated;
     }
-    if (!is_wanted) {
-        return;
-    }
-    if (s->is_pretty) {
-        send_message(s, message);
-    } else {
-        g_autofree char *line = g_strconcat(plain->str, "\r\n", NULL);
-
-        monitor_send(mon, line, strlen(line));
+    if (is_wanted) {
+        monitor_send(mon, text->str, text->len);
     }
 }
 

@@ -15,7 +15,8 @@
 
 /**
  * Parse "unix:PATH", "fd:NAME", "vsock:CID:PORT", "tcp:HOST:PORT" or "HOST:PORT", the last two
- * with optional ",to=N,ipv4[=on|off],ipv6[=on|off],keep-alive=on|off,numeric".  "[ADDR]:PORT" for IPv6.
+ * with optional ",to=N,ipv4[=on|off],ipv6[=on|off],keep-alive[=on|off],numeric".  IPv6 is written
+ * "[ADDR]:PORT".
  * Returns: an address the caller frees (qapi_free_SocketAddress), or NULL with @errp set.
  */
 SocketAddress *socket_parse(const char *str, Error **errp);

@@ -8,6 +8,7 @@
 #include "io/sockets.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "qapi/gen/block-core-events.h"
 #include "qapi/gen/control-commands.h"
 #include "qapi/gen/introspect-commands.h"
 #include "qapi/gen/machine-events.h"
@@ -178,8 +179,8 @@ static void assert_reply(Client *c, const char *request, const char *expected)
 
 static void assert_error(Client *c, const char *request, const char *class, const char *desc)
 {
-    g_autofree char *expected = g_strdup_printf("{\"error\": {\"class\": \"%s\", \"desc\": \"%s\"}}",
-                                                class, desc);
+    g_autofree char *expected =
+        g_strdup_printf("{\"error\": {\"class\": \"%s\", \"desc\": \"%s\"}}", class, desc);
 
     assert_reply(c, request, expected);
 }
@@ -422,6 +423,39 @@ static void test_events(void)
     client_done(&late);
 }
 
+static void send_io_error(const char *path, const char *device)
+{
+    qapi_event_send_block_io_error(path, device, NULL, IO_OPERATION_TYPE_WRITE,
+                                   BLOCK_ERROR_ACTION_REPORT, true, false, "Input/output error");
+}
+
+static void assert_io_error(Client *c, const char *device)
+{
+    g_autofree char *line = client_line(c);
+    g_autoptr(QObject) obj = qobject_from_json(line, &error_abort);
+    QDict *event = qobject_to(QDict, obj);
+
+    g_assert_cmpstr(qdict_get_str(event, "event"), ==, "BLOCK_IO_ERROR");
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(event, "data"), "device"), ==, device);
+}
+
+static void test_io_errors_are_thinned_out(void)
+{
+    Client c = client_new("errors", false);
+
+    client_negotiate(&c);
+    send_io_error("/one", "first");
+    for (int i = 0; i < 1000; i++) {
+        send_io_error("/one", "between");
+    }
+    send_io_error("/one", "last");
+    send_io_error("/two", "other");
+    assert_io_error(&c, "first");
+    assert_io_error(&c, "other");
+    assert_io_error(&c, "last");
+    client_done(&c);
+}
+
 static void test_flood_disconnects(void)
 {
     Client c = client_new("flood", false);
@@ -531,6 +565,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/request/quit-replies", test_quit);
     g_test_add_func("/qmp/reply/pretty", test_pretty);
     g_test_add_func("/qmp/event/from-another-thread", test_events);
+    g_test_add_func("/qmp/event/io-errors-are-thinned-out", test_io_errors_are_thinned_out);
     g_test_add_func("/qmp/event/flood-disconnects", test_flood_disconnects);
     g_test_add_func("/qmp/descriptor/belongs-to-its-command", test_descriptors);
     g_test_add_func("/qmp/human-monitor-command/returns-output", test_human_monitor_command);
