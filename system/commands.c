@@ -253,10 +253,8 @@ static const HMPCommand hmp_infos[] = {
     { .name = NULL },
 };
 
-void system_register_commands(QmpCommandList *commands)
+void system_register_commands(void)
 {
-    qmp_init_machine_commands(commands);
-    qmp_init_device_commands(commands);
     hmp_register_commands(hmp_commands);
     hmp_register_info(hmp_infos);
     device_set_deleted_hook(device_deleted);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The monitor commands that are about the machine: the schema's modules machine and device, quit,
- * and their counterparts for people.
+ * The monitor commands that are about the machine: the handlers of the schema's modules machine
+ * and device, of quit, and their counterparts for people.
  */
 #ifndef SYSTEM_COMMANDS_H
 #define SYSTEM_COMMANDS_H
 
-#include "qapi/dispatch.h"
-
-/** Offer them.  Once, at start-up. */
-void system_register_commands(QmpCommandList *commands);
+/**
+ * Offer those for people, and prepare the others, which the program registers by
+ * qmp_init_machine_commands() and qmp_init_device_commands().  Once, at start-up.
+ */
+void system_register_commands(void);
 
 #endif
