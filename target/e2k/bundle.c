@@ -21,6 +21,8 @@ typedef struct ExecInfo {
     uint8_t kind;
     uint8_t size;
     uint8_t segment;
+    uint8_t arg;
+    uint8_t arg2;
 } ExecInfo;
 
 static const struct {
@@ -58,15 +60,22 @@ static const struct {
     { "getsp", E2K_SLOT_GETSP, 0, 0 },
 };
 
-static E2kAlu *alu_find(const char *name)
+static E2kAlu *alu_find(const char *name, uint8_t *arg)
 {
-    static const E2kAluEntry *const tables[] = { e2k_alu_int, e2k_alu_simd, e2k_alu_fp };
+    static const E2kAluEntry *const tables[] = { e2k_alu_int, e2k_alu_simd };
 
+    *arg = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
         for (const E2kAluEntry *entry = tables[i]; entry->name; entry++) {
             if (!strcmp(entry->name, name)) {
                 return entry->alu;
             }
+        }
+    }
+    for (const E2kAluArgEntry *entry = e2k_alu_fp; entry->name; entry++) {
+        if (!strcmp(entry->name, name)) {
+            *arg = entry->arg;
+            return entry->alu;
         }
     }
     return NULL;
@@ -86,12 +95,12 @@ static void exec_info_pair(ExecInfo *info, const char *name)
     g_autofree char *last = g_strdup_printf("%s%s", is_packed ? "pf" : is_float ? "f" : "",
                                             second);
 
-    info->alu2 = alu_find(last);
+    info->alu2 = alu_find(last, &info->arg2);
     if (g_str_has_prefix(name, "merge_")) {
         info->kind = info->alu2 ? E2K_SLOT_MERGE_PAIR : E2K_SLOT_ILLEGAL;
         return;
     }
-    info->alu = alu_find(first);
+    info->alu = alu_find(first, &info->arg);
     info->kind = info->alu && info->alu2 ? E2K_SLOT_PAIR : E2K_SLOT_ILLEGAL;
 }
 
@@ -109,7 +118,7 @@ static void exec_info_fill(ExecInfo *info, const E2kOp *op)
             return;
         }
     }
-    info->alu = alu_find(op->name);
+    info->alu = alu_find(op->name, &info->arg);
     if (info->alu) {
         info->kind = E2K_SLOT_ALU;
     } else if ((op->form == E2K_F21 || op->form == E2K_F21_MERGE) && strchr(op->name, '_')) {
@@ -300,6 +309,8 @@ static bool slot_decode(E2kSlot *slot, const E2kParts *parts, unsigned channel, 
 
     slot->alu = info->alu;
     slot->alu2 = info->alu2;
+    slot->arg = info->arg;
+    slot->arg2 = info->arg2;
     slot->size = info->size;
     slot->segment = info->segment;
     slot->is_sm = parts->als[channel] >> 31;

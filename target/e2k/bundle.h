@@ -20,7 +20,7 @@ typedef struct E2kCpu E2kCpu;
 
 /**
  * An operation without side effects but exceptions.  Sources are 64 bits wide, 32-bit operations
- * ignore the upper halves; @c is the third source, the literal, or the merge condition.
+ * ignore the upper halves; @c is the third source, the literal, or what the table says.
  */
 typedef uint64_t E2kAlu(E2kCpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 
@@ -84,6 +84,8 @@ typedef struct E2kSlot {
     uint8_t dest_reg;
     uint8_t cond; /* E2kSlotCond */
     uint8_t cond_pred;
+    uint8_t arg;      /* what alu gets as c when there is no third source */
+    uint8_t arg2;     /* same for alu2 */
     uint8_t channel;
     uint8_t mas;
     uint8_t size;     /* bytes in memory */
@@ -163,9 +165,16 @@ typedef struct E2kAluEntry {
     E2kAlu *alu;
 } E2kAluEntry;
 
+/* Functions that serve several operations with two sources; @arg is passed to them as c. */
+typedef struct E2kAluArgEntry {
+    const char *name;
+    E2kAlu *alu;
+    uint8_t arg;
+} E2kAluArgEntry;
+
 extern const E2kAluEntry e2k_alu_int[];
 extern const E2kAluEntry e2k_alu_simd[];
-extern const E2kAluEntry e2k_alu_fp[];
+extern const E2kAluArgEntry e2k_alu_fp[];
 
 /** Whether operation @op can be executed, for tests. */
 bool e2k_op_is_implemented(const E2kOp *op);

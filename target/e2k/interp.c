@@ -137,7 +137,7 @@ static uint64_t slot_execute_special(E2kCpu *cpu, const E2kBundle *bundle, const
         return e2k_slot_merge(cpu, bundle, slot) ? b : a;
     case E2K_SLOT_MERGE_PAIR:
         return slot->alu2(cpu, operand_read(cpu, &slot->src[2]),
-                          e2k_slot_merge(cpu, bundle, slot) ? b : a, 0);
+                          e2k_slot_merge(cpu, bundle, slot) ? b : a, slot->arg2);
     case E2K_SLOT_READ_SPECIAL:
         cpu->special[SR_NIP] = cpu->ip + bundle->length;
         return e2k_special_read(cpu, slot->special);
@@ -159,7 +159,7 @@ static inline uint64_t slot_execute(E2kCpu *cpu, const E2kBundle *bundle, const 
 
     switch (slot->kind) {
     case E2K_SLOT_ALU:
-        return slot->alu(cpu, a, b, slot->n_src > 2 ? operand_read(cpu, &slot->src[2]) : 0);
+        return slot->alu(cpu, a, b, slot->n_src > 2 ? operand_read(cpu, &slot->src[2]) : slot->arg);
     case E2K_SLOT_LOAD:
         return e2k_load(cpu, slot, slot_address(cpu, slot, a, b));
     case E2K_SLOT_STORE: {
@@ -172,7 +172,8 @@ static inline uint64_t slot_execute(E2kCpu *cpu, const E2kBundle *bundle, const 
         return 0;
     }
     case E2K_SLOT_PAIR:
-        return slot->alu2(cpu, operand_read(cpu, &slot->src[2]), slot->alu(cpu, a, b, 0), 0);
+        return slot->alu2(cpu, operand_read(cpu, &slot->src[2]), slot->alu(cpu, a, b, slot->arg),
+                          slot->arg2);
     default:
         return slot_execute_special(cpu, bundle, slot, a, b);
     }
