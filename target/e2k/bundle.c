@@ -62,20 +62,20 @@ static const struct {
 
 static E2kAlu *alu_find(const char *name, uint8_t *arg)
 {
-    static const E2kAluEntry *const tables[] = { e2k_alu_int, e2k_alu_simd };
+    static const E2kAluArgEntry *const tables[] = { e2k_alu_simd, e2k_alu_fp };
 
     *arg = 0;
-    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
-        for (const E2kAluEntry *entry = tables[i]; entry->name; entry++) {
-            if (!strcmp(entry->name, name)) {
-                return entry->alu;
-            }
+    for (const E2kAluEntry *entry = e2k_alu_int; entry->name; entry++) {
+        if (!strcmp(entry->name, name)) {
+            return entry->alu;
         }
     }
-    for (const E2kAluArgEntry *entry = e2k_alu_fp; entry->name; entry++) {
-        if (!strcmp(entry->name, name)) {
-            *arg = entry->arg;
-            return entry->alu;
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++) {
+        for (const E2kAluArgEntry *entry = tables[i]; entry->name; entry++) {
+            if (!strcmp(entry->name, name)) {
+                *arg = entry->arg;
+                return entry->alu;
+            }
         }
     }
     return NULL;

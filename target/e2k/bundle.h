@@ -173,7 +173,7 @@ typedef struct E2kAluArgEntry {
 } E2kAluArgEntry;
 
 extern const E2kAluEntry e2k_alu_int[];
-extern const E2kAluEntry e2k_alu_simd[];
+extern const E2kAluArgEntry e2k_alu_simd[];
 extern const E2kAluArgEntry e2k_alu_fp[];
 
 /** Whether operation @op can be executed, for tests. */

@@ -52,7 +52,7 @@ typedef enum FpCmp {
     CMP_ORDERED,
 } FpCmp;
 
-/* ---- the state around an operation -------------------------------------------------------------- */
+/* ---- the state around an operation ----------------------------------------------------------- */
 
 static bool fp_is_enabled(E2kCpu *cpu)
 {
@@ -100,7 +100,7 @@ static void fp_end(E2kCpu *cpu)
     }
 }
 
-/* ---- bits and values ------------------------------------------------------------------------------ */
+/* ---- bits and values ------------------------------------------------------------------------- */
 
 static float f32_value(uint32_t bits)
 {
@@ -218,7 +218,7 @@ static uint64_t f64_result(E2kCpu *cpu, double value)
     return bits;
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 /* Volatile keeps the compiler from moving the computation out of fp_begin() and fp_end(). */
 static float f32_compute(FpOp op, volatile float a, volatile float b)
@@ -392,7 +392,7 @@ OP(frsqrts)
     return f32_op(cpu, FP_DIV, f32_bits(1), f32_sqrt(cpu, b));
 }
 
-/* ---- comparisons ---------------------------------------------------------------------------------------- */
+/* ---- comparisons ----------------------------------------------------------------------------- */
 
 /* With @is_unordered, there being a NaN, the other two are false. */
 static bool cmp_result(FpCmp cmp, bool is_unordered, bool is_equal, bool is_less)
@@ -470,7 +470,7 @@ OP(f32_pair_cmp_mask)
     return low | f32_cmp_mask(cpu, a >> 32, b >> 32, c) << 32;
 }
 
-/* ---- conversions ------------------------------------------------------------------------------------------ */
+/* ---- conversions ----------------------------------------------------------------------------- */
 
 /* @value rounded to an integer by the mode of PFPFR, or toward zero. */
 static double round_double(E2kCpu *cpu, double value, bool is_truncating)

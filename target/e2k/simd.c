@@ -152,21 +152,124 @@ static int64_t lane_sub_u(int64_t x, int64_t y)
     return MAX(x - y, 0);
 }
 
-/* ---- arithmetic and comparison ------------------------------------------------------------ */
+/* ---- lane by lane: the table at the end passes what to compute as @c --------------------- */
 
-OP(paddb)
+typedef enum LaneOpNumber {
+    LANE_ADD,
+    LANE_SUB,
+    LANE_MIN,
+    LANE_MAX,
+    LANE_EQ,
+    LANE_GT,
+    LANE_AVERAGE,
+    LANE_MUL,
+    LANE_MUL_HIGH16,
+    LANE_MUL_ROUND,
+    LANE_SIGN,
+    LANE_ADD_S8,
+    LANE_ADD_S16,
+    LANE_ADD_U8,
+    LANE_ADD_U16,
+    LANE_SUB_S8,
+    LANE_SUB_S16,
+    LANE_SUB_U,
+} LaneOpNumber;
+
+static LaneOp *const lane_ops[] = {
+    [LANE_ADD] = lane_add,
+    [LANE_SUB] = lane_sub,
+    [LANE_MIN] = lane_min,
+    [LANE_MAX] = lane_max,
+    [LANE_EQ] = lane_eq,
+    [LANE_GT] = lane_gt,
+    [LANE_AVERAGE] = lane_average,
+    [LANE_MUL] = lane_mul,
+    [LANE_MUL_HIGH16] = lane_mul_high16,
+    [LANE_MUL_ROUND] = lane_mul_round,
+    [LANE_SIGN] = lane_sign,
+    [LANE_ADD_S8] = lane_add_s8,
+    [LANE_ADD_S16] = lane_add_s16,
+    [LANE_ADD_U8] = lane_add_u8,
+    [LANE_ADD_U16] = lane_add_u16,
+    [LANE_SUB_S8] = lane_sub_s8,
+    [LANE_SUB_S16] = lane_sub_s16,
+    [LANE_SUB_U] = lane_sub_u,
+};
+
+OP(map_s8)
 {
-    return map_unsigned(a, b, 8, lane_add);
+    return map_signed(a, b, 8, lane_ops[c]);
 }
 
-OP(paddh)
+OP(map_s16)
 {
-    return map_unsigned(a, b, 16, lane_add);
+    return map_signed(a, b, 16, lane_ops[c]);
 }
 
-OP(paddw)
+OP(map_s32)
 {
-    return map_unsigned(a, b, 32, lane_add);
+    return map_signed(a, b, 32, lane_ops[c]);
+}
+
+OP(map_s64)
+{
+    return map_signed(a, b, 64, lane_ops[c]);
+}
+
+OP(map_u8)
+{
+    return map_unsigned(a, b, 8, lane_ops[c]);
+}
+
+OP(map_u16)
+{
+    return map_unsigned(a, b, 16, lane_ops[c]);
+}
+
+OP(map_u32)
+{
+    return map_unsigned(a, b, 32, lane_ops[c]);
+}
+
+/* Comparisons to a predicate (v6): true in any lane, or in all. */
+OP(any_s8)
+{
+    return map_s8(cpu, a, b, c) != 0;
+}
+
+OP(any_s16)
+{
+    return map_s16(cpu, a, b, c) != 0;
+}
+
+OP(any_s32)
+{
+    return map_s32(cpu, a, b, c) != 0;
+}
+
+OP(any_s64)
+{
+    return map_s64(cpu, a, b, c) != 0;
+}
+
+OP(all_s8)
+{
+    return map_s8(cpu, a, b, c) == UINT64_MAX;
+}
+
+OP(all_s16)
+{
+    return map_s16(cpu, a, b, c) == UINT64_MAX;
+}
+
+OP(all_s32)
+{
+    return map_s32(cpu, a, b, c) == UINT64_MAX;
+}
+
+OP(all_s64)
+{
+    return map_s64(cpu, a, b, c) == UINT64_MAX;
 }
 
 OP(paddd)
@@ -174,273 +277,12 @@ OP(paddd)
     return a + b;
 }
 
-OP(psubb)
-{
-    return map_unsigned(a, b, 8, lane_sub);
-}
-
-OP(psubh)
-{
-    return map_unsigned(a, b, 16, lane_sub);
-}
-
-OP(psubw)
-{
-    return map_unsigned(a, b, 32, lane_sub);
-}
-
 OP(psubd)
 {
     return a - b;
 }
 
-OP(paddsb)
-{
-    return map_signed(a, b, 8, lane_add_s8);
-}
-
-OP(paddsh)
-{
-    return map_signed(a, b, 16, lane_add_s16);
-}
-
-OP(paddusb)
-{
-    return map_unsigned(a, b, 8, lane_add_u8);
-}
-
-OP(paddush)
-{
-    return map_unsigned(a, b, 16, lane_add_u16);
-}
-
-OP(psubsb)
-{
-    return map_signed(a, b, 8, lane_sub_s8);
-}
-
-OP(psubsh)
-{
-    return map_signed(a, b, 16, lane_sub_s16);
-}
-
-OP(psubusb)
-{
-    return map_unsigned(a, b, 8, lane_sub_u);
-}
-
-OP(psubush)
-{
-    return map_unsigned(a, b, 16, lane_sub_u);
-}
-
-OP(pminsb)
-{
-    return map_signed(a, b, 8, lane_min);
-}
-
-OP(pminsh)
-{
-    return map_signed(a, b, 16, lane_min);
-}
-
-OP(pminsw)
-{
-    return map_signed(a, b, 32, lane_min);
-}
-
-OP(pminub)
-{
-    return map_unsigned(a, b, 8, lane_min);
-}
-
-OP(pminuh)
-{
-    return map_unsigned(a, b, 16, lane_min);
-}
-
-OP(pminuw)
-{
-    return map_unsigned(a, b, 32, lane_min);
-}
-
-OP(pmaxsb)
-{
-    return map_signed(a, b, 8, lane_max);
-}
-
-OP(pmaxsh)
-{
-    return map_signed(a, b, 16, lane_max);
-}
-
-OP(pmaxsw)
-{
-    return map_signed(a, b, 32, lane_max);
-}
-
-OP(pmaxub)
-{
-    return map_unsigned(a, b, 8, lane_max);
-}
-
-OP(pmaxuh)
-{
-    return map_unsigned(a, b, 16, lane_max);
-}
-
-OP(pmaxuw)
-{
-    return map_unsigned(a, b, 32, lane_max);
-}
-
-OP(pcmpeqb)
-{
-    return map_signed(a, b, 8, lane_eq);
-}
-
-OP(pcmpeqh)
-{
-    return map_signed(a, b, 16, lane_eq);
-}
-
-OP(pcmpeqw)
-{
-    return map_signed(a, b, 32, lane_eq);
-}
-
-OP(pcmpeqd)
-{
-    return map_signed(a, b, 64, lane_eq);
-}
-
-OP(pcmpgtb)
-{
-    return map_signed(a, b, 8, lane_gt);
-}
-
-OP(pcmpgth)
-{
-    return map_signed(a, b, 16, lane_gt);
-}
-
-OP(pcmpgtw)
-{
-    return map_signed(a, b, 32, lane_gt);
-}
-
-OP(pcmpgtd)
-{
-    return map_signed(a, b, 64, lane_gt);
-}
-
-OP(pavgusb)
-{
-    return map_unsigned(a, b, 8, lane_average);
-}
-
-OP(pavgush)
-{
-    return map_unsigned(a, b, 16, lane_average);
-}
-
-OP(psignb)
-{
-    return map_signed(a, b, 8, lane_sign);
-}
-
-OP(psignh)
-{
-    return map_signed(a, b, 16, lane_sign);
-}
-
-OP(psignw)
-{
-    return map_signed(a, b, 32, lane_sign);
-}
-
-/* Comparisons to a predicate (v6): true for any lane, or for all. */
-OP(pcmpeqbop)
-{
-    return pcmpeqb(cpu, a, b, 0) != 0;
-}
-
-OP(pcmpeqhop)
-{
-    return pcmpeqh(cpu, a, b, 0) != 0;
-}
-
-OP(pcmpeqwop)
-{
-    return pcmpeqw(cpu, a, b, 0) != 0;
-}
-
-OP(pcmpgtbop)
-{
-    return pcmpgtb(cpu, a, b, 0) != 0;
-}
-
-OP(pcmpgthop)
-{
-    return pcmpgth(cpu, a, b, 0) != 0;
-}
-
-OP(pcmpgtwop)
-{
-    return pcmpgtw(cpu, a, b, 0) != 0;
-}
-
-OP(pcmpeq_all)
-{
-    return a == b;
-}
-
-OP(pcmpgtbap)
-{
-    return pcmpgtb(cpu, a, b, 0) == UINT64_MAX;
-}
-
-OP(pcmpgthap)
-{
-    return pcmpgth(cpu, a, b, 0) == UINT64_MAX;
-}
-
-OP(pcmpgtwap)
-{
-    return pcmpgtw(cpu, a, b, 0) == UINT64_MAX;
-}
-
-OP(pcmpgtd_pred)
-{
-    return (int64_t)a > (int64_t)b;
-}
-
 /* ---- multiplication, sums ----------------------------------------------------------------- */
-
-OP(pmulhh)
-{
-    return map_signed(a, b, 16, lane_mul_high16);
-}
-
-OP(pmulhuh)
-{
-    return map_unsigned(a, b, 16, lane_mul_high16);
-}
-
-OP(pmullh)
-{
-    return map_unsigned(a, b, 16, lane_mul);
-}
-
-OP(pmullw)
-{
-    return map_unsigned(a, b, 32, lane_mul);
-}
-
-OP(pmulhrsh)
-{
-    return map_signed(a, b, 16, lane_mul_round);
-}
 
 OP(pmaddh)
 {
@@ -575,7 +417,7 @@ OP(phminposuh)
     return least | place << 16;
 }
 
-/* ---- shifts ------------------------------------------------------------------------------------- */
+/* ---- shifts ---------------------------------------------------------------------------------- */
 
 static uint64_t shift_left(uint64_t a, uint64_t count, unsigned bits)
 {
@@ -695,7 +537,7 @@ OP(psrlql)
     return shift_bytes(a, b, c, false);
 }
 
-/* ---- moving lanes ----------------------------------------------------------------------------------- */
+/* ---- moving lanes ---------------------------------------------------------------------------- */
 
 /* Lanes of @bits + @bits in @value become half as wide, clamped to [@low, @high]. */
 static uint64_t narrow(uint64_t value, unsigned bits, int64_t low, int64_t high)
@@ -837,7 +679,7 @@ OP(pmovmskpd)
     return signs(a, 64) << 1 | signs(b, 64);
 }
 
-/* ---- logic, wide arithmetic ---------------------------------------------------------------------------- */
+/* ---- logic, wide arithmetic ------------------------------------------------------------------ */
 
 OP(pand)
 {
@@ -891,44 +733,63 @@ OP(clmulh)
     return carryless_product(a, b) >> 64;
 }
 
-const E2kAluEntry e2k_alu_simd[] = {
-    { "paddb", paddb },           { "paddh", paddh },           { "paddw", paddw },
-    { "paddd", paddd },           { "psubb", psubb },           { "psubh", psubh },
-    { "psubw", psubw },           { "psubd", psubd },           { "paddsb", paddsb },
-    { "paddsh", paddsh },         { "paddusb", paddusb },       { "paddush", paddush },
-    { "psubsb", psubsb },         { "psubsh", psubsh },         { "psubusb", psubusb },
-    { "psubush", psubush },       { "pminsb", pminsb },         { "pminsh", pminsh },
-    { "pminsw", pminsw },         { "pminub", pminub },         { "pminuh", pminuh },
-    { "pminuw", pminuw },         { "pmaxsb", pmaxsb },         { "pmaxsh", pmaxsh },
-    { "pmaxsw", pmaxsw },         { "pmaxub", pmaxub },         { "pmaxuh", pmaxuh },
-    { "pmaxuw", pmaxuw },         { "pcmpeqb", pcmpeqb },       { "pcmpeqh", pcmpeqh },
-    { "pcmpeqw", pcmpeqw },       { "pcmpeqd", pcmpeqd },       { "pcmpgtb", pcmpgtb },
-    { "pcmpgth", pcmpgth },       { "pcmpgtw", pcmpgtw },       { "pcmpgtd", pcmpgtd },
-    { "pavgusb", pavgusb },       { "pavgush", pavgush },       { "psignb", psignb },
-    { "psignh", psignh },         { "psignw", psignw },         { "pcmpeqbop", pcmpeqbop },
-    { "pcmpeqhop", pcmpeqhop },   { "pcmpeqwop", pcmpeqwop },   { "pcmpeqdop", pcmpeq_all },
-    { "pcmpgtbop", pcmpgtbop },   { "pcmpgthop", pcmpgthop },   { "pcmpgtwop", pcmpgtwop },
-    { "pcmpgtdop", pcmpgtd_pred }, { "pcmpeqbap", pcmpeq_all }, { "pcmpeqhap", pcmpeq_all },
-    { "pcmpeqwap", pcmpeq_all },  { "pcmpeqdap", pcmpeq_all },  { "pcmpgtbap", pcmpgtbap },
-    { "pcmpgthap", pcmpgthap },   { "pcmpgtwap", pcmpgtwap },   { "pcmpgtdap", pcmpgtd_pred },
-    { "pmulhh", pmulhh },         { "pmulhuh", pmulhuh },       { "pmullh", pmullh },
-    { "pmullw", pmullw },         { "pmulhrsh", pmulhrsh },     { "pmaddh", pmaddh },
-    { "pmaddubsh", pmaddubsh },   { "pmulubhh", pmulubhh },     { "psadbw", psadbw },
-    { "mpsadbh", mpsadbh },       { "phaddh", phaddh },         { "phaddw", phaddw },
-    { "phaddsh", phaddsh },       { "phsubh", phsubh },         { "phsubw", phsubw },
-    { "phsubsh", phsubsh },       { "phminposuh", phminposuh }, { "psllh", psllh },
-    { "psllw", psllw },           { "pslld", pslld },           { "psrlh", psrlh },
-    { "psrlw", psrlw },           { "psrld", psrld },           { "psrah", psrah },
-    { "psraw", psraw },           { "psrcw", psrcw },           { "psrcd", psrcd },
-    { "psllqh", psllqh },         { "psllql", psllql },         { "psrlqh", psrlqh },
-    { "psrlql", psrlql },         { "packsshb", packsshb },     { "packushb", packushb },
-    { "packsswh", packsswh },     { "packuswh", packuswh },     { "punpckhbh", punpckhbh },
-    { "punpckhhw", punpckhhw },   { "punpckhwd", punpckhwd },   { "punpcklbh", punpcklbh },
-    { "punpcklhw", punpcklhw },   { "punpcklwd", punpcklwd },   { "pshufh", pshufh },
-    { "pshufw", pshufw },         { "pextrh", pextrh },         { "pinsh", pinsh },
-    { "pmerge", pmerge },         { "pmovmskb", pmovmskb },     { "pmovmskps", pmovmskps },
-    { "pmovmskpd", pmovmskpd },   { "pandd", pand },            { "pandnd", pandn },
-    { "pord", por },              { "pxord", pxor },            { "addcd", addcd },
-    { "subcd", subcd },           { "clmull", clmull },         { "clmulh", clmulh },
-    { NULL, NULL },
+const E2kAluArgEntry e2k_alu_simd[] = {
+    { "paddb", map_u8, LANE_ADD },                { "paddh", map_u16, LANE_ADD },
+    { "paddw", map_u32, LANE_ADD },               { "paddd", paddd, 0 },
+    { "psubb", map_u8, LANE_SUB },                { "psubh", map_u16, LANE_SUB },
+    { "psubw", map_u32, LANE_SUB },               { "psubd", psubd, 0 },
+    { "paddsb", map_s8, LANE_ADD_S8 },            { "paddsh", map_s16, LANE_ADD_S16 },
+    { "paddusb", map_u8, LANE_ADD_U8 },           { "paddush", map_u16, LANE_ADD_U16 },
+    { "psubsb", map_s8, LANE_SUB_S8 },            { "psubsh", map_s16, LANE_SUB_S16 },
+    { "psubusb", map_u8, LANE_SUB_U },            { "psubush", map_u16, LANE_SUB_U },
+    { "pminsb", map_s8, LANE_MIN },               { "pminsh", map_s16, LANE_MIN },
+    { "pminsw", map_s32, LANE_MIN },              { "pminub", map_u8, LANE_MIN },
+    { "pminuh", map_u16, LANE_MIN },              { "pminuw", map_u32, LANE_MIN },
+    { "pmaxsb", map_s8, LANE_MAX },               { "pmaxsh", map_s16, LANE_MAX },
+    { "pmaxsw", map_s32, LANE_MAX },              { "pmaxub", map_u8, LANE_MAX },
+    { "pmaxuh", map_u16, LANE_MAX },              { "pmaxuw", map_u32, LANE_MAX },
+    { "pcmpeqb", map_s8, LANE_EQ },               { "pcmpeqh", map_s16, LANE_EQ },
+    { "pcmpeqw", map_s32, LANE_EQ },              { "pcmpeqd", map_s64, LANE_EQ },
+    { "pcmpgtb", map_s8, LANE_GT },               { "pcmpgth", map_s16, LANE_GT },
+    { "pcmpgtw", map_s32, LANE_GT },              { "pcmpgtd", map_s64, LANE_GT },
+    { "pavgusb", map_u8, LANE_AVERAGE },          { "pavgush", map_u16, LANE_AVERAGE },
+    { "psignb", map_s8, LANE_SIGN },              { "psignh", map_s16, LANE_SIGN },
+    { "psignw", map_s32, LANE_SIGN },             { "pcmpeqbop", any_s8, LANE_EQ },
+    { "pcmpeqhop", any_s16, LANE_EQ },            { "pcmpeqwop", any_s32, LANE_EQ },
+    { "pcmpeqdop", any_s64, LANE_EQ },            { "pcmpgtbop", any_s8, LANE_GT },
+    { "pcmpgthop", any_s16, LANE_GT },            { "pcmpgtwop", any_s32, LANE_GT },
+    { "pcmpgtdop", any_s64, LANE_GT },            { "pcmpeqbap", all_s8, LANE_EQ },
+    { "pcmpeqhap", all_s16, LANE_EQ },            { "pcmpeqwap", all_s32, LANE_EQ },
+    { "pcmpeqdap", all_s64, LANE_EQ },            { "pcmpgtbap", all_s8, LANE_GT },
+    { "pcmpgthap", all_s16, LANE_GT },            { "pcmpgtwap", all_s32, LANE_GT },
+    { "pcmpgtdap", all_s64, LANE_GT },            { "pmulhh", map_s16, LANE_MUL_HIGH16 },
+    { "pmulhuh", map_u16, LANE_MUL_HIGH16 },      { "pmullh", map_u16, LANE_MUL },
+    { "pmullw", map_u32, LANE_MUL },              { "pmulhrsh", map_s16, LANE_MUL_ROUND },
+    { "pmaddh", pmaddh, 0 },                      { "pmaddubsh", pmaddubsh, 0 },
+    { "pmulubhh", pmulubhh, 0 },                  { "psadbw", psadbw, 0 },
+    { "mpsadbh", mpsadbh, 0 },                    { "phaddh", phaddh, 0 },
+    { "phaddw", phaddw, 0 },                      { "phaddsh", phaddsh, 0 },
+    { "phsubh", phsubh, 0 },                      { "phsubw", phsubw, 0 },
+    { "phsubsh", phsubsh, 0 },                    { "phminposuh", phminposuh, 0 },
+    { "psllh", psllh, 0 },                        { "psllw", psllw, 0 },
+    { "pslld", pslld, 0 },                        { "psrlh", psrlh, 0 },
+    { "psrlw", psrlw, 0 },                        { "psrld", psrld, 0 },
+    { "psrah", psrah, 0 },                        { "psraw", psraw, 0 },
+    { "psrcw", psrcw, 0 },                        { "psrcd", psrcd, 0 },
+    { "psllqh", psllqh, 0 },                      { "psllql", psllql, 0 },
+    { "psrlqh", psrlqh, 0 },                      { "psrlql", psrlql, 0 },
+    { "packsshb", packsshb, 0 },                  { "packushb", packushb, 0 },
+    { "packsswh", packsswh, 0 },                  { "packuswh", packuswh, 0 },
+    { "punpckhbh", punpckhbh, 0 },                { "punpckhhw", punpckhhw, 0 },
+    { "punpckhwd", punpckhwd, 0 },                { "punpcklbh", punpcklbh, 0 },
+    { "punpcklhw", punpcklhw, 0 },                { "punpcklwd", punpcklwd, 0 },
+    { "pshufh", pshufh, 0 },                      { "pshufw", pshufw, 0 },
+    { "pextrh", pextrh, 0 },                      { "pinsh", pinsh, 0 },
+    { "pmerge", pmerge, 0 },                      { "pmovmskb", pmovmskb, 0 },
+    { "pmovmskps", pmovmskps, 0 },                { "pmovmskpd", pmovmskpd, 0 },
+    { "pandd", pand, 0 },                         { "pandnd", pandn, 0 },
+    { "pord", por, 0 },                           { "pxord", pxor, 0 },
+    { "addcd", addcd, 0 },                        { "subcd", subcd, 0 },
+    { "clmull", clmull, 0 },                      { "clmulh", clmulh, 0 },
+    { NULL, NULL, 0 },
 };
