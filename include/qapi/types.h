@@ -120,9 +120,6 @@ void qapi_free_members(void *obj, const QapiType *type);
 /** Free what the variable at @value of @type holds; nothing for scalars. */
 void qapi_free_value(void *value, const QapiType *type);
 
-/* The visitor's end, for the generated visit_type_X(). */
-typedef struct Visitor Visitor;
-
 /* ---- built-in types ---- */
 
 extern const QapiType qapi_type_int, qapi_type_int8, qapi_type_int16, qapi_type_int32,

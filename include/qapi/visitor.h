@@ -16,6 +16,9 @@
 #include "qapi/types.h"
 #include "qobject/qobject.h"
 
+typedef struct Visitor Visitor;
+
+/* What every list element starts with. */
 typedef struct GenericList {
     struct GenericList *next;
 } GenericList;
