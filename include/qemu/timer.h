@@ -60,7 +60,7 @@ void qemu_clock_enable(QEMUClockType type, bool enabled);
 /** Whether @type runs; always true but for a stopped virtual clock. */
 bool qemu_clock_is_enabled(QEMUClockType type);
 
-/* ---- a virtual clock for tests: it moves only when told to -------------------------------------- */
+/* ---- a virtual clock for tests: it moves only when told to ----------------------------------- */
 /** Make the virtual clock stand at 0 and move by qemu_clock_step_to() only.  Before any timer. */
 void qemu_clock_set_stepped(void);
 /** When the main loop's next timer on the virtual clock is due; INT64_MAX if there is none. */

@@ -424,7 +424,11 @@ void qemu_clock_step_to(int64_t ns)
 
     assert(clock_is_stepped(QEMU_CLOCK_VIRTUAL));
     while (now < ns) {
-        now = MAX(now, MIN(ns, qemu_clock_next_virtual_ns()));
+        /* Read once: other threads may move timers, and the macros evaluate twice. */
+        int64_t next_ns = qemu_clock_next_virtual_ns();
+
+        next_ns = MIN(next_ns, ns);
+        now = MAX(now, next_ns);
         qatomic_set_mb(&virtual_clock, ~now);
         timer_list_run(list, QEMU_CLOCK_VIRTUAL);
     }
