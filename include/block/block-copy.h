@@ -16,44 +16,50 @@ typedef struct BlockCopyState BlockCopyState;
 /* Reported after each piece that was copied: bytes, for progress and rate limit. */
 typedef void BlockCopyProgress(void *opaque, int64_t bytes);
 
-/**
- * @source, @target: edges, borrowed, must outlive the state.  @cluster_size: 0 chooses by the target.
- * @min_cluster_size: from the user, 0: none.  All is to be copied at first.
- * @discard_source: discard what was copied (fleecing).
- */
-BlockCopyState *coroutine_fn block_copy_co_state_new(BdrvChild *source, BdrvChild *target,
-                                                     BlockDriverState *copy_bitmap_bs,
-                                                     const BdrvDirtyBitmap *bitmap,
-                                                     int64_t min_cluster_size, bool discard_source,
-                                                     Error **errp);
+/* What block_copy_co_state_new() makes. */
+typedef struct BlockCopyArgs {
+    BdrvChild *source, *target; /* edges, borrowed; must outlive the state */
+    int64_t min_cluster_size;   /* bytes, power of two; 0: by the target alone */
+    bool discard_source;        /* discard what was copied (fleecing) */
+    bool skip_unallocated;      /* what the source's top layer does not hold is not copied */
+} BlockCopyArgs;
+
+/** All is to be copied at first.  Context: main thread. */
+BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp);
+/** No copying may be under way. */
 void block_copy_state_free(BlockCopyState *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockCopyState, block_copy_state_free)
 
+/* Told after each piece that was copied or turned out not to need it; in the copying thread. */
 void block_copy_set_progress(BlockCopyState *state, BlockCopyProgress *cb, void *opaque);
-void block_copy_set_skip_unallocated(BlockCopyState *state, bool skip);
-int64_t block_copy_cluster_size(BlockCopyState *state);
-/** The bitmap of what is left; callers may clear bits before they start. */
+int64_t block_copy_cluster_size(const BlockCopyState *state);
+/** What is left, in clusters; owned by the state. */
 BdrvDirtyBitmap *block_copy_dirty_bitmap(BlockCopyState *state);
 
 /**
- * Copy what is left in the range; on return it is copied or an error says which kind failed.
- * @wait_running: also wait for pieces others copy (copy-before-write must; backup must).
+ * Make sure that the range has been copied: copy what is left, wait for what others are copying.
+ * Returns 0 or a negative errno; then *@error_is_read says on which side.
  */
 int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int64_t bytes,
                                      bool *error_is_read);
 
+/* How block_copy_co_all() works. */
+typedef struct BlockCopyAll {
+    int max_workers;   /* pieces in flight, at least 1 */
+    int64_t max_chunk; /* bytes of a piece, 0: default */
+    /* Asked before each piece: stop here?  For cancelling, pausing, speed limits.  May be NULL. */
+    bool (*stop)(void *opaque);
+    void *opaque;
+} BlockCopyAll;
+
 /**
- * Copy all that is left in the range with up to @max_workers requests of @max_chunk bytes in flight,
- * until done, failed, or @cancelled() says stop.
+ * Copy all that is left.  Returns 0 when nothing is left and nothing is being copied; 1 when @how->stop
+ * said so; or the first error, when all pieces have ended.
  */
-int coroutine_fn block_copy_co_all(BlockCopyState *state, int64_t offset, int64_t bytes,
-                                   int max_workers, int64_t max_chunk,
-                                   bool (*cancelled)(void *opaque), void *opaque,
+int coroutine_fn block_copy_co_all(BlockCopyState *state, const BlockCopyAll *how,
                                    bool *error_is_read);
 
-/** Make sure nothing in the range is being copied (and no longer needs to be), then keep it so. */
-void coroutine_fn block_copy_co_wait_range(BlockCopyState *state, int64_t offset, int64_t bytes);
-/** Forget that the range is to be copied. */
-void block_copy_reset(BlockCopyState *state, int64_t offset, int64_t bytes);
+/** The range need not be copied any more: wait for copies under way, forget the rest. */
+void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, int64_t bytes);
 
 #endif

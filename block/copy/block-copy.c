@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Copying with a bitmap of what is left.
+ *
+ * A bit is set: the cluster is still to be copied.  Whoever copies takes bits away and puts a task into
+ * the list in one step under the lock, so each cluster is copied once; if copying fails, the bits come
+ * back before the task goes.  So "no bit set and no task" means copied.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block-copy.h"
+
+#include "qemu/atomic.h"
+#include "qemu/lockable.h"
+
+#define DEFAULT_CLUSTER (64 * KiB)
+#define DEFAULT_CHUNK (1 * MiB)
+#define MAX_CHUNK (16 * MiB)
+
+/* A coroutine that sleeps until a task has ended; on its own stack. */
+typedef struct TaskWaiter {
+    Coroutine *co;
+    QSIMPLEQ_ENTRY(TaskWaiter) next;
+} TaskWaiter;
+
+/* A range that somebody is copying; on the copier's stack. */
+typedef struct Task {
+    int64_t offset, bytes;
+    QSIMPLEQ_HEAD(, TaskWaiter) waiters;
+    QLIST_ENTRY(Task) next;
+} Task;
+
+struct BlockCopyState {
+    /* Fixed. */
+    BdrvChild *source, *target;
+    int64_t cluster_size;
+    int64_t bytes; /* length of the source */
+    bool discard_source, skip_unallocated;
+    unsigned write_flags;
+    BlockCopyProgress *progress;
+    void *progress_opaque;
+
+    bool no_copy_range; /* atomic: offloaded copy was refused once */
+
+    QemuMutex lock;
+    BdrvDirtyBitmap *left; /* changed under lock */
+    QLIST_HEAD(, Task) tasks;
+};
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static int64_t choose_cluster_size(const BlockCopyArgs *args)
+{
+    BlockDriverInfo info = { 0 };
+    int64_t size = MAX(DEFAULT_CLUSTER, args->min_cluster_size);
+
+    /* Smaller units would make the target copy parts of its own clusters. */
+    if (bdrv_get_info(args->target->bs, &info) >= 0 && info.cluster_size > 0) {
+        size = MAX(size, info.cluster_size);
+    }
+    return size;
+}
+
+BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp)
+{
+    BlockDriverState *bs = args->source->bs;
+    int64_t cluster_size = choose_cluster_size(args);
+    BlockCopyState *state;
+    BdrvDirtyBitmap *left;
+
+    if (args->min_cluster_size < 0 || (args->min_cluster_size & (args->min_cluster_size - 1))) {
+        error_setg(errp, "min-cluster-size needs to be a power of 2");
+        return NULL;
+    }
+    left = bdrv_create_dirty_bitmap(bs, cluster_size, NULL, errp);
+    if (!left) {
+        return NULL;
+    }
+    bdrv_disable_dirty_bitmap(left);
+
+    state = g_new0(BlockCopyState, 1);
+    state->source = args->source;
+    state->target = args->target;
+    state->cluster_size = cluster_size;
+    state->bytes = bdrv_getlength(bs);
+    state->discard_source = args->discard_source;
+    state->skip_unallocated = args->skip_unallocated;
+    /* Fleecing: the target's backing chain reads what we write about; no reader in between. */
+    state->write_flags = bdrv_chain_contains(args->target->bs, bs) ? BDRV_REQ_SERIALISING : 0;
+    state->left = left;
+    qemu_mutex_init(&state->lock);
+    QLIST_INIT(&state->tasks);
+    bdrv_set_dirty_bitmap(left, 0, state->bytes);
+    return state;
+}
+
+void block_copy_state_free(BlockCopyState *state)
+{
+    if (state) {
+        assert(QLIST_EMPTY(&state->tasks));
+        bdrv_release_dirty_bitmap(state->left);
+        qemu_mutex_destroy(&state->lock);
+        g_free(state);
+    }
+}
+
+void block_copy_set_progress(BlockCopyState *state, BlockCopyProgress *cb, void *opaque)
+{
+    state->progress = cb;
+    state->progress_opaque = opaque;
+}
+
+int64_t block_copy_cluster_size(const BlockCopyState *state)
+{
+    return state->cluster_size;
+}
+
+BdrvDirtyBitmap *block_copy_dirty_bitmap(BlockCopyState *state)
+{
+    return state->left;
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------ */
+
+/* Under the lock: take the next piece that is left in the range.  False: nothing is left. */
+static bool task_begin(BlockCopyState *state, Task *task, int64_t offset, int64_t end,
+                       int64_t max_chunk)
+{
+    if (!bdrv_dirty_bitmap_next_dirty_area(state->left, offset, end, max_chunk, &task->offset,
+                                           &task->bytes)) {
+        return false;
+    }
+    /* The area may begin and end inside clusters; the bits are for whole ones. */
+    end = MIN(QEMU_ALIGN_UP(task->offset + task->bytes, state->cluster_size), state->bytes);
+    task->offset = QEMU_ALIGN_DOWN(task->offset, state->cluster_size);
+    task->bytes = end - task->offset;
+    bdrv_reset_dirty_bitmap(state->left, task->offset, task->bytes);
+    QSIMPLEQ_INIT(&task->waiters);
+    QLIST_INSERT_HEAD(&state->tasks, task, next);
+    return true;
+}
+
+static void task_end(BlockCopyState *state, Task *task, int ret)
+{
+    TaskWaiter *waiter, *next;
+
+    qemu_mutex_lock(&state->lock);
+    if (ret < 0) {
+        bdrv_set_dirty_bitmap(state->left, task->offset, task->bytes);
+    }
+    QLIST_REMOVE(task, next);
+    qemu_mutex_unlock(&state->lock);
+    QSIMPLEQ_FOREACH_SAFE(waiter, &task->waiters, next, next) {
+        aio_co_wake(waiter->co);
+    }
+}
+
+/* Under the lock: a task that touches the range, or NULL. */
+static Task *find_task(BlockCopyState *state, int64_t offset, int64_t end)
+{
+    Task *task;
+
+    QLIST_FOREACH(task, &state->tasks, next) {
+        if (task->offset < end && offset < task->offset + task->bytes) {
+            return task;
+        }
+    }
+    return NULL;
+}
+
+/* Under the lock, which is dropped: sleep until @task has ended. */
+static void coroutine_fn co_wait_for_task(BlockCopyState *state, Task *task)
+{
+    TaskWaiter waiter = { .co = qemu_coroutine_self() };
+
+    QSIMPLEQ_INSERT_TAIL(&task->waiters, &waiter, next);
+    qemu_mutex_unlock(&state->lock);
+    qemu_coroutine_yield();
+}
+
+/* ---- copying one piece ------------------------------------------------------------------------ */
+
+static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset, int64_t bytes,
+                                          bool *error_is_read)
+{
+    QEMU_AUTO_VFREE uint8_t *buf = bdrv_try_blockalign(state->source->bs, bytes);
+    int ret;
+
+    *error_is_read = true;
+    if (!buf) {
+        return -ENOMEM;
+    }
+    ret = bdrv_co_pread(state->source, offset, bytes, buf, 0);
+    if (ret >= 0) {
+        *error_is_read = false;
+        ret = bdrv_co_pwrite(state->target, offset, bytes, buf, state->write_flags);
+    }
+    return ret;
+}
+
+static int coroutine_fn co_copy_data(BlockCopyState *state, int64_t offset, int64_t bytes,
+                                     bool *error_is_read)
+{
+    if (!qatomic_read(&state->no_copy_range)) {
+        if (bdrv_co_copy_range(state->source, offset, state->target, offset, bytes,
+                               state->write_flags) >= 0) {
+            return 0;
+        }
+        /* Whatever went wrong, reading and writing will tell it exactly. */
+        qatomic_set(&state->no_copy_range, true);
+    }
+    while (bytes > 0) {
+        int64_t n = MIN(bytes, DEFAULT_CHUNK);
+        int ret = co_copy_by_buffer(state, offset, n, error_is_read);
+
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+    }
+    return 0;
+}
+
+/* Status of a prefix, in whole clusters: a cluster that is mixed counts as data. */
+static int coroutine_fn co_source_status(BlockCopyState *state, int64_t offset, int64_t bytes,
+                                         int64_t *pnum)
+{
+    BlockDriverState *bs = state->source->bs;
+    BlockDriverState *top = bdrv_skip_filters(bs);
+    BlockDriverState *base = state->skip_unallocated ? bdrv_cow_bs(top) : NULL;
+    int ret = bdrv_co_block_status_above(bs, base, offset, bytes, pnum, NULL, NULL, NULL);
+
+    if (ret < 0 || *pnum == 0) {
+        /* Copy it; if something is wrong, reading tells. */
+        *pnum = bytes;
+        return BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DATA;
+    }
+    if (*pnum >= bytes) {
+        *pnum = bytes;
+        return ret;
+    }
+    if (*pnum < state->cluster_size) {
+        *pnum = MIN(state->cluster_size, bytes);
+        return BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DATA;
+    }
+    *pnum = QEMU_ALIGN_DOWN(*pnum, state->cluster_size);
+    return ret;
+}
+
+static int coroutine_fn co_copy_piece(BlockCopyState *state, int64_t offset, int64_t bytes,
+                                      bool *error_is_read)
+{
+    while (bytes > 0) {
+        int64_t n;
+        int status = co_source_status(state, offset, bytes, &n);
+        int ret = 0;
+
+        if (status & BDRV_BLOCK_ZERO && status & BDRV_BLOCK_ALLOCATED) {
+            *error_is_read = false;
+            ret = bdrv_co_pwrite_zeroes(state->target, offset, n,
+                                        state->write_flags | BDRV_REQ_MAY_UNMAP);
+        } else if (status & BDRV_BLOCK_ALLOCATED || !state->skip_unallocated) {
+            ret = co_copy_data(state, offset, n, error_is_read);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+    }
+    return 0;
+}
+
+static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *error_is_read)
+{
+    int64_t bytes = task->bytes;
+    int ret = co_copy_piece(state, task->offset, bytes, error_is_read);
+
+    if (ret >= 0 && state->discard_source) {
+        /* Only saves space: its failure is none of ours. */
+        bdrv_co_pdiscard(state->source, task->offset, bytes);
+    }
+    task_end(state, task, ret);
+    if (ret >= 0 && state->progress) {
+        state->progress(state->progress_opaque, bytes);
+    }
+    return ret;
+}
+
+/* ---- a range ---------------------------------------------------------------------------------- */
+
+int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int64_t bytes,
+                                     bool *error_is_read)
+{
+    int64_t end = MIN(QEMU_ALIGN_UP(offset + bytes, state->cluster_size), state->bytes);
+    int ret = 0;
+
+    offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
+    while (ret >= 0 && offset < end) {
+        Task task, *other;
+
+        qemu_mutex_lock(&state->lock);
+        if (task_begin(state, &task, offset, end, DEFAULT_CHUNK)) {
+            qemu_mutex_unlock(&state->lock);
+            ret = co_run_task(state, &task, error_is_read);
+            continue;
+        }
+        other = find_task(state, offset, end);
+        if (!other) {
+            qemu_mutex_unlock(&state->lock);
+            return 0;
+        }
+        /* If it fails, its bits are set again, and it is our turn to copy. */
+        co_wait_for_task(state, other);
+    }
+    return ret;
+}
+
+void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, int64_t bytes)
+{
+    int64_t end = MIN(QEMU_ALIGN_UP(offset + bytes, state->cluster_size), state->bytes);
+
+    offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
+    while (offset < end) {
+        Task *task;
+
+        qemu_mutex_lock(&state->lock);
+        task = find_task(state, offset, end);
+        if (!task) {
+            bdrv_reset_dirty_bitmap(state->left, offset, end - offset);
+            qemu_mutex_unlock(&state->lock);
+            return;
+        }
+        co_wait_for_task(state, task);
+    }
+}
+
+/* ---- everything ------------------------------------------------------------------------------- */
+
+/* What the workers of one block_copy_co_all() share.  All run in one loop: no lock is needed. */
+typedef struct CopyAll {
+    BlockCopyState *state;
+    const BlockCopyAll *how;
+    int64_t max_chunk;
+    Coroutine *parent; /* sleeping until the last worker ends; else NULL */
+    int n_workers;
+    bool stopped;
+    int ret;
+    bool error_is_read;
+} CopyAll;
+
+static void coroutine_fn co_copy_worker(void *opaque)
+{
+    CopyAll *all = opaque;
+    BlockCopyState *state = all->state;
+
+    while (all->ret >= 0 && !all->stopped) {
+        bool error_is_read, found;
+        Task task;
+        int ret;
+
+        if (all->how->stop && all->how->stop(all->how->opaque)) {
+            all->stopped = true;
+            break;
+        }
+        qemu_mutex_lock(&state->lock);
+        found = task_begin(state, &task, 0, state->bytes, all->max_chunk);
+        qemu_mutex_unlock(&state->lock);
+        if (!found) {
+            break;
+        }
+        ret = co_run_task(state, &task, &error_is_read);
+        if (ret < 0 && all->ret >= 0) {
+            all->ret = ret;
+            all->error_is_read = error_is_read;
+        }
+    }
+    if (--all->n_workers == 0 && all->parent) {
+        aio_co_wake(all->parent);
+    }
+}
+
+/* Run the workers until none has anything to do. */
+static void coroutine_fn co_run_workers(CopyAll *all)
+{
+    AioContext *ctx = qemu_get_current_aio_context();
+
+    all->n_workers = MAX(all->how->max_workers, 1);
+    for (int i = all->n_workers; i > 0; i--) {
+        aio_co_enter(ctx, qemu_coroutine_create(co_copy_worker, all));
+    }
+    if (all->n_workers > 0) {
+        all->parent = qemu_coroutine_self();
+        qemu_coroutine_yield();
+        all->parent = NULL;
+    }
+}
+
+/* Wait for one task of somebody else; false if there is none and nothing is left. */
+static bool coroutine_fn co_more_to_do(BlockCopyState *state)
+{
+    Task *task;
+
+    qemu_mutex_lock(&state->lock);
+    task = find_task(state, 0, state->bytes);
+    if (task) {
+        co_wait_for_task(state, task);
+        return true;
+    }
+    qemu_mutex_unlock(&state->lock);
+    return bdrv_get_dirty_count(state->left) > 0;
+}
+
+int coroutine_fn block_copy_co_all(BlockCopyState *state, const BlockCopyAll *how,
+                                   bool *error_is_read)
+{
+    int64_t chunk = how->max_chunk ? MIN(how->max_chunk, MAX_CHUNK) : DEFAULT_CHUNK;
+    CopyAll all = {
+        .state = state,
+        .how = how,
+        .max_chunk = MAX(QEMU_ALIGN_DOWN(chunk, state->cluster_size), state->cluster_size),
+    };
+
+    do {
+        co_run_workers(&all);
+        if (all.ret < 0) {
+            *error_is_read = all.error_is_read;
+            return all.ret;
+        }
+        if (all.stopped) {
+            return 1;
+        }
+    } while (co_more_to_do(state));
+    return 0;
+}
