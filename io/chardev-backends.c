@@ -2,6 +2,7 @@
 /* What is at the other end of a character device: how each kind opens, waits and closes. */
 #include "qemu/osdep.h"
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 
 #include "chardev-int.h"
@@ -92,6 +93,9 @@ static bool open_stdio(Chardev *chr, Error **errp)
     out = reopen_private(STDOUT_FILENO, O_WRONLY);
     if (in < 0 || out < 0) {
         error_setg(errp, "standard input or output is closed");
+        if (in >= 0) {
+            close(in);
+        }
         return false;
     }
     stdio_owner = chr;
@@ -324,10 +328,13 @@ static bool open_socket(Chardev *chr, Error **errp)
     chr->description = g_strconcat(uri, ",server=on", NULL);
     if (must_wait) {
         struct pollfd pfd = { .fd = chr->listen_fd, .events = POLLIN };
+        sigset_t none;
 
+        /* There is no loop yet that would handle blocked signals: let them end the program. */
+        sigemptyset(&none);
         info_report("QEMU waiting for connection on: disconnected:%s", chr->description);
         while (!chr->ioc) {
-            poll(&pfd, 1, -1);
+            ppoll(&pfd, 1, NULL, &none);
             socket_accept(chr);
         }
     } else {

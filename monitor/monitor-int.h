@@ -12,7 +12,7 @@
 
 /* Above this a session carries out no more commands until its client has read. */
 #define MONITOR_OUT_SOFT_MAX ((size_t)1 << 20)
-/* Above this, which only events can reach, the client is disconnected. */
+/* With more of events that were not taken the client is disconnected. */
 #define MONITOR_OUT_HARD_MAX ((size_t)16 << 20)
 
 struct Monitor {
@@ -21,8 +21,10 @@ struct Monitor {
     QTAILQ_ENTRY(Monitor) next;
 
     QemuMutex lock;             /* output comes from any thread */
-    GString *out;
-    bool is_overflowing;        /* under lock: to be disconnected */
+    GString *out;               /* from out_at on not yet taken */
+    size_t out_at;
+    size_t event_bytes;         /* of events, since everything had been taken */
+    bool is_overflowing;        /* to be disconnected */
 };
 
 /* ---- monitor.c ------------------------------------------------------------------------------- */
@@ -34,6 +36,8 @@ bool monitor_attach(Monitor *mon, Chardev *chr, Error **errp);
 size_t monitor_pending_output(Monitor *mon);
 /** Send @size bytes, in whole, in order. */
 void monitor_send(Monitor *mon, const char *data, size_t size);
+/** The same for what the client did not ask for: it is disconnected if that becomes too much. */
+void monitor_send_event(Monitor *mon, const char *data, size_t size);
 /** Call @fn for every QMP session; any thread.  @fn must not add or remove sessions. */
 void monitor_foreach_qmp(void (*fn)(Monitor *mon, void *opaque), void *opaque);
 /** Give the device what it takes now. */

@@ -81,13 +81,26 @@ static void disconnect_bh(void *opaque)
     }
 }
 
-/* Called with the lock held. */
+/* Called with the lock held, as the next. */
+static void drop_locked(Monitor *mon)
+{
+    g_string_truncate(mon->out, 0);
+    mon->out_at = 0;
+    mon->event_bytes = 0;
+}
+
 static void flush_locked(Monitor *mon)
 {
-    if (mon->fe.chr && mon->out->len) {
-        size_t taken = chr_fe_write(&mon->fe, mon->out->str, mon->out->len);
-
-        g_string_erase(mon->out, 0, taken);
+    if (!mon->fe.chr || !mon->out->len) {
+        return;
+    }
+    mon->out_at += chr_fe_write(&mon->fe, mon->out->str + mon->out_at,
+                                mon->out->len - mon->out_at);
+    if (mon->out_at == mon->out->len) {
+        drop_locked(mon);
+    } else if (mon->out_at > mon->out->len / 2) {
+        g_string_erase(mon->out, 0, mon->out_at);
+        mon->out_at = 0;
     }
 }
 
@@ -102,12 +115,21 @@ void monitor_send(Monitor *mon, const char *data, size_t size)
 {
     QEMU_LOCK_GUARD(&mon->lock);
 
+    g_string_append_len(mon->out, data, size);
+    flush_locked(mon);
+}
+
+void monitor_send_event(Monitor *mon, const char *data, size_t size)
+{
+    QEMU_LOCK_GUARD(&mon->lock);
+
     if (mon->is_overflowing) {
         return;
     }
     g_string_append_len(mon->out, data, size);
+    mon->event_bytes += size;
     flush_locked(mon);
-    if (mon->fe.chr && mon->out->len > MONITOR_OUT_HARD_MAX) {
+    if (mon->event_bytes > MONITOR_OUT_HARD_MAX) {
         mon->is_overflowing = true;
         aio_bh_schedule_oneshot(qemu_get_aio_context(), disconnect_bh, NULL);
     }
@@ -117,14 +139,14 @@ size_t monitor_pending_output(Monitor *mon)
 {
     QEMU_LOCK_GUARD(&mon->lock);
 
-    return mon->out->len;
+    return mon->out->len - mon->out_at;
 }
 
 void monitor_drop_output(Monitor *mon)
 {
     QEMU_LOCK_GUARD(&mon->lock);
 
-    g_string_truncate(mon->out, 0);
+    drop_locked(mon);
     mon->is_overflowing = false;
 }
 

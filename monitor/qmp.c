@@ -116,7 +116,7 @@ void qmp_session_event(Monitor *mon, const EventText *event)
         is_wanted = s->is_negotiated;
     }
     if (is_wanted) {
-        monitor_send(mon, text->str, text->len);
+        monitor_send_event(mon, text->str, text->len);
     }
 }
 

@@ -43,7 +43,15 @@ static void coroutine_fn call_nothing(void *args, void *ret, Error **errp)
     g_assert_cmpint(n_entered, ==, n_left + 1);
 }
 
+#define BIG (20 * MiB)
+
+static void coroutine_fn call_big(void *args, void *ret, Error **errp)
+{
+    *(char **)ret = g_strnfill(BIG, 'x');
+}
+
 static const QmpCommand test_commands[] = {
+    { "query-big", call_big, NULL, &qapi_type_str, 0 },
     { "query-sleep", call_sleep, NULL, NULL, 0 },
     { "test-nothing", call_nothing, NULL, NULL, 0 },
     { .name = NULL },
@@ -352,15 +360,29 @@ static void test_unread_replies_are_bounded(void)
     int n = 0;
 
     client_negotiate(&c);
-    /* Some 200 times the schema: far above what is kept for a client that does not read. */
-    for (int i = 0; i < 200; i++) {
+    /* Far more than is kept for a client that does not read. */
+    for (int i = 0; i < 1000; i++) {
         client_send(&c, "{\"execute\":\"query-qmp-schema\"}");
     }
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1000; i++) {
         g_free(client_line(&c));
         n++;
     }
-    g_assert_cmpint(n, ==, 200);
+    g_assert_cmpint(n, ==, 1000);
+    client_done(&c);
+}
+
+static void test_big_reply(void)
+{
+    Client c = client_new("big", false);
+
+    client_negotiate(&c);
+    client_send(&c, "{\"execute\":\"query-big\"}");
+    /* An event behind a reply that is still on its way is no reason to hang up. */
+    wait_until((client_read(&c), c.in->len));
+    qapi_event_send_resume();
+    wait_until((client_read(&c), g_str_has_suffix(c.in->str, "\"RESUME\"}\r\n")));
+    g_assert_cmpuint(c.in->len, >, BIG);
     client_done(&c);
 }
 
@@ -564,6 +586,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/request/hooks-surround-commands", test_hooks);
     g_test_add_func("/qmp/request/quit-replies", test_quit);
     g_test_add_func("/qmp/reply/pretty", test_pretty);
+    g_test_add_func("/qmp/reply/big", test_big_reply);
     g_test_add_func("/qmp/event/from-another-thread", test_events);
     g_test_add_func("/qmp/event/io-errors-are-thinned-out", test_io_errors_are_thinned_out);
     g_test_add_func("/qmp/event/flood-disconnects", test_flood_disconnects);
