@@ -327,12 +327,17 @@ static bool slot_decode(E2kSlot *slot, const E2kParts *parts, unsigned channel, 
 
 /* ---- the rest of a bundle -------------------------------------------------------------------- */
 
+static bool has_call(const E2kParts *parts)
+{
+    return e2k_hs_has_cs1(parts->hs) && parts->cs1 >> 28 == E2K_CS1_CALL;
+}
+
 static bool has_transfer(const E2kParts *parts)
 {
     E2kCs0Op op = e2k_cs0_op(parts);
 
     return e2k_ss_ctop(parts->ss) || op == E2K_CS0_IBRANCH || op == E2K_CS0_DONE
-        || (e2k_hs_has_cs1(parts->hs) && parts->cs1 >> 28 == E2K_CS1_CALL);
+        || has_call(parts);
 }
 
 static bool ss_is_legal(const E2kParts *parts)
@@ -493,6 +498,8 @@ static void bundle_decode(E2kBundle *bundle, const uint8_t *code, unsigned avail
             is_legal &= slot_decode(&bundle->slot[bundle->n_slots++], parts, i, isa);
         }
     }
+    bundle->cs0_op = e2k_cs0_op(parts);
+    bundle->is_call = has_call(parts);
     bundle->flags = bundle_flags(parts);
     if (!is_legal || !ss_is_legal(parts) || !cs0_is_legal(parts) || !cs1_is_legal(parts)
         || !pls_is_legal(parts) || !memory_group_is_legal(bundle)) {

@@ -113,6 +113,8 @@ struct E2kBundle {
     uint8_t length;
     uint8_t n_slots;
     uint8_t flags; /* E2K_BUNDLE_* */
+    uint8_t cs0_op; /* E2kCs0Op */
+    bool is_call;  /* CS1 has a call */
     uint64_t exc;  /* exceptions that executing it raises */
     E2kBundle *next;   /* in memory; NULL: not looked up yet */
     E2kBundle *target; /* of ibranch; likewise */

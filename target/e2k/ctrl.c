@@ -176,11 +176,6 @@ bool e2k_condition(E2kCpu *cpu, const E2kBundle *bundle, const uint64_t *results
 
 /* ---- transfers ------------------------------------------------------------------------------- */
 
-static bool is_call(const E2kParts *parts)
-{
-    return e2k_hs_has_cs1(parts->hs) && parts->cs1 >> 28 == E2K_CS1_CALL;
-}
-
 static unsigned ctpr_tag(uint64_t ctpr)
 {
     return ctpr >> E2K_CTPR_TAG_SHIFT & 7;
@@ -209,7 +204,7 @@ bool e2k_transfer_check(E2kCpu *cpu, const E2kBundle *bundle)
     uint64_t ctpr = cpu->ctpr[ctop];
 
     if (!ctop) {
-        if (e2k_cs0_op(parts) != E2K_CS0_DONE) {
+        if (bundle->cs0_op != E2K_CS0_DONE) {
             return true;
         }
         if (!(cpu->psr & E2K_PSR_PM)) {
@@ -218,7 +213,7 @@ bool e2k_transfer_check(E2kCpu *cpu, const E2kBundle *bundle)
         }
         return e2k_return_check(cpu);
     }
-    if (is_call(parts)) {
+    if (bundle->is_call) {
         if (ctpr_tag(ctpr) == E2K_TAG_SDISP && !check_system_entry(cpu, ctpr)) {
             return false;
         }
@@ -257,16 +252,18 @@ static bool transfer_return(E2kCpu *cpu)
 }
 
 /* @ctpr is the register's value before this bundle prepared others. */
-static bool transfer(E2kCpu *cpu, const E2kParts *parts, uint64_t ctpr, uint64_t next_ip)
+static bool transfer(E2kCpu *cpu, const E2kBundle *bundle, uint64_t ctpr, uint64_t next_ip)
 {
+    const E2kParts *parts = &bundle->parts;
+
     if (!e2k_ss_ctop(parts->ss)) {
-        if (e2k_cs0_op(parts) == E2K_CS0_DONE) {
+        if (bundle->cs0_op == E2K_CS0_DONE) {
             return transfer_return(cpu);
         }
         cpu->ip = (cpu->ip + e2k_cs0_disp(parts->cs0)) & E2K_CTPR_TARGET;
         return true;
     }
-    if (!is_call(parts)) {
+    if (!bundle->is_call) {
         if (ctpr_tag(ctpr) == E2K_TAG_RETURN) {
             return transfer_return(cpu);
         }
@@ -344,14 +341,15 @@ static void finish_stubs(E2kCpu *cpu, uint32_t ss, bool is_taken)
     }
 }
 
-static void finish_cs0(E2kCpu *cpu, const E2kParts *parts)
+static void finish_cs0(E2kCpu *cpu, const E2kBundle *bundle)
 {
+    const E2kParts *parts = &bundle->parts;
     unsigned ctpr = parts->cs0 >> 30;
     uint64_t target = cpu->ip + e2k_cs0_disp(parts->cs0);
     uint64_t tag = E2K_TAG_DISP;
     uint64_t opc = 0;
 
-    switch (e2k_cs0_op(parts)) {
+    switch (bundle->cs0_op) {
     case E2K_CS0_DISP:
         break;
     case E2K_CS0_LDISP:
@@ -382,9 +380,9 @@ bool e2k_finish(E2kCpu *cpu, const E2kBundle *bundle, bool is_taken)
     if (parts->ss) {
         finish_stubs(cpu, parts->ss, is_taken);
     }
-    finish_cs0(cpu, parts);
+    finish_cs0(cpu, bundle);
     if (is_taken) {
-        return transfer(cpu, parts, ctpr, next_ip);
+        return transfer(cpu, bundle, ctpr, next_ip);
     }
     cpu->ip = next_ip;
     return true;

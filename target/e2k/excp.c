@@ -4,6 +4,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "qemu/log.h"
+
 #include "cpu.h"
 
 #define TIR_CHANNELS_SHIFT 44
@@ -31,6 +33,8 @@ bool e2k_trap(E2kCpu *cpu, uint64_t exc, uint64_t ip)
         e2k_fatal(cpu, "no room on the hardware stacks to enter the trap handler");
         return false;
     }
+    qemu_log_mask(CPU_LOG_INT, "e2k: exceptions 0x%" PRIx64 " at 0x%" PRIx64 ", psr 0x%x\n", exc,
+                  cpu->ip, cpu->psr);
     cpu->tir_lo = ip & TIR_IP;
     cpu->tir_hi = exc | (uint64_t)cpu->exc_channels << TIR_CHANNELS_SHIFT;
     cpu->exc = 0;
