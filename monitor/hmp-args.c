@@ -181,7 +181,7 @@ static bool take_flag(Cursor *c, const char *name, char flag)
         return true;
     }
     if (c->text[1] != flag || (c->text[2] && !g_ascii_isspace(c->text[2]))) {
-        /* Perhaps the next flag; whatever is left over is refused at the end. */
+        /* Perhaps the next flag; whatever is left over is refused behind the last one. */
         return true;
     }
     c->text += 2;
@@ -215,6 +215,16 @@ static bool take_argument(Cursor *c, const char *name, const char *type)
     }
 }
 
+/* Whether a flag stands here that no argument took; then tell so. */
+static bool is_unknown_flag(const Cursor *c)
+{
+    if (c->text[0] != '-' || !g_ascii_isalpha(c->text[1])) {
+        return false;
+    }
+    monitor_printf(c->mon, "%s: unsupported option -%c\n", c->cmd->name, c->text[1]);
+    return true;
+}
+
 static bool take_all(Cursor *c)
 {
     g_auto(GStrv) items = g_strsplit(c->cmd->args_type, ",", -1);
@@ -228,8 +238,7 @@ static bool take_all(Cursor *c)
         *type++ = '\0';
         is_flag = *type == '-';
         skip_blanks(c);
-        if (was_flag && !is_flag && c->text[0] == '-' && g_ascii_isalpha(c->text[1])) {
-            monitor_printf(c->mon, "%s: unsupported option -%c\n", c->cmd->name, c->text[1]);
+        if (was_flag && !is_flag && is_unknown_flag(c)) {
             return false;
         }
         was_flag = is_flag;
@@ -238,6 +247,9 @@ static bool take_all(Cursor *c)
         }
     }
     skip_blanks(c);
+    if (was_flag && is_unknown_flag(c)) {
+        return false;
+    }
     if (*c->text) {
         monitor_printf(c->mon, "%s: extraneous characters at the end of line\n", c->cmd->name);
         return false;

@@ -153,6 +153,7 @@ static const HMPCommand commands[] = {
     { "numbers", "a:i,b:l?", "a [b]", "numbers", hmp_take, true },
     { "switch|sw", "name:s,on:b", "name on|off", "a switch", hmp_take, true },
     { "rest", "first:F,rest:S", "file rest", "the rest", hmp_take, true },
+    { "only", "all:-a", "[-a]", "a flag alone", hmp_take, true },
     { "wait", "", "", "wait", hmp_wait, true },
     { "fail", "", "", "fail", hmp_fail, true },
     { .name = NULL },
@@ -262,6 +263,8 @@ static void test_bad_arguments(void)
                 "Try \"help resize\" for more information\r\n");
     assert_says("flags -q", "flags: unsupported option -q\r\n"
                 "Try \"help flags\" for more information\r\n");
+    assert_says("only -q", "only: unsupported option -q\r\n"
+                "Try \"help only\" for more information\r\n");
     assert_says("numbers 5000000000", "'numbers' has failed: integer is for 32-bit values\r\n"
                 "Try \"help numbers\" for more information\r\n");
     assert_says("rest \"open", "unterminated string\r\nrest: filename expected\r\n"
