@@ -71,26 +71,41 @@ static bool is_child_key(GHashTable *children, const char *key)
 
 /* ---- dict to struct --------------------------------------------------------------------------- */
 
-bool options_check_keys(const QDict *flat, const BlockDriver *drv, Error **errp)
+/* The first key of @flat that @drv has no option for, or NULL. */
+static const char *find_unknown_key(const QDict *flat, const BlockDriver *drv)
 {
     const QDictEntry *entry;
     for (entry = qdict_first(flat); entry; entry = qdict_next(flat, entry)) {
         const char *key = qdict_entry_key(entry);
         size_t len = strcspn(key, ".");
-        if (find_member(&qapi_type_BlockdevOptions, key, len) ||
-            find_member(branch_of(drv->options_type), key, len)) {
-            continue;
+        if (!find_member(&qapi_type_BlockdevOptions, key, len) &&
+            !find_member(branch_of(drv->options_type), key, len)) {
+            return key;
         }
-        if (drv->is_protocol) {
-            error_setg(errp, "Block protocol '%s' doesn't support the option '%s'",
-                       drv->format_name, key);
-        } else {
-            error_setg(errp, "Block format '%s' does not support the option '%s'",
-                       drv->format_name, key);
-        }
-        return false;
     }
-    return true;
+    return NULL;
+}
+
+bool options_check_keys(const QDict *flat, const BlockDriver *drv, Error **errp)
+{
+    const char *key = find_unknown_key(flat, drv);
+    if (key && drv->is_protocol) {
+        error_setg(errp, "Block protocol '%s' doesn't support the option '%s'", drv->format_name,
+                   key);
+    } else if (key) {
+        error_setg(errp, "Block format '%s' does not support the option '%s'", drv->format_name,
+                   key);
+    }
+    return !key;
+}
+
+bool options_check_known(const QDict *flat, const BlockDriver *drv, Error **errp)
+{
+    const char *key = find_unknown_key(flat, drv);
+    if (key) {
+        error_setg(errp, "Cannot change the option '%s'", key);
+    }
+    return !key;
 }
 
 QDict *options_common(const QDict *flat)

@@ -23,8 +23,11 @@ void options_foreach_child(BlockdevDriver driver, OptionsChildFn *fn, void *opaq
 /** The options every driver has (but driver and node-name) that are in @flat, as a new dict. */
 QDict *options_common(const QDict *flat);
 
-/** Does @drv (or every driver) know all options in @flat? */
+/** Does @drv know all options in @flat, by itself or as every driver does? */
 bool options_check_keys(const QDict *flat, const BlockDriver *drv, Error **errp);
+
+/** As options_check_keys() for a node in use: sets "Cannot change the option 'x'". */
+bool options_check_known(const QDict *flat, const BlockDriver *drv, Error **errp);
 
 /** Make numbers of strings like "64k" where @drv wants integers; not in options of children. */
 void options_convert_sizes(QDict *flat, const BlockDriver *drv);

@@ -60,5 +60,16 @@ void block_acct_failed(BlockAcctStats *stats, BlockAcctCookie *cookie);
 void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
 void block_acct_merge_done(BlockAcctStats *stats, BlockAcctType type, int num_requests);
 int64_t block_acct_idle_time_ns(BlockAcctStats *stats);
+/** Mean number of requests in flight during @timed's interval. */
+double block_acct_queue_depth(BlockAcctStats *stats, BlockAcctTimedStats *timed,
+                              BlockAcctType type);
+
+/**
+ * Start a histogram of @type with @n ascending boundaries > 0 (ns); false if they are not.
+ * What was counted before is forgotten.
+ */
+bool block_latency_histogram_set(BlockAcctStats *stats, BlockAcctType type,
+                                 const uint64_t *boundaries, int n);
+void block_latency_histograms_clear(BlockAcctStats *stats);
 
 #endif

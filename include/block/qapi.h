@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is told about nodes: as QAPI values for QMP, and as text for people.
+ *
+ * The _co_ functions ask storage for sizes; for queries that must not wait (no query-* command may) use
+ * those without.  Results belong to the caller.  Main thread.
+ */
+#ifndef BLOCK_QAPI_H
+#define BLOCK_QAPI_H
+
+#include "block/accounting.h"
+#include "block/block.h"
+#include "qapi/gen/block-info-types.h"
+
+/* The members of a base come first, in the base's own order. */
+static inline BlockNodeInfo *bdrv_image_info_node(ImageInfo *info)
+{
+    _Static_assert(offsetof(ImageInfo, limits) == offsetof(BlockNodeInfo, limits), "base first");
+    return (BlockNodeInfo *)info;
+}
+
+static inline BlockNodeInfo *bdrv_graph_info_node(BlockGraphInfo *info)
+{
+    _Static_assert(offsetof(BlockGraphInfo, limits) == offsetof(BlockNodeInfo, limits),
+                   "base first");
+    return (BlockNodeInfo *)info;
+}
+
+/* ---- as values -------------------------------------------------------------------------------- */
+
+/** @bs and its backing images; @flat: @bs alone.  NULL with @errp set if a size cannot be had. */
+ImageInfo *coroutine_fn bdrv_co_image_info(BlockDriverState *bs, bool flat, Error **errp);
+
+/** @bs and all nodes below it (qemu-img info). */
+BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **errp);
+
+/**
+ * For query-block and query-named-block-nodes: without I/O, so sizes are those last known and
+ * image.actual-size is absent.  Throttling limits are 0: whoever knows the filter fills them in.
+ */
+BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp);
+
+/** Limits of @bs (qemu-img info --limits). */
+BlockLimitsInfo *bdrv_limits_info(const BlockDriverState *bs);
+
+/** Counters of @bs and the nodes below; a node counts wr_highest_offset only. */
+BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_children);
+
+/** Copy the counters of @stats to @dst (zeroed before). */
+void bdrv_stats_from_accounting(BlockAcctStats *stats, BlockDeviceStats *dst);
+
+/* ---- as text, appended to @out ---------------------------------------------------------------- */
+
+/** "image: a.qcow2\nfile format: ..."; @indentation: levels of four spaces. */
+void bdrv_graph_info_dump(const BlockGraphInfo *info, int indentation, GString *out);
+
+/** The same of one node; @is_protocol chooses "filename:", "protocol type:", "file length:". */
+void bdrv_node_info_dump(const BlockNodeInfo *info, int indentation, bool is_protocol,
+                         GString *out);
+
+/** A line of the snapshot table, with newline; @sn NULL: the header line. */
+void bdrv_snapshot_dump(const SnapshotInfo *sn, GString *out);
+
+#endif
