@@ -309,11 +309,11 @@ bool claim_conflict(const BdrvClaim *a, const BdrvClaim *b)
     return !same_owner(a, b) && ((a->uses & b->forbids) || (b->uses & a->forbids));
 }
 
-BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const void *asker_key)
+BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const BdrvClaim *asker)
 {
     struct BdrvOpBlockerList *entry;
     for (entry = bs->op_blockers[op]; entry; entry = entry->next) {
-        if (!asker_key || entry->claim->key != asker_key) {
+        if (!asker || !same_owner(asker, entry->claim)) {
             return entry->claim;
         }
     }
@@ -321,11 +321,11 @@ BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const voi
 }
 
 /* Operations are asked: against what is forbidden now, and in this direction only. */
-static bool ops_allowed(BlockDriverState *bs, BlockRights ops, const void *asker_key, Error **errp)
+static bool ops_allowed(BlockDriverState *bs, BlockRights ops, const BdrvClaim *asker, Error **errp)
 {
     for (int op = 0; op < BLOCK_OP_TYPE_MAX; op++) {
         if (ops & BLK_RIGHT_OP(op)) {
-            BdrvClaim *holder = claim_find_op_blocker(bs, op, asker_key);
+            BdrvClaim *holder = claim_find_op_blocker(bs, op, asker);
             if (holder) {
                 claim_report_busy(holder, errp);
                 return false;
@@ -361,10 +361,10 @@ BdrvClaim *bdrv_claim(BlockDriverState *bs, BdrvOwner owner, BlockRights uses, B
                       const char *reason, Error **errp)
 {
     GLOBAL_STATE_CODE();
-    if (!ops_allowed(bs, uses, owner.key, errp)) {
+    g_autoptr(BdrvClaim) claim = claim_new(bs, owner, reason);
+    if (!ops_allowed(bs, uses, claim, errp)) {
         return NULL;
     }
-    g_autoptr(BdrvClaim) claim = claim_new(bs, owner, reason);
     claim_assign(claim, uses, forbids);
     if (!data_rights_allowed(claim, errp)) {
         return NULL;
@@ -376,7 +376,7 @@ bool bdrv_claim_set(BdrvClaim *claim, BlockRights uses, BlockRights forbids, Err
 {
     GLOBAL_STATE_CODE();
     BlockRights old_uses = claim->uses, old_forbids = claim->forbids;
-    if (!ops_allowed(claim->node, uses & ~old_uses, claim->key, errp)) {
+    if (!ops_allowed(claim->node, uses & ~old_uses, claim, errp)) {
         return false;
     }
     claim_assign(claim, uses, forbids);
@@ -391,13 +391,14 @@ bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void 
                            Error **errp)
 {
     GLOBAL_STATE_CODE();
-    if (!ops_allowed(bs, rights, owner_key, errp)) {
+    const BdrvClaim asker = { .key = owner_key };
+    if (!ops_allowed(bs, rights, &asker, errp)) {
         return false;
     }
     BdrvClaim *claim;
     QTAILQ_FOREACH_REVERSE(claim, &bs->claims, next) {
         BlockRights wanted = rights & claim->forbids & BLK_DATA_RIGHTS;
-        if (wanted && (!owner_key || claim->key != owner_key)) {
+        if (wanted && !same_owner(&asker, claim)) {
             g_autofree char *names = bdrv_rights_text(wanted);
             g_autofree char *holder = claim_user_text(claim);
             error_setg(errp, "Permission conflict on node '%s': permissions '%s' are unshared by %s",

@@ -61,8 +61,8 @@ void claim_assign(BdrvClaim *claim, BlockRights uses, BlockRights forbids);
 void claim_assign_tran(Transaction *tran, BdrvClaim *claim, BlockRights uses, BlockRights forbids);
 /** Forbid @op, and be the latest to do so. */
 void claim_forbid_op(BdrvClaim *claim, BlockOpType op);
-/** The latest claim that forbids @op to @asker_key; NULL: none. */
-BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const void *asker_key);
+/** The latest claim that forbids @op to the owner of @asker (NULL: anybody); NULL: none. */
+BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const BdrvClaim *asker);
 /** Set "Node 'x' is busy: REASON" and the hint that names @holder. */
 void claim_report_busy(const BdrvClaim *holder, Error **errp);
 /** Who holds @claim now, e.g. "node 'top'"; free with g_free. */
