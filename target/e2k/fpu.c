@@ -472,26 +472,33 @@ OP(f32_pair_cmp_mask)
 
 /* ---- conversions ----------------------------------------------------------------------------- */
 
-/* @value rounded to an integer by the mode of PFPFR, or toward zero. */
-static double round_double(E2kCpu *cpu, double value, bool is_truncating)
+#define ROUND_TRUNCATE 3
+
+static unsigned current_rounding(const E2kCpu *cpu)
+{
+    return cpu->pfpfr >> ROUNDING_SHIFT & 3;
+}
+
+/* @value as an integer, rounded by mode number @rounding. */
+static double round_double(double value, unsigned rounding)
 {
     volatile double source = value;
 
-    fesetround(is_truncating ? FE_TOWARDZERO : host_rounding(cpu->pfpfr >> ROUNDING_SHIFT));
+    fesetround(host_rounding(rounding));
     volatile double rounded = nearbyint(source);
     fesetround(FE_TONEAREST);
     return rounded;
 }
 
 /* To 32 or 64 bits; what does not fit gives the most negative number. */
-static uint64_t to_integer(E2kCpu *cpu, double value, unsigned bits, bool is_truncating)
+static uint64_t to_integer(E2kCpu *cpu, double value, unsigned bits, unsigned rounding)
 {
     double limit = ldexp(1, bits - 1);
 
     if (!fp_is_enabled(cpu)) {
         return 0;
     }
-    double rounded = isfinite(value) ? round_double(cpu, value, is_truncating) : value;
+    double rounded = isfinite(value) ? round_double(value, rounding) : value;
     if (isnan(value) || rounded >= limit || rounded < -limit) {
         fp_raise(cpu, FLAG_INVALID);
         return UINT64_C(1) << (bits - 1);
@@ -505,42 +512,42 @@ static uint64_t to_integer(E2kCpu *cpu, double value, unsigned bits, bool is_tru
 
 OP(fstois)
 {
-    return to_integer(cpu, f32_value(b), 32, false);
+    return to_integer(cpu, f32_value(b), 32, current_rounding(cpu));
 }
 
 OP(fstoid)
 {
-    return to_integer(cpu, f32_value(b), 64, false);
+    return to_integer(cpu, f32_value(b), 64, current_rounding(cpu));
 }
 
 OP(fdtois)
 {
-    return to_integer(cpu, f64_value(b), 32, false);
+    return to_integer(cpu, f64_value(b), 32, current_rounding(cpu));
 }
 
 OP(fdtoid)
 {
-    return to_integer(cpu, f64_value(b), 64, false);
+    return to_integer(cpu, f64_value(b), 64, current_rounding(cpu));
 }
 
 OP(fstoistr)
 {
-    return to_integer(cpu, f32_value(b), 32, true);
+    return to_integer(cpu, f32_value(b), 32, ROUND_TRUNCATE);
 }
 
 OP(fstoidtr)
 {
-    return to_integer(cpu, f32_value(b), 64, true);
+    return to_integer(cpu, f32_value(b), 64, ROUND_TRUNCATE);
 }
 
 OP(fdtoistr)
 {
-    return to_integer(cpu, f64_value(b), 32, true);
+    return to_integer(cpu, f64_value(b), 32, ROUND_TRUNCATE);
 }
 
 OP(fdtoidtr)
 {
-    return to_integer(cpu, f64_value(b), 64, true);
+    return to_integer(cpu, f64_value(b), 64, ROUND_TRUNCATE);
 }
 
 static uint32_t integer_to_f32(E2kCpu *cpu, int64_t source)
@@ -621,7 +628,50 @@ OP(fdtofs)
     return f32_result(cpu, value);
 }
 
+/* Rounding to an integral value; @a: mode 1:0, 2 take that of PFPFR instead, 3 never inexact. */
+#define ROUND_BY_PFPFR 4
+#define ROUND_SILENTLY 8
+
+static double round_to_integral(E2kCpu *cpu, double value, uint64_t a)
+{
+    double rounded = round_double(value, a & ROUND_BY_PFPFR ? current_rounding(cpu) : a & 3);
+
+    if (rounded != value && !(a & ROUND_SILENTLY)) {
+        fp_raise(cpu, FLAG_INEXACT);
+    }
+    return rounded;
+}
+
+OP(fstoifs)
+{
+    uint32_t source = b;
+
+    if (!fp_is_enabled(cpu)) {
+        return 0;
+    }
+    if (f32_is_nan(source)) {
+        return f32_nan(cpu, source, source);
+    }
+    return f32_bits(round_to_integral(cpu, f32_value(source), a));
+}
+
+OP(fdtoifd)
+{
+    if (!fp_is_enabled(cpu)) {
+        return 0;
+    }
+    return f64_is_nan(b) ? f64_nan(cpu, b, b)
+         : f64_bits(round_to_integral(cpu, f64_value(b), a));
+}
+
 /* Pairs of 32-bit values, and what lies beside them. */
+OP(pfstoifs)
+{
+    uint64_t low = fstoifs(cpu, a, b, 0);
+
+    return low | fstoifs(cpu, a, b >> 32, 0) << 32;
+}
+
 OP(pfstois)
 {
     uint64_t low = fstois(cpu, a, b, 0);
@@ -699,5 +749,7 @@ const E2kAluArgEntry e2k_alu_fp[] = {
     { "pfstoistr", pfstoistr, 0 },                { "pistofs", pistofs, 0 },
     { "pfstofd", fstofd, 0 },                     { "pfdtofs", fdtofs, 0 },
     { "pfdtois", fdtois, 0 },                     { "pfdtoistr", fdtoistr, 0 },
+    { "fstoifs", fstoifs, 0 },                    { "fdtoifd", fdtoifd, 0 },
+    { "pfstoifs", pfstoifs, 0 },                  { "pfdtoifd", fdtoifd, 0 },
     { NULL, NULL, 0 },
 };

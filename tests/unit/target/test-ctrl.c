@@ -244,6 +244,37 @@ static void test_loop(void)
     test_cpu_free(cpu);
 }
 
+static void test_loop_stores(void)
+{
+    static const struct {
+        unsigned lcnt, pcnt, strmd;
+        bool is_stored;
+        unsigned strmd_after;
+    } cases[] = {
+        { 5, 1, 3, false, 3 }, /* prologue */
+        { 5, 0, 3, true, 3 },
+        { 1, 0, 1, true, 0 }, /* at the end, stores remain */
+        { 1, 0, 0, false, 0 },
+    };
+    E2kCpu *cpu = test_cpu_new("e8c");
+
+    /* { loop_mode ; std,2 %r0, 0, %r1 } */
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        uint64_t value;
+
+        mem_store(cpu->vcpu.mem, 0x20000, 8, 0);
+        cpu->reg[0] = 0x20000;
+        cpu->reg[1] = 4711;
+        set_lsr(cpu, cases[i].lcnt, 0, true, cases[i].pcnt);
+        cpu->lsr |= (uint64_t)cases[i].strmd << 53;
+        g_assert_cmphex(run_one(cpu, "10000401 2780c081"), ==, 0);
+        mem_load(cpu->vcpu.mem, 0x20000, 8, &value);
+        g_assert_cmpuint(value, ==, cases[i].is_stored ? 4711 : 0);
+        g_assert_cmpuint(cpu->lsr >> 53 & 127, ==, cases[i].strmd_after);
+    }
+    test_cpu_free(cpu);
+}
+
 static void test_rotation_stubs(void)
 {
     E2kCpu *cpu = test_cpu_new("e8c");
@@ -545,6 +576,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ctrl/transfer/needs-a-prepared-ctpr", test_ctpr_tags);
     g_test_add_func("/ctrl/transfer/bad-target-traps", test_misaligned_jump);
     g_test_add_func("/ctrl/loop/counts", test_loop);
+    g_test_add_func("/ctrl/loop/stores-outside-the-kernel-vanish", test_loop_stores);
     g_test_add_func("/ctrl/loop/stubs-rotate", test_rotation_stubs);
     g_test_add_func("/ctrl/trap/enters-and-done-resumes", test_trap_and_done);
     g_test_add_func("/ctrl/trap/privilege", test_privilege);
