@@ -3,9 +3,8 @@
  * The request path against an array in memory: random, unaligned, concurrent requests on raw over a
  * file, from the main loop and from iothreads, with the alignment of both nodes varied.
  *
- * Each worker owns a stripe of the disk that no other worker writes to, so that its content is known
- * at any time; stripes begin and end inside alignment blocks, so that read-modify-write cycles of
- * neighbours meet.
+ * Each worker owns every n-th piece of the disk, so that its content is known at any time; pieces
+ * begin and end inside alignment blocks, so that read-modify-write cycles of neighbours meet.
  */
 #include "qemu/osdep.h"
 
@@ -20,13 +19,12 @@
 
 #define DISK_BYTES (1 * MiB)
 #define WORKERS 6
-#define STRIPE (DISK_BYTES / WORKERS - 7)
-#define MAX_REQUEST 20000
 
 typedef struct Setup {
     BlockBackend *blk;
     uint8_t *model;
     uint32_t align;
+    int64_t piece; /* bytes; no multiple of the alignment */
     BlockdevAioOptions aio;
     int n_iothreads;
     int requests;
@@ -37,7 +35,7 @@ typedef struct Setup {
 typedef struct Worker {
     Setup *setup;
     GRand *rand;
-    int64_t start;
+    int index;
 } Worker;
 
 static void coroutine_fn co_check_read(Worker *w, int64_t offset, int64_t bytes)
@@ -77,8 +75,10 @@ static void coroutine_fn co_worker(void *opaque)
     Setup *setup = w->setup;
 
     for (int i = 0; i < setup->requests; i++) {
-        int64_t bytes = g_rand_int_range(w->rand, 1, MAX_REQUEST);
-        int64_t offset = w->start + g_rand_int_range(w->rand, 0, STRIPE - bytes);
+        int64_t round = g_rand_int_range(w->rand, 0, DISK_BYTES / (setup->piece * WORKERS));
+        int64_t within = g_rand_int_range(w->rand, 0, setup->piece);
+        int64_t bytes = g_rand_int_range(w->rand, 1, setup->piece - within + 1);
+        int64_t offset = (round * WORKERS + w->index) * setup->piece + within;
 
         switch (g_rand_int_range(w->rand, 0, 10)) {
         case 0 ... 3:
@@ -159,7 +159,7 @@ static void coroutine_fn co_run_setup(void *opaque)
     for (int i = 0; i < WORKERS; i++) {
         Worker *w = g_new(Worker, 1);
 
-        *w = (Worker){ setup, g_rand_new_with_seed(g_rand_int(rand)), i * (DISK_BYTES / WORKERS) };
+        *w = (Worker){ setup, g_rand_new_with_seed(g_rand_int(rand)), i };
         aio_co_schedule(setup->n_iothreads ? iothread_get_aio_context(threads[i % setup->n_iothreads])
                                            : qemu_get_aio_context(),
                         qemu_coroutine_create(co_worker, w));
@@ -182,7 +182,10 @@ static void coroutine_fn co_run_setup(void *opaque)
 
 static void run(Setup setup)
 {
-    setup.requests = g_test_quick() ? 150 : 2000;
+    setup.requests = g_test_quick() ? 300 : 3000;
+    setup.piece = 700;
+    co_run(co_run_setup, &setup);
+    setup.piece = 20001;
     co_run(co_run_setup, &setup);
 }
 
