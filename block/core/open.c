@@ -249,8 +249,11 @@ static BlockDriverState *coroutine_fn open_backing_by_name(BlockDriverState *bs,
         .pending_backing = res->pending_backing,
     };
     BlockDriverState *backing = open_node(g_steal_pointer(&res->options), &args, errp);
-    g_free(bs->auto_backing_file);
-    bs->auto_backing_file = g_strdup(backing && is_pure ? bdrv_get_filename(backing) : name);
+    if (backing && is_pure) {
+        /* What the name in the image leads to need not be called so ("nbd:..." and nbd://...). */
+        g_free(bs->auto_backing_file);
+        bs->auto_backing_file = g_strdup(bdrv_get_filename(backing));
+    }
     return backing;
 }
 
@@ -262,6 +265,9 @@ static bool coroutine_fn open_next(BlockDriverState *bs, GHashTable *names, Bloc
     Error *local_err = NULL;
     *next = NULL;
     *is_known = false;
+    if (!bs->auto_backing_file) {
+        bs->auto_backing_file = bdrv_get_full_backing_filename(bs, NULL);
+    }
     if (!bs->wants_backing || (ref && ref->type == QTYPE_QNULL)) {
         return true;
     }
@@ -341,7 +347,10 @@ static bool coroutine_fn open_chain(BlockDriverState *top, Error **errp)
     if (!ok || !link_chain(chain, errp)) {
         return false;
     }
-    bdrv_refresh_filename(top);
+    /* From the bottom up: an upper name depends on whether the lower one is as expected. */
+    for (unsigned i = chain->len; i > 0; i--) {
+        bdrv_refresh_filename(g_ptr_array_index(chain, i - 1));
+    }
     return true;
 }
 
