@@ -9,6 +9,7 @@
 extern BlockDriver bdrv_raw;
 extern BlockDriver bdrv_file;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
+extern BlockDriver bdrv_copy_before_write;
 
 BlockDriver *const bdrv_drivers[] = {
     /* formats; raw takes what nobody else wants */
@@ -17,6 +18,8 @@ BlockDriver *const bdrv_drivers[] = {
     &bdrv_file,
     &bdrv_null_co,
     &bdrv_null_aio,
+    /* filters */
+    &bdrv_copy_before_write,
     NULL,
 };
 

@@ -16,6 +16,7 @@
 #define DEFAULT_CLUSTER (64 * KiB)
 #define DEFAULT_CHUNK (1 * MiB)
 #define MAX_CHUNK (16 * MiB)
+#define MAX_CLUSTER (1 * GiB)
 
 /* A coroutine that sleeps until a task has ended; on its own stack. */
 typedef struct TaskWaiter {
@@ -35,7 +36,8 @@ struct BlockCopyState {
     BdrvChild *source, *target;
     int64_t cluster_size;
     int64_t bytes; /* length of the source */
-    bool discard_source, skip_unallocated;
+    bool discard_source, skip_unallocated, is_compressed;
+    BlockDriverState *source_bs; /* where @left is; referenced, since the edge may move */
     unsigned write_flags;
     BlockCopyProgress *progress;
     void *progress_opaque;
@@ -49,48 +51,78 @@ struct BlockCopyState {
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
-static int64_t choose_cluster_size(const BlockCopyArgs *args)
+/* Returns 0 with @errp set if there is none. */
+static int64_t choose_cluster_size(const BlockCopyArgs *args, Error **errp)
 {
+    uint64_t min = args->min_cluster_size;
     BlockDriverInfo info = { 0 };
-    int64_t size = MAX(DEFAULT_CLUSTER, args->min_cluster_size);
 
-    /* Smaller units would make the target copy parts of its own clusters. */
-    if (bdrv_get_info(args->target->bs, &info) >= 0 && info.cluster_size > 0) {
-        size = MAX(size, info.cluster_size);
+    if (min & (min - 1)) {
+        error_setg(errp, "min-cluster-size needs to be a power of 2");
+        return 0;
     }
-    return size;
+    if (min > MAX_CLUSTER) {
+        error_setg(errp, "min-cluster-size too large: %" PRIu64 " > %" PRId64, min,
+                   (int64_t)MAX_CLUSTER);
+        return 0;
+    }
+    /* Smaller units would make the target copy parts of its own clusters. */
+    if (bdrv_get_info(args->target->bs, &info) < 0 || info.cluster_size < 0) {
+        info.cluster_size = 0;
+    }
+    return MAX(MAX(DEFAULT_CLUSTER, min), MIN(pow2ceil(info.cluster_size), MAX_CLUSTER));
+}
+
+/* The bitmap of what is left, as @args say. */
+static BdrvDirtyBitmap *make_bitmap(const BlockCopyArgs *args, int64_t cluster_size, int64_t bytes,
+                                    Error **errp)
+{
+    BdrvDirtyBitmap *left = bdrv_create_dirty_bitmap(args->source->bs, cluster_size, NULL, errp);
+
+    if (!left) {
+        return NULL;
+    }
+    bdrv_disable_dirty_bitmap(left);
+    if (!args->bitmap) {
+        bdrv_set_dirty_bitmap(left, 0, bytes);
+    } else if (!bdrv_merge_dirty_bitmap(left, args->bitmap, NULL, errp)) {
+        bdrv_release_dirty_bitmap(left);
+        return NULL;
+    }
+    return left;
 }
 
 BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp)
 {
     BlockDriverState *bs = args->source->bs;
-    int64_t cluster_size = choose_cluster_size(args);
+    int64_t cluster_size = choose_cluster_size(args, errp);
+    int64_t bytes = bdrv_getlength(bs);
     BlockCopyState *state;
     BdrvDirtyBitmap *left;
 
-    if (args->min_cluster_size < 0 || (args->min_cluster_size & (args->min_cluster_size - 1))) {
-        error_setg(errp, "min-cluster-size needs to be a power of 2");
+    if (!cluster_size) {
         return NULL;
     }
-    left = bdrv_create_dirty_bitmap(bs, cluster_size, NULL, errp);
+    left = make_bitmap(args, cluster_size, bytes, errp);
     if (!left) {
         return NULL;
     }
-    bdrv_disable_dirty_bitmap(left);
 
     state = g_new0(BlockCopyState, 1);
     state->source = args->source;
     state->target = args->target;
+    state->source_bs = bdrv_ref(bs);
     state->cluster_size = cluster_size;
-    state->bytes = bdrv_getlength(bs);
+    state->bytes = bytes;
     state->discard_source = args->discard_source;
     state->skip_unallocated = args->skip_unallocated;
+    state->is_compressed = args->compress;
+    state->no_copy_range = !args->use_copy_range || args->compress;
     /* Fleecing: the target's backing chain reads what we write about; no reader in between. */
     state->write_flags = bdrv_chain_contains(args->target->bs, bs) ? BDRV_REQ_SERIALISING : 0;
     state->left = left;
     qemu_mutex_init(&state->lock);
     QLIST_INIT(&state->tasks);
-    bdrv_set_dirty_bitmap(left, 0, state->bytes);
     return state;
 }
 
@@ -99,6 +131,7 @@ void block_copy_state_free(BlockCopyState *state)
     if (state) {
         assert(QLIST_EMPTY(&state->tasks));
         bdrv_release_dirty_bitmap(state->left);
+        bdrv_unref(state->source_bs);
         qemu_mutex_destroy(&state->lock);
         g_free(state);
     }
@@ -193,7 +226,9 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset,
     ret = bdrv_co_pread(state->source, offset, bytes, buf, 0);
     if (ret >= 0) {
         *error_is_read = false;
-        ret = bdrv_co_pwrite(state->target, offset, bytes, buf, state->write_flags);
+        ret = bdrv_co_pwrite(state->target, offset, bytes, buf,
+                             state->write_flags |
+                             (state->is_compressed ? BDRV_REQ_WRITE_COMPRESSED : 0));
     }
     return ret;
 }
@@ -256,11 +291,13 @@ static int coroutine_fn co_copy_piece(BlockCopyState *state, int64_t offset, int
         int status = co_source_status(state, offset, bytes, &n);
         int ret = 0;
 
-        if (status & BDRV_BLOCK_ZERO && status & BDRV_BLOCK_ALLOCATED) {
+        if (state->skip_unallocated && !(status & BDRV_BLOCK_ALLOCATED)) {
+            /* The top layer says nothing of it. */
+        } else if (status & BDRV_BLOCK_ZERO) {
             *error_is_read = false;
             ret = bdrv_co_pwrite_zeroes(state->target, offset, n,
                                         state->write_flags | BDRV_REQ_MAY_UNMAP);
-        } else if (status & BDRV_BLOCK_ALLOCATED || !state->skip_unallocated) {
+        } else {
             ret = co_copy_data(state, offset, n, error_is_read);
         }
         if (ret < 0) {
@@ -281,10 +318,11 @@ static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *err
         /* Only saves space: its failure is none of ours. */
         bdrv_co_pdiscard(state->source, task->offset, bytes);
     }
-    task_end(state, task, ret);
     if (ret >= 0 && state->progress) {
         state->progress(state->progress_opaque, bytes);
     }
+    /* Last of all: whoever waits for the task may free the state then. */
+    task_end(state, task, ret);
     return ret;
 }
 
@@ -325,10 +363,11 @@ void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, in
     while (offset < end) {
         Task *task;
 
+        /* First nobody begins with it any more; what is under way may fail and set bits again. */
         qemu_mutex_lock(&state->lock);
+        bdrv_reset_dirty_bitmap(state->left, offset, end - offset);
         task = find_task(state, offset, end);
         if (!task) {
-            bdrv_reset_dirty_bitmap(state->left, offset, end - offset);
             qemu_mutex_unlock(&state->lock);
             return;
         }

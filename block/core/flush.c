@@ -20,7 +20,8 @@ static int coroutine_fn co_flush_children(BlockDriverState *bs)
     int result = 0;
 
     QLIST_FOREACH(child, &bs->children, next) {
-        if (child->claim.uses & CHILD_IS_WRITTEN) {
+        /* A child without a role holds none of this node's content (old data, a copy, a log). */
+        if (child->role && (child->claim.uses & CHILD_IS_WRITTEN)) {
             int ret = bdrv_co_flush(child->bs);
 
             /* Flush the others all the same: what can be saved is saved. */

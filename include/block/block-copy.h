@@ -19,12 +19,18 @@ typedef void BlockCopyProgress(void *opaque, int64_t bytes);
 /* What block_copy_co_state_new() makes. */
 typedef struct BlockCopyArgs {
     BdrvChild *source, *target; /* edges, borrowed; must outlive the state */
-    int64_t min_cluster_size;   /* bytes, power of two; 0: by the target alone */
-    bool discard_source;        /* discard what was copied (fleecing) */
+    uint64_t min_cluster_size;  /* bytes, power of two; 0: by the target alone */
+    bool discard_source;        /* discard what was copied (fleecing); the source edge writes */
     bool skip_unallocated;      /* what the source's top layer does not hold is not copied */
+    bool use_copy_range;        /* try to copy without the data passing through us */
+    bool compress;              /* write compressed; the target must be able to */
+    BdrvDirtyBitmap *bitmap;    /* only what is marked here is to be copied; NULL: all */
 } BlockCopyArgs;
 
-/** All is to be copied at first.  Context: main thread. */
+/**
+ * A state in which @args->bitmap, or all, is still to be copied.  Keeps the source's node alive.
+ * Context: main thread.
+ */
 BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp);
 /** No copying may be under way. */
 void block_copy_state_free(BlockCopyState *state);

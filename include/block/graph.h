@@ -19,6 +19,7 @@
 
 /* ---- roles of a child ------------------------------------------------------------------------- */
 
+/* 0: none of the node's content lies there; flushing the node leaves it alone. */
 typedef enum BdrvChildRole {
     BDRV_CHILD_DATA = 1 << 0,     /* holds guest data */
     BDRV_CHILD_METADATA = 1 << 1, /* holds the format's metadata */
