@@ -10,4 +10,7 @@
 /** All registered types, ending with NULL. */
 const DeviceType *const *device_types(void);
 
+/** Call @fn for each bus in the order they were made. */
+void bus_foreach(void (*fn)(Bus *bus, void *opaque), void *opaque);
+
 #endif

@@ -291,8 +291,16 @@ static bool describe_if_top(Device *dev, void *opaque)
     return true;
 }
 
+static void describe_board_bus(Bus *bus, void *opaque)
+{
+    if (!bus->parent) {
+        describe_bus(bus, 2, opaque);
+    }
+}
+
 void device_describe_tree(GString *out)
 {
     g_string_append(out, "bus: main-system-bus\n  type System\n");
     device_foreach(describe_if_top, out);
+    bus_foreach(describe_board_bus, out);
 }

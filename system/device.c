@@ -346,3 +346,10 @@ Bus *bus_find_type(const char *type_name)
     }
     return NULL;
 }
+
+void bus_foreach(void (*fn)(Bus *bus, void *opaque), void *opaque)
+{
+    for (guint i = 0; i < tree_list(&tree.buses)->len; i++) {
+        fn(tree.buses->pdata[i], opaque);
+    }
+}

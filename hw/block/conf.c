@@ -2,6 +2,7 @@
 #include "qemu/osdep.h"
 
 #include "hw/block/conf.h"
+#include "qapi/user-object.h"
 #include "qemu/bits.h"
 #include "qemu/cutils.h"
 #include "qemu/error.h"
@@ -28,6 +29,17 @@ static BlockBackend *coroutine_fn find_drive(const char *name)
     return bs ? blk_co_new_with_bs(bs, 0, BLK_PERM_ALL, NULL) : NULL;
 }
 
+/* Gives a reference back; the last one leaves the node before the command that did it replies. */
+static void coroutine_fn drop_drive(BlockBackend **blk)
+{
+    if (qemu_in_coroutine()) {
+        blk_co_unref(*blk);
+    } else {
+        blk_unref(*blk);
+    }
+    *blk = NULL;
+}
+
 static bool coroutine_fn set_drive(Device *dev, const DeviceProperty *prop, const char *value,
                                    Error **errp)
 {
@@ -41,10 +53,10 @@ static bool coroutine_fn set_drive(Device *dev, const DeviceProperty *prop, cons
     }
     if (blk_get_attached_dev(blk)) {
         error_setg(errp, "Drive '%s' is already in use by another device", value);
-        blk_unref(blk);
+        drop_drive(&blk);
         return false;
     }
-    blk_unref(*field);
+    drop_drive(field);
     *field = blk;
     return true;
 }
@@ -56,9 +68,9 @@ static char *get_drive(const Device *dev, const DeviceProperty *prop)
     return blk && *blk_name(blk) ? g_strdup(blk_name(blk)) : NULL;
 }
 
-static void release_drive(Device *dev, const DeviceProperty *prop)
+static void coroutine_fn release_drive(Device *dev, const DeviceProperty *prop)
 {
-    g_clear_pointer((BlockBackend **)device_field(dev, prop), blk_unref);
+    drop_drive(device_field(dev, prop));
 }
 
 const PropertyKind prop_kind_drive = {
@@ -99,17 +111,30 @@ const PropertyKind prop_kind_block_size = {
     .get = get_block_size,
 };
 
-static bool set_iothread(Device *dev, const DeviceProperty *prop, const char *value, Error **errp)
+static void release_iothread(Device *dev, const DeviceProperty *prop)
 {
     IOThread **field = device_field(dev, prop);
+
+    if (*field) {
+        user_object_release(user_object_find(iothread_get_id(*field)));
+        g_clear_pointer(field, iothread_unref);
+    }
+}
+
+static bool set_iothread(Device *dev, const DeviceProperty *prop, const char *value, Error **errp)
+{
     IOThread *iothread = iothread_by_id(value);
 
     if (!iothread) {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", value);
         return false;
     }
-    iothread_unref(*field);
-    *field = iothread_ref(iothread);
+    /* While a device uses it, the object cannot be deleted. */
+    if (!user_object_use(value, "iothread", errp)) {
+        return false;
+    }
+    release_iothread(dev, prop);
+    *(IOThread **)device_field(dev, prop) = iothread_ref(iothread);
     return true;
 }
 
@@ -118,11 +143,6 @@ static char *get_iothread(const Device *dev, const DeviceProperty *prop)
     IOThread *iothread = *(IOThread *const *)device_field(dev, prop);
 
     return iothread ? g_strdup_printf("/objects/%s", iothread_get_id(iothread)) : NULL;
-}
-
-static void release_iothread(Device *dev, const DeviceProperty *prop)
-{
-    g_clear_pointer((IOThread **)device_field(dev, prop), iothread_unref);
 }
 
 const PropertyKind prop_kind_iothread = {

@@ -9,6 +9,7 @@
 #include "iohub.h"
 #include "qemu/error.h"
 #include "system/loader.h"
+#include "system/qtest.h"
 #include "target/e2k.h"
 
 #define LOW_RAM_MAX (2 * GiB)
@@ -68,6 +69,16 @@ static void msi_to_apic(void *opaque, hwaddr addr, uint32_t data)
     local_apic_msi(opaque, addr, data);
 }
 
+static void add_qtest_irqs(IoApic *io_apic)
+{
+    IrqLine *lines[IO_APIC_N_PINS];
+
+    for (int i = 0; i < IO_APIC_N_PINS; i++) {
+        lines[i] = io_apic_pin(io_apic, i);
+    }
+    qtest_add_irqs("ioapic", lines, IO_APIC_N_PINS);
+}
+
 static void build_devices(Machine *machine, Board *board)
 {
     /* Line n of the PCI bus -> pin 15 + n, but for line 0. */
@@ -90,6 +101,9 @@ static void build_devices(Machine *machine, Board *board)
     }
     for (int i = 0; i < ISA_N_IRQS; i++) {
         isa_irqs[i] = io_apic_pin(io_apic, i);
+    }
+    if (qtest_enabled()) {
+        add_qtest_irqs(io_apic);
     }
     pci.msi_opaque = board->local_apic;
     pci_bus_init(&board->pci, "pci.0", &pci);
