@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Dirty bitmaps: states, successors, merging, bits against an array. */
+#include "qemu/osdep.h"
+
+#include "block/dirty-bitmap.h"
+#include "fake.h"
+
+#define GRANULARITY 4096
+
+static void coroutine_fn co_names(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    g_autofree char *longest = g_strnfill(BDRV_BITMAP_NAME_MAX + 1, 'x');
+    Error *err = NULL;
+    BdrvDirtyBitmap *a = bdrv_create_dirty_bitmap(bs, GRANULARITY, "a", &error_abort);
+    g_assert_true(bdrv_find_dirty_bitmap(bs, "a") == a);
+    g_assert_null(bdrv_find_dirty_bitmap(bs, "b"));
+    g_assert_null(bdrv_create_dirty_bitmap(bs, GRANULARITY, "a", &err));
+    fake_expect_error(g_steal_pointer(&err), "Bitmap already exists: a");
+    g_assert_null(bdrv_create_dirty_bitmap(bs, GRANULARITY, longest, &err));
+    g_assert_true(g_str_has_prefix(error_get_pretty(err), "Bitmap name too long: "));
+    error_free(err);
+    bdrv_release_dirty_bitmap(a);
+    g_assert_null(bdrv_find_dirty_bitmap(bs, "a"));
+}
+
+static void coroutine_fn co_states(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, GRANULARITY, "b", &error_abort);
+    Error *err = NULL;
+    bdrv_set_dirty(bs, 5000, 1);
+    bdrv_disable_dirty_bitmap(b);
+    bdrv_set_dirty(bs, 100000, 1);
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, GRANULARITY);
+    g_assert_true(bdrv_dirty_bitmap_get(b, 4096) && !bdrv_dirty_bitmap_get(b, 100000));
+
+    bdrv_dirty_bitmap_set_busy(b, true);
+    g_assert_false(bdrv_dirty_bitmap_check(b, BDRV_BITMAP_DEFAULT, &err));
+    fake_expect_error(g_steal_pointer(&err),
+                      "Bitmap 'b' is currently in use by another operation and cannot be used");
+    bdrv_dirty_bitmap_set_busy(b, false);
+    bdrv_dirty_bitmap_set_readonly(b, true);
+    g_assert_false(bdrv_dirty_bitmap_check(b, BDRV_BITMAP_DEFAULT, &err));
+    fake_expect_error(g_steal_pointer(&err), "Bitmap 'b' is readonly and cannot be modified");
+    g_assert_true(bdrv_dirty_bitmap_check(b, BDRV_BITMAP_ALLOW_RO, NULL));
+    bdrv_dirty_bitmap_set_readonly(b, false);
+    bdrv_dirty_bitmap_set_persistence(b, true);
+    bdrv_dirty_bitmap_set_inconsistent(b);
+    g_assert_false(bdrv_dirty_bitmap_check(b, BDRV_BITMAP_DEFAULT, &err));
+    fake_expect_error(err, "Bitmap 'b' is inconsistent and cannot be used");
+}
+
+static void coroutine_fn co_successor(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, GRANULARITY, "b", &error_abort);
+    bdrv_set_dirty(bs, 0, 1);
+    g_assert_true(bdrv_dirty_bitmap_create_successor(b, &error_abort));
+    g_assert_false(bdrv_dirty_bitmap_create_successor(b, NULL));
+    bdrv_set_dirty(bs, 8192, 1);
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, GRANULARITY);
+
+    /* Failed: what came meanwhile is added. */
+    g_assert_true(bdrv_reclaim_dirty_bitmap(b, &error_abort) == b);
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, 2 * GRANULARITY);
+    g_assert_true(bdrv_dirty_bitmap_enabled(b) && !bdrv_dirty_bitmap_busy(b));
+
+    /* Done: only what came meanwhile is dirty. */
+    g_assert_true(bdrv_dirty_bitmap_create_successor(b, &error_abort));
+    bdrv_set_dirty(bs, 20480, 4096);
+    b = bdrv_dirty_bitmap_abdicate(b, &error_abort);
+    g_assert_true(bdrv_find_dirty_bitmap(bs, "b") == b);
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, GRANULARITY);
+    g_assert_true(bdrv_dirty_bitmap_get(b, 20480));
+}
+
+static void coroutine_fn co_merge(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BdrvDirtyBitmap *a = bdrv_create_dirty_bitmap(bs, GRANULARITY, "a", &error_abort);
+    bdrv_set_dirty(bs, 0, 4096);
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, 4 * GRANULARITY, "b", &error_abort);
+    bdrv_set_dirty_bitmap(b, 65536, 1);
+    HBitmap *backup;
+    g_assert_true(bdrv_merge_dirty_bitmap(a, b, &backup, &error_abort));
+    g_assert_cmpint(bdrv_get_dirty_count(a), ==, GRANULARITY * 5);
+    bdrv_restore_dirty_bitmap(a, backup);
+    g_assert_cmpint(bdrv_get_dirty_count(a), ==, GRANULARITY);
+    bdrv_clear_dirty_bitmap(a, &backup);
+    g_assert_cmpint(bdrv_get_dirty_count(a), ==, 0);
+    bdrv_restore_dirty_bitmap(a, backup);
+    g_assert_cmpint(bdrv_get_dirty_count(a), ==, GRANULARITY);
+}
+
+static void coroutine_fn co_resize(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, GRANULARITY, "b", &error_abort);
+    bdrv_set_dirty(bs, FAKE_BYTES - 1, 100);
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, GRANULARITY);
+    bdrv_dirty_bitmap_truncate(bs, FAKE_BYTES / 2);
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, 0);
+    bdrv_dirty_bitmap_truncate(bs, 2 * FAKE_BYTES);
+    bdrv_set_dirty(bs, 2 * FAKE_BYTES - 1, 1);
+    g_assert_cmpint(bdrv_dirty_bitmap_next_dirty(b, 0, INT64_MAX), ==, 2 * FAKE_BYTES - 4096);
+}
+
+static void check_iteration(BdrvDirtyBitmap *b, const bool *model, size_t n)
+{
+    BdrvDirtyBitmapIter *iter = bdrv_dirty_iter_new(b);
+    for (size_t i = 0; i < n; i++) {
+        if (model[i]) {
+            g_assert_cmpint(bdrv_dirty_iter_next(iter), ==, (int64_t)i * GRANULARITY);
+        }
+    }
+    g_assert_cmpint(bdrv_dirty_iter_next(iter), ==, -1);
+    bdrv_dirty_iter_free(iter);
+}
+
+static void coroutine_fn co_random(void)
+{
+    enum { GRANULES = FAKE_BYTES / GRANULARITY };
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, GRANULARITY, "b", &error_abort);
+    bool model[GRANULES] = { false };
+    for (int round = 0; round < 3000; round++) {
+        int first = g_test_rand_int_range(0, GRANULES);
+        int n = g_test_rand_int_range(1, GRANULES - first + 1);
+        bool set = g_test_rand_bit();
+        int64_t offset = (int64_t)first * GRANULARITY, bytes = (int64_t)n * GRANULARITY;
+        if (set) {
+            /* Any byte of a granule makes it dirty. */
+            int cut = g_test_rand_int_range(0, GRANULARITY);
+            bdrv_set_dirty(bs, offset + cut, bytes - cut - (n > 1 ? cut : 0));
+        } else {
+            bdrv_reset_dirty_bitmap(b, offset, bytes);
+        }
+        int64_t count = 0;
+        for (int i = 0; i < GRANULES; i++) {
+            model[i] = i >= first && i < first + n ? set : model[i];
+            count += model[i] ? GRANULARITY : 0;
+        }
+        g_assert_cmpint(bdrv_get_dirty_count(b), ==, count);
+        if (round % 50 == 0) {
+            check_iteration(b, model, GRANULES);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const FakeCase cases[] = {
+        { "/dirty-bitmap/name/is-unique", co_names },
+        { "/dirty-bitmap/state/is-checked", co_states },
+        { "/dirty-bitmap/successor/reclaim-and-abdicate", co_successor },
+        { "/dirty-bitmap/merge/can-be-undone", co_merge },
+        { "/dirty-bitmap/resize/cuts-and-grows", co_resize },
+        { "/dirty-bitmap/random/agrees-with-array", co_random },
+    };
+    return fake_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
