@@ -28,7 +28,7 @@ static void hold_gate(BdrvFreeze *freeze, BdrvGate *gate)
     if (!g_hash_table_add(freeze->gates, gate)) {
         return;
     }
-    qatomic_set(&gate->frozen, gate->frozen + 1);
+    qatomic_store_release(&gate->frozen, gate->frozen + 1);
     smp_mb(); /* pairs with bdrv_gate_try_enter(): frozen before the counts are read */
     if (gate->frozen == 1 && gate->ops->quiesce) {
         gate->ops->quiesce(gate);
@@ -38,7 +38,7 @@ static void hold_gate(BdrvFreeze *freeze, BdrvGate *gate)
 static void release_gate(BdrvGate *gate)
 {
     assert(gate->frozen > 0);
-    qatomic_set(&gate->frozen, gate->frozen - 1);
+    qatomic_store_release(&gate->frozen, gate->frozen - 1);
     smp_mb();
     if (gate->frozen == 0) {
         if (gate->ops->resume) {

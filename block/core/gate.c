@@ -37,7 +37,7 @@ bool bdrv_gate_try_enter(BdrvGate *gate)
 {
     qatomic_inc(&gate->in_flight[my_shard()].count);
     smp_mb();
-    if (likely(!qatomic_read(&gate->frozen)) || gate->is_job) {
+    if (likely(!qatomic_load_acquire(&gate->frozen)) || gate->is_job) {
         return true;
     }
     bdrv_gate_leave(gate);
@@ -77,7 +77,7 @@ int bdrv_gate_in_flight(const BdrvGate *gate)
 {
     int sum = 0;
     for (int i = 0; i < BDRV_GATE_SHARDS; i++) {
-        sum += qatomic_read(&gate->in_flight[i].count);
+        sum += qatomic_load_acquire(&gate->in_flight[i].count);
     }
     return sum;
 }

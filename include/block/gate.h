@@ -64,7 +64,10 @@ void bdrv_gate_leave(BdrvGate *gate);
 /** End the sleep of every request parked now with -ECANCELED.  Any thread. */
 void bdrv_gate_cancel_parked(BdrvGate *gate);
 
-/** Requests inside now (a sum over shards; exact only while frozen). */
+/**
+ * Requests inside now, a sum over shards.  While frozen, one that looks and steps back may show
+ * for a moment; it kicks the freezer when it is gone.
+ */
 int bdrv_gate_in_flight(const BdrvGate *gate);
 
 #endif
