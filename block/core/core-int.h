@@ -106,6 +106,17 @@ void freeze_extend(const BdrvChild *child);
 /** @gate has thawed: wake its requests. */
 void gate_wake(BdrvGate *gate);
 
+/* ---- temporary-user.c ------------------------------------------------------------------------- */
+
+typedef struct TemporaryUser TemporaryUser;
+/** A user of @bs called @what (kept) with rights @perm that shares everything. */
+TemporaryUser *coroutine_fn temporary_user_co_new(BlockDriverState *bs, const char *what,
+                                                  uint64_t perm, Error **errp);
+void coroutine_fn temporary_user_co_free(TemporaryUser *user);
+/** One request: the edge to do it on, until temporary_user_leave(). */
+BdrvChild *coroutine_fn temporary_user_co_enter(TemporaryUser *user);
+void temporary_user_leave(TemporaryUser *user);
+
 /* ---- open.c ----------------------------------------------------------------------------------- */
 
 /** The node or the root of the backend called @name; sets "Cannot find device=..." otherwise. */

@@ -60,7 +60,37 @@ static QemuOpts *protocol_options(const BlockDriver *drv, const QemuOpts *opts, 
     return g_steal_pointer(&own);
 }
 
-/* A place that cannot be made may be there already: then it must be large enough, and is emptied. */
+/* Adapt an existing target: large enough, and without the signature of an older image. */
+static bool coroutine_fn adapt_existing(BlockDriverState *bs, int64_t wanted, Error **errp)
+{
+    Error *local_err = NULL;
+    TemporaryUser *user = temporary_user_co_new(bs, "image creation",
+                                                BLK_PERM_WRITE | BLK_PERM_RESIZE, errp);
+    if (!user) {
+        return false;
+    }
+    BdrvChild *edge = temporary_user_co_enter(user);
+    int ret = bdrv_co_truncate(edge, wanted, false, PREALLOC_MODE_OFF, 0, &local_err);
+    int64_t bytes = bdrv_co_getlength(bs);
+    if (ret == -ENOTSUP && bytes >= wanted) {
+        g_clear_pointer(&local_err, error_free); /* it cannot change, and need not */
+    }
+    if (!local_err && bytes > 0) {
+        ret = bdrv_co_pwrite_zeroes(edge, 0, MIN(bytes, BDRV_PROBE_BYTES), 0);
+        if (ret < 0) {
+            error_setg_errno(&local_err, -ret, "Failed to clear the new image's first sector");
+        }
+    }
+    temporary_user_leave(user);
+    temporary_user_co_free(user);
+    if (local_err) {
+        error_propagate(errp, local_err);
+        return false;
+    }
+    return true;
+}
+
+/* A place that its protocol cannot make may be there already. */
 static bool coroutine_fn use_existing_file(BlockDriver *drv, const char *filename,
                                            const QemuOpts *opts, Error **errp)
 {
@@ -76,15 +106,7 @@ static bool coroutine_fn use_existing_file(BlockDriver *drv, const char *filenam
                                 drv->format_name);
         return false;
     }
-    int64_t wanted = qemu_opt_get_size(opts, "size", 0);
-    int64_t actual = bdrv_co_getlength(bs);
-    if (actual < wanted) {
-        error_setg(errp, "Protocol driver '%s' does not support creating new images, and the "
-                   "existing target is too small: %" PRId64 " bytes are needed, it has %" PRId64,
-                   drv->format_name, wanted, MAX(actual, 0));
-        return false;
-    }
-    return true;
+    return adapt_existing(bs, qemu_opt_get_size(opts, "size", 0), errp);
 }
 
 bool coroutine_fn bdrv_co_create_file(const char *filename, QemuOpts *opts, Error **errp)
@@ -164,17 +186,19 @@ static bool coroutine_fn take_backing(QemuOpts *opts, const BdrvImgCreate *args,
     const char *backing = qemu_opt_get(opts, "backing_file");
     const char *format = qemu_opt_get(opts, "backing_fmt");
     bool has_size = qemu_opt_is_set(opts, "size");
-    if (!backing || !*backing || ((args->flags & BDRV_O_NO_BACKING) && has_size)) {
+    if (!backing || !*backing) {
         return true;
-    }
-    if (args->flags & BDRV_O_NO_BACKING) {
-        error_setg(errp, "Image creation needs a size parameter");
-        return false;
     }
     if (strcmp(backing, args->filename) == 0) {
         error_setg(errp, "Error: Trying to create an image with the same filename as the backing "
                    "file");
         return false;
+    }
+    if (args->flags & BDRV_O_NO_BACKING) {
+        if (!format) {
+            error_setg(errp, "Backing file specified without backing format");
+        }
+        return format != NULL; /* without a size it fails later */
     }
     g_autofree char *full = full_name_beside(backing, args->filename);
     QDict *options = qdict_new();

@@ -144,9 +144,9 @@ static bool freeze_is_busy(const BdrvFreeze *freeze)
     return false;
 }
 
-static void kick_in_main_loop(void *opaque)
+static void kick_in_main_loop(void *unused)
 {
-    BlockGraph *graph = opaque;
+    BlockGraph *graph = bdrv_graph(); /* in tests it may be another one by now */
     qatomic_xchg(&graph->kick_pending, 0); /* before the freezers look again */
     qemu_co_queue_restart_all(&graph->freeze_waiters);
 }
@@ -156,7 +156,7 @@ void bdrv_freeze_kick(void)
     BlockGraph *graph = bdrv_graph();
     smp_mb(); /* what changed is visible before a kick that is already on its way runs */
     if (!qatomic_xchg(&graph->kick_pending, 1)) {
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), kick_in_main_loop, graph);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), kick_in_main_loop, NULL);
     }
 }
 

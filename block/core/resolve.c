@@ -123,37 +123,20 @@ BlockDriver *bdrv_probe_all(const uint8_t *buf, size_t len, const char *filename
     return best;
 }
 
-static BdrvOwner probe_owner(BdrvGate *gate)
+/* False with @errp set if it cannot be read. */
+static bool coroutine_fn read_start(BlockDriverState *file, uint8_t *buf, int len, Error **errp)
 {
-    return (BdrvOwner) { .kind = BDRV_OWNER_OPERATION, .description = "image format probing" };
-}
-
-static const BdrvGateOps probe_gate_ops = { .owner = probe_owner };
-
-/* Number of bytes read, or negative errno. */
-static int coroutine_fn read_start(BlockDriverState *file, uint8_t *buf, int len, Error **errp)
-{
-    g_autofree BdrvGate *gate = g_new0(BdrvGate, 1);
-    bdrv_gate_init(gate, &probe_gate_ops);
-    BdrvChildSpec spec = {
-        .name = "root",
-        .role = BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY,
-        .gate = gate,
-        .shared = BLK_PERM_ALL,
-    };
-    int ret = -EPERM;
-    BdrvChild *edge = bdrv_co_attach_child(&spec, bdrv_ref(file), errp);
-    if (edge) {
-        bdrv_gate_co_enter(gate);
-        ret = bdrv_co_pread(edge, 0, len, buf, 0);
-        bdrv_gate_leave(gate);
-        bdrv_co_detach_child(edge);
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Could not read image for determining its format");
-        }
+    TemporaryUser *user = temporary_user_co_new(file, "image format probing", 0, errp);
+    if (!user) {
+        return false;
     }
-    bdrv_gate_done(gate);
-    return ret < 0 ? ret : len;
+    int ret = bdrv_co_pread(temporary_user_co_enter(user), 0, len, buf, 0);
+    temporary_user_leave(user);
+    temporary_user_co_free(user);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read image for determining its format");
+    }
+    return ret >= 0;
 }
 
 static BlockDriver *coroutine_fn probe_format(BlockDriverState *file, Error **errp)
@@ -164,7 +147,7 @@ static BlockDriver *coroutine_fn probe_format(BlockDriverState *file, Error **er
         drv = bdrv_find_format("raw");
     } else {
         uint8_t buf[BDRV_PROBE_BYTES] = { 0 };
-        if (read_start(file, buf, len, errp) < 0) {
+        if (!read_start(file, buf, len, errp)) {
             return NULL;
         }
         drv = bdrv_probe_all(buf, len, bdrv_get_filename(file));
@@ -300,6 +283,16 @@ static bool coroutine_fn resolve_one(Resolved *res, QDict *flat, const OptionsCh
     return resolve_child(res, flat, child->name, filename, &below, errp);
 }
 
+static bool has_child_named(const GPtrArray *children, const char *name)
+{
+    for (unsigned i = 0; i < children->len; i++) {
+        if (strcmp(((OptionsChild *)g_ptr_array_index(children, i))->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool coroutine_fn resolve_children(Resolved *res, QDict *flat, const BlockDriver *drv,
                                           const char *filename, const Level *level, Error **errp)
 {
@@ -310,6 +303,11 @@ static bool coroutine_fn resolve_children(Resolved *res, QDict *flat, const Bloc
     }
     ChildContext ctx = { .drv = drv, .own = own, .filename = filename, .level = level };
     options_foreach_child(drv->options_type, collect_child, children);
+    if (filename && !has_child_named(children, "file")) {
+        error_setg(errp, "Driver '%s' does not take a file name; name its children by options",
+                   drv->format_name);
+        return false;
+    }
     for (unsigned i = 0; i < children->len; i++) {
         if (!resolve_one(res, flat, g_ptr_array_index(children, i), &ctx, errp)) {
             return false;
