@@ -70,11 +70,23 @@ static void keep_fds(Chardev *chr, int *fds, size_t nfds)
     g_free(fds);
 }
 
+/* Standard output and the outgoing pipe live on when nobody sends any more: a guest without input
+ * has a console all the same. */
+static bool output_outlives_input(const Chardev *chr)
+{
+    return chr->opts->backend == CHARDEV_BACKEND_KIND_STDIO
+        || chr->opts->backend == CHARDEV_BACKEND_KIND_PIPE;
+}
+
 /* Close, unless somebody still has to be told something. */
 static void close_when_written(Chardev *chr)
 {
     bool is_pending;
 
+    if (output_outlives_input(chr)) {
+        update_watch(chr);
+        return;
+    }
     WITH_QEMU_LOCK_GUARD(&chr->lock) {
         is_pending = chr->out->len > 0 && !chr->is_broken;
     }
@@ -111,6 +123,9 @@ static void chardev_readable(void *opaque)
         /* An error here is a peer that went away, or a terminal that hung up. */
         chr->has_met_eof = true;
         close_when_written(chr);
+        if (chr->ioc && output_outlives_input(chr)) {
+            chardev_send_event(chr, CHR_EVENT_CLOSED);
+        }
         return;
     }
     if (chardev_is_shared(chr)) {
