@@ -376,6 +376,37 @@ static void test_shared(void)
     chardev_delete(chr, &error_abort);
 }
 
+/* A guest without input has a console all the same. */
+static void test_output_outlives_input(void)
+{
+    int saved[2] = { dup(STDIN_FILENO), dup(STDOUT_FILENO) };
+    int nothing = open("/dev/null", O_RDONLY);
+    char text[5] = "";
+    User u;
+    int fds[2];
+
+    g_assert_cmpint(pipe(fds), ==, 0);
+    dup2(nothing, STDIN_FILENO);
+    dup2(fds[1], STDOUT_FILENO);
+    Chardev *chr = chardev_new_from_opts("stdio,id=c0", &error_abort);
+    dup2(saved[0], STDIN_FILENO);
+    dup2(saved[1], STDOUT_FILENO);
+
+    user_start(&u, chr);
+    wait_until(u.closed);
+    g_assert_cmpint(u.closed, ==, 1);
+    g_assert_cmpint(chr_fe_write(&u.fe, "still", 5), ==, 5);
+    g_assert_cmpint(read(fds[0], text, 5), ==, 5);
+    g_assert_cmpmem(text, 5, "still", 5);
+    user_end(&u);
+    g_assert_true(chardev_delete(chr, &error_abort));
+    close(nothing);
+    close(fds[0]);
+    close(fds[1]);
+    close(saved[0]);
+    close(saved[1]);
+}
+
 int main(int argc, char **argv)
 {
     test_init(&argc, &argv);
@@ -390,6 +421,7 @@ int main(int argc, char **argv)
                     test_half_closed_client_gets_output);
     g_test_add_func("/chardev/socket/receives-descriptors", test_descriptors);
     g_test_add_func("/chardev/file/writes-and-logs", test_file_and_log);
+    g_test_add_func("/chardev/stdio/output-outlives-input", test_output_outlives_input);
     g_test_add_func("/chardev/front-end/only-one", test_one_user);
     g_test_add_func("/chardev/mux/escapes-choose-user", test_shared);
     return g_test_run();
