@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The life of a node: it gets a name, is found by it, is asked about, is referred to, and when nobody
- * refers to it any more it is closed.  Beside that: the op-blocker API of 2014, and the one global,
- * BlockGraph, with its control lock.
+ * The life of a node: it gets a name, is found by it, is asked about, is referred to, and when
+ * nobody refers to it any more it is closed.  Beside that: the op-blocker API of 2014, and the one
+ * global, BlockGraph, with its control lock.
  */
 #include "qemu/osdep.h"
 
@@ -13,7 +13,7 @@
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 
-/* ---- the graph -------------------------------------------------------------------------------- */
+/* ---- the graph ------------------------------------------------------------------------------- */
 
 static BlockGraph *the_graph;
 
@@ -31,7 +31,9 @@ static BlockGraph *graph_new(void)
     return graph;
 }
 
-/* Made by the first who asks, in the main thread, before there is anything to do for other threads. */
+/*
+ * Made by the first who asks, in the main thread, before there is anything to do for other threads.
+ */
 BlockGraph *bdrv_graph(void)
 {
     if (unlikely(!the_graph)) {
@@ -83,7 +85,7 @@ void bdrv_assert_control_path(const char *func)
     }
 }
 
-/* ---- drivers ---------------------------------------------------------------------------------- */
+/* ---- drivers --------------------------------------------------------------------------------- */
 
 void bdrv_register_drivers(BlockDriver *const *drivers)
 {
@@ -133,7 +135,7 @@ const char *bdrv_driver_name(const BlockDriver *drv)
     return drv->format_name;
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 BlockDriverState *bdrv_find_node(const char *node_name)
 {
@@ -196,7 +198,7 @@ const char *bdrv_get_device_or_node_name(const BlockDriverState *bs)
     return *name ? name : bs->node_name;
 }
 
-/* ---- birth ------------------------------------------------------------------------------------ */
+/* ---- birth ----------------------------------------------------------------------------------- */
 
 BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
 {
@@ -224,7 +226,7 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
     return bs;
 }
 
-/* ---- reference, death ------------------------------------------------------------------------- */
+/* ---- reference, death ------------------------------------------------------------------------ */
 
 BlockDriverState *bdrv_ref(BlockDriverState *bs)
 {
@@ -316,7 +318,7 @@ void coroutine_fn bdrv_co_close_all(void)
     }
 }
 
-/* ---- walking all nodes ------------------------------------------------------------------------ */
+/* ---- walking all nodes ----------------------------------------------------------------------- */
 
 BlockDriverState *bdrv_next_node(BlockDriverState *bs)
 {
@@ -349,7 +351,7 @@ bool bdrv_is_monitor_owned(const BlockDriverState *bs)
     return bs->monitor_owned;
 }
 
-/* ---- asking a node ---------------------------------------------------------------------------- */
+/* ---- asking a node --------------------------------------------------------------------------- */
 
 const char *bdrv_get_format_name(const BlockDriverState *bs)
 {
@@ -461,7 +463,7 @@ bool bdrv_supports_compressed_writes(const BlockDriverState *bs)
            (filtered && bdrv_supports_compressed_writes(filtered));
 }
 
-/* ---- the chain -------------------------------------------------------------------------------- */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 BlockDriverState *bdrv_filter_bs(const BlockDriverState *bs)
 {
@@ -549,7 +551,7 @@ BlockDriverState *bdrv_find_overlay(BlockDriverState *active, BlockDriverState *
     return active;
 }
 
-/* ---- op blockers ------------------------------------------------------------------------------ */
+/* ---- op blockers ----------------------------------------------------------------------------- */
 
 /* The claim that stands for all that @reason blocks on @bs, or NULL. */
 static BdrvClaim *claim_of_reason(BlockDriverState *bs, const Error *reason)

@@ -63,7 +63,7 @@ void block_acct_start(BlockAcctStats *stats, BlockAcctCookie *cookie, int64_t by
     cookie->start_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
 }
 
-/* ---- histograms ------------------------------------------------------------------------------- */
+/* ---- histograms ------------------------------------------------------------------------------ */
 
 bool block_latency_histogram_set(BlockAcctStats *stats, BlockAcctType type,
                                  const uint64_t *boundaries, int n)
@@ -107,7 +107,7 @@ static void histogram_account(BlockLatencyHistogram *hist, int64_t latency_ns)
     hist->bins[low]++;
 }
 
-/* ---- the end of a request --------------------------------------------------------------------- */
+/* ---- the end of a request -------------------------------------------------------------------- */
 
 static void account_latency(BlockAcctStats *stats, BlockAcctType type, int64_t now_ns,
                             int64_t latency_ns)

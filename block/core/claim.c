@@ -10,7 +10,7 @@
 #include "core-int.h"
 #include "qemu/cutils.h"
 
-/* ---- names of rights -------------------------------------------------------------------------- */
+/* ---- names of rights ------------------------------------------------------------------------- */
 
 static const char *const op_names[BLOCK_OP_TYPE_MAX] = {
     [BLOCK_OP_TYPE_BACKUP_SOURCE] = "backup-source",
@@ -78,7 +78,7 @@ char *bdrv_rights_text(BlockRights rights)
     return g_string_free(text, FALSE);
 }
 
-/* ---- the list of one node --------------------------------------------------------------------- */
+/* ---- the list of one node -------------------------------------------------------------------- */
 
 static int64_t now_ns(void)
 {
@@ -201,7 +201,7 @@ double bdrv_claim_age(const BdrvClaim *claim)
     return (now_ns() - claim->since_ns) / (double)NANOSECONDS_PER_SECOND;
 }
 
-/* ---- who holds a claim, for people ------------------------------------------------------------ */
+/* ---- who holds a claim, for people ----------------------------------------------------------- */
 
 /* An edge's holder is asked now, since names of backends and devices change. */
 static BdrvOwner edge_owner(const BdrvChild *edge)
@@ -297,7 +297,7 @@ static void report_permission(const BdrvClaim *user, const BdrvClaim *forbidder,
     append_holder_hint(forbidder, errp);
 }
 
-/* ---- the rule --------------------------------------------------------------------------------- */
+/* ---- the rule -------------------------------------------------------------------------------- */
 
 static bool same_owner(const BdrvClaim *a, const BdrvClaim *b)
 {
@@ -401,8 +401,8 @@ bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void 
         if (wanted && !same_owner(&asker, claim)) {
             g_autofree char *names = bdrv_rights_text(wanted);
             g_autofree char *holder = claim_user_text(claim);
-            error_setg(errp, "Permission conflict on node '%s': permissions '%s' are unshared by %s",
-                       bs->node_name, names, holder);
+            error_setg(errp, "Permission conflict on node '%s': permissions '%s' are unshared by "
+                       "%s", bs->node_name, names, holder);
             append_holder_hint(claim, errp);
             return false;
         }
@@ -410,7 +410,7 @@ bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void 
     return true;
 }
 
-/* ---- recomputing claims of edges -------------------------------------------------------------- */
+/* ---- recomputing claims of edges ------------------------------------------------------------- */
 
 void claims_sum_edges(const BlockDriverState *bs, BlockRights *uses, BlockRights *shared)
 {
@@ -434,8 +434,8 @@ static BdrvChildClaims filter_claims(BlockRights uses, BlockRights shared)
 }
 
 /*
- * An overlay only reads its backing node, and needs what it reads to stay the same exactly if its own
- * users do.
+ * An overlay only reads its backing node, and needs what it reads to stay the same exactly if its
+ * own users do.
  */
 static BdrvChildClaims cow_claims(const BlockDriverState *bs, BlockRights uses, BlockRights shared)
 {

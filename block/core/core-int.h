@@ -4,8 +4,8 @@
  * graph changes below the public functions.
  *
  * A graph change is: freeze; structural steps (graph_link, graph_repoint, graph_unlink), each with
- * its undo in the Transaction; claims_co_refresh() over the nodes touched; tran_commit or tran_abort;
- * thaw.  Only claims_co_refresh() may yield.
+ * its undo in the Transaction; claims_co_refresh() over the nodes touched; tran_commit or
+ * tran_abort; thaw.  Only claims_co_refresh() may yield.
  */
 #ifndef BLOCK_CORE_INT_H
 #define BLOCK_CORE_INT_H
@@ -29,7 +29,7 @@ struct BlockGraph {
     int kick_pending;                            /* atomic: a kick is on its way */
 };
 
-/* ---- block.c: node life ----------------------------------------------------------------------- */
+/* ---- block.c: node life ---------------------------------------------------------------------- */
 
 /**
  * A new node with one reference, unopened, named @node_name (NULL: generated).
@@ -43,7 +43,7 @@ void coroutine_fn bdrv_co_reap(void);
 /** The table of drivers, NULL-terminated. */
 BlockDriver *const *bdrv_driver_table(void);
 
-/* ---- claim.c ---------------------------------------------------------------------------------- */
+/* ---- claim.c --------------------------------------------------------------------------------- */
 
 struct BdrvOpBlockerList {
     BdrvClaim *claim;
@@ -78,7 +78,7 @@ void claims_sum_edges(const BlockDriverState *bs, BlockRights *uses, BlockRights
 bool coroutine_fn claims_co_refresh(Transaction *tran, BlockDriverState *const *nodes, size_t n,
                                     Error **errp);
 
-/* ---- graph.c ---------------------------------------------------------------------------------- */
+/* ---- graph.c --------------------------------------------------------------------------------- */
 
 /** Link a new edge to @bs (its own reference is taken).  Fails if a loop would close. */
 BdrvChild *graph_link(Transaction *tran, const BdrvChildSpec *spec, BlockDriverState *bs,
@@ -97,7 +97,7 @@ bool graph_may_change(const BdrvChild *child, Error **errp);
 /** End @tran by commit or abort; returns @ok. */
 bool graph_finish(Transaction *tran, bool ok);
 
-/* ---- freeze.c --------------------------------------------------------------------------------- */
+/* ---- freeze.c -------------------------------------------------------------------------------- */
 
 /** Freeze one gate that may have no node yet. */
 BdrvFreeze *coroutine_fn bdrv_co_freeze_gate(BdrvGate *gate);
@@ -106,7 +106,7 @@ void freeze_extend(const BdrvChild *child);
 /** @gate has thawed: wake its requests. */
 void gate_wake(BdrvGate *gate);
 
-/* ---- temporary-user.c ------------------------------------------------------------------------- */
+/* ---- temporary-user.c ------------------------------------------------------------------------ */
 
 typedef struct TemporaryUser TemporaryUser;
 /** A user of @bs called @what (kept) with rights @perm that shares everything. */
@@ -117,7 +117,7 @@ void coroutine_fn temporary_user_co_free(TemporaryUser *user);
 BdrvChild *coroutine_fn temporary_user_co_enter(TemporaryUser *user);
 void temporary_user_leave(TemporaryUser *user);
 
-/* ---- open.c ----------------------------------------------------------------------------------- */
+/* ---- open.c ---------------------------------------------------------------------------------- */
 
 /** The node or the root of the backend called @name; sets "Cannot find device=..." otherwise. */
 BlockDriverState *bdrv_lookup(const char *name, Error **errp);

@@ -123,7 +123,7 @@ bool coroutine_fn bdrv_co_create_file(const char *filename, QemuOpts *opts, Erro
     return own && bdrv_co_create_opts(drv, filename, own, errp);
 }
 
-/* ---- qemu-img create -------------------------------------------------------------------------- */
+/* ---- qemu-img create ------------------------------------------------------------------------- */
 
 /* Everything known to format and protocol, the format's meaning first. */
 static QemuOptsList *merged_options(BlockDriver *drv, BlockDriver *proto)
@@ -302,7 +302,17 @@ bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp)
     return ok;
 }
 
-/* ---- check ------------------------------------------------------------------------------------ */
+/* ---- measure, check -------------------------------------------------------------------------- */
+
+BlockMeasureInfo *bdrv_measure(BlockDriver *drv, QemuOpts *opts, BlockDriverState *in_bs,
+                               Error **errp)
+{
+    if (!drv->bdrv_measure) {
+        error_setg(errp, "Block driver '%s' does not support size measurement", drv->format_name);
+        return NULL;
+    }
+    return drv->bdrv_measure(opts, in_bs, errp);
+}
 
 int coroutine_fn bdrv_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix)
 {

@@ -2,9 +2,9 @@
 /*
  * Dirty bitmaps of a node.
  *
- * Locks: the list and the fields that say what state a bitmap is in belong to the main thread, which
- * changes the list under the node's lock, so that the request path may walk it under the same lock.
- * Bits are read and written under the lock only.
+ * Locks: the list and the fields that say what state a bitmap is in belong to the main thread,
+ * which changes the list under the node's lock, so that the request path may walk it under the
+ * same lock. Bits are read and written under the lock only.
  *
  * A bitmap with a successor records nothing itself; its successor does, in its place.
  */
@@ -36,7 +36,7 @@ static QemuMutex *lock_of(const BdrvDirtyBitmap *bitmap)
     return &bitmap->bs->dirty_bitmap_lock;
 }
 
-/* ---- create, find, release -------------------------------------------------------------------- */
+/* ---- create, find, release ------------------------------------------------------------------- */
 
 BdrvDirtyBitmap *bdrv_find_dirty_bitmap(BlockDriverState *bs, const char *name)
 {
@@ -120,7 +120,7 @@ void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs)
     }
 }
 
-/* ---- state ------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Error **errp)
 {
@@ -293,7 +293,7 @@ char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap, Error **errp)
     return hbitmap_sha256(bitmap->bits, errp);
 }
 
-/* ---- successors ------------------------------------------------------------------------------- */
+/* ---- successors ------------------------------------------------------------------------------ */
 
 bool bdrv_dirty_bitmap_create_successor(BdrvDirtyBitmap *bitmap, Error **errp)
 {
@@ -353,7 +353,7 @@ BdrvDirtyBitmap *bdrv_reclaim_dirty_bitmap(BdrvDirtyBitmap *bitmap, Error **errp
     return bitmap;
 }
 
-/* ---- bits ------------------------------------------------------------------------------------- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
 /* The part of a range that lies within the bitmap; false: none. */
 static bool clip(const BdrvDirtyBitmap *bitmap, int64_t offset, int64_t *bytes)
@@ -471,7 +471,7 @@ bool bdrv_dirty_bitmap_next_dirty_area(BdrvDirtyBitmap *bitmap, int64_t start, i
     return hbitmap_next_dirty_area(bitmap->bits, start, end, max, dirty_start, dirty_bytes);
 }
 
-/* ---- iterating -------------------------------------------------------------------------------- */
+/* ---- iterating ------------------------------------------------------------------------------- */
 
 BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap)
 {
@@ -504,7 +504,7 @@ void bdrv_set_dirty_iter(BdrvDirtyBitmapIter *iter, int64_t offset)
     hbitmap_iter_init(&iter->it, iter->bitmap->bits, offset);
 }
 
-/* ---- the request path ------------------------------------------------------------------------- */
+/* ---- the request path ------------------------------------------------------------------------ */
 
 void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {

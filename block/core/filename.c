@@ -10,7 +10,7 @@
 #include "qobject/flatten.h"
 #include "qobject/json-writer.h"
 
-/* ---- relative names --------------------------------------------------------------------------- */
+/* ---- relative names -------------------------------------------------------------------------- */
 
 static bool has_protocol_prefix(const char *filename)
 {
@@ -45,7 +45,7 @@ char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp)
     return g_strconcat(dir, backing, NULL);
 }
 
-/* ---- exact names ------------------------------------------------------------------------------ */
+/* ---- exact names ----------------------------------------------------------------------------- */
 
 static bool is_strong(const BlockDriver *drv, const char *key)
 {

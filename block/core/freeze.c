@@ -5,8 +5,8 @@
  * With N the given nodes and A all nodes at or above them, a freeze
  *   - stops every gate above A: no request can then be on its way to N;
  *   - marks A as frozen (every gate above a node of A is above N as well);
- *   - drains A and, if a gate was stopped, all that is below A: these nodes stop background work and
- *     let go of requests they hold back.
+ *   - drains A and, if a gate was stopped, all that is below A: these nodes stop background work
+ *     and let go of requests they hold back.
  * The token remembers what was touched.  Nodes in it are referenced.
  */
 #include "qemu/osdep.h"
@@ -21,7 +21,7 @@ struct BdrvFreeze {
     QTAILQ_ENTRY(BdrvFreeze) next;
 };
 
-/* ---- what a freeze takes hold of, once per token ---------------------------------------------- */
+/* ---- what a freeze takes hold of, once per token --------------------------------------------- */
 
 static void hold_gate(BdrvFreeze *freeze, BdrvGate *gate)
 {
@@ -117,7 +117,7 @@ static void drain_below(BdrvFreeze *freeze)
     }
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static bool gate_is_busy(BdrvGate *gate)
 {
@@ -168,7 +168,7 @@ static void coroutine_fn freeze_wait(BdrvFreeze *freeze)
     smp_mb(); /* what the last requests did is visible from here on */
 }
 
-/* ---- freeze and thaw -------------------------------------------------------------------------- */
+/* ---- freeze and thaw ------------------------------------------------------------------------- */
 
 static BdrvFreeze *freeze_new(void)
 {

@@ -3,7 +3,8 @@
  * The gate: counting requests in and out, and holding them back while frozen.
  *
  * Enter raises the count before it looks at `frozen`; freeze sets `frozen` before it looks at the
- * counts.  With a full fence between the two steps on both sides at least one of them sees the other.
+ * counts.  With a full fence between the two steps on both sides at least one of them sees the
+ * other.
  */
 #include "qemu/osdep.h"
 

@@ -3,14 +3,14 @@
  * Edges: linking, moving and unlinking them, with their undo; and walking them.
  *
  * Invariants: an edge's claim is in the list of the node the edge points to; an edge holds one
- * reference to that node; rank(node) = 1 + highest rank of its children (0 without any), hence there
- * is no cycle.
+ * reference to that node; rank(node) = 1 + highest rank of its children (0 without any), hence
+ * there is no cycle.
  */
 #include "qemu/osdep.h"
 
 #include "core-int.h"
 
-/* ---- rank ------------------------------------------------------------------------------------- */
+/* ---- rank ------------------------------------------------------------------------------------ */
 
 static int rank_from_children(const BlockDriverState *bs)
 {
@@ -43,7 +43,10 @@ static void rank_update(BlockDriverState *bs)
     }
 }
 
-/* Is @upper @lower itself or somewhere above it?  Only nodes of a rank up to @upper's can be between. */
+/*
+ * Is @upper @lower itself or somewhere above it?  Only nodes of a rank up to @upper's can be
+ * between.
+ */
 static bool is_at_or_above(const BlockDriverState *upper, BlockDriverState *lower)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
@@ -67,7 +70,7 @@ static bool is_at_or_above(const BlockDriverState *upper, BlockDriverState *lowe
     return false;
 }
 
-/* ---- links without undo ----------------------------------------------------------------------- */
+/* ---- links without undo ---------------------------------------------------------------------- */
 
 /* bs->file and bs->backing are names for two of the children. */
 static BdrvChild **shorthand_of(BlockDriverState *parent, const char *name)
@@ -159,7 +162,7 @@ static BdrvChild *child_new(const BdrvChildSpec *spec)
     return child;
 }
 
-/* ---- steps with undo -------------------------------------------------------------------------- */
+/* ---- steps with undo ------------------------------------------------------------------------- */
 
 static void link_abort(void *opaque)
 {
@@ -316,7 +319,7 @@ bool graph_may_change(const BdrvChild *child, Error **errp)
     return true;
 }
 
-/* ---- whole changes of one edge ---------------------------------------------------------------- */
+/* ---- whole changes of one edge --------------------------------------------------------------- */
 
 BdrvChild *coroutine_fn bdrv_co_attach_child(const BdrvChildSpec *spec, BlockDriverState *bs,
                                              Error **errp)
@@ -395,7 +398,7 @@ bool coroutine_fn bdrv_co_replace_node(BlockDriverState *from, BlockDriverState 
     return true;
 }
 
-/* ---- walking ---------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 BdrvChild *graph_find_child(const BlockDriverState *bs, const char *name)
 {

@@ -12,7 +12,7 @@
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
 
-/* ---- any value, indented ---------------------------------------------------------------------- */
+/* ---- any value, indented --------------------------------------------------------------------- */
 
 static void dump_value(const QObject *value, int indentation, GString *out);
 
@@ -98,7 +98,7 @@ static void dump_limits(const BlockLimitsInfo *limits, int indentation, GString 
     dump_dict(qobject_to(QDict, dict), indentation + 1, out);
 }
 
-/* ---- images ----------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static void line(GString *out, int indentation, const char *fmt, ...) QEMU_PRINTF(3, 4);
 
@@ -184,7 +184,7 @@ void bdrv_graph_info_dump(const BlockGraphInfo *info, int indentation, GString *
     dump_graph(info, indentation, "", out);
 }
 
-/* ---- snapshots -------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 void bdrv_snapshot_dump(const SnapshotInfo *sn, GString *out)
 {

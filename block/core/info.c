@@ -10,7 +10,7 @@
 #include "qapi/gen/block-info-types.h"
 #include "qemu/atomic.h"
 
-/* ---- images ----------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 BlockLimitsInfo *bdrv_limits_info(const BlockDriverState *bs)
 {
@@ -124,7 +124,7 @@ BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **er
     return g_steal_pointer(&info);
 }
 
-/* ---- devices ---------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static ImageInfo *image_info_without_io(BlockDriverState *bs, bool flat, Error **errp)
 {
@@ -203,7 +203,7 @@ BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp)
     return g_steal_pointer(&info);
 }
 
-/* ---- statistics ------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 static BlockLatencyHistogramInfo *histogram_info(const BlockLatencyHistogram *hist)
 {

@@ -21,13 +21,13 @@ typedef struct OpenArgs {
     BlockDriverState *parent; /* above the edge the node is opened for, or NULL */
     const BlockdevOptions *parent_options; /* of a parent still to come, or NULL */
     BdrvChildRole role;
-    int flags;                /* BDRV_O_*, for what has no option, and as defaults without @parent */
+    int flags;     /* BDRV_O_*, for what has no option, and as defaults without @parent */
     bool inherits;
     bool probed;
     QDict *pending_backing;   /* borrowed, or NULL */
 } OpenArgs;
 
-/* ---- finding ---------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 BlockDriverState *bdrv_lookup(const char *name, Error **errp)
 {
@@ -49,7 +49,7 @@ BlockDriverState *bdrv_lookup(const char *name, Error **errp)
     return bs;
 }
 
-/* ---- one node --------------------------------------------------------------------------------- */
+/* ---- one node -------------------------------------------------------------------------------- */
 
 /* Flags without an option that hold for what is below, too. */
 static int inherited_flags(int flags, BdrvChildRole role)
@@ -73,9 +73,12 @@ static int nesting_of(const BlockDriverState *bs)
     return depth;
 }
 
+/* A driver that failed to open has freed what it had; one that succeeded is closed as ever. */
 static void discard_failed_node(BlockDriverState *bs)
 {
-    bs->drv = NULL;
+    if (!bs->opened) {
+        bs->drv = NULL;
+    }
     bs->opening_parent = NULL;
     bdrv_unref(bs);
 }
@@ -184,7 +187,7 @@ bool bdrv_apply_auto_read_only(BlockDriverState *bs, const char *message, Error 
     return true;
 }
 
-/* ---- the backing chain ------------------------------------------------------------------------ */
+/* ---- the backing chain ----------------------------------------------------------------------- */
 
 bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOrNull *ref,
                                        Error **errp)
@@ -196,7 +199,9 @@ bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOr
     return true;
 }
 
-/* A file that was met before on the way down, each time found by the name in an image, is a loop. */
+/*
+ * A file that was met before on the way down, each time found by the name in an image, is a loop.
+ */
 static bool check_chain(BlockDriverState *bs, const char *name, GHashTable *names, Error **errp)
 {
     if (g_hash_table_size(names) >= MAX_CHAIN) {
@@ -210,7 +215,9 @@ static bool check_chain(BlockDriverState *bs, const char *name, GHashTable *name
     return true;
 }
 
-/* The node that the image header and incomplete backing.* options name; not an error if none does. */
+/*
+ * The node that the image header and incomplete backing.* options name; not an error if none does.
+ */
 static BlockDriverState *coroutine_fn open_backing_by_name(BlockDriverState *bs, GHashTable *names,
                                                            Error **errp)
 {
@@ -365,7 +372,7 @@ static BlockDriverState *coroutine_fn open_tree(BlockdevOptions *options, const 
     return bs;
 }
 
-/* ---- for drivers ------------------------------------------------------------------------------ */
+/* ---- for drivers ----------------------------------------------------------------------------- */
 
 BdrvChild *coroutine_fn bdrv_co_open_child(BlockDriverState *bs, const char *name,
                                            BdrvChildRole role, const BlockdevRef *ref,
@@ -420,7 +427,7 @@ BlockDriverState *coroutine_fn open_co_future_child(BlockdevOptions *options,
     return open_tree(options, &args, errp);
 }
 
-/* ---- public entrances ------------------------------------------------------------------------- */
+/* ---- public entrances ------------------------------------------------------------------------ */
 
 static BlockDriverState *open_reference(const char *reference, const char *filename,
                                         const QDict *options, Error **errp)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Options of a node: what a child inherits, what is the default, what holds between options; and the
- * way from a flat dict of strings and values to BlockdevOptions.
+ * Options of a node: what a child inherits, what is the default, what holds between options; and
+ * the way from a flat dict of strings and values to BlockdevOptions.
  */
 #include "qemu/osdep.h"
 
@@ -15,7 +15,7 @@
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
 
-/* ---- what the schema says of a driver's options ----------------------------------------------- */
+/* ---- what the schema says of a driver's options ---------------------------------------------- */
 
 static const QapiType *branch_of(BlockdevDriver driver)
 {
@@ -69,7 +69,7 @@ static bool is_child_key(GHashTable *children, const char *key)
     return g_hash_table_contains(children, first);
 }
 
-/* ---- dict to struct --------------------------------------------------------------------------- */
+/* ---- dict to struct -------------------------------------------------------------------------- */
 
 /* The first key of @flat that @drv has no option for, or NULL. */
 static const char *find_unknown_key(const QDict *flat, const BlockDriver *drv)
@@ -168,7 +168,7 @@ QDict *options_to_own_dict(const BlockdevOptions *options)
     return all;
 }
 
-/* ---- inheritance and defaults ----------------------------------------------------------------- */
+/* ---- inheritance and defaults ---------------------------------------------------------------- */
 
 typedef struct Inherited {
     bool direct, no_flush, read_only, auto_read_only, force_share, active;
@@ -265,7 +265,7 @@ int options_to_flags(const BlockdevOptions *options)
            (options->active ? 0 : BDRV_O_INACTIVE);
 }
 
-/* ---- words of the command line ---------------------------------------------------------------- */
+/* ---- words of the command line --------------------------------------------------------------- */
 
 bool bdrv_parse_cache_mode(const char *mode, int *flags, bool *writethrough)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rearranging a graph that is in use: filters in and out, overlays on top, other backing nodes; each
- * in one freeze and one transaction.
+ * Rearranging a graph that is in use: filters in and out, overlays on top, other backing nodes;
+ * each in one freeze and one transaction.
  */
 #include "qemu/osdep.h"
 
@@ -131,7 +131,7 @@ bool coroutine_fn bdrv_co_set_backing(BlockDriverState *bs, BlockDriverState *ba
     return true;
 }
 
-/* ---- snapshot=on ------------------------------------------------------------------------------ */
+/* ---- snapshot=on ----------------------------------------------------------------------------- */
 
 /* An empty qcow2 image of @bytes in the folder for temporary files; returns its name. */
 static char *coroutine_fn create_temporary_image(int64_t bytes, Error **errp)

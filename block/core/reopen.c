@@ -2,9 +2,9 @@
 /*
  * Reopen: other options for nodes in use, all of them or none.
  *
- * Everything happens in one freeze.  For each node: check which options change and whether they may;
- * let the driver prepare; put the new state in force with an undo step; then recompute claims over all
- * of them together, and only then commit.  Children that inherit follow their parents.
+ * Everything happens in one freeze.  For each node: check which options change and whether they
+ * may; let the driver prepare; put the new state in force with an undo step; then recompute claims
+ * over all of them together, and only then commit.  Children that inherit follow their parents.
  */
 #include "qemu/osdep.h"
 
@@ -32,7 +32,7 @@ struct BdrvReopenQueue {
     QTAILQ_HEAD(, Entry) entries; /* parents before their inheriting children */
 };
 
-/* ---- the queue -------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 static void entry_free(Entry *entry)
 {
@@ -135,7 +135,7 @@ static void queue_children(BdrvReopenQueue *queue)
     }
 }
 
-/* ---- what changes ----------------------------------------------------------------------------- */
+/* ---- what changes ---------------------------------------------------------------------------- */
 
 static void note_child(const OptionsChild *child, void *opaque)
 {
@@ -157,8 +157,8 @@ static bool refuse(const char *key, Error **errp)
 }
 
 /*
- * A child named otherwise than now: "backing" may be another node or none; "file" another one if the
- * node keeps nothing of it in memory, or if only filters in between come or go.
+ * A child named otherwise than now: "backing" may be another node or none; "file" another one if
+ * the node keeps nothing of it in memory, or if only filters in between come or go.
  */
 static bool check_child_option(Entry *entry, const char *key, const QObject *value, Error **errp)
 {
@@ -270,7 +270,7 @@ static void put_references(BlockDriverState *bs, QDict *flat)
     }
 }
 
-/* ---- prepare ---------------------------------------------------------------------------------- */
+/* ---- prepare --------------------------------------------------------------------------------- */
 
 static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Error **errp)
 {

@@ -44,7 +44,7 @@ static void unref_node(gpointer node)
 static bool coroutine_fn resolve_level(Resolved *res, const char *filename, QDict *flat,
                                        const Level *level, Error **errp);
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool has_protocol_prefix(const char *filename)
 {
@@ -107,7 +107,7 @@ static bool absorb_json_name(const char *filename, QDict *flat, Error **errp)
     return true;
 }
 
-/* ---- guessing the format ---------------------------------------------------------------------- */
+/* ---- guessing the format --------------------------------------------------------------------- */
 
 BlockDriver *bdrv_probe_all(const uint8_t *buf, size_t len, const char *filename)
 {
@@ -158,7 +158,7 @@ static BlockDriver *coroutine_fn probe_format(BlockDriverState *file, Error **er
     return drv;
 }
 
-/* ---- children of a level ---------------------------------------------------------------------- */
+/* ---- children of a level --------------------------------------------------------------------- */
 
 static bool has_child_options(const QDict *flat, const char *name)
 {
@@ -316,7 +316,7 @@ static bool coroutine_fn resolve_children(Resolved *res, QDict *flat, const Bloc
     return true;
 }
 
-/* ---- the driver of a level -------------------------------------------------------------------- */
+/* ---- the driver of a level ------------------------------------------------------------------- */
 
 /* Open the file of a level whose format is unknown; its place in @flat takes a reference to it. */
 static BlockDriverState *coroutine_fn open_file_to_probe(Resolved *res, const char *filename,

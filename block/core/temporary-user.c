@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The core's own short use of a node: reading its start to guess a format, clearing it.  As everybody
- * else it comes through a gate.
+ * The core's own short use of a node: reading its start to guess a format, clearing it.  As
+ * everybody else it comes through a gate.
  */
 #include "qemu/osdep.h"
 

@@ -17,7 +17,7 @@ typedef struct RawState {
     bool has_size;
 } RawState;
 
-/* ---- the window ------------------------------------------------------------------------------- */
+/* ---- the window ------------------------------------------------------------------------------ */
 
 /* A request of the node to one of its file; 0 or negative errno. */
 static int raw_map_range(const RawState *s, int64_t *offset, int64_t bytes, bool is_write)
@@ -64,7 +64,7 @@ static bool coroutine_fn raw_co_set_window(RawState *s, const BlockdevOptionsRaw
     return true;
 }
 
-/* ---- open, reopen ----------------------------------------------------------------------------- */
+/* ---- open, reopen ---------------------------------------------------------------------------- */
 
 static void warn_of_guess(BlockDriverState *bs)
 {
@@ -146,7 +146,7 @@ static int raw_probe(const uint8_t *buf, size_t len, const char *filename)
     return 1; /* everything can be raw: the others have been asked first */
 }
 
-/* ---- data ------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 static int coroutine_fn raw_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
@@ -240,7 +240,7 @@ static int coroutine_fn raw_co_block_status(BlockDriverState *bs, bool want_zero
     return BDRV_BLOCK_RAW | BDRV_BLOCK_OFFSET_VALID;
 }
 
-/* ---- size, information, creation -------------------------------------------------------------- */
+/* ---- size, information, creation ------------------------------------------------------------- */
 
 static int64_t coroutine_fn raw_co_getlength(BlockDriverState *bs)
 {

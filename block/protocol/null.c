@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * null-co, null-aio: a disk that stores nothing, for measuring what is above it.  Names null-co:// and
- * null-aio://.  Writes vanish; reads leave the buffer alone unless read-zeroes is on.  null-aio answers
- * from the event loop even without a latency, null-co in the caller's stack.
+ * null-co, null-aio: a disk that stores nothing, for measuring what is above it.  Names null-co://
+ * and null-aio://.  Writes vanish; reads leave the buffer alone unless read-zeroes is on.
+ * null-aio answers from the event loop even without a latency, null-co in the caller's stack.
  */
 #include "qemu/osdep.h"
 

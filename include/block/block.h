@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "qapi/gen/block-core-types.h"
+#include "qapi/gen/block-info-types.h"
 #include "qemu/error.h"
 #include "qemu/iov.h"
 #include "qobject/qdict.h"
@@ -243,6 +244,13 @@ typedef struct BdrvImgCreate {
 
 /** Create an image as qemu-img create does, printing its "Formatting" line on stdout. */
 bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp);
+
+/**
+ * How large an image of format @drv with @opts (of its create_opts) would be, holding what @in_bs
+ * holds (NULL: nothing; its size is in @opts).
+ */
+BlockMeasureInfo *bdrv_measure(BlockDriver *drv, struct QemuOpts *opts, BlockDriverState *in_bs,
+                               Error **errp);
 
 /* ---- finding and asking ----------------------------------------------------------------------- */
 

@@ -2,8 +2,8 @@
 /*
  * What is told about nodes: as QAPI values for QMP, and as text for people.
  *
- * The _co_ functions ask storage for sizes; for queries that must not wait (no query-* command may) use
- * those without.  Results belong to the caller.  Main thread.
+ * The _co_ functions ask storage for sizes; for queries that must not wait (no query-* command
+ * may) use those without.  Results belong to the caller.  Main thread.
  */
 #ifndef BLOCK_QAPI_H
 #define BLOCK_QAPI_H
@@ -26,7 +26,7 @@ static inline BlockNodeInfo *bdrv_graph_info_node(BlockGraphInfo *info)
     return (BlockNodeInfo *)info;
 }
 
-/* ---- as values -------------------------------------------------------------------------------- */
+/* ---- as values ------------------------------------------------------------------------------- */
 
 /** @bs and its backing images; @flat: @bs alone.  NULL with @errp set if a size cannot be had. */
 ImageInfo *coroutine_fn bdrv_co_image_info(BlockDriverState *bs, bool flat, Error **errp);
@@ -49,7 +49,7 @@ BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_children);
 /** Copy the counters of @stats to @dst (zeroed before). */
 void bdrv_stats_from_accounting(BlockAcctStats *stats, BlockDeviceStats *dst);
 
-/* ---- as text, appended to @out ---------------------------------------------------------------- */
+/* ---- as text, appended to @out --------------------------------------------------------------- */
 
 /** "image: a.qcow2\nfile format: ..."; @indentation: levels of four spaces. */
 void bdrv_graph_info_dump(const BlockGraphInfo *info, int indentation, GString *out);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * For tests of the core: drivers without storage, users without a backend, and a frame that runs a case
- * in a coroutine that holds the control lock.
+ * For tests of the core: drivers without storage, users without a backend, and a frame that runs a
+ * case in a coroutine that holds the control lock.
  *
- * "file" is a protocol that holds zeroes.  "qcow2" is a format whose backing file follows from its own
- * name: "c7" is backed by "c6", "c0" by nothing, "loop-a" and "loop-b" by each other, "self" by itself.
+ * "file" is a protocol that holds zeroes.  "qcow2" is a format whose backing file follows from its
+ * own name: "c7" is backed by "c6", "c0" by nothing, "loop-a" and "loop-b" by each other, "self"
+ * by itself.
  */
 #ifndef TESTS_UNIT_CORE_FAKE_H
 #define TESTS_UNIT_CORE_FAKE_H
@@ -16,7 +17,7 @@
 
 #define FAKE_BYTES (1 * MiB)
 
-/* ---- protocol --------------------------------------------------------------------------------- */
+/* ---- protocol -------------------------------------------------------------------------------- */
 
 static int fake_check_perm_calls, fake_set_perm_calls, fake_abort_perm_calls;
 static BlockRights fake_refused_rights; /* host locks say no to these */
@@ -91,7 +92,7 @@ static BlockDriver fake_file = {
     .bdrv_co_pwritev = fake_co_pwritev,
 };
 
-/* ---- format ----------------------------------------------------------------------------------- */
+/* ---- format ---------------------------------------------------------------------------------- */
 
 static char *fake_backing_of(const char *name)
 {
@@ -135,7 +136,7 @@ static BlockDriver fake_format = {
 
 static BlockDriver *const fake_drivers[] = { &fake_format, &fake_file, NULL };
 
-/* ---- a user ----------------------------------------------------------------------------------- */
+/* ---- a user ---------------------------------------------------------------------------------- */
 
 typedef struct FakeUser {
     BdrvGate gate;
@@ -210,7 +211,7 @@ static inline void coroutine_fn fake_co_detach(FakeUser *user)
     memset(user, 0, sizeof(*user));
 }
 
-/* ---- frame ------------------------------------------------------------------------------------ */
+/* ---- frame ----------------------------------------------------------------------------------- */
 
 static inline BlockDriverState *coroutine_fn fake_co_open_json(const char *json, Error **errp)
 {

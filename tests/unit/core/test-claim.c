@@ -4,7 +4,7 @@
 
 #include "fake.h"
 
-/* ---- op blockers ------------------------------------------------------------------------------ */
+/* ---- op blockers ----------------------------------------------------------------------------- */
 
 static void coroutine_fn co_block_one(void)
 {
@@ -98,7 +98,7 @@ static void coroutine_fn co_device_name_is_told(void)
     error_free(reason);
 }
 
-/* ---- the rule against a model ----------------------------------------------------------------- */
+/* ---- the rule against a model ---------------------------------------------------------------- */
 
 #define MODEL_CLAIMS 12
 
@@ -119,8 +119,8 @@ static BlockRights random_rights(void)
 }
 
 /* As the header says it, right by right, without any cleverness. */
-static bool model_allows(const ModelClaim *others, int skip, BlockRights uses, BlockRights asked_ops,
-                         BlockRights forbids, const void *key)
+static bool model_allows(const ModelClaim *others, int skip, BlockRights uses,
+                         BlockRights asked_ops, BlockRights forbids, const void *key)
 {
     for (int i = 0; i < MODEL_CLAIMS; i++) {
         const ModelClaim *o = &others[i];
@@ -212,7 +212,7 @@ static void coroutine_fn co_rule_is_symmetric(void)
     }
 }
 
-/* ---- in a graph ------------------------------------------------------------------------------- */
+/* ---- in a graph ------------------------------------------------------------------------------ */
 
 static void coroutine_fn co_writer_below_format(void)
 {
@@ -221,13 +221,14 @@ static void coroutine_fn co_writer_below_format(void)
     Error *err = NULL;
     g_assert_false(fake_co_attach(&user, bs->file->bs, BLK_PERM_WRITE, BLK_PERM_ALL, &err));
     fake_expect_error(g_steal_pointer(&err), "Permission conflict on node 'q-file': permissions "
-                      "'write' are both required by an unnamed block device (uses node 'q-file' as "
-                      "'root' child) and unshared by node 'q' (uses node 'q-file' as 'file' child).");
+                      "'write' are both required by an unnamed block device (uses node 'q-file' "
+                      "as 'root' child) and unshared by node 'q' (uses node 'q-file' as 'file' "
+                      "child).");
     g_assert_false(fake_co_attach(&user, bs->file->bs, BLK_PERM_CONSISTENT_READ,
                                   BLK_PERM_ALL & ~BLK_PERM_RESIZE, &err));
     fake_expect_error(err, "Permission conflict on node 'q-file': permissions 'resize' are both "
-                      "required by node 'q' (uses node 'q-file' as 'file' child) and unshared by an "
-                      "unnamed block device (uses node 'q-file' as 'root' child).");
+                      "required by node 'q' (uses node 'q-file' as 'file' child) and unshared by "
+                      "an unnamed block device (uses node 'q-file' as 'root' child).");
     g_assert_cmpint(bdrv_parent_count(bs->file->bs), ==, 1);
     bdrv_gate_done(&user.gate);
 }
@@ -264,7 +265,8 @@ static void coroutine_fn co_host_refuses(void)
     Error *err = NULL;
     g_assert_true(fake_co_attach(&user, bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, &error_abort));
     fake_refused_rights = BLK_PERM_WRITE;
-    g_assert_false(bdrv_co_child_set_perm(user.root, BLK_PERM_WRITE, BLK_PERM_CONSISTENT_READ, &err));
+    g_assert_false(bdrv_co_child_set_perm(user.root, BLK_PERM_WRITE, BLK_PERM_CONSISTENT_READ,
+                                          &err));
     fake_expect_error(err, "Failed to get \"write\" lock");
     bdrv_get_cumulative_rights(bs, &uses, &forbids);
     g_assert_cmphex(uses, ==, BLK_PERM_CONSISTENT_READ);

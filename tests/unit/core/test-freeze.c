@@ -7,7 +7,7 @@
 #include "qemu/atomic.h"
 #include "qemu/iothread.h"
 
-/* ---- one thread ------------------------------------------------------------------------------- */
+/* ---- one thread ------------------------------------------------------------------------------ */
 
 static void coroutine_fn co_nests(void)
 {
@@ -102,7 +102,7 @@ static void coroutine_fn co_waits_for_activity(void)
     bdrv_thaw(freeze);
 }
 
-/* ---- several threads -------------------------------------------------------------------------- */
+/* ---- several threads ------------------------------------------------------------------------- */
 
 #define THREADS 3
 #define COROUTINES 4

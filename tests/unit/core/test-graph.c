@@ -6,7 +6,7 @@
 
 static BlockDriver fake_filter = { .format_name = "fake-filter", .is_filter = true };
 
-/* ---- opening chains --------------------------------------------------------------------------- */
+/* ---- opening chains -------------------------------------------------------------------------- */
 
 static BlockDriverState *coroutine_fn co_open_chain(const char *name, Error **errp)
 {
@@ -56,7 +56,7 @@ static void coroutine_fn co_backing_options(void)
     g_assert_true(g_str_has_prefix(bdrv_get_filename(top), "json:"));
 }
 
-/* ---- loops ------------------------------------------------------------------------------------ */
+/* ---- loops ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_loop_is_refused(void)
 {
@@ -73,7 +73,7 @@ static void coroutine_fn co_loop_is_refused(void)
     g_assert_cmpint(top->rank, ==, rank);
 }
 
-/* ---- moving ----------------------------------------------------------------------------------- */
+/* ---- moving ---------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_filter_in_and_out(void)
 {
@@ -82,7 +82,8 @@ static void coroutine_fn co_filter_in_and_out(void)
                                                              &error_abort);
     FakeUser user = { .name = "d0", .description = "block device 'd0'" };
     BlockRights uses, forbids;
-    g_assert_true(fake_co_attach(&user, bs, BLK_PERM_WRITE, BLK_PERM_CONSISTENT_READ, &error_abort));
+    g_assert_true(fake_co_attach(&user, bs, BLK_PERM_WRITE, BLK_PERM_CONSISTENT_READ,
+                                 &error_abort));
 
     g_assert_true(bdrv_co_insert_filter(filter, bs, "file", &error_abort));
     g_assert_true(user.root->bs == filter && bdrv_filter_bs(filter) == bs);
@@ -175,7 +176,7 @@ static void coroutine_fn co_held_chain(void)
     g_assert_true(bdrv_co_set_backing(top, NULL, &error_abort));
 }
 
-/* ---- reopening -------------------------------------------------------------------------------- */
+/* ---- reopening ------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_reopen_read_only(void)
 {

@@ -4,10 +4,12 @@
 
 #include "block/block_int.h"
 #include "block/freeze.h"
+#include "block/qapi.h"
+#include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 #include "qobject/json-parser.h"
 
-/* ---- frame: each case runs in a coroutine that holds the control lock -------------------------- */
+/* ---- frame: each case runs in a coroutine that holds the control lock ------------------------ */
 
 typedef struct Case {
     void (*co_fn)(void);
@@ -48,7 +50,7 @@ static void co_expect_error(const char *filename, const char *json, const char *
     error_free(err);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_raw_over_null(void)
 {
@@ -170,6 +172,147 @@ static void coroutine_fn co_tall_graph(void)
     bdrv_unref(bs);
 }
 
+/* ---- on host files --------------------------------------------------------------------------- */
+
+static char *dir_name; /* of the case's folder */
+
+static char *path_of(const char *name)
+{
+    return g_build_filename(dir_name, name, NULL);
+}
+
+static void coroutine_fn co_create(const char *path, const char *options, int64_t size)
+{
+    BdrvImgCreate args = {
+        .filename = path,
+        .format = "raw",
+        .options = options,
+        .size = size,
+        .quiet = true,
+    };
+    g_assert_true(bdrv_co_img_create(&args, &error_abort));
+}
+
+static void expect_create_error(const BdrvImgCreate *args, const char *text)
+{
+    Error *err = NULL;
+    g_assert_false(bdrv_co_img_create(args, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, text);
+    error_free(err);
+}
+
+static void coroutine_fn co_create_errors(void)
+{
+    g_autofree char *path = path_of("a.img");
+    expect_create_error(&(BdrvImgCreate) { .filename = path, .format = "nosuch", .size = 1 },
+                        "Unknown file format 'nosuch'");
+    expect_create_error(&(BdrvImgCreate) { .filename = path, .format = "raw", .size = -1 },
+                        "Image creation needs a size parameter");
+    expect_create_error(&(BdrvImgCreate) { .filename = path, .format = "raw", .size = 1,
+                                           .options = "bogus=1" }, "Invalid parameter 'bogus'");
+    expect_create_error(&(BdrvImgCreate) { .filename = path, .format = "raw", .size = 1,
+                                           .options = "size=2" },
+                        "The image size must be specified only once");
+    expect_create_error(&(BdrvImgCreate) { .filename = path, .format = "raw", .size = 1,
+                                           .backing_filename = "b", .backing_format = "raw" },
+                        "Backing file not supported for file format 'raw'");
+    expect_create_error(&(BdrvImgCreate) { .filename = "null-co://", .format = "null-co",
+                                           .size = 1 },
+                        "Format driver 'null-co' does not support image creation");
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+}
+
+static BdrvOwner user_owner(BdrvGate *gate)
+{
+    return (BdrvOwner) { .kind = BDRV_OWNER_USER, .description = "test" };
+}
+
+static const BdrvGateOps user_ops = { .owner = user_owner };
+
+static int coroutine_fn co_write_start(BlockDriverState *bs, const char *text, size_t len)
+{
+    BdrvGate *gate = g_new0(BdrvGate, 1);
+    BdrvChildSpec spec = {
+        .name = "root",
+        .role = BDRV_CHILD_FILTERED,
+        .gate = gate,
+        .perm = BLK_PERM_WRITE | BLK_PERM_CONSISTENT_READ,
+        .shared = BLK_PERM_ALL,
+    };
+    bdrv_gate_init(gate, &user_ops);
+    BdrvChild *edge = bdrv_co_attach_child(&spec, bdrv_ref(bs), &error_abort);
+    g_autofree char *buf = g_malloc0(len);
+    memcpy(buf, text, strlen(text));
+    bdrv_gate_co_enter(gate);
+    int ret = bdrv_co_pwrite(edge, 0, len, buf, 0);
+    bdrv_gate_leave(gate);
+    bdrv_co_detach_child(edge);
+    bdrv_gate_done(gate);
+    g_free(gate);
+    return ret;
+}
+
+/* A stand-in for a format, so that the case does not depend on which ones are built. */
+static int magic_probe(const uint8_t *buf, size_t len, const char *filename)
+{
+    return len >= 5 && memcmp(buf, "MAGIC", 5) == 0 ? 100 : 0;
+}
+
+static BlockDriver magic = { .format_name = "magic", .bdrv_probe = magic_probe };
+static BlockDriver *drivers_and_magic[32] = { &magic };
+
+static void coroutine_fn co_guessed_raw(void)
+{
+    g_autofree char *path = path_of("a.img");
+    for (int i = 0; bdrv_drivers[i]; i++) {
+        drivers_and_magic[i + 1] = bdrv_drivers[i];
+    }
+    bdrv_register_drivers(drivers_and_magic);
+    co_create(path, NULL, 1 * MiB);
+    BlockDriverState *bs = bdrv_co_open(path, NULL, NULL, BDRV_O_RDWR, &error_abort);
+    g_assert_cmpstr(bdrv_get_filename(bs), ==, path);
+    g_assert_cmpint(co_write_start(bs, "MAGIC", 512), ==, -EPERM);
+    g_assert_cmpint(co_write_start(bs, "MAGIC", 8), ==, -EPERM);
+    g_assert_cmpint(co_write_start(bs, "MAGIC", 64 * KiB), ==, -EPERM);
+    g_assert_cmpint(co_write_start(bs, "harmless", 64 * KiB), ==, 0);
+    bdrv_unref(bs);
+    bdrv_co_control_unlock(); /* closes it */
+    bdrv_co_control_lock();
+
+    QDict *options = qdict_new();
+    qdict_put_str(options, "driver", "raw");
+    bs = bdrv_co_open(path, NULL, options, BDRV_O_RDWR, &error_abort);
+    g_assert_cmpint(co_write_start(bs, "MAGIC", 512), ==, 0);
+    bdrv_unref(bs);
+    g_assert_cmpint(unlink(path), ==, 0);
+}
+
+static void coroutine_fn co_text_of_info(void)
+{
+    g_autofree char *path = path_of("a.img");
+    co_create(path, NULL, 1 * MiB);
+    g_autoptr(BlockDriverState) bs = bdrv_co_open(path, NULL, NULL, 0, &error_abort);
+    g_autoptr(BlockGraphInfo) info = bdrv_co_graph_info(bs, &error_abort);
+    g_autoptr(GString) text = g_string_new(NULL);
+    bdrv_graph_info_dump(info, 0, text);
+    g_autofree char *allocated = size_to_str(info->actual_size);
+    g_autofree char *expected = g_strdup_printf(
+        "image: %s\nfile format: raw\nvirtual size: 1 MiB (1048576 bytes)\ndisk size: %s\n"
+        "Child node '/file':\n    filename: %s\n    protocol type: file\n"
+        "    file length: 1 MiB (1048576 bytes)\n    disk size: %s\n",
+        path, allocated, path, allocated);
+    g_assert_cmpstr(text->str, ==, expected);
+    g_assert_cmpint(unlink(path), ==, 0);
+}
+
+static void run_file_case(gconstpointer data)
+{
+    g_autofree char *dir = g_dir_make_tmp("test-open-XXXXXX", NULL);
+    dir_name = dir;
+    run_case(data);
+    g_assert_cmpint(rmdir(dir), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -190,5 +333,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         g_test_add_data_func(cases[i].path, cases[i].co_fn, run_case);
     }
+    g_test_add_data_func("/open/create/errors", co_create_errors, run_file_case);
+    g_test_add_data_func("/open/raw/guessed-takes-no-signature", co_guessed_raw, run_file_case);
+    g_test_add_data_func("/open/info/text", co_text_of_info, run_file_case);
     return g_test_run();
 }
