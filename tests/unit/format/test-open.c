@@ -172,6 +172,35 @@ static void coroutine_fn co_tall_graph(void)
     bdrv_unref(bs);
 }
 
+/* ---- reopening raw ---------------------------------------------------------------------------- */
+
+static void coroutine_fn co_reopen_raw(void)
+{
+    Error *err = NULL;
+    g_autoptr(BlockDriverState) f = co_open_json(
+        "{'driver': 'null-co', 'node-name': 'f', 'size': '1M'}", &error_abort);
+    g_autoptr(BlockDriverState) g = co_open_json(
+        "{'driver': 'null-co', 'node-name': 'g', 'size': '2M'}", &error_abort);
+    g_autoptr(BlockDriverState) r = co_open_json(
+        "{'driver': 'raw', 'node-name': 'r', 'file': 'f'}", &error_abort);
+
+    g_assert_true(bdrv_co_reopen(r, qdict_from_jsonf_nofail(
+        "{'driver': 'raw', 'node-name': 'r', 'file': 'f', 'offset': 65536, 'size': 65536}"), false,
+        &error_abort));
+    g_assert_cmpint(bdrv_getlength(r), ==, 65536);
+    /* All of it or nothing: the other file is there, the window is not. */
+    g_assert_false(bdrv_co_reopen(r, qdict_from_jsonf_nofail(
+        "{'driver': 'raw', 'node-name': 'r', 'file': 'g', 'offset': 4194304}"), false, &err));
+    error_free(err);
+    g_assert_true(r->file->bs == f);
+    g_assert_cmpint(bdrv_getlength(r), ==, 65536);
+    g_assert_true(bdrv_co_reopen(r, qdict_from_jsonf_nofail(
+        "{'driver': 'raw', 'node-name': 'r', 'file': 'g'}"), false, &error_abort));
+    g_assert_true(r->file->bs == g);
+    g_assert_cmpint(bdrv_getlength(r), ==, 2 * MiB);
+    g_assert_cmpint(f->refcnt, ==, 1);
+}
+
 /* ---- on host files --------------------------------------------------------------------------- */
 
 static char *dir_name; /* of the case's folder */
@@ -327,6 +356,7 @@ int main(int argc, char **argv)
         { "/open/errors/say-what-stock-says", co_errors },
         { "/open/nesting/is-limited", co_nesting_is_limited },
         { "/open/graph/a-thousand-levels", co_tall_graph },
+        { "/open/reopen/raw-window-and-file", co_reopen_raw },
     };
     g_test_init(&argc, &argv, NULL);
     qemu_init_main_loop(&error_abort);
