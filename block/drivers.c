@@ -6,6 +6,7 @@
 
 #include "block/block_int.h"
 
+extern BlockDriver bdrv_qcow2;
 extern BlockDriver bdrv_raw;
 extern BlockDriver bdrv_file;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
@@ -13,6 +14,7 @@ extern BlockDriver bdrv_copy_before_write;
 
 BlockDriver *const bdrv_drivers[] = {
     /* formats; raw takes what nobody else wants */
+    &bdrv_qcow2,
     &bdrv_raw,
     /* protocols */
     &bdrv_file,

@@ -2,8 +2,8 @@
 /*
  * Compressed data, whole buffers in and out.  Hides which library does it.
  *
- *  - Functions are plain: no I/O, no yielding, no state kept.  They take time; call them in a worker.
- *  - Input may be hostile: nothing is read or written outside the buffers.
+ *  - Functions are plain: no I/O, no yielding, no state kept.  They take time; call them in a
+ *  worker. - Input may be hostile: nothing is read or written outside the buffers.
  *  - Whether a kind is built in can change from build to build; ask codec_available().
  */
 #ifndef CODEC_CODEC_H
@@ -32,7 +32,8 @@ int codec_decompress(CodecKind kind, void *dst, size_t dst_len, const void *src,
 
 /**
  * Compress all of @src.  The same input gives the same output.
- * Returns the number of bytes in @dst; -ENOSPC if @dst_len is not enough; -ENOTSUP, -ENOMEM, -EIO.
+ * Returns the number of bytes in @dst; -ENOSPC if @dst_len is not enough; -ENOTSUP, -ENOMEM,
+ * -EIO.
  */
 ssize_t codec_compress(CodecKind kind, void *dst, size_t dst_len, const void *src, size_t src_len);
 

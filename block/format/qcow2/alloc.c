@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writes that need host clusters.
+ *
+ * begin  decides for a run of clusters: overwrite in place (the image alone refers to them), or
+ *        take new ones.  In the second case the Qcow2Alloc is on a list until it ends, and
+ *        whoever wants to change an overlapping cluster waits for it.
+ * link   makes the L2 entries refer to the new clusters, after the data was written (R2), and
+ *        frees what they referred to (R4).
+ * abort  gives the clusters back.
+ *
+ * A request holds at most one Qcow2Alloc and does not wait while it holds one, so there is no
+ * cycle.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+/* ---- overlapping writers ------------------------------------------------------------------- */
+
+static int64_t alloc_end(const Qcow2State *s, const Qcow2Alloc *alloc)
+{
+    return alloc->guest_offset + ((int64_t)alloc->nb_clusters << s->cluster_bits);
+}
+
+/* The first, in guest order, that overlaps the clusters of the range; or NULL. */
+static Qcow2Alloc *find_overlapping(const Qcow2State *s, int64_t offset, int64_t bytes)
+{
+    int64_t start = qcow2_cluster_start(s, offset), end = qcow2_cluster_end(s, offset + bytes);
+    Qcow2Alloc *alloc, *first = NULL;
+
+    QLIST_FOREACH(alloc, &s->allocs, next) {
+        if (alloc->guest_offset < end && start < alloc_end(s, alloc) &&
+            (!first || alloc->guest_offset < first->guest_offset)) {
+            first = alloc;
+        }
+    }
+    return first;
+}
+
+bool coroutine_fn qcow2_alloc_co_wait(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Alloc *alloc = find_overlapping(s, offset, bytes);
+
+    if (alloc) {
+        qemu_co_queue_wait(&alloc->waiters, &s->lock);
+    }
+    return alloc;
+}
+
+/* Wait for whoever has the first cluster; leave out what others have further on. */
+static int64_t coroutine_fn co_avoid_others(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Alloc *alloc;
+
+    while ((alloc = find_overlapping(s, offset, bytes))) {
+        if (alloc->guest_offset > offset) {
+            return alloc->guest_offset - offset;
+        }
+        qemu_co_queue_wait(&alloc->waiters, &s->lock);
+    }
+    return bytes;
+}
+
+static void alloc_end_of_life(Qcow2Alloc *alloc)
+{
+    QLIST_REMOVE(alloc, next);
+    qemu_co_queue_restart_all(&alloc->waiters);
+}
+
+/* ---- begin --------------------------------------------------------------------------------- */
+
+/* How a cluster can be written to. */
+typedef enum WriteWay {
+    WRITE_IN_PLACE,     /* data that is ours alone */
+    WRITE_RESERVED,     /* zeroes with a host cluster of ours */
+    WRITE_NEW,
+} WriteWay;
+
+static WriteWay write_way(const Qcow2State *s, uint64_t entry)
+{
+    Qcow2Kind kind = qcow2_entry_kind(s, entry);
+
+    if (!(entry & QCOW2_COPIED) || (kind != QCOW2_DATA && kind != QCOW2_ZERO_ALLOC)) {
+        return WRITE_NEW;
+    }
+    return kind == QCOW2_DATA ? WRITE_IN_PLACE : WRITE_RESERVED;
+}
+
+/* Number of clusters from @index on, at most @max, to be written in the same way. */
+static uint32_t count_alike(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                            uint32_t max, WriteWay way)
+{
+    uint64_t first = qcow2_slice_get(s, slice, index);
+    uint32_t n = 1;
+
+    for (; n < max; n++) {
+        uint64_t entry = qcow2_slice_get(s, slice, index + n);
+        uint64_t expected = (first & QCOW2_OFFSET_MASK) + ((uint64_t)n << s->cluster_bits);
+
+        if (write_way(s, entry) != way ||
+            (way != WRITE_NEW && (entry & QCOW2_OFFSET_MASK) != expected)) {
+            break;
+        }
+    }
+    return n;
+}
+
+/* Does what the entry describes read as zeroes from @offset on? */
+static bool entry_is_zero(BlockDriverState *bs, uint64_t entry, int64_t offset)
+{
+    switch (qcow2_entry_kind(bs->opaque, entry)) {
+    case QCOW2_ZERO_PLAIN:
+    case QCOW2_ZERO_ALLOC:
+        return true;
+    case QCOW2_UNALLOCATED:
+        return qcow2_backing_is_zero(bs, offset);
+    default:
+        return false;
+    }
+}
+
+/* What the entries refer to must be well formed before anything is built on it. */
+static int coroutine_fn co_check_entries(BlockDriverState *bs, const Qcow2CacheEntry *slice,
+                                         uint32_t index, uint32_t n, int64_t offset)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t entry = qcow2_slice_get(s, slice, index + i);
+        Qcow2Kind kind = qcow2_entry_kind(s, entry);
+        uint64_t host = entry & QCOW2_OFFSET_MASK;
+        bool has_host = kind == QCOW2_DATA || kind == QCOW2_ZERO_ALLOC;
+
+        if (kind == QCOW2_INVALID || (has_host && qcow2_offset_in_cluster(s, host))) {
+            qcow2_co_mark_corrupt(bs, host, s->cluster_size, "Cluster allocation offset %#" PRIx64
+                                  " unaligned (guest offset: %#" PRIx64 ")", host,
+                                  (uint64_t)offset + ((uint64_t)i << s->cluster_bits));
+            return -EIO;
+        }
+    }
+    return 0;
+}
+
+static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, int64_t *bytes,
+                                          uint64_t *host_offset, Qcow2Alloc *alloc,
+                                          const Qcow2CacheEntry *slice, uint32_t index)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t in_cluster = qcow2_offset_in_cluster(s, offset);
+    uint32_t max = MIN(qcow2_nb_clusters(s, in_cluster + *bytes), s->slice_entries - index);
+    uint64_t first = qcow2_slice_get(s, slice, index), last;
+    WriteWay way = write_way(s, first);
+    uint32_t n = count_alike(s, slice, index, max, way);
+    int ret = co_check_entries(bs, slice, index, n, qcow2_cluster_start(s, offset));
+    int64_t new;
+
+    if (ret < 0) {
+        return ret;
+    }
+    *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
+    *alloc = (Qcow2Alloc){
+        .guest_offset = qcow2_cluster_start(s, offset),
+        .nb_clusters = n,
+        .host_offset = first & QCOW2_OFFSET_MASK,
+        .data_start = offset,
+        .data_end = offset + *bytes,
+        .in_place = way != WRITE_NEW,
+    };
+    if (way == WRITE_NEW) {
+        new = qcow2_co_alloc_clusters(bs, n, &alloc->is_fresh);
+        if (new < 0) {
+            return new;
+        }
+        alloc->host_offset = new;
+    }
+    *host_offset = alloc->host_offset + in_cluster;
+    if (way == WRITE_IN_PLACE) {
+        return 1;
+    }
+    last = qcow2_slice_get(s, slice, index + n - 1);
+    alloc->head_is_zero = entry_is_zero(bs, first, alloc->guest_offset);
+    alloc->tail_is_zero = entry_is_zero(bs, last, alloc->data_end);
+    qemu_co_queue_init(&alloc->waiters);
+    QLIST_INSERT_HEAD(&s->allocs, alloc, next);
+    return 0;
+}
+
+int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int64_t *bytes,
+                                      uint64_t *host_offset, Qcow2Alloc *alloc)
+{
+    Qcow2CacheEntry *slice;
+    uint32_t index;
+    int ret;
+
+    *bytes = co_avoid_others(bs, offset, *bytes);
+    ret = qcow2_co_get_slice_for_write(bs, offset, &slice, &index);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = co_begin_in_slice(bs, offset, bytes, host_offset, alloc, slice, index);
+    qcow2_cache_put(slice);
+    return ret;
+}
+
+/* ---- end ----------------------------------------------------------------------------------- */
+
+int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *slice;
+    uint32_t index;
+    int ret = qcow2_co_get_slice_for_write(bs, alloc->guest_offset, &slice, &index);
+
+    if (ret < 0) {
+        qcow2_alloc_co_abort(bs, alloc);
+        return ret;
+    }
+    for (uint32_t i = 0; i < alloc->nb_clusters; i++) {
+        uint64_t old = qcow2_slice_get(s, slice, index + i);
+        uint64_t host = alloc->host_offset + ((uint64_t)i << s->cluster_bits);
+
+        qcow2_slice_set(s, slice, index + i, host | QCOW2_COPIED);
+        if (!alloc->in_place) {
+            qcow2_free_l2_entry(bs, old, QCOW2_DISCARD_NEVER);
+        }
+    }
+    qcow2_cache_put(slice);
+    alloc_end_of_life(alloc);
+    return 0;
+}
+
+void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc)
+{
+    if (!alloc->in_place) {
+        /* At worst a leak. */
+        qcow2_co_free_unused(bs, alloc->host_offset, alloc->nb_clusters);
+    }
+    alloc_end_of_life(alloc);
+}

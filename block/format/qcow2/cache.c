@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tables in memory, and the only place where changed ones go to the file.
+ *
+ * Nothing is written when it changes.  Write-back takes a copy of everything that has changed
+ * at one instant, under the lock, and then writes the copies in stages with a flush between:
+ *
+ *   1. refcount blocks            counts may be too high, never too low (R1)
+ *   2. refcount table             names blocks that are there (R3)
+ *   3. L2 tables                  name clusters that are counted and whose data is there (R1, R2)
+ *   4. L1 table                   names L2 tables that are there (R3)
+ *   then a flush; only after it may clusters that lost their reference be reused (R4).
+ *
+ * Since a reference is made in memory after its count, and counts drop only after the last
+ * stage, a copy of one instant never refers to something that is not counted in it.  The lock
+ * is free while the copies are written.
+ *
+ * A cache may hold more than its size: an entry is only dropped when it is clean.  The request
+ * that made it too large writes back before it ends (qcow2_co_relieve()).
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+struct Qcow2Cache {
+    GHashTable *entries; /* &offset -> Qcow2CacheEntry */
+    QTAILQ_HEAD(, Qcow2CacheEntry) lru;
+    uint32_t entry_bytes;
+    uint64_t max_entries;
+};
+
+/* Dirty ranges grow to multiples of this: one page, one sector of most disks. */
+#define WRITE_UNIT 4096
+
+/* Freed clusters that may wait for a flush of the guest's, in records. */
+#define MAX_PENDING_FREES 4096
+
+/* ---- entries ------------------------------------------------------------------------------- */
+
+Qcow2Cache *qcow2_cache_new(uint32_t entry_bytes, uint64_t max_bytes)
+{
+    Qcow2Cache *cache = g_new0(Qcow2Cache, 1);
+
+    cache->entries = g_hash_table_new(g_int64_hash, g_int64_equal);
+    QTAILQ_INIT(&cache->lru);
+    cache->entry_bytes = entry_bytes;
+    cache->max_entries = MAX(max_bytes / entry_bytes, 2);
+    return cache;
+}
+
+static void entry_free(Qcow2Cache *cache, Qcow2CacheEntry *entry)
+{
+    assert(entry->pins == 0);
+    g_hash_table_remove(cache->entries, &entry->offset);
+    QTAILQ_REMOVE(&cache->lru, entry, lru);
+    qemu_vfree(entry->data);
+    g_free(entry);
+}
+
+void qcow2_cache_free(Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry, *next;
+
+    if (!cache) {
+        return;
+    }
+    QTAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
+        entry_free(cache, entry);
+    }
+    g_hash_table_destroy(cache->entries);
+    g_free(cache);
+}
+
+static bool entry_is_dirty(const Qcow2CacheEntry *entry)
+{
+    return entry->dirty_start < entry->dirty_end;
+}
+
+static uint64_t cache_excess(const Qcow2Cache *cache)
+{
+    uint64_t n = g_hash_table_size(cache->entries);
+
+    return n > cache->max_entries ? n - cache->max_entries : 0;
+}
+
+/* Drop clean entries, least recently used first, down to the cache's size. */
+static void cache_trim(Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry, *next;
+    uint64_t excess = cache_excess(cache);
+
+    QTAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
+        if (excess == 0) {
+            break;
+        }
+        if (entry->pins == 0 && !entry_is_dirty(entry)) {
+            entry_free(cache, entry);
+            excess--;
+        }
+    }
+}
+
+/* Make room for one entry.  Looks at the oldest few only: where these are dirty, many are. */
+static bool drop_one(Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry;
+    int tries = 64;
+
+    QTAILQ_FOREACH(entry, &cache->lru, lru) {
+        if (entry->pins == 0 && !entry_is_dirty(entry)) {
+            entry_free(cache, entry);
+            return true;
+        }
+        if (--tries == 0) {
+            break;
+        }
+    }
+    return false;
+}
+
+/* A new entry, pinned, its data not set; NULL if memory is short. */
+static Qcow2CacheEntry *entry_new(BlockDriverState *bs, Qcow2Cache *cache, uint64_t offset)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *entry;
+    uint8_t *data;
+
+    if (g_hash_table_size(cache->entries) >= cache->max_entries && !drop_one(cache)) {
+        s->wants_write_back = true;
+    }
+    data = bdrv_try_blockalign(bs->file->bs, cache->entry_bytes);
+    if (!data) {
+        return NULL;
+    }
+    entry = g_new0(Qcow2CacheEntry, 1);
+    entry->offset = offset;
+    entry->data = data;
+    entry->pins = 1;
+    g_hash_table_insert(cache->entries, &entry->offset, entry);
+    QTAILQ_INSERT_TAIL(&cache->lru, entry, lru);
+    return entry;
+}
+
+Qcow2CacheEntry *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
+{
+    Qcow2CacheEntry *entry = g_hash_table_lookup(cache->entries, &offset);
+
+    if (entry) {
+        entry->pins++;
+        if (QTAILQ_NEXT(entry, lru)) {
+            QTAILQ_REMOVE(&cache->lru, entry, lru);
+            QTAILQ_INSERT_TAIL(&cache->lru, entry, lru);
+        }
+    }
+    return entry;
+}
+
+int coroutine_fn qcow2_cache_co_get(BlockDriverState *bs, Qcow2Cache *cache, uint64_t offset,
+                                    Qcow2CacheEntry **entry)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    *entry = qcow2_cache_peek(cache, offset);
+    if (*entry) {
+        return 0;
+    }
+    *entry = entry_new(bs, cache, offset);
+    if (!*entry) {
+        return -ENOMEM;
+    }
+    if (cache == s->l2_cache) {
+        BLKDBG_CO_EVENT(bs->file, L2_LOAD);
+    } else {
+        BLKDBG_CO_EVENT(bs->file, REFBLOCK_LOAD);
+    }
+    ret = bdrv_co_pread(bs->file, offset, cache->entry_bytes, (*entry)->data, 0);
+    if (ret < 0) {
+        (*entry)->pins = 0;
+        entry_free(cache, *entry);
+        *entry = NULL;
+    }
+    return ret;
+}
+
+int qcow2_cache_get_zeroed(BlockDriverState *bs, Qcow2Cache *cache, uint64_t offset,
+                           Qcow2CacheEntry **entry)
+{
+    *entry = qcow2_cache_peek(cache, offset);
+    if (!*entry) {
+        *entry = entry_new(bs, cache, offset);
+        if (!*entry) {
+            return -ENOMEM;
+        }
+    }
+    memset((*entry)->data, 0, cache->entry_bytes);
+    qcow2_cache_dirty(*entry, 0, cache->entry_bytes);
+    return 0;
+}
+
+void qcow2_cache_put(Qcow2CacheEntry *entry)
+{
+    if (entry) {
+        assert(entry->pins > 0);
+        entry->pins--;
+    }
+}
+
+static void range_add(uint32_t *start, uint32_t *end, uint32_t new_start, uint32_t new_end)
+{
+    if (*start >= *end) {
+        *start = new_start;
+        *end = new_end;
+    } else {
+        *start = MIN(*start, new_start);
+        *end = MAX(*end, new_end);
+    }
+}
+
+void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len)
+{
+    range_add(&entry->dirty_start, &entry->dirty_end, start, start + len);
+}
+
+void qcow2_table_dirty(Qcow2Table *table, uint32_t index)
+{
+    range_add(&table->dirty_start, &table->dirty_end, index, index + 1);
+}
+
+void qcow2_cache_drop(Qcow2Cache *cache, uint64_t offset, uint64_t bytes)
+{
+    for (uint64_t at = offset; at < offset + bytes; at += cache->entry_bytes) {
+        Qcow2CacheEntry *entry = g_hash_table_lookup(cache->entries, &at);
+
+        if (!entry) {
+            continue;
+        }
+        entry->dirty_start = entry->dirty_end = 0;
+        if (entry->pins == 0) {
+            entry_free(cache, entry);
+        }
+    }
+}
+
+/* ---- write-back: copies of one instant ----------------------------------------------------- */
+
+typedef enum Stage {
+    STAGE_REFBLOCKS,
+    STAGE_REFTABLE,
+    STAGE_L2,
+    STAGE_L1,
+    STAGE_MAX,
+} Stage;
+
+/* One copy to be written. */
+typedef struct Piece {
+    uint64_t offset;
+    uint32_t len;
+    uint8_t *buf;
+    Qcow2CacheEntry *entry; /* pinned; or */
+    Qcow2Table *table;
+    uint32_t start, end;    /* what was dirty, in the units of entry or table */
+} Piece;
+
+typedef struct Batch {
+    GArray *pieces[STAGE_MAX]; /* of Piece; NULL: nothing */
+    GArray *frees;             /* of Qcow2Free */
+    bool no_memory;
+} Batch;
+
+static Piece *batch_add(Batch *batch, Stage stage, BlockDriverState *bs, uint32_t len)
+{
+    uint8_t *buf = bdrv_try_blockalign(bs->file->bs, len);
+
+    if (!buf) {
+        batch->no_memory = true;
+        return NULL;
+    }
+    if (!batch->pieces[stage]) {
+        batch->pieces[stage] = g_array_new(FALSE, TRUE, sizeof(Piece));
+    }
+    g_array_set_size(batch->pieces[stage], batch->pieces[stage]->len + 1);
+    Piece *piece = &g_array_index(batch->pieces[stage], Piece, batch->pieces[stage]->len - 1);
+    piece->len = len;
+    piece->buf = buf;
+    return piece;
+}
+
+static void copy_entry(Batch *batch, Stage stage, BlockDriverState *bs, Qcow2Cache *cache,
+                       Qcow2CacheEntry *entry)
+{
+    uint32_t from = QEMU_ALIGN_DOWN(entry->dirty_start, WRITE_UNIT);
+    uint32_t to = MIN(QEMU_ALIGN_UP(entry->dirty_end, WRITE_UNIT), cache->entry_bytes);
+    Piece *piece = batch_add(batch, stage, bs, to - from);
+
+    if (!piece) {
+        return;
+    }
+    piece->offset = entry->offset + from;
+    piece->entry = entry;
+    piece->start = entry->dirty_start;
+    piece->end = entry->dirty_end;
+    memcpy(piece->buf, entry->data + from, piece->len);
+    entry->dirty_start = entry->dirty_end = 0;
+    entry->pins++;
+}
+
+static void copy_cache(Batch *batch, Stage stage, BlockDriverState *bs, Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry;
+
+    QTAILQ_FOREACH(entry, &cache->lru, lru) {
+        if (entry_is_dirty(entry)) {
+            copy_entry(batch, stage, bs, cache, entry);
+        }
+    }
+}
+
+static void copy_table(Batch *batch, Stage stage, BlockDriverState *bs, Qcow2Table *table)
+{
+    /* Whole sectors of the file, as far as the table reaches. */
+    uint32_t per_sector = BDRV_SECTOR_SIZE / 8;
+    uint32_t from = QEMU_ALIGN_DOWN(table->dirty_start, per_sector);
+    uint32_t to = MIN(QEMU_ALIGN_UP(table->dirty_end, per_sector), table->size);
+    Piece *piece;
+
+    if (table->dirty_start >= table->dirty_end) {
+        return;
+    }
+    piece = batch_add(batch, stage, bs, (to - from) * 8);
+    if (!piece) {
+        return;
+    }
+    piece->offset = table->offset + (uint64_t)from * 8;
+    piece->table = table;
+    piece->start = table->dirty_start;
+    piece->end = table->dirty_end;
+    for (uint32_t i = from; i < to; i++) {
+        stq_be_p(piece->buf + (i - from) * 8, table->entries[i]);
+    }
+    table->dirty_start = table->dirty_end = 0;
+}
+
+static int compare_pieces(gconstpointer a, gconstpointer b)
+{
+    uint64_t x = ((const Piece *)a)->offset, y = ((const Piece *)b)->offset;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Lock held. */
+static void batch_collect(Batch *batch, BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    copy_cache(batch, STAGE_REFBLOCKS, bs, s->refcount_cache);
+    copy_table(batch, STAGE_REFTABLE, bs, &s->reftable);
+    copy_cache(batch, STAGE_L2, bs, s->l2_cache);
+    copy_table(batch, STAGE_L1, bs, &s->l1);
+    for (int stage = 0; stage < STAGE_MAX; stage++) {
+        if (batch->pieces[stage]) {
+            g_array_sort(batch->pieces[stage], compare_pieces);
+        }
+    }
+    batch->frees = s->pending_frees;
+    s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    s->nb_pending_frees = 0;
+    s->wants_write_back = false;
+}
+
+/* ---- write-back: writing the copies -------------------------------------------------------- */
+
+/* Pieces @first.. that are adjacent in the file, as one vector; returns their number. */
+static guint join_pieces(const GArray *pieces, guint first, QEMUIOVector *qiov)
+{
+    guint n = 0;
+    uint64_t end = g_array_index(pieces, Piece, first).offset;
+
+    while (first + n < pieces->len && n < 64) {
+        const Piece *piece = &g_array_index(pieces, Piece, first + n);
+
+        if (piece->offset != end) {
+            break;
+        }
+        qemu_iovec_add(qiov, piece->buf, piece->len);
+        end += piece->len;
+        n++;
+    }
+    return n;
+}
+
+static int coroutine_fn co_write_stage(BlockDriverState *bs, Stage stage, const GArray *pieces)
+{
+    QEMUIOVector qiov;
+    int ret = 0;
+
+    switch (stage) {
+    case STAGE_REFBLOCKS:
+        BLKDBG_CO_EVENT(bs->file, REFBLOCK_UPDATE_PART);
+        break;
+    case STAGE_REFTABLE:
+        BLKDBG_CO_EVENT(bs->file, REFBLOCK_ALLOC_HOOKUP);
+        break;
+    case STAGE_L2:
+        BLKDBG_CO_EVENT(bs->file, L2_UPDATE);
+        break;
+    default:
+        BLKDBG_CO_EVENT(bs->file, L1_UPDATE);
+        break;
+    }
+    qemu_iovec_init(&qiov, 4);
+    for (guint i = 0, n; i < pieces->len && ret >= 0; i += n) {
+        qemu_iovec_reset(&qiov);
+        n = join_pieces(pieces, i, &qiov);
+        ret = bdrv_co_pwritev(bs->file, g_array_index(pieces, Piece, i).offset, qiov.size, &qiov,
+                              0);
+    }
+    qemu_iovec_destroy(&qiov);
+    return ret;
+}
+
+/* The order (R1-R3).  A flush without anything written before costs nothing. */
+static int coroutine_fn co_write_batch(BlockDriverState *bs, const Batch *batch)
+{
+    bool any = false;
+
+    for (int stage = 0; stage < STAGE_MAX; stage++) {
+        int ret = 0;
+
+        if (!batch->pieces[stage]) {
+            continue;
+        }
+        if (stage > STAGE_REFBLOCKS) {
+            ret = bdrv_co_flush(bs->file->bs);
+        }
+        if (ret >= 0) {
+            ret = co_write_stage(bs, stage, batch->pieces[stage]);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        any = true;
+    }
+    return any || batch->frees->len ? bdrv_co_flush(bs->file->bs) : 0;
+}
+
+/*
+ * Lock held.  After an error everything counts as unwritten again, also what was written: a
+ * failed flush may have lost it.
+ */
+static void batch_finish(Batch *batch, BlockDriverState *bs, bool ok)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (int stage = 0; stage < STAGE_MAX; stage++) {
+        GArray *pieces = batch->pieces[stage];
+
+        for (guint i = 0; pieces && i < pieces->len; i++) {
+            Piece *piece = &g_array_index(pieces, Piece, i);
+
+            if (!ok && piece->entry) {
+                qcow2_cache_dirty(piece->entry, piece->start, piece->end - piece->start);
+            } else if (!ok) {
+                range_add(&piece->table->dirty_start, &piece->table->dirty_end, piece->start,
+                          piece->end);
+            }
+            qcow2_cache_put(piece->entry);
+            qemu_vfree(piece->buf);
+        }
+        g_clear_pointer(&batch->pieces[stage], g_array_unref);
+    }
+    if (ok) {
+        g_array_append_vals(s->gone_frees, batch->frees->data, batch->frees->len);
+    } else {
+        g_array_prepend_vals(s->pending_frees, batch->frees->data, batch->frees->len);
+    }
+    g_array_unref(batch->frees);
+    cache_trim(s->l2_cache);
+    cache_trim(s->refcount_cache);
+}
+
+int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    Batch batch = { 0 };
+    int ret = qcow2_co_reap_frees(bs);
+
+    if (ret < 0) {
+        return ret;
+    }
+    qemu_co_mutex_lock(&s->lock);
+    batch_collect(&batch, bs);
+    qemu_co_mutex_unlock(&s->lock);
+
+    ret = batch.no_memory ? -ENOMEM : co_write_batch(bs, &batch);
+
+    qemu_co_mutex_lock(&s->lock);
+    batch_finish(&batch, bs, ret >= 0);
+    qemu_co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+int coroutine_fn qcow2_co_write_back(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    CO_LOCK_GUARD(&s->wb_lock);
+    return qcow2_co_write_back_locked(bs);
+}
+
+int coroutine_fn qcow2_co_relieve(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    bool wanted;
+
+    qemu_co_mutex_lock(&s->lock);
+    wanted = s->wants_write_back || s->pending_frees->len > MAX_PENDING_FREES;
+    qemu_co_mutex_unlock(&s->lock);
+    return wanted ? qcow2_co_write_back(bs) : 0;
+}

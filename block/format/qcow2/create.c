@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making an image: a header, a refcount table of one cluster and one refcount block are
+ * written; the result is opened as a qcow2 image of size 0 and grown, so that tables and
+ * preallocation are made by the code that always makes them.
+ */
+#include "qemu/osdep.h"
+
+#include "block/gate.h"
+#include "qapi/gen/block-core-visit.h"
+#include "qcow2.h"
+#include "qemu/cutils.h"
+
+#define DEFAULT_CLUSTER_SIZE 65536
+#define DEFAULT_REFCOUNT_BITS 16
+#define NB_FIRST_CLUSTERS 3 /* header, refcount table, refcount block */
+
+/* ---- what is wanted ------------------------------------------------------------------------ */
+
+typedef struct CreateParams {
+    Qcow2Header header; /* size 0 */
+    uint64_t size;
+    PreallocMode prealloc;
+    const char *backing_file;
+    char backing_format[16];
+} CreateParams;
+
+static bool check_unsupported(const BlockdevCreateOptionsQcow2 *o, Error **errp)
+{
+    if (o->has_data_file_raw && o->data_file_raw && !o->data_file) {
+        error_setg(errp, "data-file-raw requires data-file");
+        return false;
+    }
+    if (o->data_file) {
+        error_setg(errp, "Creating images with an external data file is not supported");
+        return false;
+    }
+    return true;
+}
+
+static bool check_cluster_size(const BlockdevCreateOptionsQcow2 *o, uint64_t cluster_size,
+                               Error **errp)
+{
+    bool is_extended = o->has_extended_l2 && o->extended_l2;
+
+    if (!is_power_of_2(cluster_size) || cluster_size < (1U << QCOW2_MIN_CLUSTER_BITS) ||
+        cluster_size > (1U << QCOW2_MAX_CLUSTER_BITS)) {
+        error_setg(errp, "Cluster size must be a power of two between %d and %dk",
+                   1 << QCOW2_MIN_CLUSTER_BITS, 1 << (QCOW2_MAX_CLUSTER_BITS - 10));
+        return false;
+    }
+    if (is_extended && cluster_size < QCOW2_SUBCLUSTERS * BDRV_SECTOR_SIZE) {
+        error_setg(errp, "Extended L2 entries are only supported with cluster sizes of at least %d "
+                   "bytes", QCOW2_SUBCLUSTERS * (int)BDRV_SECTOR_SIZE);
+        return false;
+    }
+    if (is_extended) {
+        error_setg(errp, "Creating images with extended L2 entries is not supported");
+        return false;
+    }
+    return true;
+}
+
+static bool read_version_features(const BlockdevCreateOptionsQcow2 *o, Qcow2Header *h, Error **errp)
+{
+    int64_t bits = o->has_refcount_bits ? o->refcount_bits : DEFAULT_REFCOUNT_BITS;
+
+    h->version = o->has_version && o->version == BLOCKDEV_QCOW2_VERSION_V2 ? 2 : 3;
+    if (o->has_lazy_refcounts && o->lazy_refcounts) {
+        if (h->version < 3) {
+            error_setg(errp, "Lazy refcounts only supported with compatibility level 1.1 and above "
+                       "(use version=v3 or greater)");
+            return false;
+        }
+        h->compatible |= QCOW2_COMPAT_LAZY_REFCOUNTS;
+    }
+    if (bits < 1 || bits > 64 || !is_power_of_2(bits)) {
+        error_setg(errp, "Refcount width must be a power of two and may not exceed 64 bits");
+        return false;
+    }
+    if (h->version < 3 && bits != DEFAULT_REFCOUNT_BITS) {
+        error_setg(errp, "Different refcount widths than 16 bits require compatibility level 1.1 "
+                   "or above (use version=v3 or greater)");
+        return false;
+    }
+    h->refcount_order = ctz64(bits);
+    if (o->has_compression_type && o->compression_type == QCOW2_COMPRESSION_TYPE_ZSTD) {
+        if (h->version < 3) {
+            error_setg(errp, "Non-zlib compression type is only supported with compatibility level "
+                       "1.1 and above (use version=v3 or greater)");
+            return false;
+        }
+        if (!codec_available(CODEC_ZSTD)) {
+            error_setg(errp, "Compression type 'zstd' is not supported by this build");
+            return false;
+        }
+        h->compression_type = QCOW2_COMPRESSION_ZSTD;
+        h->incompatible |= QCOW2_INCOMPAT_COMPRESSION;
+    }
+    return true;
+}
+
+static bool read_backing(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, Error **errp)
+{
+    if (o->has_backing_fmt && !o->backing_file) {
+        error_setg(errp, "Backing format cannot be used without backing file");
+        return false;
+    }
+    if (o->backing_file && p->prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Backing file and preallocation can only be used at the same time if "
+                   "extended_l2 is enabled");
+        return false;
+    }
+    if (o->backing_file && strlen(o->backing_file) > QCOW2_MAX_BACKING_NAME) {
+        error_setg(errp, "Backing file name is longer than %d bytes", QCOW2_MAX_BACKING_NAME);
+        return false;
+    }
+    p->backing_file = o->backing_file;
+    if (o->has_backing_fmt) {
+        g_strlcpy(p->backing_format, BlockdevDriver_str(o->backing_fmt),
+                  sizeof(p->backing_format));
+    }
+    return true;
+}
+
+static bool read_params(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, Error **errp)
+{
+    uint64_t cluster_size = o->has_cluster_size ? o->cluster_size : DEFAULT_CLUSTER_SIZE;
+    uint64_t l1_reach;
+
+    *p = (CreateParams){
+        .size = o->size,
+        .prealloc = o->has_preallocation ? o->preallocation : PREALLOC_MODE_OFF,
+    };
+    if (!QEMU_IS_ALIGNED(o->size, BDRV_SECTOR_SIZE)) {
+        error_setg(errp, "Image size must be a multiple of %d bytes", (int)BDRV_SECTOR_SIZE);
+        return false;
+    }
+    if (!read_version_features(o, &p->header, errp) || !check_unsupported(o, errp) ||
+        !check_cluster_size(o, cluster_size, errp) || !read_backing(o, p, errp)) {
+        return false;
+    }
+    p->header.cluster_bits = ctz64(cluster_size);
+    l1_reach = cluster_size * (cluster_size / 8);
+    if (o->size > BDRV_MAX_LENGTH ||
+        o->size / l1_reach + !!(o->size % l1_reach) > QCOW2_MAX_L1_BYTES / 8) {
+        error_setg(errp, "The image size is too large for file format 'qcow2' (try using a larger "
+                   "cluster size)");
+        return false;
+    }
+    p->header.reftable_offset = cluster_size;
+    p->header.reftable_clusters = 1;
+    return true;
+}
+
+/* ---- the first clusters -------------------------------------------------------------------- */
+
+static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreateParams *p,
+                                                 Error **errp)
+{
+    size_t cluster_size = (size_t)1 << p->header.cluster_bits;
+    g_autofree uint8_t *buf = g_malloc0(NB_FIRST_CLUSTERS * cluster_size);
+    Qcow2Extensions ext = { 0 };
+    Qcow2HeaderImage image = { &p->header, &ext, NULL, p->backing_file };
+    int ret;
+
+    memcpy(ext.backing_format, p->backing_format, sizeof(ext.backing_format));
+    if (!qcow2_header_build(&image, buf, cluster_size, errp)) {
+        return false;
+    }
+    stq_be_p(buf + cluster_size, 2 * cluster_size);
+    for (int i = 0; i < NB_FIRST_CLUSTERS; i++) {
+        qcow2_refcount_write(buf + 2 * cluster_size, 1U << p->header.refcount_order, i, 1);
+    }
+    /* What was there must not shine through; places that cannot be emptied are overwritten. */
+    bdrv_co_truncate(file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+    ret = bdrv_co_pwrite(file, 0, NB_FIRST_CLUSTERS * cluster_size, buf, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write qcow2 header");
+        return false;
+    }
+    return true;
+}
+
+/* ---- a user of the nodes ------------------------------------------------------------------- */
+
+static BdrvOwner creator_owner(BdrvGate *gate)
+{
+    return (BdrvOwner){ BDRV_OWNER_OPERATION, gate, NULL, "image creation" };
+}
+
+static const BdrvGateOps creator_ops = { .owner = creator_owner };
+
+/* An edge from @gate to @bs for writing and resizing. */
+static BdrvChild *coroutine_fn co_use_node(BdrvGate *gate, BlockDriverState *bs, Error **errp)
+{
+    BdrvChildSpec spec = {
+        .name = "root",
+        .role = BDRV_CHILD_IMAGE | BDRV_CHILD_PRIMARY,
+        .gate = gate,
+        .perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE,
+        .shared = 0,
+    };
+
+    return bdrv_co_attach_child(&spec, bdrv_ref(bs), errp);
+}
+
+static bool coroutine_fn co_fill_file(BdrvGate *gate, BlockDriverState *bs, const CreateParams *p,
+                                      Error **errp)
+{
+    BdrvChild *edge = co_use_node(gate, bs, errp);
+    bool ok;
+
+    if (!edge) {
+        return false;
+    }
+    ok = co_write_first_clusters(edge, p, errp);
+    bdrv_co_detach_child(edge);
+    return ok;
+}
+
+static bool coroutine_fn co_grow_image(BdrvGate *gate, BlockDriverState *file,
+                                       const CreateParams *p, Error **errp)
+{
+    QDict *options = qdict_new();
+    g_autoptr(BlockDriverState) bs = NULL;
+    BdrvChild *edge;
+    int ret;
+
+    qdict_put_str(options, "driver", "qcow2");
+    qdict_put_str(options, "file", bdrv_get_node_name(file));
+    bs = bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR | BDRV_O_NO_BACKING, errp);
+    edge = bs ? co_use_node(gate, bs, errp) : NULL;
+    if (!edge) {
+        return false;
+    }
+    ret = bdrv_co_truncate(edge, p->size, false, p->prealloc, 0, errp);
+    if (ret >= 0) {
+        ret = bdrv_co_flush(bs);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not flush the new image");
+        }
+    }
+    bdrv_co_detach_child(edge);
+    return ret >= 0;
+}
+
+static bool coroutine_fn co_create_on(BlockDriverState *file, const CreateParams *p, Error **errp)
+{
+    BdrvGate gate;
+    bool ok;
+
+    bdrv_gate_init(&gate, &creator_ops);
+    ok = co_fill_file(&gate, file, p, errp) && co_grow_image(&gate, file, p, errp);
+    bdrv_gate_done(&gate);
+    return ok;
+}
+
+bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **errp)
+{
+    const BlockdevCreateOptionsQcow2 *o = &options->u.qcow2;
+    g_autoptr(BlockDriverState) file = NULL;
+    CreateParams p;
+
+    if (!read_params(o, &p, errp)) {
+        return false;
+    }
+    if (o->file->type == QTYPE_QSTRING) {
+        file = bdrv_find_node(o->file->u.reference);
+        if (!file) {
+            error_setg(errp, "Cannot find device='' nor node-name='%s'", o->file->u.reference);
+            return false;
+        }
+        bdrv_ref(file);
+    } else {
+        file = bdrv_co_open_blockdev(&o->file->u.definition, BDRV_O_RDWR, errp);
+        if (!file) {
+            return false;
+        }
+    }
+    return co_create_on(file, &p, errp);
+}
+
+/* ---- the legacy form ----------------------------------------------------------------------- */
+
+QemuOptsList qcow2_create_opts = {
+    .name = "qcow2-create-opts",
+    .desc = (const QemuOptDesc[]){
+        { "encryption", QEMU_OPT_BOOL, "Encrypt the image with format 'aes'. (Deprecated in favor "
+          "of encrypt.format=aes)", NULL },
+        { "encrypt.format", QEMU_OPT_STRING, "Encrypt the image, format choices: 'aes', 'luks'",
+          NULL },
+        { "encrypt.key-secret", QEMU_OPT_STRING,
+          "ID of secret providing qcow AES key or LUKS passphrase", NULL },
+        { "encrypt.cipher-alg", QEMU_OPT_STRING, "Name of encryption cipher algorithm", NULL },
+        { "encrypt.cipher-mode", QEMU_OPT_STRING, "Name of encryption cipher mode", NULL },
+        { "encrypt.ivgen-alg", QEMU_OPT_STRING, "Name of IV generator algorithm", NULL },
+        { "encrypt.ivgen-hash-alg", QEMU_OPT_STRING, "Name of IV generator hash algorithm", NULL },
+        { "encrypt.hash-alg", QEMU_OPT_STRING, "Name of encryption hash algorithm", NULL },
+        { "encrypt.iter-time", QEMU_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL },
+        { "cluster_size", QEMU_OPT_SIZE, "qcow2 cluster size", "65536" },
+        { "extended_l2", QEMU_OPT_BOOL, "Extended L2 tables", "off" },
+        { "preallocation", QEMU_OPT_STRING,
+          "Preallocation mode (allowed values: off, metadata, falloc, full)", NULL },
+        { "compression_type", QEMU_OPT_STRING,
+          "Compression method used for image cluster compression", "zlib" },
+        { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
+        { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
+        { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL },
+        { "backing_fmt", QEMU_OPT_STRING, "Image format of the base image", NULL },
+        { "data_file", QEMU_OPT_STRING, "File name of an external data file", NULL },
+        { "data_file_raw", QEMU_OPT_BOOL,
+          "The external data file must stay valid as a raw image", NULL },
+        { "lazy_refcounts", QEMU_OPT_BOOL, "Postpone refcount updates", "off" },
+        { "refcount_bits", QEMU_OPT_NUMBER, "Width of a reference count entry in bits", "16" },
+        { NULL, QEMU_OPT_STRING, NULL, NULL },
+    },
+};
+
+/* The value of enumeration option @name as its number in @lookup, or -1 with @errp set. */
+static int read_enum(const QemuOpts *opts, const char *name, const char *member,
+                     const QEnumLookup *lookup, int def, Error **errp)
+{
+    const char *value = qemu_opt_get(opts, name);
+
+    if (!value) {
+        return def;
+    }
+    for (int i = 0; i < lookup->size; i++) {
+        if (g_strcmp0(lookup->names[i], value) == 0) {
+            return i;
+        }
+    }
+    error_setg(errp, "Parameter '%s' does not accept value '%s'", member, value);
+    return -1;
+}
+
+static int read_compat(const QemuOpts *opts, Error **errp)
+{
+    const char *value = qemu_opt_get(opts, "compat");
+
+    if (!value || strcmp(value, "1.1") == 0 || strcmp(value, "v3") == 0) {
+        return BLOCKDEV_QCOW2_VERSION_V3;
+    }
+    if (strcmp(value, "0.10") == 0 || strcmp(value, "v2") == 0) {
+        return BLOCKDEV_QCOW2_VERSION_V2;
+    }
+    error_setg(errp, "Parameter 'version' does not accept value '%s'", value);
+    return -1;
+}
+
+static bool refuse_encryption(const QemuOpts *opts, Error **errp)
+{
+    static const char *const names[] = {
+        "encrypt.format", "encrypt.key-secret", "encrypt.cipher-alg", "encrypt.cipher-mode",
+        "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg", "encrypt.hash-alg", "encrypt.iter-time",
+    };
+    bool is_wanted = qemu_opt_get_bool(opts, "encryption", false);
+
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !is_wanted; i++) {
+        is_wanted = qemu_opt_is_set(opts, names[i]);
+    }
+    if (is_wanted) {
+        error_setg(errp, "Creating encrypted images is not supported");
+    }
+    return is_wanted;
+}
+
+/* Everything but the file. */
+static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *o, Error **errp)
+{
+    int version = read_compat(opts, errp);
+    int prealloc, compression, format;
+
+    if (version < 0 || refuse_encryption(opts, errp)) {
+        return false;
+    }
+    prealloc = read_enum(opts, "preallocation", "preallocation", &PreallocMode_lookup,
+                         PREALLOC_MODE_OFF, errp);
+    if (prealloc < 0) {
+        return false;
+    }
+    compression = read_enum(opts, "compression_type", "compression-type",
+                            &Qcow2CompressionType_lookup, QCOW2_COMPRESSION_TYPE_ZLIB, errp);
+    if (compression < 0) {
+        return false;
+    }
+    format = read_enum(opts, "backing_fmt", "backing-fmt", &BlockdevDriver_lookup,
+                       BLOCKDEV_DRIVER__MAX, errp);
+    if (format < 0) {
+        return false;
+    }
+    if (qemu_opt_is_set(opts, "data_file")) {
+        error_setg(errp, "Creating images with an external data file is not supported");
+        return false;
+    }
+    *o = (BlockdevCreateOptionsQcow2){
+        .has_data_file_raw = true,
+        .data_file_raw = qemu_opt_get_bool(opts, "data_file_raw", false),
+        .has_extended_l2 = true,
+        .extended_l2 = qemu_opt_get_bool(opts, "extended_l2", false),
+        .size = QEMU_ALIGN_UP(qemu_opt_get_size(opts, "size", 0), BDRV_SECTOR_SIZE),
+        .has_version = true,
+        .version = version,
+        .backing_file = (char *)qemu_opt_get(opts, "backing_file"),
+        .has_backing_fmt = format != BLOCKDEV_DRIVER__MAX,
+        .backing_fmt = format,
+        .has_cluster_size = true,
+        .cluster_size = qemu_opt_get_size(opts, "cluster_size", DEFAULT_CLUSTER_SIZE),
+        .has_preallocation = true,
+        .preallocation = prealloc,
+        .has_lazy_refcounts = true,
+        .lazy_refcounts = qemu_opt_get_bool(opts, "lazy_refcounts", false),
+        .has_refcount_bits = true,
+        .refcount_bits = qemu_opt_get_number(opts, "refcount_bits", DEFAULT_REFCOUNT_BITS),
+        .has_compression_type = true,
+        .compression_type = compression,
+    };
+    if (o->backing_file && !*o->backing_file) {
+        o->backing_file = NULL;
+    }
+    return true;
+}
+
+bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
+                                       Error **errp)
+{
+    BlockdevCreateOptionsQcow2 o;
+    g_autoptr(BlockDriverState) file = NULL;
+    CreateParams p;
+
+    /* All that can be refused is refused before there is a file. */
+    if (!options_from_opts(opts, &o, errp) || !read_params(&o, &p, errp) ||
+        !bdrv_co_create_file(filename, opts, errp)) {
+        return false;
+    }
+    file = bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);
+    if (!file) {
+        return false;
+    }
+    if (!co_create_on(file, &p, errp)) {
+        if (file->drv->bdrv_co_delete_file) {
+            file->drv->bdrv_co_delete_file(file, NULL);
+        }
+        return false;
+    }
+    return true;
+}

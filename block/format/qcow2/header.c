@@ -1,0 +1,647 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The header cluster: fixed fields, extensions, the backing file's name.  Parsing is pure.
+ *
+ * Fields that point to tables or switch features all lie in the first 512 bytes of the file, so
+ * that one write of one sector changes them (R5).
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+#include "qemu/atomic.h"
+#include "qemu/ranges.h"
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static void read_fields(const uint8_t *buf, Qcow2Header *h)
+{
+    *h = (Qcow2Header){
+        .version = ldl_be_p(buf + 4),
+        .backing_offset = ldq_be_p(buf + 8),
+        .backing_len = ldl_be_p(buf + 16),
+        .cluster_bits = ldl_be_p(buf + 20),
+        .size = ldq_be_p(buf + QCOW2_HDR_SIZE),
+        .crypt_method = ldl_be_p(buf + 32),
+        .l1_size = ldl_be_p(buf + QCOW2_HDR_L1),
+        .l1_offset = ldq_be_p(buf + QCOW2_HDR_L1 + 4),
+        .reftable_offset = ldq_be_p(buf + QCOW2_HDR_REFTABLE),
+        .reftable_clusters = ldl_be_p(buf + QCOW2_HDR_REFTABLE + 8),
+        .nb_snapshots = ldl_be_p(buf + 60),
+        .snapshots_offset = ldq_be_p(buf + 64),
+        .refcount_order = 4,
+        .header_len = QCOW2_V2_HEADER_LEN,
+    };
+    if (h->version >= 3) {
+        h->incompatible = ldq_be_p(buf + QCOW2_HDR_INCOMPAT);
+        h->compatible = ldq_be_p(buf + 80);
+        h->autoclear = ldq_be_p(buf + QCOW2_HDR_AUTOCLEAR);
+        h->refcount_order = ldl_be_p(buf + 96);
+        h->header_len = ldl_be_p(buf + 100);
+        if (h->header_len > 104) {
+            h->compression_type = buf[104];
+        }
+    }
+}
+
+/* What may not be trusted before anything else of the header is looked at. */
+static bool check_layout(const Qcow2Header *h, Error **errp)
+{
+    uint64_t cluster_size;
+
+    if (h->cluster_bits < QCOW2_MIN_CLUSTER_BITS || h->cluster_bits > QCOW2_MAX_CLUSTER_BITS) {
+        error_setg(errp, "Unsupported cluster size: 2^%" PRIu32, h->cluster_bits);
+        return false;
+    }
+    cluster_size = UINT64_C(1) << h->cluster_bits;
+    if (h->version >= 3 && h->header_len < QCOW2_V3_HEADER_MIN) {
+        error_setg(errp, "qcow2 header too short");
+        return false;
+    }
+    if (h->header_len > cluster_size) {
+        error_setg(errp, "qcow2 header exceeds cluster size");
+        return false;
+    }
+    if (!QEMU_IS_ALIGNED(h->header_len, 8)) {
+        error_setg(errp, "qcow2 header length %" PRIu32 " is not a multiple of 8", h->header_len);
+        return false;
+    }
+    if (h->backing_offset > cluster_size ||
+        (h->backing_offset && h->backing_offset < h->header_len)) {
+        error_setg(errp, "Invalid backing file offset");
+        return false;
+    }
+    return true;
+}
+
+bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *header, Error **errp)
+{
+    uint8_t padded[QCOW2_HEADER_LEN] = { 0 };
+
+    memcpy(padded, buf, MIN(len, sizeof(padded)));
+    if ((uint32_t)ldl_be_p(padded) != QCOW2_MAGIC) {
+        error_setg(errp, "Image is not in qcow2 format");
+        return false;
+    }
+    read_fields(padded, header);
+    if (header->version != 2 && header->version != 3) {
+        error_setg(errp, "Unsupported qcow2 version %" PRIu32, header->version);
+        return false;
+    }
+    return check_layout(header, errp);
+}
+
+uint64_t qcow2_header_ext_end(const Qcow2Header *header)
+{
+    return header->backing_offset ? header->backing_offset : UINT64_C(1) << header->cluster_bits;
+}
+
+/* ---- features ------------------------------------------------------------------------------ */
+
+#define FEATURE_ENTRY_LEN 48
+
+char *qcow2_unknown_features_text(uint64_t unknown, const Qcow2Extensions *ext)
+{
+    GString *text = g_string_new(NULL);
+    size_t len = 0;
+    const uint8_t *table = ext->features ? g_bytes_get_data(ext->features, &len) : NULL;
+
+    for (; len >= FEATURE_ENTRY_LEN; table += FEATURE_ENTRY_LEN, len -= FEATURE_ENTRY_LEN) {
+        bool is_incompatible = table[0] == 0;
+        uint64_t bit = table[1] < 64 ? UINT64_C(1) << table[1] : 0;
+
+        if (is_incompatible && (unknown & bit)) {
+            g_string_append_printf(text, "%s%.46s", text->len ? ", " : "",
+                                   (const char *)table + 2);
+            unknown &= ~bit;
+        }
+    }
+    if (unknown) {
+        g_string_append_printf(text, "%sUnknown incompatible feature: %" PRIx64,
+                               text->len ? ", " : "", unknown);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static bool check_features(const Qcow2Header *h, const Qcow2Extensions *ext, Error **errp)
+{
+    uint64_t unknown = h->incompatible & ~QCOW2_INCOMPAT_KNOWN;
+    bool has_type_bit = h->incompatible & QCOW2_INCOMPAT_COMPRESSION;
+
+    if (h->compression_type != QCOW2_COMPRESSION_DEFLATE && !has_type_bit) {
+        error_setg(errp, "qcow2: Compression type incompatible feature bit must be set");
+        return false;
+    }
+    if (h->compression_type == QCOW2_COMPRESSION_DEFLATE && has_type_bit) {
+        error_setg(errp, "qcow2: Compression type incompatible feature bit must not be set");
+        return false;
+    }
+    if (h->compression_type > QCOW2_COMPRESSION_ZSTD) {
+        error_setg(errp, "qcow2: unknown compression type: %u", h->compression_type);
+        return false;
+    }
+    if (unknown) {
+        g_autofree char *names = qcow2_unknown_features_text(unknown, ext);
+
+        error_setg(errp, "Unsupported qcow2 feature(s): %s", names);
+        return false;
+    }
+    if ((h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) &&
+        !(h->incompatible & QCOW2_INCOMPAT_DATA_FILE)) {
+        error_setg(errp, "data-file-raw requires a data file");
+        return false;
+    }
+    if ((h->incompatible & QCOW2_INCOMPAT_EXTL2) && h->cluster_bits < 14) {
+        error_setg(errp, "Unsupported subcluster size");
+        return false;
+    }
+    return true;
+}
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+typedef struct TablePlace {
+    uint64_t offset, entries, entry_len, max_bytes;
+    const char *name;
+} TablePlace;
+
+static bool check_table(const Qcow2Header *h, const TablePlace *t, Error **errp)
+{
+    uint64_t cluster_size = UINT64_C(1) << h->cluster_bits;
+
+    if (t->entries > t->max_bytes / t->entry_len) {
+        error_setg(errp, "%s too large", t->name);
+        return false;
+    }
+    /* The sum cannot overflow: max_bytes is small, and the offset is tested first. */
+    if (t->offset > INT64_MAX - t->max_bytes || !QEMU_IS_ALIGNED(t->offset, cluster_size)) {
+        error_setg(errp, "%s offset invalid", t->name);
+        return false;
+    }
+    return true;
+}
+
+static bool check_tables(const Qcow2Header *h, bool for_check, Error **errp)
+{
+    uint64_t cluster_size = UINT64_C(1) << h->cluster_bits;
+    unsigned l2_bits = h->cluster_bits - (h->incompatible & QCOW2_INCOMPAT_EXTL2 ? 4 : 3);
+    uint64_t l1_reach = UINT64_C(1) << (h->cluster_bits + l2_bits);
+    uint64_t l1_needed = h->size / l1_reach + !!(h->size % l1_reach);
+    TablePlace reftable = { h->reftable_offset, h->reftable_clusters, cluster_size,
+                            QCOW2_MAX_REFTABLE_BYTES, "Reference count table" };
+    TablePlace snapshots = { h->snapshots_offset, h->nb_snapshots, 40,
+                             QCOW2_MAX_SNAPSHOTS * 40, "Snapshot table" };
+    TablePlace l1 = { h->l1_offset, h->l1_size, 8, QCOW2_MAX_L1_BYTES, "Active L1 table" };
+
+    if (h->reftable_clusters == 0 && !for_check) {
+        error_setg(errp, "Image does not contain a reference count table");
+        return false;
+    }
+    if (!check_table(h, &reftable, errp) || !check_table(h, &snapshots, errp) ||
+        !check_table(h, &l1, errp)) {
+        return false;
+    }
+    if (l1_needed > QCOW2_MAX_L1_BYTES / 8 || h->size > BDRV_MAX_LENGTH) {
+        error_setg(errp, "Image is too big");
+        return false;
+    }
+    if (h->l1_size < l1_needed) {
+        error_setg(errp, "L1 table is too small");
+        return false;
+    }
+    return true;
+}
+
+bool qcow2_header_validate(const Qcow2Header *h, const Qcow2Extensions *ext, bool for_check,
+                           Error **errp)
+{
+    if (!check_features(h, ext, errp)) {
+        return false;
+    }
+    if (h->refcount_order > 6) {
+        error_setg(errp, "Reference count entry width too large; may not exceed 64 bits");
+        return false;
+    }
+    if (h->crypt_method > 2) {
+        error_setg(errp, "Unsupported encryption method %" PRIu32, h->crypt_method);
+        return false;
+    }
+    if (!check_tables(h, for_check, errp)) {
+        return false;
+    }
+    if (h->backing_offset) {
+        uint64_t room = (UINT64_C(1) << h->cluster_bits) - h->backing_offset;
+
+        if (h->backing_len > MIN(room, QCOW2_MAX_BACKING_NAME)) {
+            error_setg(errp, "Backing file name too long");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- extensions ---------------------------------------------------------------------------- */
+
+static void unknown_ext_clear(void *item)
+{
+    g_bytes_unref(((Qcow2UnknownExt *)item)->data);
+}
+
+void qcow2_extensions_clear(Qcow2Extensions *ext)
+{
+    g_clear_pointer(&ext->features, g_bytes_unref);
+    g_clear_pointer(&ext->unknown, g_array_unref);
+    g_free(ext->data_file);
+    *ext = (Qcow2Extensions){ 0 };
+}
+
+static bool read_bitmaps_ext(const uint8_t *data, uint32_t len, Qcow2Extensions *ext, Error **errp)
+{
+    if (len != 24) {
+        error_setg(errp, "bitmaps_ext: Invalid extension length");
+        return false;
+    }
+    if (ldl_be_p(data + 4) != 0) {
+        error_setg(errp, "bitmaps_ext: Reserved field is not zero");
+        return false;
+    }
+    ext->has_bitmaps = true;
+    ext->nb_bitmaps = ldl_be_p(data);
+    ext->bitmap_dir_size = ldq_be_p(data + 8);
+    ext->bitmap_dir_offset = ldq_be_p(data + 16);
+    if (ext->nb_bitmaps == 0 || ext->nb_bitmaps > QCOW2_MAX_BITMAPS) {
+        error_setg(errp, "bitmaps_ext: %s",
+                   ext->nb_bitmaps ? "too many dirty bitmaps" : "found bitmaps extension with zero "
+                                                                "bitmaps");
+        return false;
+    }
+    if (ext->bitmap_dir_size > QCOW2_MAX_BITMAP_DIR_BYTES ||
+        ext->bitmap_dir_offset > INT64_MAX - QCOW2_MAX_BITMAP_DIR_BYTES) {
+        error_setg(errp, "bitmaps_ext: bitmap directory size (%" PRIu64 ") exceeds the maximum "
+                   "supported size (%" PRIu64 ")", ext->bitmap_dir_size,
+                   (uint64_t)QCOW2_MAX_BITMAP_DIR_BYTES);
+        return false;
+    }
+    return true;
+}
+
+static bool read_crypto_ext(const uint8_t *data, uint32_t len, Qcow2Extensions *ext, Error **errp)
+{
+    if (len != 16) {
+        error_setg(errp, "CRYPTO header extension size %" PRIu32 ", but expected size 16", len);
+        return false;
+    }
+    ext->has_crypto = true;
+    ext->crypto_offset = ldq_be_p(data);
+    ext->crypto_len = ldq_be_p(data + 8);
+    return true;
+}
+
+/* One extension; @data has @len bytes. */
+static bool read_extension(uint32_t type, const uint8_t *data, uint32_t len, Qcow2Extensions *ext,
+                           Error **errp)
+{
+    switch (type) {
+    case QCOW2_EXT_BACKING_FORMAT:
+        if (len >= sizeof(ext->backing_format)) {
+            error_setg(errp, "ERROR: ext_backing_format: len=%" PRIu32 " too large (>=%zu)", len,
+                       sizeof(ext->backing_format));
+            return false;
+        }
+        memset(ext->backing_format, 0, sizeof(ext->backing_format));
+        memcpy(ext->backing_format, data, len);
+        return true;
+    case QCOW2_EXT_FEATURES:
+        g_clear_pointer(&ext->features, g_bytes_unref);
+        ext->features = g_bytes_new(data, len);
+        return true;
+    case QCOW2_EXT_BITMAPS:
+        return read_bitmaps_ext(data, len, ext, errp);
+    case QCOW2_EXT_CRYPTO:
+        return read_crypto_ext(data, len, ext, errp);
+    case QCOW2_EXT_DATA_FILE:
+        g_free(ext->data_file);
+        ext->data_file = g_strndup((const char *)data, len);
+        return true;
+    default: {
+        Qcow2UnknownExt unknown = { type, g_bytes_new(data, len) };
+
+        g_array_append_val(ext->unknown, unknown);
+        return true;
+    }
+    }
+}
+
+bool qcow2_extensions_parse(const uint8_t *buf, size_t len, Qcow2Extensions *ext, Error **errp)
+{
+    size_t pos = 0;
+
+    if (!ext->unknown) {
+        ext->unknown = g_array_new(FALSE, FALSE, sizeof(Qcow2UnknownExt));
+        g_array_set_clear_func(ext->unknown, unknown_ext_clear);
+    }
+    while (len - pos >= 8) {
+        uint32_t type = ldl_be_p(buf + pos);
+        uint32_t data_len = ldl_be_p(buf + pos + 4);
+
+        if (type == QCOW2_EXT_END) {
+            break;
+        }
+        pos += 8;
+        if (data_len > len - pos) {
+            error_setg(errp, "Header extension too large");
+            return false;
+        }
+        if (!read_extension(type, buf + pos, data_len, ext, errp)) {
+            return false;
+        }
+        pos += MIN(QEMU_ALIGN_UP((size_t)data_len, 8), len - pos);
+    }
+    return true;
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+typedef struct Feature {
+    uint8_t class, bit;
+    const char *name;
+} Feature;
+
+static const Feature known_features[] = {
+    { 0, 0, "dirty bit" },           { 0, 1, "corrupt bit" },
+    { 0, 2, "external data file" },  { 0, 3, "compression type" },
+    { 0, 4, "extended L2 entries" }, { 1, 0, "lazy refcounts" },
+    { 2, 0, "bitmaps" },             { 2, 1, "raw external data" },
+};
+
+/* Where building stands. */
+typedef struct Writer {
+    uint8_t *buf;
+    size_t size, pos;
+    bool is_full;
+} Writer;
+
+static void put_bytes(Writer *w, const void *data, size_t len)
+{
+    if (len > w->size - w->pos) {
+        w->is_full = true;
+        return;
+    }
+    memcpy(w->buf + w->pos, data, len);
+    w->pos += len;
+}
+
+static void put_extension(Writer *w, uint32_t type, const void *data, size_t len)
+{
+    static const uint8_t zeroes[8];
+    uint8_t head[8];
+
+    stl_be_p(head, type);
+    stl_be_p(head + 4, len);
+    put_bytes(w, head, sizeof(head));
+    put_bytes(w, data, len);
+    put_bytes(w, zeroes, -len & 7);
+}
+
+static void put_feature_table(Writer *w)
+{
+    uint8_t table[ARRAY_SIZE(known_features) * FEATURE_ENTRY_LEN] = { 0 };
+
+    for (size_t i = 0; i < ARRAY_SIZE(known_features); i++) {
+        uint8_t *entry = table + i * FEATURE_ENTRY_LEN;
+
+        entry[0] = known_features[i].class;
+        entry[1] = known_features[i].bit;
+        memcpy(entry + 2, known_features[i].name, strlen(known_features[i].name));
+    }
+    put_extension(w, QCOW2_EXT_FEATURES, table, sizeof(table));
+}
+
+static void put_extensions(Writer *w, const Qcow2HeaderImage *image, size_t cluster_size)
+{
+    const Qcow2Extensions *ext = image->ext;
+    uint8_t data[24];
+
+    if (ext->backing_format[0]) {
+        put_extension(w, QCOW2_EXT_BACKING_FORMAT, ext->backing_format,
+                      strlen(ext->backing_format));
+    }
+    if (ext->data_file) {
+        put_extension(w, QCOW2_EXT_DATA_FILE, ext->data_file, strlen(ext->data_file));
+    }
+    if (ext->has_crypto) {
+        stq_be_p(data, ext->crypto_offset);
+        stq_be_p(data + 8, ext->crypto_len);
+        put_extension(w, QCOW2_EXT_CRYPTO, data, 16);
+    }
+    if (image->header->version >= 3 && cluster_size > 4096) {
+        put_feature_table(w);
+    }
+    if (ext->has_bitmaps) {
+        stl_be_p(data, ext->nb_bitmaps);
+        stl_be_p(data + 4, 0);
+        stq_be_p(data + 8, ext->bitmap_dir_size);
+        stq_be_p(data + 16, ext->bitmap_dir_offset);
+        put_extension(w, QCOW2_EXT_BITMAPS, data, 24);
+    }
+    for (guint i = 0; ext->unknown && i < ext->unknown->len; i++) {
+        Qcow2UnknownExt *unknown = &g_array_index(ext->unknown, Qcow2UnknownExt, i);
+        size_t len;
+        const void *bytes = g_bytes_get_data(unknown->data, &len);
+
+        put_extension(w, unknown->type, bytes, len);
+    }
+    put_extension(w, QCOW2_EXT_END, NULL, 0);
+}
+
+static void put_fields(uint8_t *buf, const Qcow2Header *h, uint64_t backing_offset,
+                       uint32_t backing_len)
+{
+    stl_be_p(buf, QCOW2_MAGIC);
+    stl_be_p(buf + 4, h->version);
+    stq_be_p(buf + 8, backing_offset);
+    stl_be_p(buf + 16, backing_len);
+    stl_be_p(buf + 20, h->cluster_bits);
+    stq_be_p(buf + QCOW2_HDR_SIZE, h->size);
+    stl_be_p(buf + 32, h->crypt_method);
+    stl_be_p(buf + QCOW2_HDR_L1, h->l1_size);
+    stq_be_p(buf + QCOW2_HDR_L1 + 4, h->l1_offset);
+    stq_be_p(buf + QCOW2_HDR_REFTABLE, h->reftable_offset);
+    stl_be_p(buf + QCOW2_HDR_REFTABLE + 8, h->reftable_clusters);
+    stl_be_p(buf + 60, h->nb_snapshots);
+    stq_be_p(buf + 64, h->snapshots_offset);
+    if (h->version >= 3) {
+        stq_be_p(buf + QCOW2_HDR_INCOMPAT, h->incompatible);
+        stq_be_p(buf + 80, h->compatible);
+        stq_be_p(buf + QCOW2_HDR_AUTOCLEAR, h->autoclear);
+        stl_be_p(buf + 96, h->refcount_order);
+        stl_be_p(buf + 100, h->header_len);
+        buf[104] = h->compression_type;
+    }
+}
+
+bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t cluster_size,
+                        Error **errp)
+{
+    Qcow2Header h = *image->header;
+    size_t unknown_len = 0;
+    const void *unknown = image->unknown_fields
+                              ? g_bytes_get_data(image->unknown_fields, &unknown_len) : NULL;
+    size_t name_len = image->backing_file ? strlen(image->backing_file) : 0;
+    uint64_t name_offset = 0;
+    Writer w = { .buf = buf, .size = cluster_size };
+
+    if (h.version >= 3) {
+        h.header_len = QCOW2_HEADER_LEN + unknown_len;
+    }
+    memset(buf, 0, cluster_size);
+    w.pos = MIN(h.version >= 3 ? QCOW2_HEADER_LEN : QCOW2_V2_HEADER_LEN, cluster_size);
+    if (h.version >= 3 && unknown) {
+        put_bytes(&w, unknown, unknown_len);
+    }
+    put_extensions(&w, image, cluster_size);
+    if (name_len) {
+        name_offset = w.pos;
+        put_bytes(&w, image->backing_file, name_len);
+    }
+    if (w.is_full || name_len > QCOW2_MAX_BACKING_NAME) {
+        error_setg(errp, "Header, extensions and backing file name do not fit in a cluster of %zu "
+                   "bytes", cluster_size);
+        return false;
+    }
+    put_fields(buf, &h, name_offset, name_len);
+    return true;
+}
+
+/* ---- changing ------------------------------------------------------------------------------ */
+
+int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, const void *buf,
+                                       size_t len)
+{
+    assert(offset + len <= BDRV_SECTOR_SIZE);
+    return bdrv_co_pwrite_sync(bs->file, offset, len, buf, 0);
+}
+
+int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t set,
+                                                  uint64_t clear)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t bits = (s->header.incompatible | set) & ~clear;
+    uint64_t be = cpu_to_be64(bits);
+    int ret;
+
+    if (s->header.version < 3) {
+        return -ENOTSUP;
+    }
+    if (bits == s->header.incompatible) {
+        return 0;
+    }
+    ret = qcow2_header_co_patch(bs, QCOW2_HDR_INCOMPAT, &be, sizeof(be));
+    if (ret >= 0) {
+        s->header.incompatible = bits;
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t zero = 0;
+    int ret = 0;
+
+    CO_LOCK_GUARD(&s->lock);
+    if (!s->needs_autoclear) {
+        return 0;
+    }
+    ret = qcow2_header_co_patch(bs, QCOW2_HDR_AUTOCLEAR, &zero, sizeof(zero));
+    if (ret >= 0) {
+        s->header.autoclear = 0;
+        qatomic_set(&s->needs_autoclear, false);
+    }
+    return ret;
+}
+
+/* Is a new name at @pos written by the switch itself, or where the old name is not? */
+static bool name_can_stand(const Qcow2State *s, uint64_t pos, uint32_t len, uint64_t old_pos,
+                           uint32_t old_len)
+{
+    if (pos + len <= BDRV_SECTOR_SIZE || s->cluster_size == BDRV_SECTOR_SIZE) {
+        return true;
+    }
+    return pos >= BDRV_SECTOR_SIZE && !ranges_overlap(pos, len, old_pos, old_len);
+}
+
+/*
+ * Write @new over @old, both a header cluster of which all but the backing name and its place is
+ * alike up to the name.  The new name goes beside the old one; then one sector makes it count
+ * (R5).
+ */
+static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *old, uint8_t *new)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t old_pos = ldq_be_p(old + 8), pos = ldq_be_p(new + 8);
+    uint32_t old_len = ldl_be_p(old + 16), len = ldl_be_p(new + 16);
+    int ret;
+
+    if (pos && !name_can_stand(s, pos, len, old_pos, old_len)) {
+        uint64_t behind = QEMU_ALIGN_UP(MAX(old_pos + old_len, BDRV_SECTOR_SIZE), 8);
+
+        if (behind + len <= s->cluster_size) {
+            memmove(new + behind, new + pos, len);
+            memset(new + pos, 0, MIN(len, behind - pos));
+            stq_be_p(new + 8, behind);
+            pos = behind;
+        }
+    }
+    if (pos >= BDRV_SECTOR_SIZE) {
+        ret = bdrv_co_pwrite_sync(bs->file, pos, len, new + pos, 0);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    /* The rest: feature names that moved, and what is left of the old name. */
+    if (s->cluster_size > BDRV_SECTOR_SIZE) {
+        ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, s->cluster_size - BDRV_SECTOR_SIZE,
+                                  new + BDRV_SECTOR_SIZE, 0);
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *name,
+                                             const char *format, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint8_t *old = g_malloc(s->cluster_size);
+    g_autofree uint8_t *new = g_malloc(s->cluster_size);
+    Qcow2Extensions ext = s->ext;
+    Qcow2HeaderImage image = { &s->header, &ext, s->unknown_fields, name };
+    int ret;
+
+    memset(ext.backing_format, 0, sizeof(ext.backing_format));
+    if (format) {
+        if (strlen(format) >= sizeof(ext.backing_format)) {
+            error_setg(errp, "Backing format name '%s' is too long", format);
+            return -EINVAL;
+        }
+        strcpy(ext.backing_format, format);
+    }
+    if (!qcow2_header_build(&image, new, s->cluster_size, errp)) {
+        return -ENOSPC;
+    }
+    ret = bdrv_co_pread(bs->file, 0, s->cluster_size, old, 0);
+    if (ret >= 0) {
+        ret = co_switch_header(bs, old, new);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the image header");
+        return ret;
+    }
+    s->header.backing_offset = ldq_be_p(new + 8);
+    s->header.backing_len = ldl_be_p(new + 16);
+    s->header.header_len = s->header.version >= 3 ? ldl_be_p(new + 100) : QCOW2_V2_HEADER_LEN;
+    s->ext = ext;
+    return 0;
+}

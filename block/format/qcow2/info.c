@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is told about an image. */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
+{
+    const Qcow2State *s = bs->opaque;
+
+    info->cluster_size = s->cluster_size;
+    info->subcluster_size = s->is_extended_l2 ? s->cluster_size / QCOW2_SUBCLUSTERS
+                                              : s->cluster_size;
+    info->is_dirty = s->header.incompatible & QCOW2_INCOMPAT_DIRTY;
+    /* VM state begins with the first L1 entry past the disk. */
+    info->vm_state_offset = (int64_t)ROUND_UP(s->header.size,
+                                              UINT64_C(1) << (s->cluster_bits + s->l2_bits));
+    return 0;
+}
+
+static Qcow2BitmapInfoList *bitmap_infos(const GArray *bitmaps)
+{
+    Qcow2BitmapInfoList *list = NULL, **tail = &list;
+
+    for (guint i = 0; i < bitmaps->len; i++) {
+        const Qcow2Bitmap *bm = &g_array_index(bitmaps, Qcow2Bitmap, i);
+        Qcow2BitmapInfo *info = g_new0(Qcow2BitmapInfo, 1);
+        Qcow2BitmapInfoFlagsList **flags = &info->flags;
+
+        info->name = g_strdup(bm->name);
+        info->granularity = UINT32_C(1) << bm->granularity_bits;
+        if (bm->flags & QCOW2_BITMAP_IN_USE) {
+            QAPI_LIST_APPEND(flags, QCOW2_BITMAP_INFO_FLAGS_IN_USE);
+        }
+        if (bm->flags & QCOW2_BITMAP_AUTO) {
+            QAPI_LIST_APPEND(flags, QCOW2_BITMAP_INFO_FLAGS_AUTO);
+        }
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
+ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+    ImageInfoSpecific *spec = g_new0(ImageInfoSpecific, 1);
+    ImageInfoSpecificQCow2 *info = g_new0(ImageInfoSpecificQCow2, 1);
+
+    spec->type = IMAGE_INFO_SPECIFIC_KIND_QCOW2;
+    spec->u.qcow2.data = info;
+    info->refcount_bits = s->refcount_bits;
+    info->compression_type = s->header.compression_type == QCOW2_COMPRESSION_ZSTD
+                                 ? QCOW2_COMPRESSION_TYPE_ZSTD : QCOW2_COMPRESSION_TYPE_ZLIB;
+    if (s->header.version < 3) {
+        info->compat = g_strdup("0.10");
+        return spec;
+    }
+    info->compat = g_strdup("1.1");
+    info->has_lazy_refcounts = true;
+    info->lazy_refcounts = s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS;
+    info->has_corrupt = true;
+    info->corrupt = s->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
+    info->has_extended_l2 = true;
+    info->extended_l2 = s->is_extended_l2;
+    if (s->bitmaps->len && (s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        info->has_bitmaps = true;
+        info->bitmaps = bitmap_infos(s->bitmaps);
+    }
+    if (s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
+        info->data_file = g_strdup(s->ext.data_file ? s->ext.data_file : "");
+        info->has_data_file_raw = true;
+        info->data_file_raw = s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    }
+    return spec;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading and writing: ask for the mapping of a run under the lock, do the I/O without it, go on.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+#include "qemu/atomic.h"
+#include "qemu/iszero.h"
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static int coroutine_fn co_read_backing(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        QEMUIOVector *qiov, size_t qiov_offset)
+{
+    if (!bs->backing) {
+        qemu_iovec_memset(qiov, qiov_offset, 0, bytes);
+        return 0;
+    }
+    /* A shorter backing file reads as zeroes past its end. */
+    BLKDBG_CO_EVENT(bs->file, READ_BACKING_AIO);
+    return bdrv_co_preadv_part(bs->backing, offset, bytes, qiov, qiov_offset, 0);
+}
+
+static int coroutine_fn co_read_mapped(BlockDriverState *bs, const Qcow2Mapping *map,
+                                       int64_t offset, QEMUIOVector *qiov, size_t qiov_offset)
+{
+    Qcow2State *s = bs->opaque;
+
+    switch (map->kind) {
+    case QCOW2_DATA:
+        if (s->header.crypt_method) {
+            return -ENOTSUP;
+        }
+        BLKDBG_CO_EVENT(bs->file, READ_AIO);
+        return bdrv_co_preadv_part(bs->file, map->host_offset, map->bytes, qiov, qiov_offset, 0);
+    case QCOW2_DEFLATED:
+        return qcow2_co_read_compressed(bs, map, qcow2_offset_in_cluster(s, offset), map->bytes,
+                                        qiov, qiov_offset);
+    case QCOW2_ZERO_PLAIN:
+    case QCOW2_ZERO_ALLOC:
+        qemu_iovec_memset(qiov, qiov_offset, 0, map->bytes);
+        return 0;
+    default:
+        return co_read_backing(bs, offset, map->bytes, qiov, qiov_offset);
+    }
+}
+
+int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                 QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    Qcow2State *s = bs->opaque;
+
+    while (bytes > 0) {
+        Qcow2Mapping map;
+        int ret;
+
+        qemu_co_mutex_lock(&s->lock);
+        ret = qcow2_co_map(bs, offset, bytes, &map);
+        qemu_co_mutex_unlock(&s->lock);
+        if (ret >= 0) {
+            ret = co_read_mapped(bs, &map, offset, qiov, qiov_offset);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        offset += map.bytes;
+        bytes -= map.bytes;
+        qiov_offset += map.bytes;
+    }
+    return 0;
+}
+
+/* ---- copy on write ------------------------------------------------------------------------- */
+
+/* Bytes of the first or last cluster of an allocating write that the guest does not write. */
+typedef struct CowPart {
+    int64_t offset, bytes;
+    uint8_t *buf; /* NULL: not to be written, the host has it */
+} CowPart;
+
+/* What the guest sees there now. */
+static int coroutine_fn co_read_old(BlockDriverState *bs, const CowPart *part)
+{
+    int64_t readable = MIN(part->bytes, MAX(bs->total_bytes - part->offset, 0));
+    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, part->buf, readable);
+
+    memset(part->buf + readable, 0, part->bytes - readable);
+    if (readable == 0) {
+        return 0;
+    }
+    BLKDBG_CO_EVENT(bs->file, COW_READ);
+    return qcow2_co_preadv(bs, part->offset, readable, &qiov, 0, 0);
+}
+
+static int coroutine_fn co_prepare_cow(BlockDriverState *bs, CowPart *part, bool is_zero,
+                                       bool is_fresh)
+{
+    int ret = 0;
+
+    if (part->bytes == 0 || (is_zero && is_fresh)) {
+        return 0;
+    }
+    part->buf = bdrv_try_blockalign(bs->file->bs, part->bytes);
+    if (!part->buf) {
+        return -ENOMEM;
+    }
+    if (is_zero) {
+        memset(part->buf, 0, part->bytes);
+    } else {
+        ret = co_read_old(bs, part);
+    }
+    if (ret >= 0 && is_fresh && buffer_is_zero(part->buf, part->bytes)) {
+        qemu_vfree(part->buf);
+        part->buf = NULL;
+    }
+    return ret;
+}
+
+/* Head, the guest's data and tail in one write. */
+static int coroutine_fn co_write_with_cow(BlockDriverState *bs, const Qcow2Alloc *alloc,
+                                          const CowPart *head, const CowPart *tail,
+                                          QEMUIOVector *qiov, size_t qiov_offset)
+{
+    int64_t data_len = alloc->data_end - alloc->data_start;
+    int64_t host = alloc->host_offset + (alloc->data_start - alloc->guest_offset);
+    QEMUIOVector joined;
+    int ret;
+
+    if (!head->buf && !tail->buf) {
+        BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
+        return bdrv_co_pwritev_part(bs->file, host, data_len, qiov, qiov_offset, 0);
+    }
+    qemu_iovec_init(&joined, qiov->niov + 2);
+    if (head->buf) {
+        host -= head->bytes;
+        qemu_iovec_add(&joined, head->buf, head->bytes);
+    }
+    qemu_iovec_concat(&joined, qiov, qiov_offset, data_len);
+    if (tail->buf) {
+        qemu_iovec_add(&joined, tail->buf, tail->bytes);
+    }
+    BLKDBG_CO_EVENT(bs->file, COW_WRITE);
+    BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
+    ret = bdrv_co_pwritev(bs->file, host, joined.size, &joined, 0);
+    qemu_iovec_destroy(&joined);
+    return ret;
+}
+
+static int coroutine_fn co_write_alloc(BlockDriverState *bs, const Qcow2Alloc *alloc,
+                                       QEMUIOVector *qiov, size_t qiov_offset)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t end = alloc->guest_offset + ((int64_t)alloc->nb_clusters << s->cluster_bits);
+    CowPart head = { alloc->guest_offset, alloc->data_start - alloc->guest_offset, NULL };
+    CowPart tail = { alloc->data_end, end - alloc->data_end, NULL };
+    int ret = co_prepare_cow(bs, &head, alloc->head_is_zero, alloc->is_fresh);
+
+    if (ret >= 0) {
+        ret = co_prepare_cow(bs, &tail, alloc->tail_is_zero, alloc->is_fresh);
+    }
+    if (ret >= 0) {
+        ret = co_write_with_cow(bs, alloc, &head, &tail, qiov, qiov_offset);
+    }
+    qemu_vfree(head.buf);
+    qemu_vfree(tail.buf);
+    return ret;
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+int coroutine_fn qcow2_co_before_change(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (unlikely(qatomic_read(&s->is_corrupt))) {
+        return -EIO;
+    }
+    return unlikely(qatomic_read(&s->needs_autoclear)) ? qcow2_co_prepare_change(bs) : 0;
+}
+
+int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret)
+{
+    if (ret == -EAGAIN) {
+        return qcow2_refcount_co_grow(bs);
+    }
+    return ret < 0 ? ret : qcow2_co_relieve(bs);
+}
+
+/* Write a prefix; its length to *@done, which may be 0: try again. */
+static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      QEMUIOVector *qiov, size_t qiov_offset, int64_t *done)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t n = bytes;
+    uint64_t host;
+    Qcow2Alloc alloc;
+    bool in_place;
+    int ret;
+
+    *done = 0;
+    qemu_co_mutex_lock(&s->lock);
+    ret = qcow2_alloc_co_begin(bs, offset, &n, &host, &alloc);
+    in_place = ret == 1;
+    if (ret >= 0) {
+        ret = qcow2_overlap_co_check(bs, host, n);
+        if (ret < 0 && !in_place) {
+            qcow2_alloc_co_abort(bs, &alloc);
+        }
+    }
+    qemu_co_mutex_unlock(&s->lock);
+    if (ret < 0) {
+        return qcow2_co_after_step(bs, ret);
+    }
+    *done = n;
+    if (in_place) {
+        BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
+        return bdrv_co_pwritev_part(bs->file, host, n, qiov, qiov_offset, 0);
+    }
+    ret = co_write_alloc(bs, &alloc, qiov, qiov_offset);
+    qemu_co_mutex_lock(&s->lock);
+    if (ret >= 0) {
+        ret = qcow2_alloc_co_link(bs, &alloc);
+    } else {
+        qcow2_alloc_co_abort(bs, &alloc);
+    }
+    qemu_co_mutex_unlock(&s->lock);
+    return qcow2_co_after_step(bs, ret);
+}
+
+int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                  QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    int ret = qcow2_co_before_change(bs);
+
+    while (bytes > 0 && ret >= 0) {
+        int64_t done;
+
+        ret = co_write_step(bs, offset, bytes, qiov, qiov_offset, &done);
+        offset += done;
+        bytes -= done;
+        qiov_offset += done;
+    }
+    return ret;
+}

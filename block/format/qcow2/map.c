@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where is a guest offset?  The answer is a value (Qcow2Mapping); whoever asked does the I/O
+ * without the lock.  It stays true for requests that had begun when the mapping changed (R4).
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+#include "qemu/atomic.h"
+
+/* ---- entries, pure ------------------------------------------------------------------------- */
+
+Qcow2Kind qcow2_entry_kind(const Qcow2State *s, uint64_t entry)
+{
+    if (entry & QCOW2_COMPRESSED) {
+        return QCOW2_DEFLATED;
+    }
+    if ((entry & QCOW2_ZERO) && !s->is_extended_l2) {
+        if (s->header.version < 3) {
+            return QCOW2_INVALID;
+        }
+        return entry & QCOW2_OFFSET_MASK ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
+    }
+    return entry & QCOW2_OFFSET_MASK ? QCOW2_DATA : QCOW2_UNALLOCATED;
+}
+
+Qcow2Kind qcow2_subcluster_kind(uint64_t entry, uint64_t bitmap, unsigned index)
+{
+    bool is_allocated = bitmap & (UINT64_C(1) << index);
+    bool is_zero = bitmap & (UINT64_C(1) << (index + QCOW2_SUBCLUSTERS));
+    bool has_host = entry & QCOW2_OFFSET_MASK;
+
+    if (entry & QCOW2_COMPRESSED) {
+        return QCOW2_DEFLATED;
+    }
+    if (is_allocated && (is_zero || !has_host)) {
+        return QCOW2_INVALID;
+    }
+    if (is_allocated) {
+        return QCOW2_DATA;
+    }
+    if (is_zero) {
+        return has_host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
+    }
+    return has_host ? QCOW2_UNALLOCATED_RESERVED : QCOW2_UNALLOCATED;
+}
+
+void qcow2_parse_compressed(const Qcow2State *s, uint64_t entry, uint64_t *host_offset,
+                            uint32_t *len)
+{
+    unsigned offset_bits = 62 - (s->cluster_bits - 8);
+    uint64_t sectors = ((entry >> offset_bits) & ((UINT64_C(1) << (s->cluster_bits - 8)) - 1)) + 1;
+
+    *host_offset = entry & ((UINT64_C(1) << offset_bits) - 1);
+    *len = sectors * BDRV_SECTOR_SIZE - (*host_offset & (BDRV_SECTOR_SIZE - 1));
+}
+
+/* ---- slices -------------------------------------------------------------------------------- */
+
+uint64_t qcow2_slice_get(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index)
+{
+    return ldq_be_p(slice->data + (size_t)index * s->l2_entry_size);
+}
+
+uint64_t qcow2_slice_get_bitmap(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index)
+{
+    return ldq_be_p(slice->data + (size_t)index * s->l2_entry_size + 8);
+}
+
+void qcow2_slice_set(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index, uint64_t entry)
+{
+    stq_be_p(slice->data + (size_t)index * s->l2_entry_size, entry);
+    qcow2_cache_dirty(slice, index * s->l2_entry_size, s->l2_entry_size);
+}
+
+static uint64_t slice_offset(const Qcow2State *s, uint64_t l2_offset, int64_t offset)
+{
+    return l2_offset + (uint64_t)(qcow2_l2_index(s, offset) / s->slice_entries) * s->slice_bytes;
+}
+
+static int coroutine_fn co_check_l2_offset(BlockDriverState *bs, uint64_t l2_offset,
+                                           uint64_t l1_index)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (qcow2_offset_in_cluster(s, l2_offset)) {
+        qcow2_co_mark_corrupt(bs, l2_offset, s->cluster_size, "L2 table offset %#" PRIx64
+                              " unaligned (L1 index: %#" PRIx64 ")", l2_offset, l1_index);
+        return -EIO;
+    }
+    return 0;
+}
+
+int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2CacheEntry **slice,
+                                    uint32_t *index)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t l1_index = qcow2_l1_index(s, offset);
+    uint64_t l2_offset = l1_index < s->l1.size ? s->l1.entries[l1_index] & QCOW2_OFFSET_MASK : 0;
+    int ret;
+
+    *slice = NULL;
+    *index = qcow2_l2_index(s, offset) % s->slice_entries;
+    if (!l2_offset) {
+        return 0;
+    }
+    ret = co_check_l2_offset(bs, l2_offset, l1_index);
+    if (ret < 0) {
+        return ret;
+    }
+    return qcow2_cache_co_get(bs, s->l2_cache, slice_offset(s, l2_offset, offset), slice);
+}
+
+/* A new L2 table with the content of the one at @old (0: empty). */
+static int coroutine_fn co_fill_l2(BlockDriverState *bs, uint64_t old, uint64_t new, bool is_fresh)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *entry;
+    int ret;
+
+    qcow2_cache_drop(s->l2_cache, new, s->cluster_size);
+    if (s->slice_bytes == s->cluster_size) {
+        ret = qcow2_cache_get_zeroed(bs, s->l2_cache, new, &entry);
+        if (ret < 0) {
+            return ret;
+        }
+        if (old) {
+            ret = bdrv_co_pread(bs->file, old, s->cluster_size, entry->data, 0);
+        }
+        if (ret < 0) {
+            entry->dirty_start = entry->dirty_end = 0;
+        }
+        qcow2_cache_put(entry);
+        return ret;
+    }
+    /* Several slices: the file gets the whole table at once; nothing refers to it yet. */
+    BLKDBG_CO_EVENT(bs->file, L2_ALLOC_WRITE);
+    if (old) {
+        QEMU_AUTO_VFREE uint8_t *buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
+
+        ret = buf ? bdrv_co_pread(bs->file, old, s->cluster_size, buf, 0) : -ENOMEM;
+        return ret < 0 ? ret : bdrv_co_pwrite(bs->file, new, s->cluster_size, buf, 0);
+    }
+    return is_fresh ? 0 : bdrv_co_pwrite_zeroes(bs->file, new, s->cluster_size, 0);
+}
+
+/*
+ * A table that may be changed.  A table that is shared (its L1 entry lacks COPIED) was never
+ * changed in memory, so what the file has is what it is.
+ */
+static int coroutine_fn co_make_l2(BlockDriverState *bs, uint64_t l1_index)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t old = s->l1.entries[l1_index] & QCOW2_OFFSET_MASK;
+    bool is_fresh;
+    int64_t new;
+    int ret = co_check_l2_offset(bs, old, l1_index);
+
+    if (ret < 0) {
+        return ret;
+    }
+    new = qcow2_co_alloc_clusters(bs, 1, &is_fresh);
+    if (new < 0) {
+        return new;
+    }
+    ret = co_fill_l2(bs, old, new, is_fresh);
+    if (ret < 0) {
+        qcow2_cache_drop(s->l2_cache, new, s->cluster_size);
+        qcow2_co_free_unused(bs, new, 1);
+        return ret;
+    }
+    qcow2_overlap_add(s, new);
+    s->l1.entries[l1_index] = (uint64_t)new | QCOW2_COPIED;
+    qcow2_table_dirty(&s->l1, l1_index);
+    if (old) {
+        qcow2_overlap_remove(s, old);
+        qcow2_free_clusters(bs, old, s->cluster_size, QCOW2_DISCARD_OTHER);
+    }
+    return 0;
+}
+
+int coroutine_fn qcow2_co_get_slice_for_write(BlockDriverState *bs, int64_t offset,
+                                              Qcow2CacheEntry **slice, uint32_t *index)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t l1_index = qcow2_l1_index(s, offset);
+    int ret;
+
+    *slice = NULL;
+    if (l1_index >= s->l1.size) {
+        return -EFBIG;
+    }
+    if (!(s->l1.entries[l1_index] & QCOW2_COPIED) ||
+        !(s->l1.entries[l1_index] & QCOW2_OFFSET_MASK)) {
+        ret = co_make_l2(bs, l1_index);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    ret = qcow2_co_get_slice(bs, offset, slice, index);
+    return ret < 0 || *slice ? ret : -EIO;
+}
+
+/* ---- mapping ------------------------------------------------------------------------------- */
+
+static bool has_host_place(Qcow2Kind kind)
+{
+    return kind == QCOW2_DATA || kind == QCOW2_ZERO_ALLOC;
+}
+
+/* The unit at @offset (cluster, or subcluster of an extended entry): its kind and place. */
+static void map_unit(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                     int64_t offset, Qcow2Mapping *map)
+{
+    uint64_t entry = qcow2_slice_get(s, slice, index);
+
+    if (s->is_extended_l2) {
+        uint32_t unit = s->cluster_size / QCOW2_SUBCLUSTERS;
+
+        map->kind = qcow2_subcluster_kind(entry, qcow2_slice_get_bitmap(s, slice, index),
+                                          qcow2_offset_in_cluster(s, offset) / unit);
+        map->bytes = unit - (offset & (unit - 1));
+    } else {
+        map->kind = qcow2_entry_kind(s, entry);
+        map->bytes = s->cluster_size - qcow2_offset_in_cluster(s, offset);
+    }
+    if (map->kind == QCOW2_DEFLATED) {
+        map->bytes = s->cluster_size - qcow2_offset_in_cluster(s, offset);
+        qcow2_parse_compressed(s, entry, &map->host_offset, &map->packed_len);
+    } else {
+        map->host_offset = (entry & QCOW2_OFFSET_MASK) + qcow2_offset_in_cluster(s, offset);
+    }
+}
+
+/* Does @next, right behind @map in the guest's view, continue it? */
+static bool continues(const Qcow2Mapping *map, const Qcow2Mapping *next)
+{
+    return map->kind == next->kind && map->kind != QCOW2_DEFLATED &&
+           (!has_host_place(map->kind) || map->host_offset + map->bytes == next->host_offset);
+}
+
+static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
+                                         const Qcow2Mapping *map)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (map->kind == QCOW2_INVALID) {
+        qcow2_co_mark_corrupt(bs, offset, s->cluster_size, "%s entry found for guest offset %#"
+                              PRIx64, s->is_extended_l2 ? "Invalid cluster"
+                                                        : "Zero cluster in a version 2 image: zero",
+                              (uint64_t)offset);
+        return -EIO;
+    }
+    if (has_host_place(map->kind) &&
+        qcow2_offset_in_cluster(s, map->host_offset) != qcow2_offset_in_cluster(s, offset)) {
+        qcow2_co_mark_corrupt(bs, map->host_offset, s->cluster_size, "Cluster allocation offset %#"
+                              PRIx64 " unaligned (guest offset: %#" PRIx64 ")",
+                              map->host_offset - qcow2_offset_in_cluster(s, offset),
+                              (uint64_t)offset);
+        return -EIO;
+    }
+    return 0;
+}
+
+int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                              Qcow2Mapping *map)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *slice;
+    uint32_t index;
+    uint64_t reach;
+    int ret = qcow2_co_get_slice(bs, offset, &slice, &index);
+
+    if (ret < 0) {
+        return ret;
+    }
+    *map = (Qcow2Mapping){ .kind = QCOW2_UNALLOCATED };
+    if (!slice) {
+        /* Nothing up to the end of what the L2 table would describe. */
+        reach = (uint64_t)s->l2_size << s->cluster_bits;
+        map->bytes = MIN((uint64_t)bytes, reach - ((uint64_t)offset & (reach - 1)));
+        return 0;
+    }
+    map_unit(s, slice, index, offset, map);
+    while (map->bytes < bytes) {
+        Qcow2Mapping next;
+        int64_t at = offset + map->bytes;
+
+        index += !qcow2_offset_in_cluster(s, at);
+        if (index == s->slice_entries) {
+            break;
+        }
+        map_unit(s, slice, index, at, &next);
+        if (!continues(map, &next)) {
+            break;
+        }
+        map->bytes += next.bytes;
+    }
+    map->bytes = MIN(map->bytes, bytes);
+    qcow2_cache_put(slice);
+    return co_check_mapping(bs, offset, map);
+}
+
+/* ---- status -------------------------------------------------------------------------------- */
+
+bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset)
+{
+    return !bs->backing || offset >= qatomic_read(&bs->backing->bs->total_bytes);
+}
+
+static int mapping_status(const Qcow2Mapping *map)
+{
+    switch (map->kind) {
+    case QCOW2_DATA:
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RECURSE;
+    case QCOW2_ZERO_ALLOC:
+        return BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID;
+    case QCOW2_ZERO_PLAIN:
+        return BDRV_BLOCK_ZERO;
+    case QCOW2_DEFLATED:
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_COMPRESSED;
+    default:
+        return 0;
+    }
+}
+
+int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                       int64_t bytes, int64_t *pnum, int64_t *map_offset,
+                                       BlockDriverState **file)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Mapping map;
+    int64_t done = 0;
+    int status = 0;
+
+    CO_LOCK_GUARD(&s->lock);
+    /* Join what slices and unallocated L2 tables divide; that saves the caller rounds. */
+    while (done < bytes) {
+        int ret = qcow2_co_map(bs, offset + done, bytes - done, &map);
+
+        if (ret < 0) {
+            return done ? status : ret;
+        }
+        ret = mapping_status(&map);
+        if (done == 0) {
+            status = ret;
+            if (ret & BDRV_BLOCK_OFFSET_VALID) {
+                *map_offset = map.host_offset;
+                *file = bs->file->bs;
+            }
+        } else if (ret != status || ((ret & BDRV_BLOCK_OFFSET_VALID) &&
+                                     map.host_offset != (uint64_t)*map_offset + done)) {
+            break;
+        }
+        done += map.bytes;
+        *pnum = done;
+    }
+    return status;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * R12: nothing is written over metadata.  Every host range that data goes to, and every cluster
+ * that is allocated, is looked up here first.  A hit means that the image contradicts itself:
+ * it is marked corrupt, and takes no more writes.
+ *
+ * L2 tables and refcount blocks are in a hash set that is filled at open and kept up to date,
+ * so a look-up costs the same whatever the size of the image.
+ */
+#include "qemu/osdep.h"
+
+#include "qapi/gen/block-core-events.h"
+#include "qcow2.h"
+#include "qemu/atomic.h"
+#include "qemu/ranges.h"
+
+/* ---- the set of tables --------------------------------------------------------------------- */
+
+static gpointer set_key(const Qcow2State *s, uint64_t host_offset)
+{
+    return GSIZE_TO_POINTER(host_offset >> s->cluster_bits);
+}
+
+void qcow2_overlap_add(Qcow2State *s, uint64_t host_offset)
+{
+    g_hash_table_add(s->metadata, set_key(s, host_offset));
+}
+
+void qcow2_overlap_remove(Qcow2State *s, uint64_t host_offset)
+{
+    g_hash_table_remove(s->metadata, set_key(s, host_offset));
+}
+
+/* L2 tables of one snapshot. */
+static int coroutine_fn co_load_inactive(BlockDriverState *bs, const Qcow2Snapshot *sn)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint64_t *l1 = g_try_new(uint64_t, sn->l1_size);
+    int ret;
+
+    if (!l1) {
+        return sn->l1_size ? -ENOMEM : 0;
+    }
+    ret = bdrv_co_pread(bs->file, sn->l1_offset, (int64_t)sn->l1_size * 8, l1, 0);
+    for (uint32_t i = 0; i < sn->l1_size && ret >= 0; i++) {
+        uint64_t offset = be64_to_cpu(l1[i]) & QCOW2_OFFSET_MASK;
+
+        if (offset) {
+            g_hash_table_add(s->inactive_l2, set_key(s, offset));
+        }
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    s->metadata = g_hash_table_new(g_direct_hash, g_direct_equal);
+    for (uint32_t i = 0; i < s->l1.size; i++) {
+        if (s->l1.entries[i] & QCOW2_OFFSET_MASK) {
+            qcow2_overlap_add(s, s->l1.entries[i] & QCOW2_OFFSET_MASK);
+        }
+    }
+    for (uint32_t i = 0; i < s->reftable.size; i++) {
+        if (s->reftable.entries[i] & QCOW2_REFTABLE_MASK) {
+            qcow2_overlap_add(s, s->reftable.entries[i] & QCOW2_REFTABLE_MASK);
+        }
+    }
+    if (!(s->opt.overlap_checks & QCOW2_OL_INACTIVE_L2)) {
+        return 0;
+    }
+    s->inactive_l2 = g_hash_table_new(g_direct_hash, g_direct_equal);
+    for (guint i = 0; i < s->snapshots->len; i++) {
+        int ret = co_load_inactive(bs, &g_array_index(s->snapshots, Qcow2Snapshot, i));
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not read the L1 table of snapshot %u", i);
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* ---- the check ----------------------------------------------------------------------------- */
+
+/* A piece of metadata at one place. */
+typedef struct Place {
+    unsigned check; /* Qcow2Overlap */
+    uint64_t offset, bytes;
+} Place;
+
+/* The check that [@offset, @offset + @bytes) fails among those at fixed places; 0: none. */
+static unsigned find_fixed(const Qcow2State *s, uint64_t offset, uint64_t bytes)
+{
+    const Place places[] = {
+        { QCOW2_OL_HEADER, 0, s->cluster_size },
+        { QCOW2_OL_ACTIVE_L1, s->l1.offset, (uint64_t)s->l1.size * 8 },
+        { QCOW2_OL_REFTABLE, s->reftable.offset, (uint64_t)s->reftable.size * 8 },
+        { QCOW2_OL_SNAPSHOT_TABLE, s->header.snapshots_offset, s->snapshots_bytes },
+        { QCOW2_OL_BITMAP_DIR, s->ext.bitmap_dir_offset,
+          s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS ? s->ext.bitmap_dir_size : 0 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        if ((s->opt.overlap_checks & places[i].check) &&
+            ranges_overlap(places[i].offset, places[i].bytes, offset, bytes)) {
+            return places[i].check;
+        }
+    }
+    if (s->opt.overlap_checks & QCOW2_OL_INACTIVE_L1) {
+        for (guint i = 0; i < s->snapshots->len; i++) {
+            const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
+
+            if (ranges_overlap(sn->l1_offset, (uint64_t)sn->l1_size * 8, offset, bytes)) {
+                return QCOW2_OL_INACTIVE_L1;
+            }
+        }
+    }
+    return 0;
+}
+
+static bool is_refblock(const Qcow2State *s, uint64_t offset)
+{
+    for (uint32_t i = 0; i < s->reftable.size; i++) {
+        if ((s->reftable.entries[i] & QCOW2_REFTABLE_MASK) == offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The check that [@offset, @offset + @bytes) fails; 0: none. */
+static unsigned find_overlap(const Qcow2State *s, uint64_t offset, uint64_t bytes)
+{
+    unsigned tables = QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK;
+    unsigned hit = find_fixed(s, offset, bytes);
+
+    for (uint64_t at = qcow2_cluster_start(s, offset); at < offset + bytes && !hit;
+         at += s->cluster_size) {
+        if ((s->opt.overlap_checks & tables) &&
+            g_hash_table_contains(s->metadata, set_key(s, at))) {
+            /* Which of the two matters only for the message and for uncommon options. */
+            hit = is_refblock(s, at) ? QCOW2_OL_REFBLOCK : QCOW2_OL_ACTIVE_L2;
+            hit &= s->opt.overlap_checks;
+        }
+        if (!hit && s->inactive_l2 && g_hash_table_contains(s->inactive_l2, set_key(s, at))) {
+            hit = QCOW2_OL_INACTIVE_L2;
+        }
+    }
+    return hit;
+}
+
+static const char *overlap_name(unsigned check)
+{
+    switch (check) {
+    case QCOW2_OL_HEADER:
+        return "qcow2_header";
+    case QCOW2_OL_ACTIVE_L1:
+        return "active L1 table";
+    case QCOW2_OL_ACTIVE_L2:
+        return "active L2 table";
+    case QCOW2_OL_REFTABLE:
+        return "refcount table";
+    case QCOW2_OL_REFBLOCK:
+        return "refcount block";
+    case QCOW2_OL_SNAPSHOT_TABLE:
+        return "snapshot table";
+    case QCOW2_OL_INACTIVE_L1:
+        return "inactive L1 table";
+    case QCOW2_OL_INACTIVE_L2:
+        return "inactive L2 table";
+    default:
+        return "bitmap directory";
+    }
+}
+
+int coroutine_fn qcow2_overlap_co_check(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes)
+{
+    unsigned hit = find_overlap(bs->opaque, host_offset, bytes);
+
+    if (likely(!hit)) {
+        return 0;
+    }
+    qcow2_co_mark_corrupt(bs, host_offset, bytes, "Preventing invalid write on metadata "
+                          "(overlaps with %s)", overlap_name(hit));
+    return -EIO;
+}
+
+/* ---- what follows -------------------------------------------------------------------------- */
+
+void coroutine_fn qcow2_co_mark_corrupt(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
+                                        const char *fmt, ...)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree char *msg = NULL;
+    va_list ap;
+
+    if (qatomic_xchg(&s->is_corrupt, true)) {
+        return;
+    }
+    va_start(ap, fmt);
+    msg = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    if (bs->read_only) {
+        error_report("qcow2: Image is corrupt: %s; further non-fatal corruption events will be "
+                     "suppressed", msg);
+    } else {
+        error_report("qcow2: Marking image as corrupt: %s; further corruption events will be "
+                     "suppressed", msg);
+    }
+    qapi_event_send_block_image_corrupted(bdrv_get_device_or_node_name(bs), bs->node_name, msg,
+                                          true, MIN(offset, INT64_MAX), true,
+                                          MIN(bytes, INT64_MAX), !bs->read_only);
+    if (!bs->read_only) {
+        /* v2 has no place for the mark; writes are refused all the same (R8). */
+        qcow2_header_co_set_incompatible(bs, QCOW2_INCOMPAT_CORRUPT, 0);
+    }
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2 (docs/interop/qcow2 of QEMU, versions 2 and 3): the driver's table; open, close, reopen.
+ *
+ * Not supported: encryption and external data files (only information about such images),
+ * writing to images with extended L2 entries, writing compressed clusters, changing internal
+ * snapshots and stored bitmaps.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+#include "qemu/atomic.h"
+
+/* ---- open: the header ---------------------------------------------------------------------- */
+
+/* The first cluster of the file, parsed and checked. */
+static bool coroutine_fn co_read_header(BlockDriverState *bs, int flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    uint8_t head[QCOW2_HEADER_LEN];
+    g_autofree uint8_t *cluster = NULL;
+    size_t cluster_size, ext_start, ext_end;
+    int ret = bdrv_co_pread(bs->file, 0, sizeof(head), head, 0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read qcow2 header");
+        return false;
+    }
+    if (!qcow2_header_parse(head, sizeof(head), &s->header, errp)) {
+        return false;
+    }
+    cluster_size = (size_t)1 << s->header.cluster_bits;
+    cluster = g_malloc(cluster_size);
+    ret = bdrv_co_pread(bs->file, 0, cluster_size, cluster, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read qcow2 header cluster");
+        return false;
+    }
+    ext_start = s->header.header_len;
+    ext_end = qcow2_header_ext_end(&s->header);
+    if (!qcow2_extensions_parse(cluster + ext_start, ext_end - ext_start, &s->ext, errp) ||
+        !qcow2_header_validate(&s->header, &s->ext, flags & BDRV_O_CHECK, errp)) {
+        return false;
+    }
+    if (s->header.header_len > QCOW2_HEADER_LEN) {
+        s->unknown_fields = g_bytes_new(cluster + QCOW2_HEADER_LEN,
+                                        s->header.header_len - QCOW2_HEADER_LEN);
+    }
+    g_free(bs->backing_file);
+    g_free(bs->backing_format);
+    g_free(bs->auto_backing_file);
+    bs->backing_file = s->header.backing_offset
+                           ? g_strndup((char *)cluster + s->header.backing_offset,
+                                       s->header.backing_len)
+                           : g_strdup("");
+    bs->backing_format = g_strdup(s->ext.backing_format);
+    bs->auto_backing_file = g_strdup(bs->backing_file);
+    return true;
+}
+
+static void derive_sizes(Qcow2State *s)
+{
+    const Qcow2Header *h = &s->header;
+
+    s->cluster_bits = h->cluster_bits;
+    s->cluster_size = UINT32_C(1) << h->cluster_bits;
+    s->is_extended_l2 = h->incompatible & QCOW2_INCOMPAT_EXTL2;
+    s->l2_entry_size = s->is_extended_l2 ? 16 : 8;
+    s->l2_bits = h->cluster_bits - ctz32(s->l2_entry_size);
+    s->l2_size = UINT32_C(1) << s->l2_bits;
+    s->refcount_bits = 1U << h->refcount_order;
+    s->refcount_max = UINT64_MAX >> (64 - s->refcount_bits);
+    s->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
+    s->refblock_size = UINT32_C(1) << s->refblock_bits;
+    s->codec = h->compression_type == QCOW2_COMPRESSION_ZSTD ? CODEC_ZSTD : CODEC_DEFLATE;
+}
+
+/* What this build can do with the image at all. */
+static bool check_readable(const Qcow2State *s, int flags, Error **errp)
+{
+    if (!codec_available(s->codec)) {
+        error_setg(errp, "qcow2: compression type '%s' is not supported by this build",
+                   codec_name(s->codec));
+        return false;
+    }
+    if (flags & BDRV_O_NO_IO) {
+        return true;
+    }
+    if (s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
+        error_setg(errp, "Images with an external data file are not supported");
+        return false;
+    }
+    if (s->header.crypt_method) {
+        error_setg(errp, "Encrypted qcow2 images are not supported");
+        return false;
+    }
+    return true;
+}
+
+static bool check_writable(const Qcow2State *s, int flags, Error **errp)
+{
+    if (flags & BDRV_O_CHECK) {
+        return true;
+    }
+    if (s->header.incompatible & QCOW2_INCOMPAT_CORRUPT) {
+        error_setg(errp, "qcow2: Image is corrupt; cannot be opened read/write");
+        return false;
+    }
+    if (s->header.incompatible & QCOW2_INCOMPAT_DIRTY) {
+        error_setg(errp, "qcow2: Image was not closed cleanly; its reference counts must be "
+                   "repaired before it can be opened read/write");
+        return false;
+    }
+    if (s->is_extended_l2) {
+        error_setg(errp, "qcow2: Images with extended L2 entries can only be opened read-only");
+        return false;
+    }
+    return true;
+}
+
+/* ---- open: the tables ---------------------------------------------------------------------- */
+
+static bool coroutine_fn co_load_table(BlockDriverState *bs, Qcow2Table *table, uint64_t offset,
+                                       uint32_t size, const char *name, Error **errp)
+{
+    int ret;
+
+    *table = (Qcow2Table){ .offset = offset, .size = size };
+    table->entries = g_try_new(uint64_t, MAX(size, 1));
+    if (!table->entries) {
+        error_setg(errp, "Could not allocate the %s", name);
+        return false;
+    }
+    ret = bdrv_co_pread(bs->file, offset, (int64_t)size * 8, table->entries, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read %s", name);
+        return false;
+    }
+    for (uint32_t i = 0; i < size; i++) {
+        be64_to_cpus(&table->entries[i]);
+    }
+    return true;
+}
+
+static bool coroutine_fn co_load_tables(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t reftable_size = s->header.reftable_clusters * (s->cluster_size / 8);
+    int64_t file_len = bdrv_co_getlength(bs->file->bs);
+
+    if (file_len < 0) {
+        error_setg_errno(errp, -file_len, "Could not get the length of the image file");
+        return false;
+    }
+    s->fresh_from = qcow2_nb_clusters(s, file_len);
+    return co_load_table(bs, &s->l1, s->header.l1_offset, s->header.l1_size, "L1 table", errp) &&
+           co_load_table(bs, &s->reftable, s->header.reftable_offset, reftable_size,
+                         "refcount table", errp);
+}
+
+static void make_caches(Qcow2State *s)
+{
+    s->slice_bytes = s->opt.l2_slice_bytes;
+    s->slice_entries = s->slice_bytes / s->l2_entry_size;
+    s->l2_cache = qcow2_cache_new(s->slice_bytes, s->opt.l2_cache_bytes);
+    s->refcount_cache = qcow2_cache_new(s->cluster_size, s->opt.refcount_cache_bytes);
+}
+
+/* ---- open and close ------------------------------------------------------------------------ */
+
+static void free_state(Qcow2State *s)
+{
+    qcow2_cache_free(s->l2_cache);
+    qcow2_cache_free(s->refcount_cache);
+    g_free(s->l1.entries);
+    g_free(s->reftable.entries);
+    qcow2_snapshots_clear(s);
+    qcow2_extensions_clear(&s->ext);
+    g_clear_pointer(&s->bitmaps, g_array_unref);
+    g_clear_pointer(&s->pending_frees, g_array_unref);
+    g_clear_pointer(&s->gone_frees, g_array_unref);
+    g_clear_pointer(&s->metadata, g_hash_table_destroy);
+    g_clear_pointer(&s->inactive_l2, g_hash_table_destroy);
+    g_clear_pointer(&s->unknown_fields, g_bytes_unref);
+}
+
+static void init_state(Qcow2State *s)
+{
+    qemu_co_mutex_init(&s->wb_lock);
+    qemu_co_mutex_init(&s->lock);
+    QLIST_INIT(&s->allocs);
+    s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    s->gone_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+}
+
+static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptionsQcow2 *options,
+                                       int flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!co_read_header(bs, flags, errp) || !check_readable(s, flags, errp)) {
+        return false;
+    }
+    derive_sizes(s);
+    bs->encrypted = s->header.crypt_method != 0;
+    if (!bs->read_only && !check_writable(s, flags, errp)) {
+        return false;
+    }
+    if (!qcow2_options_read(bs, options, &s->opt, errp)) {
+        return false;
+    }
+    make_caches(s);
+    if (!co_load_tables(bs, errp) || !qcow2_snapshots_co_read(bs, errp)) {
+        return false;
+    }
+    s->bitmaps = qcow2_bitmaps_co_read(bs, errp);
+    if (!s->bitmaps || qcow2_overlap_co_load(bs, errp) < 0) {
+        return false;
+    }
+    s->needs_autoclear = s->header.autoclear != 0;
+    s->is_corrupt = s->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
+    return true;
+}
+
+static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                       int flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    const BlockdevOptionsQcow2 *o = options ? &options->u.qcow2 : NULL;
+
+    if (!bdrv_co_open_file_child(bs, o ? o->file : NULL, errp)) {
+        return false;
+    }
+    init_state(s);
+    if (!co_open_image(bs, o, flags, errp)) {
+        free_state(s);
+        return false;
+    }
+    qatomic_set(&bs->total_bytes, QEMU_ALIGN_DOWN((int64_t)s->header.size, BDRV_SECTOR_SIZE));
+    bs->supported_zero_flags = BDRV_REQ_NO_FALLBACK |
+                               (s->header.version >= 3 ? BDRV_REQ_MAY_UNMAP : 0);
+    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
+    if (!bdrv_co_open_backing(bs, o ? o->backing : NULL, errp)) {
+        free_state(s);
+        return false;
+    }
+    return true;
+}
+
+static int coroutine_fn qcow2_co_flush_to_os(BlockDriverState *bs)
+{
+    return qcow2_co_write_back(bs);
+}
+
+/* Everything.  The first round drops references, the second the counts of what was freed. */
+static int coroutine_fn co_write_all(BlockDriverState *bs)
+{
+    int ret = qcow2_co_write_back(bs);
+
+    return ret < 0 ? ret : qcow2_co_write_back(bs);
+}
+
+static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!bs->read_only && !bs->inactive) {
+        int ret = co_write_all(bs);
+
+        if (ret < 0) {
+            error_report("qcow2: Could not write back the metadata of node '%s': %s",
+                         bs->node_name, strerror(-ret));
+        }
+    }
+    free_state(s);
+}
+
+/* ---- reopen -------------------------------------------------------------------------------- */
+
+static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    BlockDriverState *bs = state->bs;
+    Qcow2State *s = bs->opaque;
+    bool writable = state->flags & BDRV_O_RDWR;
+    Qcow2Options *opt;
+    int ret;
+
+    if (writable && bs->read_only && !check_writable(s, state->flags, errp)) {
+        return false;
+    }
+    opt = g_new0(Qcow2Options, 1);
+    if (!qcow2_options_read(bs, state->options ? &state->options->u.qcow2 : NULL, opt, errp)) {
+        g_free(opt);
+        return false;
+    }
+    /* Caches may be replaced, and a read-only node can write nothing back. */
+    ret = bs->read_only ? 0 : co_write_all(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write back the metadata of node '%s'",
+                         bs->node_name);
+        g_free(opt);
+        return false;
+    }
+    state->opaque = opt;
+    return true;
+}
+
+static void qcow2_reopen_commit(BdrvReopenState *state)
+{
+    Qcow2State *s = state->bs->opaque;
+    Qcow2Options *opt = state->opaque;
+
+    s->opt = *opt;
+    qcow2_cache_free(s->l2_cache);
+    qcow2_cache_free(s->refcount_cache);
+    make_caches(s);
+    g_free(opt);
+    state->opaque = NULL;
+}
+
+static void qcow2_reopen_abort(BdrvReopenState *state)
+{
+    g_clear_pointer(&state->opaque, g_free);
+}
+
+/* ---- the small callbacks ------------------------------------------------------------------- */
+
+static int qcow2_probe(const uint8_t *buf, size_t len, const char *filename)
+{
+    return len >= 8 && (uint32_t)ldl_be_p(buf) == QCOW2_MAGIC && ldl_be_p(buf + 4) >= 2 ? 100 : 0;
+}
+
+static int64_t coroutine_fn qcow2_co_getlength(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return QEMU_ALIGN_DOWN((int64_t)s->header.size, BDRV_SECTOR_SIZE);
+}
+
+static void qcow2_refresh_limits(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+
+    bs->bl.pwrite_zeroes_alignment = s->cluster_size;
+    bs->bl.pdiscard_alignment = s->cluster_size;
+}
+
+static int coroutine_fn qcow2_co_change_backing_file(BlockDriverState *bs, const char *file,
+                                                     const char *format)
+{
+    Qcow2State *s = bs->opaque;
+    Error *local_err = NULL;
+    int ret = qcow2_co_before_change(bs);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (file && strlen(file) > QCOW2_MAX_BACKING_NAME) {
+        return -EINVAL;
+    }
+    qemu_co_mutex_lock(&s->lock);
+    ret = qcow2_header_co_set_backing(bs, file && *file ? file : NULL,
+                                      format && *format ? format : NULL, &local_err);
+    qemu_co_mutex_unlock(&s->lock);
+    if (ret < 0) {
+        error_free(local_err);
+        return ret;
+    }
+    g_free(bs->backing_file);
+    g_free(bs->backing_format);
+    g_free(bs->auto_backing_file);
+    bs->backing_file = g_strdup(file ? file : "");
+    bs->backing_format = g_strdup(format ? format : "");
+    bs->auto_backing_file = g_strdup(bs->backing_file);
+    return 0;
+}
+
+/* ---- the table ----------------------------------------------------------------------------- */
+
+static const char *const mutable_opts[] = {
+    "lazy-refcounts", "pass-discard-request", "pass-discard-snapshot", "pass-discard-other",
+    "discard-no-unref", "overlap-check", "cache-size", "l2-cache-size", "l2-cache-entry-size",
+    "refcount-cache-size", "cache-clean-interval", NULL,
+};
+
+static const char *const strong_opts[] = { "data-file", NULL };
+
+BlockDriver bdrv_qcow2 = {
+    .format_name = "qcow2",
+    .instance_size = sizeof(Qcow2State),
+    .options_type = BLOCKDEV_DRIVER_QCOW2,
+    .supports_backing = true,
+    .strong_runtime_opts = strong_opts,
+    .mutable_opts = mutable_opts,
+    .create_opts = &qcow2_create_opts,
+
+    .bdrv_probe = qcow2_probe,
+    .bdrv_co_open = qcow2_co_open,
+    .bdrv_co_close = qcow2_co_close,
+    .bdrv_co_reopen_prepare = qcow2_co_reopen_prepare,
+    .bdrv_reopen_commit = qcow2_reopen_commit,
+    .bdrv_reopen_abort = qcow2_reopen_abort,
+    .bdrv_refresh_limits = qcow2_refresh_limits,
+
+    .bdrv_co_preadv = qcow2_co_preadv,
+    .bdrv_co_pwritev = qcow2_co_pwritev,
+    .bdrv_co_pwrite_zeroes = qcow2_co_pwrite_zeroes,
+    .bdrv_co_pdiscard = qcow2_co_pdiscard,
+    .bdrv_co_flush_to_os = qcow2_co_flush_to_os,
+    .bdrv_co_block_status = qcow2_co_block_status,
+
+    .bdrv_co_truncate = qcow2_co_truncate,
+    .bdrv_co_getlength = qcow2_co_getlength,
+
+    .bdrv_co_create = qcow2_co_create,
+    .bdrv_co_create_opts = qcow2_co_create_opts,
+    .bdrv_co_check = qcow2_co_check,
+    .bdrv_co_change_backing_file = qcow2_co_change_backing_file,
+    .bdrv_get_info = qcow2_get_info,
+    .bdrv_get_specific_info = qcow2_get_specific_info,
+};

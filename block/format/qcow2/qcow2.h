@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2, versions 2 and 3: on-disk structures, the state of an open image, and what the files of
+ * this folder offer one another.  README.md has the map of the folder and the ordering rules
+ * (R1-R12).
+ *
+ * Locks, outer first:
+ *   wb_lock   one write-back of metadata, or one move of a table (L1, refcount table), at a time;
+ *   lock      everything in memory that is marked so below.  Held for look-ups and changes in
+ *             memory and for loading a table, never for data I/O nor for a flush.
+ * Functions without _co_ that touch guarded fields, and those marked "lock held", need `lock`.
+ *
+ * Offsets: guest offsets are positions on the virtual disk, host offsets in the image file.
+ */
+#ifndef BLOCK_FORMAT_QCOW2_H
+#define BLOCK_FORMAT_QCOW2_H
+
+#include "block/block_int.h"
+#include "codec/codec.h"
+#include "qemu/co-lock.h"
+#include "qemu/queue.h"
+
+/* ---- on disk, all big endian --------------------------------------------------------------- */
+
+#define QCOW2_MAGIC 0x514649fbU
+#define QCOW2_V2_HEADER_LEN 72
+#define QCOW2_V3_HEADER_MIN 104
+#define QCOW2_HEADER_LEN 112 /* what we know and write */
+
+#define QCOW2_MIN_CLUSTER_BITS 9
+#define QCOW2_MAX_CLUSTER_BITS 21
+#define QCOW2_MAX_REFTABLE_BYTES (8 * MiB)
+#define QCOW2_MAX_L1_BYTES (32 * MiB)
+#define QCOW2_MAX_SNAPSHOTS 65536
+#define QCOW2_MAX_SNAPSHOT_EXTRA 1024
+#define QCOW2_MAX_SNAPSHOT_TABLE_BYTES (64 * MiB)
+#define QCOW2_MAX_BITMAPS 65535
+#define QCOW2_MAX_BITMAP_DIR_BYTES (64 * MiB)
+#define QCOW2_MAX_BACKING_NAME 1023
+#define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
+
+/* Offsets of fields that are changed on their own. */
+#define QCOW2_HDR_SIZE 24
+#define QCOW2_HDR_L1 36           /* u32 entries, u64 offset */
+#define QCOW2_HDR_REFTABLE 48     /* u64 offset, u32 clusters */
+#define QCOW2_HDR_INCOMPAT 72
+#define QCOW2_HDR_AUTOCLEAR 88
+
+#define QCOW2_INCOMPAT_DIRTY (UINT64_C(1) << 0)
+#define QCOW2_INCOMPAT_CORRUPT (UINT64_C(1) << 1)
+#define QCOW2_INCOMPAT_DATA_FILE (UINT64_C(1) << 2)
+#define QCOW2_INCOMPAT_COMPRESSION (UINT64_C(1) << 3)
+#define QCOW2_INCOMPAT_EXTL2 (UINT64_C(1) << 4)
+#define QCOW2_INCOMPAT_KNOWN UINT64_C(0x1f)
+#define QCOW2_COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
+#define QCOW2_AUTOCLEAR_BITMAPS (UINT64_C(1) << 0)
+#define QCOW2_AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
+
+#define QCOW2_EXT_END 0x00000000U
+#define QCOW2_EXT_BACKING_FORMAT 0xe2792acaU
+#define QCOW2_EXT_FEATURES 0x6803f857U
+#define QCOW2_EXT_BITMAPS 0x23852875U
+#define QCOW2_EXT_CRYPTO 0x0537be77U
+#define QCOW2_EXT_DATA_FILE 0x44415441U
+
+#define QCOW2_COMPRESSION_DEFLATE 0
+#define QCOW2_COMPRESSION_ZSTD 1
+
+/* L1 and L2 entries. */
+#define QCOW2_COPIED (UINT64_C(1) << 63)     /* refcount is exactly 1 */
+#define QCOW2_COMPRESSED (UINT64_C(1) << 62)
+#define QCOW2_ZERO (UINT64_C(1) << 0)
+#define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+#define QCOW2_REFTABLE_MASK UINT64_C(0xfffffffffffffe00)
+
+#define QCOW2_SUBCLUSTERS 32
+
+/* ---- the header in memory (header.c) ------------------------------------------------------- */
+
+typedef struct Qcow2Header {
+    uint32_t version;
+    uint64_t backing_offset;
+    uint32_t backing_len;
+    uint32_t cluster_bits;
+    uint64_t size;
+    uint32_t crypt_method;
+    uint32_t l1_size;
+    uint64_t l1_offset;
+    uint64_t reftable_offset;
+    uint32_t reftable_clusters;
+    uint32_t nb_snapshots;
+    uint64_t snapshots_offset;
+    uint64_t incompatible, compatible, autoclear;
+    uint32_t refcount_order;
+    uint32_t header_len;
+    uint8_t compression_type;
+} Qcow2Header;
+
+/* An extension we do not know: kept and written back. */
+typedef struct Qcow2UnknownExt {
+    uint32_t type;
+    GBytes *data;
+} Qcow2UnknownExt;
+
+typedef struct Qcow2Extensions {
+    char backing_format[16];      /* "" if absent */
+    GBytes *features;             /* feature name table, or NULL */
+    bool has_bitmaps;
+    uint32_t nb_bitmaps;
+    uint64_t bitmap_dir_size, bitmap_dir_offset;
+    bool has_crypto;
+    uint64_t crypto_offset, crypto_len;
+    char *data_file;              /* or NULL */
+    GArray *unknown;              /* of Qcow2UnknownExt */
+} Qcow2Extensions;
+
+/** Parse and check the fixed fields in the @len bytes at @buf (as much as there is).  Pure. */
+bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *header, Error **errp);
+/** Check what needs the length of the tables and the features.  Pure. */
+bool qcow2_header_validate(const Qcow2Header *header, const Qcow2Extensions *ext, bool for_check,
+                           Error **errp);
+/** Where extensions end. */
+uint64_t qcow2_header_ext_end(const Qcow2Header *header);
+/** Parse extensions in [@buf, @buf + @len), which begins at header_len.  Pure. */
+bool qcow2_extensions_parse(const uint8_t *buf, size_t len, Qcow2Extensions *ext, Error **errp);
+void qcow2_extensions_clear(Qcow2Extensions *ext);
+/** Feature names for the message about @unknown incompatible bits; free with g_free. */
+char *qcow2_unknown_features_text(uint64_t unknown, const Qcow2Extensions *ext);
+
+/* What a new header is made from. */
+typedef struct Qcow2HeaderImage {
+    const Qcow2Header *header;      /* backing_offset and backing_len are computed */
+    const Qcow2Extensions *ext;
+    GBytes *unknown_fields;         /* bytes of the header past QCOW2_HEADER_LEN, or NULL */
+    const char *backing_file;       /* or NULL */
+} Qcow2HeaderImage;
+
+/** Serialize into the @cluster_size bytes at @buf.  Sets header fields of the backing name. */
+bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t cluster_size,
+                        Error **errp);
+
+/* ---- caches (cache.c) ---------------------------------------------------------------------- */
+
+typedef struct Qcow2Cache Qcow2Cache;
+typedef struct Qcow2CacheEntry Qcow2CacheEntry;
+
+struct Qcow2CacheEntry {
+    uint64_t offset;                   /* host offset, multiple of the entry size */
+    uint8_t *data;                     /* big endian, as on disk */
+    uint32_t dirty_start, dirty_end;   /* bytes; equal: clean */
+    unsigned pins;                     /* users, and a write-back under way */
+    QTAILQ_ENTRY(Qcow2CacheEntry) lru; /* most recently used at the tail */
+};
+
+/* A table that is wholly in memory, in host byte order; written by write-back. */
+typedef struct Qcow2Table {
+    uint64_t *entries;
+    uint32_t size;                    /* entries */
+    uint64_t offset;                  /* host offset */
+    uint32_t dirty_start, dirty_end;  /* entries; equal: clean */
+} Qcow2Table;
+
+/* ---- freed clusters (refcount.c) ----------------------------------------------------------- */
+
+typedef enum Qcow2DiscardType {
+    QCOW2_DISCARD_NEVER,
+    QCOW2_DISCARD_REQUEST,  /* the guest asked */
+    QCOW2_DISCARD_SNAPSHOT, /* freed with a snapshot */
+    QCOW2_DISCARD_OTHER,
+    QCOW2_DISCARD_MAX,
+} Qcow2DiscardType;
+
+/* References that are gone in memory; the refcounts drop later (R4). */
+typedef struct Qcow2Free {
+    uint64_t cluster, n; /* host clusters */
+    uint64_t serial;     /* requests older than this may still use the old mapping */
+    Qcow2DiscardType type;
+} Qcow2Free;
+
+/* ---- allocating writes (alloc.c) ----------------------------------------------------------- */
+
+/* A write that will link new clusters, on its coroutine's stack; overlapping writers wait. */
+typedef struct Qcow2Alloc {
+    int64_t guest_offset;     /* of the first cluster */
+    uint32_t nb_clusters;
+    uint64_t host_offset;
+    int64_t data_start, data_end; /* guest range that the request itself writes */
+    bool in_place;            /* zero clusters that have their host clusters already */
+    bool is_fresh;            /* the host clusters were never written: they read as zeroes */
+    bool head_is_zero, tail_is_zero; /* what must be copied before and after is all zeroes */
+    CoQueue waiters;
+    QLIST_ENTRY(Qcow2Alloc) next;
+} Qcow2Alloc;
+
+/* ---- snapshots (snapshot.c) ---------------------------------------------------------------- */
+
+typedef struct Qcow2Snapshot {
+    uint64_t l1_offset;
+    uint32_t l1_size;
+    char *id, *name;
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_nsec;
+    uint64_t vm_state_size;
+    uint64_t disk_size;
+    uint64_t icount; /* all ones: not recorded */
+    uint32_t extra_len;
+} Qcow2Snapshot;
+
+/* ---- overlap checks (overlap.c) ------------------------------------------------------------ */
+
+typedef enum Qcow2Overlap {
+    QCOW2_OL_HEADER = 1 << 0,
+    QCOW2_OL_ACTIVE_L1 = 1 << 1,
+    QCOW2_OL_ACTIVE_L2 = 1 << 2,
+    QCOW2_OL_REFTABLE = 1 << 3,
+    QCOW2_OL_REFBLOCK = 1 << 4,
+    QCOW2_OL_SNAPSHOT_TABLE = 1 << 5,
+    QCOW2_OL_INACTIVE_L1 = 1 << 6,
+    QCOW2_OL_INACTIVE_L2 = 1 << 7,
+    QCOW2_OL_BITMAP_DIR = 1 << 8,
+    QCOW2_OL_NONE = 0,
+    QCOW2_OL_CONSTANT = QCOW2_OL_HEADER | QCOW2_OL_ACTIVE_L1 | QCOW2_OL_REFTABLE |
+                        QCOW2_OL_SNAPSHOT_TABLE | QCOW2_OL_BITMAP_DIR,
+    QCOW2_OL_CACHED = QCOW2_OL_CONSTANT | QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK |
+                      QCOW2_OL_INACTIVE_L1,
+    QCOW2_OL_ALL = QCOW2_OL_CACHED | QCOW2_OL_INACTIVE_L2,
+} Qcow2Overlap;
+
+/* ---- options in force (options.c) ---------------------------------------------------------- */
+
+typedef struct Qcow2Options {
+    unsigned overlap_checks; /* Qcow2Overlap */
+    bool discard_passthrough[QCOW2_DISCARD_MAX];
+    bool discard_no_unref;
+    uint64_t l2_cache_bytes, refcount_cache_bytes;
+    uint32_t l2_slice_bytes;
+} Qcow2Options;
+
+/* ---- the state of an open image ------------------------------------------------------------ */
+
+typedef struct Qcow2State {
+    /* Fixed after open, or changed only while the node is frozen. */
+    uint32_t cluster_bits, cluster_size;
+    uint32_t l2_entry_size;         /* bytes: 8, or 16 with extended L2 entries */
+    uint32_t l2_bits, l2_size;      /* entries of an L2 table */
+    uint32_t slice_entries;         /* entries of an L2 slice */
+    uint32_t slice_bytes;
+    uint32_t refcount_bits;
+    uint64_t refcount_max;
+    uint32_t refblock_bits, refblock_size; /* entries of a refcount block */
+    bool is_extended_l2;
+    CodecKind codec;
+    Qcow2Options opt;
+    GBytes *unknown_fields;
+
+    CoMutex wb_lock;
+    CoMutex lock;
+
+    /* Under lock.  Header fields are those on disk, or about to be. */
+    Qcow2Header header;
+    Qcow2Extensions ext;
+    Qcow2Table l1;
+    Qcow2Table reftable;
+    Qcow2Cache *l2_cache, *refcount_cache;
+    bool wants_write_back;          /* a cache is over its size */
+    uint64_t free_cluster_index;    /* where the search for free clusters starts */
+    uint64_t fresh_from;            /* host clusters from here on were never written */
+    uint64_t reftable_wanted;       /* clusters to cover, when growing is asked for by -EAGAIN */
+    GArray *pending_frees;          /* of Qcow2Free: reference perhaps still on disk */
+    GArray *gone_frees;             /* reference gone on disk; older requests may still run */
+    uint64_t nb_pending_frees;      /* clusters in pending_frees */
+    QLIST_HEAD(, Qcow2Alloc) allocs;
+    GArray *snapshots;              /* of Qcow2Snapshot */
+    uint64_t snapshots_bytes;       /* length of the snapshot table */
+    GArray *bitmaps;                /* of Qcow2Bitmap: stored ones that were in order at open */
+    GHashTable *metadata;           /* cluster index of each L2 table and refcount block */
+    GHashTable *inactive_l2;        /* of snapshots' L2 tables; NULL: not checked */
+    bool needs_autoclear;           /* autoclear bits to be cleared before the first change */
+
+    /* Atomic. */
+    bool is_corrupt;                /* marked; no more writes */
+} Qcow2State;
+
+/* ---- arithmetic ---------------------------------------------------------------------------- */
+
+static inline int64_t qcow2_cluster_start(const Qcow2State *s, int64_t offset)
+{
+    return offset & ~(int64_t)(s->cluster_size - 1);
+}
+
+static inline int64_t qcow2_cluster_end(const Qcow2State *s, int64_t offset)
+{
+    return qcow2_cluster_start(s, offset + s->cluster_size - 1);
+}
+
+static inline uint32_t qcow2_offset_in_cluster(const Qcow2State *s, int64_t offset)
+{
+    return offset & (s->cluster_size - 1);
+}
+
+static inline uint64_t qcow2_nb_clusters(const Qcow2State *s, uint64_t bytes)
+{
+    return (bytes + s->cluster_size - 1) >> s->cluster_bits;
+}
+
+static inline uint64_t qcow2_l1_index(const Qcow2State *s, int64_t offset)
+{
+    return (uint64_t)offset >> (s->cluster_bits + s->l2_bits);
+}
+
+static inline uint32_t qcow2_l2_index(const Qcow2State *s, int64_t offset)
+{
+    return (offset >> s->cluster_bits) & (s->l2_size - 1);
+}
+
+/* ---- cache.c ------------------------------------------------------------------------------- */
+
+/** A cache of tables of @entry_bytes, @max_bytes in all (a soft limit). */
+Qcow2Cache *qcow2_cache_new(uint32_t entry_bytes, uint64_t max_bytes);
+void qcow2_cache_free(Qcow2Cache *cache);
+/** The entry at @offset, pinned, read from the file if need be.  Lock held. */
+int coroutine_fn qcow2_cache_co_get(BlockDriverState *bs, Qcow2Cache *cache, uint64_t offset,
+                                    Qcow2CacheEntry **entry);
+/** The entry at @offset, pinned, all zeroes and dirty, whatever the file holds. */
+int qcow2_cache_get_zeroed(BlockDriverState *bs, Qcow2Cache *cache, uint64_t offset,
+                           Qcow2CacheEntry **entry);
+/** The entry if it is in memory, pinned; else NULL. */
+Qcow2CacheEntry *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset);
+void qcow2_cache_put(Qcow2CacheEntry *entry);
+/** Bytes [@start, @start + @len) of @entry were changed. */
+void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len);
+/** Forget what is cached of [@offset, @offset + @bytes), changed or not. */
+void qcow2_cache_drop(Qcow2Cache *cache, uint64_t offset, uint64_t bytes);
+void qcow2_table_dirty(Qcow2Table *table, uint32_t index);
+/**
+ * Write all changed metadata in an order that is safe at every instant, and flush.  Takes both
+ * locks. Returns 0 if everything changed before the call is on stable storage.
+ */
+int coroutine_fn qcow2_co_write_back(BlockDriverState *bs);
+/** The same with wb_lock held by the caller. */
+int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs);
+/** Write back if a cache or the list of freed clusters has grown too large.  No lock held. */
+int coroutine_fn qcow2_co_relieve(BlockDriverState *bs);
+
+/* ---- header.c ------------------------------------------------------------------------------ */
+
+/** Write @len bytes at @offset within the first 512 bytes of the file, and flush (R5). */
+int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, const void *buf,
+                                       size_t len);
+/** Set or clear incompatible feature bits in the file.  Lock held. */
+int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t set,
+                                                  uint64_t clear);
+/** Before the first change of anything: clear autoclear bits of what we do not maintain. */
+int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs);
+/** Write the backing file's name and format (NULL: none).  Lock held. */
+int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *name,
+                                             const char *format, Error **errp);
+
+/* ---- refcount.c; lock held ----------------------------------------------------------------- */
+
+uint64_t qcow2_refcount_read(const uint8_t *block, uint32_t bits, uint64_t index);
+void qcow2_refcount_write(uint8_t *block, uint32_t bits, uint64_t index, uint64_t value);
+
+int coroutine_fn qcow2_refcount_co_get(BlockDriverState *bs, uint64_t cluster, uint64_t *refcount);
+/**
+ * Allocate @n adjacent host clusters.  @is_fresh (may be NULL): they read as zeroes.
+ * Returns the host offset, or a negative errno; -EAGAIN: release the lock, call
+ * qcow2_refcount_co_grow(), try again.
+ */
+int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh);
+/** Make the refcount table cover what the last -EAGAIN wanted.  No lock held. */
+int coroutine_fn qcow2_refcount_co_grow(BlockDriverState *bs);
+/** Give back clusters that nothing on disk ever referred to: at once. */
+int coroutine_fn qcow2_co_free_unused(BlockDriverState *bs, uint64_t host_offset, uint64_t n);
+/** Clusters lost a reference in memory: the refcounts drop when that is so on disk, too (R4). */
+void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes,
+                         Qcow2DiscardType type);
+/** What the L2 entry @entry refers to lost this reference. */
+void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType type);
+/** Drop refcounts of clusters whose reference is gone for good.  wb_lock held, lock not. */
+int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs);
+
+/* ---- overlap.c; lock held ------------------------------------------------------------------ */
+
+/** Remember or forget that @host_offset is a table. */
+void qcow2_overlap_add(Qcow2State *s, uint64_t host_offset);
+void qcow2_overlap_remove(Qcow2State *s, uint64_t host_offset);
+/** Fill s->metadata and s->inactive_l2 after open. */
+int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp);
+/** R12: 0 if data may be written to the range, else the image is marked corrupt: -EIO. */
+int coroutine_fn qcow2_overlap_co_check(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes);
+/** Damage was found: mark the image once, tell the world; writes are refused from now on. */
+void coroutine_fn qcow2_co_mark_corrupt(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
+                                        const char *fmt, ...) QEMU_PRINTF(4, 5);
+
+/* ---- map.c --------------------------------------------------------------------------------- */
+
+typedef enum Qcow2Kind {
+    QCOW2_UNALLOCATED, /* the backing file's content, or zeroes */
+    QCOW2_UNALLOCATED_RESERVED, /* the same, with host space (extended L2) */
+    QCOW2_ZERO_PLAIN,
+    QCOW2_ZERO_ALLOC,  /* zeroes; a host cluster is reserved */
+    QCOW2_DATA,
+    QCOW2_DEFLATED,    /* compressed, of either kind */
+    QCOW2_INVALID,     /* impossible bits */
+} Qcow2Kind;
+
+/* Where a guest range is. */
+typedef struct Qcow2Mapping {
+    Qcow2Kind kind;
+    int64_t bytes;        /* length of the range of this kind and, for data, adjacent on the host */
+    uint64_t host_offset; /* of the first byte: DATA, ZERO_ALLOC; of the stream: DEFLATED */
+    uint32_t packed_len;  /* DEFLATED: bytes to read */
+} Qcow2Mapping;
+
+/** Kind of a standard L2 entry.  Pure. */
+Qcow2Kind qcow2_entry_kind(const Qcow2State *s, uint64_t entry);
+/** Kind of subcluster @index of an extended entry.  Pure. */
+Qcow2Kind qcow2_subcluster_kind(uint64_t entry, uint64_t bitmap, unsigned index);
+/** Where a compressed cluster is.  Pure. */
+void qcow2_parse_compressed(const Qcow2State *s, uint64_t entry, uint64_t *host_offset,
+                            uint32_t *len);
+
+/** Map a prefix of [@offset, @offset + @bytes).  Lock held. */
+int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                              Qcow2Mapping *map);
+/**
+ * The slice that holds @offset's entry, pinned, and the entry's index in it.  *@slice is NULL
+ * if there is no L2 table.  Lock held.
+ */
+int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2CacheEntry **slice,
+                                    uint32_t *index);
+/** The same, for changing: an L2 table is made, or copied if it is shared. */
+int coroutine_fn qcow2_co_get_slice_for_write(BlockDriverState *bs, int64_t offset,
+                                              Qcow2CacheEntry **slice, uint32_t *index);
+uint64_t qcow2_slice_get(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
+uint64_t qcow2_slice_get_bitmap(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
+/** Change a standard entry. */
+void qcow2_slice_set(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index, uint64_t entry);
+/** Does an unallocated range read as zeroes here?  (no backing, or it ends before) */
+bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset);
+
+int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                       int64_t bytes, int64_t *pnum, int64_t *map,
+                                       BlockDriverState **file);
+
+/* ---- alloc.c; lock held -------------------------------------------------------------------- */
+
+/**
+ * Find room for a write to a prefix of [@offset, @offset + *@bytes), which is shortened to it.
+ * Returns 1: write to *@host_offset in place; 0: @alloc was begun and must be ended by
+ * qcow2_alloc_co_link() or qcow2_alloc_co_abort(); -EAGAIN as qcow2_co_alloc_clusters().
+ */
+int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int64_t *bytes,
+                                      uint64_t *host_offset, Qcow2Alloc *alloc);
+int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc);
+void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc);
+/** Wait until no allocating write overlaps the clusters of the range; true if it had to wait. */
+bool coroutine_fn qcow2_alloc_co_wait(BlockDriverState *bs, int64_t offset, int64_t bytes);
+
+/* ---- io.c, compress.c, zero.c -------------------------------------------------------------- */
+
+int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                 QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                  QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+/** Read [@in_cluster, + @bytes) of the compressed cluster @map. */
+int coroutine_fn qcow2_co_read_compressed(BlockDriverState *bs, const Qcow2Mapping *map,
+                                          uint32_t in_cluster, int64_t bytes, QEMUIOVector *qiov,
+                                          size_t qiov_offset);
+int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        unsigned flags);
+int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/** Drop the clusters of an aligned range wholly: unallocated afterwards. */
+int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/** Common end of a step: write back or grow if that was asked for; -EAGAIN becomes 0 (go on). */
+int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret);
+/** 0 if the image may be changed now, else a negative errno; clears autoclear bits. */
+int coroutine_fn qcow2_co_before_change(BlockDriverState *bs);
+
+/* ---- the rest ------------------------------------------------------------------------------ */
+
+bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *options,
+                        Qcow2Options *opt, Error **errp);
+
+int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                   PreallocMode prealloc, unsigned flags, Error **errp);
+
+/** Read the snapshot table into s->snapshots. */
+bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, Error **errp);
+void qcow2_snapshots_clear(Qcow2State *s);
+/** Length of a snapshot's L1 in the file, and whether place and length are allowed. */
+bool qcow2_snapshot_l1_is_sane(const Qcow2State *s, const Qcow2Snapshot *sn);
+
+/* A stored bitmap, as its directory says. */
+typedef struct Qcow2Bitmap {
+    char *name;
+    uint64_t table_offset;
+    uint32_t table_size; /* entries */
+    uint32_t flags;
+    uint8_t granularity_bits;
+} Qcow2Bitmap;
+
+#define QCOW2_BITMAP_IN_USE 1U
+#define QCOW2_BITMAP_AUTO 2U
+
+/** Parse a directory of @len bytes; NULL with @errp set if it is damaged.  Pure. */
+GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_t cluster_size,
+                            Error **errp);
+/** Read the directory; an empty array if there is none. */
+GArray *coroutine_fn qcow2_bitmaps_co_read(BlockDriverState *bs, Error **errp);
+
+int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix);
+
+int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp);
+
+extern QemuOptsList qcow2_create_opts;
+bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **errp);
+bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
+                                       Error **errp);
+
+extern BlockDriver bdrv_qcow2;
+
+#endif

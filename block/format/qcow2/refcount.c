@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reference counts of host clusters: reading, changing, finding free clusters, freeing.
+ *
+ * Counts rise at once, in the cache.  They fall late (R4): who drops a reference puts the
+ * clusters on pending_frees; write-back moves them to gone_frees when the reference is gone on
+ * disk; they are reaped, their counts lowered, when every request has ended that may have
+ * looked at the old mapping. A crash before that leaks the clusters.
+ *
+ * A missing refcount block is made at the first of the clusters that it counts, which is free,
+ * since the whole range is; so a block counts itself, and making one needs no other.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+/* ---- one count ----------------------------------------------------------------------------- */
+
+uint64_t qcow2_refcount_read(const uint8_t *block, uint32_t bits, uint64_t index)
+{
+    if (bits >= 8) {
+        return ldn_be_p(block + index * (bits / 8), bits / 8);
+    }
+    return (block[index * bits / 8] >> (index * bits % 8)) & ((1U << bits) - 1);
+}
+
+void qcow2_refcount_write(uint8_t *block, uint32_t bits, uint64_t index, uint64_t value)
+{
+    if (bits >= 8) {
+        stn_be_p(block + index * (bits / 8), bits / 8, value);
+    } else {
+        uint8_t *byte = &block[index * bits / 8];
+        unsigned shift = index * bits % 8;
+        uint8_t mask = (1U << bits) - 1;
+
+        *byte = (*byte & ~(mask << shift)) | (value << shift);
+    }
+}
+
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+/* The block that counts @cluster, pinned; *@block NULL: there is none, all its counts are 0. */
+static int coroutine_fn co_get_block(BlockDriverState *bs, uint64_t cluster,
+                                     Qcow2CacheEntry **block)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t index = cluster >> s->refblock_bits;
+    uint64_t offset = index < s->reftable.size ? s->reftable.entries[index] & QCOW2_REFTABLE_MASK
+                                               : 0;
+
+    *block = NULL;
+    if (!offset) {
+        return 0;
+    }
+    if (qcow2_offset_in_cluster(s, offset) || offset >= QCOW2_MAX_HOST_OFFSET) {
+        qcow2_co_mark_corrupt(bs, offset, s->cluster_size, "Refblock offset %#" PRIx64
+                              " unaligned (reftable index: %#" PRIx64 ")", offset, index);
+        return -EIO;
+    }
+    return qcow2_cache_co_get(bs, s->refcount_cache, offset, block);
+}
+
+static void set_count(Qcow2State *s, Qcow2CacheEntry *block, uint64_t cluster, uint64_t value)
+{
+    uint64_t index = cluster & (s->refblock_size - 1);
+    uint32_t first_byte = index * s->refcount_bits / 8;
+
+    qcow2_refcount_write(block->data, s->refcount_bits, index, value);
+    qcow2_cache_dirty(block, first_byte, MAX(s->refcount_bits / 8, 1));
+}
+
+static uint64_t get_count(const Qcow2State *s, const Qcow2CacheEntry *block, uint64_t cluster)
+{
+    return block ? qcow2_refcount_read(block->data, s->refcount_bits,
+                                       cluster & (s->refblock_size - 1)) : 0;
+}
+
+int coroutine_fn qcow2_refcount_co_get(BlockDriverState *bs, uint64_t cluster, uint64_t *refcount)
+{
+    Qcow2CacheEntry *block;
+    int ret = co_get_block(bs, cluster, &block);
+
+    if (ret >= 0) {
+        *refcount = get_count(bs->opaque, block, cluster);
+        qcow2_cache_put(block);
+    }
+    return ret;
+}
+
+static void raise_fresh(Qcow2State *s, uint64_t end)
+{
+    s->fresh_from = MAX(s->fresh_from, end);
+}
+
+/* Make the block number @index, at the first cluster that it counts. */
+static int coroutine_fn co_add_block(BlockDriverState *bs, uint64_t index)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t cluster = index << s->refblock_bits;
+    uint64_t offset = cluster << s->cluster_bits;
+    Qcow2CacheEntry *block;
+    int ret = qcow2_overlap_co_check(bs, offset, s->cluster_size);
+
+    if (ret < 0) {
+        return ret;
+    }
+    BLKDBG_CO_EVENT(bs->file, REFBLOCK_ALLOC);
+    ret = qcow2_cache_get_zeroed(bs, s->refcount_cache, offset, &block);
+    if (ret < 0) {
+        return ret;
+    }
+    set_count(s, block, cluster, 1);
+    qcow2_cache_put(block);
+    s->reftable.entries[index] = offset;
+    qcow2_table_dirty(&s->reftable, index);
+    qcow2_overlap_add(s, offset);
+    raise_fresh(s, cluster + 1);
+    return 0;
+}
+
+/* ---- changing counts ----------------------------------------------------------------------- */
+
+/* Add @change (1 or -1) to the counts of @n clusters.  All or none. */
+static int coroutine_fn co_change(BlockDriverState *bs, uint64_t first, uint64_t n, int change)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *block = NULL;
+    int ret = 0;
+    uint64_t i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t cluster = first + i, count;
+
+        if (!block || !(cluster & (s->refblock_size - 1))) {
+            qcow2_cache_put(block);
+            ret = co_get_block(bs, cluster, &block);
+            if (ret < 0) {
+                break;
+            }
+        }
+        count = get_count(s, block, cluster);
+        if (!block || (change > 0 ? count == s->refcount_max : count == 0)) {
+            ret = -EINVAL;
+            break;
+        }
+        set_count(s, block, cluster, count + change);
+        if (count + change == 0) {
+            s->free_cluster_index = MIN(s->free_cluster_index, cluster);
+        }
+    }
+    qcow2_cache_put(block);
+    if (ret < 0 && i > 0) {
+        /* The same blocks were just changed: this finds them in the cache. */
+        co_change(bs, first, i, -change);
+    }
+    return ret;
+}
+
+/* ---- finding free clusters ----------------------------------------------------------------- */
+
+/* First of @n adjacent free clusters at or after free_cluster_index, or a negative errno. */
+static int64_t coroutine_fn co_find_free(BlockDriverState *bs, uint64_t n)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t limit = QCOW2_MAX_HOST_OFFSET >> s->cluster_bits;
+    uint64_t cluster = s->free_cluster_index, run = 0;
+
+    while (run < n) {
+        uint64_t block_end = ((cluster >> s->refblock_bits) + 1) << s->refblock_bits;
+        Qcow2CacheEntry *block;
+        int ret = co_get_block(bs, cluster, &block);
+
+        if (ret < 0) {
+            return ret;
+        }
+        for (; cluster < block_end && run < n; cluster++) {
+            run = get_count(s, block, cluster) ? 0 : run + 1;
+        }
+        qcow2_cache_put(block);
+        if (cluster > limit) {
+            return -EFBIG;
+        }
+    }
+    return cluster - n;
+}
+
+/* Make the missing blocks for [@first, @first + @n): 1 if any was made, 0 if none was missing. */
+static int coroutine_fn co_add_missing_blocks(BlockDriverState *bs, uint64_t first, uint64_t n)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t last_block = (first + n - 1) >> s->refblock_bits;
+    int made = 0;
+
+    if (last_block >= s->reftable.size) {
+        s->reftable_wanted = first + n;
+        return -EAGAIN;
+    }
+    for (uint64_t index = first >> s->refblock_bits; index <= last_block; index++) {
+        if (!(s->reftable.entries[index] & QCOW2_REFTABLE_MASK)) {
+            int ret = co_add_block(bs, index);
+
+            if (ret < 0) {
+                return ret;
+            }
+            made = 1;
+        }
+    }
+    return made;
+}
+
+int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t first;
+    int ret;
+
+    BLKDBG_CO_EVENT(bs->file, CLUSTER_ALLOC);
+    do {
+        first = co_find_free(bs, n);
+        if (first < 0) {
+            return first;
+        }
+        /* A new block takes the first cluster of its range: then look again. */
+        ret = co_add_missing_blocks(bs, first, n);
+    } while (ret == 1);
+    if (ret >= 0) {
+        /* Refcounts may be wrong: what is known to be metadata is never given away (R12). */
+        ret = qcow2_overlap_co_check(bs, (uint64_t)first << s->cluster_bits, n << s->cluster_bits);
+    }
+    if (ret >= 0) {
+        ret = co_change(bs, first, n, 1);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    s->free_cluster_index = first + n;
+    if (is_fresh) {
+        *is_fresh = (uint64_t)first >= s->fresh_from;
+    }
+    raise_fresh(s, first + n);
+    return first << s->cluster_bits;
+}
+
+/* ---- a larger table ------------------------------------------------------------------------ */
+
+/* The new structure: a table, and blocks that count it and themselves, one after the other. */
+typedef struct Growth {
+    uint64_t first;               /* cluster of the first new block */
+    uint32_t nb_blocks, table_clusters, table_size;
+    uint64_t *table;
+} Growth;
+
+static bool plan_growth(const Qcow2State *s, Growth *g)
+{
+    uint64_t wanted = s->reftable_wanted;
+
+    /* Past everything that the old table can count, so nothing there is in use. */
+    g->first = (uint64_t)s->reftable.size << s->refblock_bits;
+    g->nb_blocks = g->table_clusters = 1;
+    for (;;) {
+        uint64_t end = MAX(g->first + g->nb_blocks + g->table_clusters, wanted);
+        uint64_t size = DIV_ROUND_UP(end, s->refblock_size) * 3 / 2 + 1;
+        uint64_t table_clusters = qcow2_nb_clusters(s, size * 8);
+        uint64_t used_end = g->first + g->nb_blocks + table_clusters;
+        uint64_t nb_blocks = DIV_ROUND_UP(used_end - g->first, s->refblock_size);
+
+        if (table_clusters * s->cluster_size > QCOW2_MAX_REFTABLE_BYTES) {
+            return false;
+        }
+        if (table_clusters <= g->table_clusters && nb_blocks <= g->nb_blocks) {
+            g->table_size = g->table_clusters * (s->cluster_size / 8);
+            return true;
+        }
+        g->table_clusters = MAX(table_clusters, g->table_clusters);
+        g->nb_blocks = MAX(nb_blocks, g->nb_blocks);
+    }
+}
+
+static int coroutine_fn co_write_growth(BlockDriverState *bs, const Growth *g)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t used = g->nb_blocks + g->table_clusters;
+    g_autofree uint8_t *buf = g_try_malloc0((gsize)used << s->cluster_bits);
+    uint8_t *table = buf + ((gsize)g->nb_blocks << s->cluster_bits);
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < used; i++) {
+        qcow2_refcount_write(buf + ((i >> s->refblock_bits) << s->cluster_bits), s->refcount_bits,
+                             i & (s->refblock_size - 1), 1);
+    }
+    for (uint32_t i = 0; i < g->table_size; i++) {
+        stq_be_p(table + (gsize)i * 8, g->table[i]);
+    }
+    BLKDBG_CO_EVENT(bs->file, REFBLOCK_ALLOC_WRITE_TABLE);
+    return bdrv_co_pwrite_sync(bs->file, g->first << s->cluster_bits,
+                               (int64_t)used << s->cluster_bits, buf, 0);
+}
+
+/* R5: offset and length of the table change together. */
+static int coroutine_fn co_switch_table(BlockDriverState *bs, const Growth *g)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t offset = (g->first + g->nb_blocks) << s->cluster_bits;
+    uint8_t field[12];
+    int ret;
+
+    stq_be_p(field, offset);
+    stl_be_p(field + 8, g->table_clusters);
+    BLKDBG_CO_EVENT(bs->file, REFBLOCK_ALLOC_SWITCH_TABLE);
+    ret = qcow2_header_co_patch(bs, QCOW2_HDR_REFTABLE, field, sizeof(field));
+    if (ret < 0) {
+        return ret;
+    }
+    qcow2_free_clusters(bs, s->reftable.offset,
+                        (uint64_t)s->header.reftable_clusters << s->cluster_bits,
+                        QCOW2_DISCARD_OTHER);
+    s->header.reftable_offset = offset;
+    s->header.reftable_clusters = g->table_clusters;
+    g_free(s->reftable.entries);
+    s->reftable = (Qcow2Table){ g->table, g->table_size, offset, 0, 0 };
+    for (uint32_t i = 0; i < g->nb_blocks; i++) {
+        qcow2_overlap_add(s, (g->first + i) << s->cluster_bits);
+    }
+    raise_fresh(s, g->first + g->nb_blocks + g->table_clusters);
+    return 0;
+}
+
+static int coroutine_fn co_grow_locked(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    Growth g;
+    int ret;
+
+    if (s->reftable_wanted <= (uint64_t)s->reftable.size << s->refblock_bits) {
+        return 0; /* somebody else did it */
+    }
+    if (!plan_growth(s, &g)) {
+        return -EFBIG;
+    }
+    g.table = g_try_new0(uint64_t, g.table_size);
+    if (!g.table) {
+        return -ENOMEM;
+    }
+    memcpy(g.table, s->reftable.entries, (gsize)s->reftable.size * 8);
+    for (uint32_t i = 0; i < g.nb_blocks; i++) {
+        g.table[s->reftable.size + i] = (g.first + i) << s->cluster_bits;
+    }
+    ret = qcow2_overlap_co_check(bs, g.first << s->cluster_bits,
+                                 (uint64_t)(g.nb_blocks + g.table_clusters) << s->cluster_bits);
+    if (ret >= 0) {
+        ret = co_write_growth(bs, &g);
+    }
+    if (ret >= 0) {
+        ret = co_switch_table(bs, &g);
+    }
+    if (ret < 0) {
+        g_free(g.table);
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_refcount_co_grow(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    CO_LOCK_GUARD(&s->wb_lock);
+    BLKDBG_CO_EVENT(bs->file, REFTABLE_GROW);
+    /*
+     * The new table will name every block there is; those of the last moment must be written, too
+     * (R3).  New ones may come while the lock is free, hence the loop.
+     */
+    for (;;) {
+        ret = qcow2_co_write_back_locked(bs);
+        if (ret < 0) {
+            return ret;
+        }
+        qemu_co_mutex_lock(&s->lock);
+        if (s->reftable.dirty_start >= s->reftable.dirty_end) {
+            break;
+        }
+        qemu_co_mutex_unlock(&s->lock);
+    }
+    ret = co_grow_locked(bs);
+    qemu_co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+/* ---- freeing ------------------------------------------------------------------------------- */
+
+int coroutine_fn qcow2_co_free_unused(BlockDriverState *bs, uint64_t host_offset, uint64_t n)
+{
+    Qcow2State *s = bs->opaque;
+
+    return co_change(bs, host_offset >> s->cluster_bits, n, -1);
+}
+
+void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes,
+                         Qcow2DiscardType type)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t first = host_offset >> s->cluster_bits;
+    uint64_t n = qcow2_nb_clusters(s, host_offset + bytes) - first;
+    Qcow2Free *last = s->pending_frees->len
+                          ? &g_array_index(s->pending_frees, Qcow2Free, s->pending_frees->len - 1)
+                          : NULL;
+
+    s->nb_pending_frees += n;
+    if (last && last->type == type && last->cluster + last->n == first) {
+        last->n += n;
+        last->serial = bdrv_current_serial(bs);
+    } else {
+        Qcow2Free item = { first, n, bdrv_current_serial(bs), type };
+
+        g_array_append_val(s->pending_frees, item);
+    }
+}
+
+void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType type)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t host = entry & QCOW2_OFFSET_MASK;
+
+    if (entry & QCOW2_COMPRESSED) {
+        uint64_t offset;
+        uint32_t len;
+
+        qcow2_parse_compressed(s, entry, &offset, &len);
+        qcow2_free_clusters(bs, offset, len, type);
+    } else if (host && !qcow2_offset_in_cluster(s, host)) {
+        qcow2_free_clusters(bs, host, s->cluster_size, type);
+    }
+}
+
+/* Those of gone_frees that no request can still use; the others stay. */
+static GArray *take_ripe_frees(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t oldest = bdrv_oldest_serial(bs);
+    GArray *ripe = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    GArray *rest = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+
+    for (guint i = 0; i < s->gone_frees->len; i++) {
+        Qcow2Free *item = &g_array_index(s->gone_frees, Qcow2Free, i);
+
+        /* The serial was read after the mapping changed: a request that has it saw the change. */
+        g_array_append_vals(item->serial <= oldest ? ripe : rest, item, 1);
+    }
+    g_array_unref(s->gone_frees);
+    s->gone_frees = rest;
+    return ripe;
+}
+
+/* Discard on the host what will be free, while it still counts as used and nobody can take it. */
+static void coroutine_fn co_discard_free(BlockDriverState *bs, const Qcow2Free *item)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t start = item->cluster, end = item->cluster + item->n;
+
+    while (start < end) {
+        uint64_t run = start;
+
+        qemu_co_mutex_lock(&s->lock);
+        for (; run < end; run++) {
+            uint64_t count;
+
+            if (qcow2_refcount_co_get(bs, run, &count) < 0 || count != 1) {
+                break;
+            }
+        }
+        qemu_co_mutex_unlock(&s->lock);
+        if (run > start) {
+            /* Only advice: the result does not matter. */
+            bdrv_co_pdiscard(bs->file, (int64_t)start << s->cluster_bits,
+                             (int64_t)(run - start) << s->cluster_bits);
+        }
+        start = run + 1;
+    }
+}
+
+/* Lower the counts.  A count that is 0 already is damage, but not worth failing a flush. */
+static void coroutine_fn co_lower(BlockDriverState *bs, const Qcow2Free *item)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (co_change(bs, item->cluster, item->n, -1) != -EINVAL || item->n == 1) {
+        return;
+    }
+    for (uint64_t i = 0; i < item->n; i++) {
+        co_change(bs, item->cluster + i, 1, -1);
+    }
+    s->free_cluster_index = MIN(s->free_cluster_index, item->cluster);
+}
+
+int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GArray) ripe = NULL;
+
+    qemu_co_mutex_lock(&s->lock);
+    if (s->gone_frees->len == 0) {
+        qemu_co_mutex_unlock(&s->lock);
+        return 0;
+    }
+    ripe = take_ripe_frees(bs);
+    qemu_co_mutex_unlock(&s->lock);
+    for (guint i = 0; i < ripe->len; i++) {
+        const Qcow2Free *item = &g_array_index(ripe, Qcow2Free, i);
+
+        if (s->opt.discard_passthrough[item->type]) {
+            co_discard_free(bs, item);
+        }
+    }
+    qemu_co_mutex_lock(&s->lock);
+    BLKDBG_CO_EVENT(bs->file, CLUSTER_FREE);
+    for (guint i = 0; i < ripe->len; i++) {
+        co_lower(bs, &g_array_index(ripe, Qcow2Free, i));
+    }
+    qemu_co_mutex_unlock(&s->lock);
+    return 0;
+}

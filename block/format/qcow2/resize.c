@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changing the size of the disk.
+ *
+ * Growing: a longer L1 table if need be (R3, R5), what must read as zeroes, preallocation; the
+ * size in the header comes last, so that a crash leaves the old size.  Shrinking: the clusters
+ * go first.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+#define ZERO_BUFFER_BYTES (1 * MiB)
+
+/* ---- the header's size --------------------------------------------------------------------- */
+
+static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t be = cpu_to_be64(size);
+    int ret;
+
+    CO_LOCK_GUARD(&s->lock);
+    ret = qcow2_header_co_patch(bs, QCOW2_HDR_SIZE, &be, sizeof(be));
+    if (ret >= 0) {
+        s->header.size = size;
+    }
+    return ret;
+}
+
+/* ---- a longer L1 table --------------------------------------------------------------------- */
+
+static int64_t coroutine_fn co_alloc(BlockDriverState *bs, uint64_t n)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t ret;
+
+    do {
+        qemu_co_mutex_lock(&s->lock);
+        ret = qcow2_co_alloc_clusters(bs, n, NULL);
+        qemu_co_mutex_unlock(&s->lock);
+        if (ret == -EAGAIN) {
+            int grown = qcow2_refcount_co_grow(bs);
+
+            ret = grown < 0 ? grown : -EAGAIN;
+        }
+    } while (ret == -EAGAIN);
+    return ret;
+}
+
+/* Both locks held, nothing of the old table unwritten. */
+static int coroutine_fn co_switch_l1(BlockDriverState *bs, uint64_t offset, uint32_t new_size)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint64_t *entries = g_try_new0(uint64_t, new_size);
+    g_autofree uint64_t *be = g_try_new0(uint64_t, new_size);
+    uint8_t field[12];
+    int ret;
+
+    if (!entries || !be) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < s->l1.size; i++) {
+        entries[i] = s->l1.entries[i];
+        be[i] = cpu_to_be64(entries[i]);
+    }
+    BLKDBG_CO_EVENT(bs->file, L1_GROW_WRITE_TABLE);
+    ret = bdrv_co_pwrite_sync(bs->file, offset, (int64_t)new_size * 8, be, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    stl_be_p(field, new_size);
+    stq_be_p(field + 4, offset);
+    BLKDBG_CO_EVENT(bs->file, L1_GROW_ACTIVATE_TABLE);
+    ret = qcow2_header_co_patch(bs, QCOW2_HDR_L1, field, sizeof(field));
+    if (ret < 0) {
+        return ret;
+    }
+    if (s->l1.size) {
+        qcow2_free_clusters(bs, s->l1.offset, (uint64_t)s->l1.size * 8, QCOW2_DISCARD_OTHER);
+    }
+    g_free(s->l1.entries);
+    s->l1 = (Qcow2Table){ g_steal_pointer(&entries), new_size, offset, 0, 0 };
+    s->header.l1_size = new_size;
+    s->header.l1_offset = offset;
+    return 0;
+}
+
+static int coroutine_fn co_grow_l1(BlockDriverState *bs, uint32_t new_size)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t n = qcow2_nb_clusters(s, (uint64_t)new_size * 8);
+    int64_t offset;
+    int ret;
+
+    if (new_size <= s->l1.size) {
+        return 0;
+    }
+    BLKDBG_CO_EVENT(bs->file, L1_GROW_ALLOC_TABLE);
+    offset = co_alloc(bs, n);
+    if (offset < 0) {
+        return offset;
+    }
+    CO_LOCK_GUARD(&s->wb_lock);
+    /* The counts of the new table, and what the old one names, must be on disk first (R1, R3). */
+    for (;;) {
+        ret = qcow2_co_write_back_locked(bs);
+        qemu_co_mutex_lock(&s->lock);
+        if (ret < 0 || s->l1.dirty_start >= s->l1.dirty_end) {
+            break;
+        }
+        qemu_co_mutex_unlock(&s->lock);
+    }
+    if (ret >= 0) {
+        ret = co_switch_l1(bs, offset, new_size);
+    }
+    /* After an error the header may name the new table all the same: a leak is the safe side. */
+    qemu_co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+/* ---- what comes must read as zeroes -------------------------------------------------------- */
+
+static int coroutine_fn co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int64_t len = MIN(bytes, ZERO_BUFFER_BYTES);
+    g_autofree uint8_t *buf = g_try_malloc0(MAX(len, 1));
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    while (bytes > 0) {
+        int64_t n = MIN(bytes, len);
+        QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, n);
+        int ret = qcow2_co_pwritev(bs, offset, n, &qiov, 0, 0);
+
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+    }
+    return 0;
+}
+
+/* The rest of the old last cluster, which may hold what was there before a shrink. */
+static int coroutine_fn co_zero_last_cluster(BlockDriverState *bs, int64_t old_size,
+                                             int64_t new_size)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t end = MIN(qcow2_cluster_end(s, old_size), new_size);
+    Qcow2Mapping map;
+    int ret;
+
+    if (old_size >= end) {
+        return 0;
+    }
+    qemu_co_mutex_lock(&s->lock);
+    ret = qcow2_co_map(bs, old_size, end - old_size, &map);
+    qemu_co_mutex_unlock(&s->lock);
+    if (ret < 0) {
+        return ret;
+    }
+    if (map.kind == QCOW2_ZERO_PLAIN || map.kind == QCOW2_ZERO_ALLOC ||
+        (map.kind == QCOW2_UNALLOCATED && qcow2_backing_is_zero(bs, old_size))) {
+        return 0;
+    }
+    return co_write_zero_data(bs, old_size, end - old_size);
+}
+
+static int coroutine_fn co_hide_backing(BlockDriverState *bs, int64_t old_size, int64_t new_size)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = MIN(qcow2_cluster_end(s, old_size), new_size);
+    int64_t end = new_size;
+
+    if (start == end) {
+        return 0;
+    }
+    if (s->header.version >= 3) {
+        return qcow2_co_pwrite_zeroes(bs, start, qcow2_cluster_end(s, end) - start, 0);
+    }
+    if (!bs->backing) {
+        return 0;
+    }
+    end = MIN(end, MAX(bs->backing->bs->total_bytes, start));
+    return co_write_zero_data(bs, start, end - start);
+}
+
+/* ---- preallocation ------------------------------------------------------------------------- */
+
+/* Host space for one run of clusters, linked; its length to *@done. */
+static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                            PreallocMode mode, int64_t *done, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Alloc alloc;
+    uint64_t host, end;
+    int64_t n = bytes;
+    int ret;
+
+    *done = 0;
+    qemu_co_mutex_lock(&s->lock);
+    ret = qcow2_alloc_co_begin(bs, offset, &n, &host, &alloc);
+    qemu_co_mutex_unlock(&s->lock);
+    if (ret != 0) {
+        *done = ret == 1 ? n : 0;
+        return ret == 1 ? 0 : qcow2_co_after_step(bs, ret);
+    }
+    end = alloc.host_offset + ((uint64_t)alloc.nb_clusters << s->cluster_bits);
+    ret = 0;
+    if (end > (uint64_t)bdrv_getlength(bs->file->bs)) {
+        ret = bdrv_co_truncate(bs->file, end, false,
+                               mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode, 0, errp);
+    }
+    if (ret >= 0 && !alloc.is_fresh) {
+        ret = bdrv_co_pwrite_zeroes(bs->file, alloc.host_offset, end - alloc.host_offset, 0);
+    }
+    qemu_co_mutex_lock(&s->lock);
+    if (ret >= 0) {
+        ret = qcow2_alloc_co_link(bs, &alloc);
+    } else {
+        qcow2_alloc_co_abort(bs, &alloc);
+    }
+    qemu_co_mutex_unlock(&s->lock);
+    *done = n;
+    return qcow2_co_after_step(bs, ret);
+}
+
+static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
+                                       PreallocMode mode, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    offset = qcow2_cluster_start(s, offset);
+    end = qcow2_cluster_end(s, end);
+    while (offset < end) {
+        Error *local_err = NULL;
+        int64_t done;
+        int ret = co_preallocate_step(bs, offset, end - offset, mode, &done, &local_err);
+
+        if (ret < 0) {
+            if (local_err) {
+                error_propagate_prepend(errp, local_err, "Could not preallocate: ");
+            } else {
+                error_setg_errno(errp, -ret, "Preallocation failed");
+            }
+            return ret;
+        }
+        offset += done;
+    }
+    return 0;
+}
+
+/* ---- grow and shrink ----------------------------------------------------------------------- */
+
+static uint32_t l1_size_for(const Qcow2State *s, uint64_t size)
+{
+    uint64_t reach = UINT64_C(1) << (s->cluster_bits + s->l2_bits);
+
+    return DIV_ROUND_UP(size, reach);
+}
+
+static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode prealloc,
+                                unsigned flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t old_size = s->header.size;
+    int ret = co_grow_l1(bs, l1_size_for(s, size));
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to grow the L1 table");
+        return ret;
+    }
+    ret = co_zero_last_cluster(bs, old_size, size);
+    if (ret >= 0 && (flags & BDRV_REQ_ZERO_WRITE)) {
+        ret = co_hide_backing(bs, old_size, size);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to zero out the new area");
+        return ret;
+    }
+    if (prealloc != PREALLOC_MODE_OFF) {
+        ret = co_preallocate(bs, old_size, size, prealloc, errp);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    ret = qcow2_co_write_back(bs);
+    if (ret >= 0) {
+        ret = co_set_size(bs, size);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to update the image size");
+    }
+    return ret;
+}
+
+/* L2 tables past the end: they refer to nothing any more. */
+static void free_l2_tables(BlockDriverState *bs, uint32_t from)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (uint32_t i = from; i < s->l1.size; i++) {
+        uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
+
+        if (offset && !qcow2_offset_in_cluster(s, offset)) {
+            s->l1.entries[i] = 0;
+            qcow2_table_dirty(&s->l1, i);
+            qcow2_overlap_remove(s, offset);
+            qcow2_free_clusters(bs, offset, s->cluster_size, QCOW2_DISCARD_OTHER);
+        }
+    }
+}
+
+static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = qcow2_cluster_end(s, size);
+    int64_t end = qcow2_cluster_end(s, s->header.size);
+    int ret = start < end ? qcow2_co_unmap(bs, start, end - start) : 0;
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to discard cropped clusters");
+        return ret;
+    }
+    qemu_co_mutex_lock(&s->lock);
+    free_l2_tables(bs, l1_size_for(s, size));
+    qemu_co_mutex_unlock(&s->lock);
+    ret = qcow2_co_write_back(bs);
+    if (ret >= 0) {
+        ret = co_set_size(bs, size);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to update the image size");
+    }
+    return ret;
+}
+
+static int check_request(BlockDriverState *bs, int64_t size, PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!QEMU_IS_ALIGNED(size, BDRV_SECTOR_SIZE)) {
+        error_setg(errp, "The new size must be a multiple of %d", (int)BDRV_SECTOR_SIZE);
+        return -EINVAL;
+    }
+    if (l1_size_for(s, size) > QCOW2_MAX_L1_BYTES / 8) {
+        error_setg(errp, "The image size is too large (try using a larger cluster size)");
+        return -EFBIG;
+    }
+    if (s->header.nb_snapshots && s->header.version < 3) {
+        error_setg(errp, "Can't resize a version 2 image which has snapshots");
+        return -ENOTSUP;
+    }
+    if ((uint64_t)size < s->header.size && prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Preallocation can't be used for shrinking an image");
+        return -EINVAL;
+    }
+    if (prealloc != PREALLOC_MODE_OFF && bs->backing_file && *bs->backing_file) {
+        error_setg(errp, "Backing file and preallocation can only be used at the same time if "
+                   "extended_l2 is enabled");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                   PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = check_request(bs, offset, prealloc, errp);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = qcow2_co_before_change(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Image cannot be changed");
+        return ret;
+    }
+    if ((uint64_t)offset == s->header.size) {
+        return 0;
+    }
+    return (uint64_t)offset > s->header.size ? co_grow(bs, offset, prealloc, flags, errp)
+                                             : co_shrink(bs, offset, errp);
+}
