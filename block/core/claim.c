@@ -216,7 +216,20 @@ static BdrvOwner edge_owner(const BdrvChild *edge)
     };
 }
 
-char *claim_holder(const BdrvClaim *claim)
+BdrvOwner bdrv_claim_owner(const BdrvClaim *claim)
+{
+    if (claim->edge) {
+        return edge_owner(claim->edge);
+    }
+    return (BdrvOwner) {
+        .kind = claim->kind,
+        .key = claim->key,
+        .id = claim->id,
+        .description = claim->description,
+    };
+}
+
+char *bdrv_claim_holder(const BdrvClaim *claim)
 {
     if (!claim->edge) {
         return g_strdup(claim->description ? claim->description : "somebody unknown");
@@ -231,7 +244,7 @@ char *claim_holder(const BdrvClaim *claim)
 /* Both sides of a permission conflict are told with the edge they come by. */
 static char *claim_user_text(const BdrvClaim *claim)
 {
-    g_autofree char *holder = claim_holder(claim);
+    g_autofree char *holder = bdrv_claim_holder(claim);
     if (!claim->edge) {
         return g_steal_pointer(&holder);
     }
@@ -241,8 +254,7 @@ static char *claim_user_text(const BdrvClaim *claim)
 
 char *bdrv_claim_remedy(const BdrvClaim *claim)
 {
-    BdrvOwner owner = claim->edge ? edge_owner(claim->edge)
-                                  : (BdrvOwner) { .kind = claim->kind, .id = claim->id };
+    BdrvOwner owner = bdrv_claim_owner(claim);
     const char *id = owner.id ? owner.id : "";
     switch (owner.kind) {
     case BDRV_OWNER_JOB:
@@ -268,7 +280,7 @@ char *bdrv_claim_remedy(const BdrvClaim *claim)
 
 static void append_holder_hint(const BdrvClaim *claim, Error **errp)
 {
-    g_autofree char *holder = claim_holder(claim);
+    g_autofree char *holder = bdrv_claim_holder(claim);
     g_autofree char *remedy = bdrv_claim_remedy(claim);
     error_append_hint(errp, "Held by %s for %.1f seconds; to end that: %s\n", holder,
                       bdrv_claim_age(claim), remedy);

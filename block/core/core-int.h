@@ -65,9 +65,6 @@ void claim_forbid_op(BdrvClaim *claim, BlockOpType op);
 BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const BdrvClaim *asker);
 /** Set "Node 'x' is busy: REASON" and the hint that names @holder. */
 void claim_report_busy(const BdrvClaim *holder, Error **errp);
-/** Who holds @claim now, e.g. "node 'top'"; free with g_free. */
-char *claim_holder(const BdrvClaim *claim);
-
 /** What the edges above @bs use and share in sum. */
 void claims_sum_edges(const BlockDriverState *bs, BlockRights *uses, BlockRights *shared);
 

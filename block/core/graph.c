@@ -307,7 +307,7 @@ bool graph_may_change(const BdrvChild *child, Error **errp)
     BdrvClaim *claim;
     QTAILQ_FOREACH(claim, &child->parent->claims, next) {
         if (claim->forbids & BLK_RIGHT_CHANGE_CHILDREN) {
-            g_autofree char *holder = claim_holder(claim);
+            g_autofree char *holder = bdrv_claim_holder(claim);
             g_autofree char *remedy = bdrv_claim_remedy(claim);
             error_setg(errp, "Cannot change frozen '%s' link from '%s' to '%s'", child->name,
                        child->parent->node_name, child->bs->node_name);

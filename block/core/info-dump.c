@@ -6,6 +6,7 @@
 
 #include "block/qapi.h"
 #include "qapi/object-output.h"
+#include "block/block_int.h"
 #include "qemu/cutils.h"
 #include "qobject/qbool.h"
 #include "qobject/qlist.h"
@@ -208,4 +209,36 @@ void bdrv_snapshot_dump(const SnapshotInfo *sn, GString *out)
                                              : g_strdup("--");
     g_string_append_printf(out, "%-7s %-16s %8s %19s %15s %10s\n", sn->id, sn->name, vm_size, date,
                            clock, icount);
+}
+
+bool bdrv_format_info_dump(BlockDriverState *bs, GString *out, Error **errp)
+{
+    BlockDriverInfo info;
+    g_autoptr(ImageInfoSpecific) specific = NULL;
+    Error *local_err = NULL;
+    int ret = bdrv_get_info(bs, &info);
+
+    if (ret < 0 && ret != -ENOTSUP) {
+        error_setg_errno(errp, -ret, "Could not get information on node '%s'", bs->node_name);
+        return false;
+    }
+    if (ret >= 0) {
+        g_autofree char *cluster = size_to_str(info.cluster_size);
+        g_autofree char *vm_state = size_to_str(info.vm_state_offset);
+
+        g_string_append_printf(out, "cluster size: %s\nvm state offset: %s\n",
+                               info.cluster_size ? cluster : "0 bytes",
+                               info.vm_state_offset ? vm_state : "0 bytes");
+    }
+    if (bs->drv->bdrv_get_specific_info) {
+        specific = bs->drv->bdrv_get_specific_info(bs, &local_err);
+    }
+    if (local_err) {
+        error_propagate(errp, local_err);
+        return false;
+    }
+    if (specific) {
+        dump_specific(specific, 0, out);
+    }
+    return true;
 }

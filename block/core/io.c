@@ -152,8 +152,7 @@ int coroutine_fn bdrv_co_aligned_preadv(BdrvChild *child, int64_t offset, int64_
                                         QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     BlockDriverState *bs = child->bs;
-    int64_t total = bs->drv->has_variable_length ? bdrv_co_refresh_length(bs)
-                                                 : qatomic_read(&bs->total_bytes);
+    int64_t total = bdrv_co_length_for(bs, offset + bytes);
     int64_t readable;
     int ret = 0;
 

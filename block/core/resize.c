@@ -40,6 +40,13 @@ int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs)
     return len;
 }
 
+int64_t coroutine_fn bdrv_co_length_for(BlockDriverState *bs, int64_t end)
+{
+    int64_t len = qatomic_read(&bs->total_bytes);
+
+    return bs->drv->has_variable_length && end > len ? bdrv_co_refresh_length(bs) : len;
+}
+
 /* ---- telling ---------------------------------------------------------------------------------- */
 
 /* Main thread: those above learn of the new size; forwarding filters have it, too. */

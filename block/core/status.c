@@ -4,7 +4,8 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/block_int.h"
+#include "io.h"
+
 #include "qemu/atomic.h"
 
 /* What one node answers for a prefix of a range. */
@@ -99,14 +100,11 @@ static int coroutine_fn co_ask_driver(BlockDriverState *bs, bool want_zero, int6
 static int coroutine_fn co_node_status(BlockDriverState *bs, bool want_zero, int64_t offset,
                                        int64_t bytes, Answer *answer)
 {
-    int64_t total = bs->drv ? qatomic_read(&bs->total_bytes) : -ENOMEDIUM;
+    int64_t total = bs->drv ? bdrv_co_length_for(bs, offset + bytes) : -ENOMEDIUM;
     BlockDriverState *cow;
     int ret;
 
     *answer = (Answer){ 0 };
-    if (bs->drv && bs->drv->has_variable_length) {
-        total = bdrv_co_refresh_length(bs);
-    }
     if (total < 0) {
         return total;
     }

@@ -604,6 +604,11 @@ static int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs)
     return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
 }
 
+static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
+{
+    return 0; /* no clusters, never dirty */
+}
+
 typedef struct Truncate {
     int fd;
     int64_t offset;
@@ -921,6 +926,7 @@ BlockDriver bdrv_file = {
     .bdrv_co_truncate = file_co_truncate,
     .bdrv_co_getlength = file_co_getlength,
     .bdrv_co_get_allocated_file_size = file_co_allocated_size,
+    .bdrv_get_info = file_get_info,
 
     .bdrv_co_create = file_co_create,
     .bdrv_co_create_opts = file_co_create_opts,

@@ -107,6 +107,11 @@ void bdrv_get_cumulative_rights(BlockDriverState *bs, BlockRights *uses, BlockRi
 void bdrv_claim_foreach(BlockDriverState *bs, bool (*fn)(const BdrvClaim *claim, void *opaque),
                         void *opaque);
 
+/** Who holds @claim, for an edge whoever is above it.  Strings: valid until the graph changes. */
+BdrvOwner bdrv_claim_owner(const BdrvClaim *claim);
+/** "node 'top'", "block device 'd0'", "backup job 'j'", "an unnamed block device".  Free with g_free. */
+char *bdrv_claim_holder(const BdrvClaim *claim);
+
 /** Seconds a claim has been held. */
 double bdrv_claim_age(const BdrvClaim *claim);
 

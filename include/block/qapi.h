@@ -58,6 +58,9 @@ void bdrv_graph_info_dump(const BlockGraphInfo *info, int indentation, GString *
 void bdrv_node_info_dump(const BlockNodeInfo *info, int indentation, bool is_protocol,
                          GString *out);
 
+/** What the format says of itself: cluster size, VM state offset, its own part (qemu-io info). */
+bool bdrv_format_info_dump(BlockDriverState *bs, GString *out, Error **errp);
+
 /** A line of the snapshot table, with newline; @sn NULL: the header line. */
 void bdrv_snapshot_dump(const SnapshotInfo *sn, GString *out);
 
