@@ -119,7 +119,8 @@ program-sources = $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/$(1)))
 prog-qemu-img := $(call program-sources,tools/qemu-img/*.c)
 prog-qemu-io := $(call program-sources,tools/qemu-io/*.c)
 prog-qemu-storage-daemon := $(call program-sources,tools/qemu-storage-daemon.c)
-prog-qemu-system-e2k := $(call program-sources,system/main.c hw/e2k/*.c)
+# The emulator needs the command line's view of disks.
+prog-qemu-system-e2k := $(if $(wildcard $(SRC)/blockdev.c),$(call program-sources,system/main.c hw/e2k/*.c))
 layer-of-qemu-system-e2k := hw
 PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
 

@@ -17,7 +17,7 @@
 #include "system/machine.h"
 #include "system/runstate.h"
 
-/* ---- running and stopping ---------------------------------------------------------------------------- */
+/* ---- running and stopping -------------------------------------------------------------------- */
 
 StatusInfo *coroutine_fn qmp_query_status(Error **errp)
 {
@@ -87,7 +87,7 @@ IOThreadInfoList *coroutine_fn qmp_query_iothreads(Error **errp)
     return list;
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------ */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 void coroutine_fn qmp_device_add(QDict *args, QObject **ret, Error **errp)
 {
@@ -104,7 +104,7 @@ static void device_deleted(const char *id, const char *path)
     qapi_event_send_device_deleted(id, path);
 }
 
-/* ---- for people ----------------------------------------------------------------------------------------- */
+/* ---- for people ------------------------------------------------------------------------------ */
 
 static void coroutine_fn hmp_stop(Monitor *mon, const QDict *args)
 {

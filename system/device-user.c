@@ -19,7 +19,7 @@ void device_set_deleted_hook(void (*hook)(const char *id, const char *path))
     deleted_hook = hook;
 }
 
-/* ---- adding ---------------------------------------------------------------------------------------- */
+/* ---- adding ---------------------------------------------------------------------------------- */
 
 static Bus *find_bus(const DeviceType *type, const char *name, bool is_hotplug, Error **errp)
 {
@@ -151,7 +151,7 @@ bool device_del(const char *id_or_path, Error **errp)
     return true;
 }
 
-/* ---- help ---------------------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static void describe_type(const DeviceType *type, GString *out)
 {
@@ -251,7 +251,7 @@ char *device_type_help(const char *name)
     return g_string_free(out, false);
 }
 
-/* ---- info qtree ------------------------------------------------------------------------------------------ */
+/* ---- info qtree ------------------------------------------------------------------------------ */
 
 static void describe_device(const Device *dev, int indent, GString *out);
 

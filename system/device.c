@@ -22,7 +22,7 @@ static GPtrArray *tree_list(GPtrArray **list)
     return *list;
 }
 
-/* ---- types ------------------------------------------------------------------------------------ */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 void device_register_types(const DeviceType *const *types)
 {
@@ -46,7 +46,7 @@ const DeviceType *device_type_find(const char *name)
     return NULL;
 }
 
-/* ---- properties -------------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 static const DeviceProperty *property_find(const DeviceType *type, const char *name)
 {
@@ -101,7 +101,7 @@ static void property_release(Device *dev, const DeviceProperty *prop)
     }
 }
 
-/* ---- devices ------------------------------------------------------------------------------------ */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 Device *device_new(const DeviceType *type)
 {
@@ -298,7 +298,7 @@ void device_foreach(bool (*fn)(Device *dev, void *opaque), void *opaque)
     }
 }
 
-/* ---- buses --------------------------------------------------------------------------------------- */
+/* ---- buses ----------------------------------------------------------------------------------- */
 
 void bus_init(Bus *bus, const BusType *type, Device *parent, const char *name)
 {

@@ -100,7 +100,7 @@ void loader_clear(void)
     g_clear_pointer(&blobs, g_ptr_array_unref);
 }
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static bool read_file(const char *filename, uint8_t **data, uint64_t *len, Error **errp)
 {

@@ -45,7 +45,7 @@ typedef struct IoAccess {
 
 static MemResult io_access(MemoryMap *map, hwaddr addr, unsigned size, IoAccess *access, int depth);
 
-/* ---- building ---------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 MemoryMap *memory_map_new(const char *name, bool unassigned_ok)
 {
@@ -196,7 +196,7 @@ const char *memory_map_name(const MemoryMap *map)
     return map->priv->name;
 }
 
-/* ---- registers ------------------------------------------------------------------------------ */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static MemoryRegion *region_find(MemoryMap *map, hwaddr addr)
 {
@@ -457,7 +457,7 @@ MemResult mem_write_rom(MemoryMap *map, hwaddr addr, const void *buf, uint64_t l
     return write_bytes(map, addr, buf, len, true);
 }
 
-/* ---- code pages ------------------------------------------------------------------------------- */
+/* ---- code pages ------------------------------------------------------------------------------ */
 
 void mem_add_code_listener(MemoryMap *map, MemCodeListener *fn, void *opaque)
 {

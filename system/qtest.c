@@ -44,7 +44,7 @@ void qtest_set_enabled(void)
     qemu_clock_set_stepped();
 }
 
-/* ---- talking --------------------------------------------------------------------------------------- */
+/* ---- talking --------------------------------------------------------------------------------- */
 
 static void log_line(char kind, const char *text)
 {
@@ -78,7 +78,7 @@ static void G_GNUC_PRINTF(1, 2) reply(const char *fmt, ...)
     flush_output();
 }
 
-/* ---- interrupts ------------------------------------------------------------------------------------- */
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 void qtest_add_irqs(const char *name, IrqLine *const *lines, int n)
 {
@@ -134,7 +134,7 @@ static void cmd_irq_intercept(char **words)
     reply("OK");
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static bool parse_number(const char *word, uint64_t *value)
 {
@@ -167,7 +167,7 @@ static void cmd_set_irq_in(char **words)
     }
 }
 
-/* ---- ports and memory ---------------------------------------------------------------------------------- */
+/* ---- ports and memory ------------------------------------------------------------------------ */
 
 static unsigned size_of_suffix(char suffix)
 {
@@ -314,7 +314,7 @@ static void cmd_memset(char **words)
     reply("OK");
 }
 
-/* ---- the clock ---------------------------------------------------------------------------------------------- */
+/* ---- the clock ------------------------------------------------------------------------------- */
 
 static void cmd_clock_step(char **words)
 {
@@ -350,7 +350,7 @@ static void cmd_endianness(char **words)
     reply("OK little");
 }
 
-/* ---- dispatch ----------------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

@@ -54,7 +54,7 @@ bool runstate_is_running(void)
     return run.state == RUN_STATE_RUNNING;
 }
 
-/* ---- listeners --------------------------------------------------------------------------------- */
+/* ---- listeners ------------------------------------------------------------------------------- */
 
 void runstate_add_listener(RunStateListener *fn, void *opaque)
 {
@@ -97,7 +97,7 @@ void runstate_add_powerdown_listener(void (*fn)(void *opaque), void *opaque)
     g_array_append_val(run.powerdown_listeners, listener);
 }
 
-/* ---- stop and go --------------------------------------------------------------------------------- */
+/* ---- stop and go ----------------------------------------------------------------------------- */
 
 static VCpu *the_cpu(void)
 {
@@ -167,7 +167,7 @@ void system_reset(ShutdownCause cause)
     }
 }
 
-/* ---- requests -------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void post(int *slot, int value)
 {

@@ -70,7 +70,7 @@ void vcpu_triple_fault(VCpu *cpu, const char *detail)
     system_reset_request(SHUTDOWN_CAUSE_GUEST_RESET);
 }
 
-/* ---- the thread -------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static bool must_sleep(const VCpu *cpu)
 {

@@ -13,7 +13,7 @@
 #define MAX_HEADS 255
 #define MAX_SECS 255
 
-/* ---- kinds of properties -------------------------------------------------------------------------- */
+/* ---- kinds of properties --------------------------------------------------------------------- */
 
 /* A backend by its name, or a new one for a node. */
 static BlockBackend *coroutine_fn find_drive(const char *name)
@@ -32,11 +32,7 @@ static BlockBackend *coroutine_fn find_drive(const char *name)
 /* Gives a reference back; the last one leaves the node before the command that did it replies. */
 static void coroutine_fn drop_drive(BlockBackend **blk)
 {
-    if (qemu_in_coroutine()) {
-        blk_co_unref(*blk);
-    } else {
-        blk_unref(*blk);
-    }
+    blk_co_unref(*blk);
     *blk = NULL;
 }
 
@@ -160,7 +156,7 @@ static_assert(BLOCKDEV_ON_ERROR_REPORT == 0 && BLOCKDEV_ON_ERROR_IGNORE == 1 &&
               BLOCKDEV_ON_ERROR_ENOSPC == 2 && BLOCKDEV_ON_ERROR_STOP == 3 &&
               BLOCKDEV_ON_ERROR_AUTO == 4, "the property's values are the schema's");
 
-/* ---- checking ------------------------------------------------------------------------------------------ */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 static bool check_multiple(uint32_t value, const char *name, uint32_t of, Error **errp)
 {
@@ -221,7 +217,7 @@ static bool check_error_policy(const BlockConf *conf, Error **errp)
     return true;
 }
 
-/* ---- attaching --------------------------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 static void apply_policy(BlockConf *conf)
 {

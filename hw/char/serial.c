@@ -60,7 +60,7 @@ typedef struct Serial {
     bool timeout_interrupt;
 } Serial;
 
-/* ---- FIFOs and interrupts ------------------------------------------------------------------------ */
+/* ---- FIFOs and interrupts -------------------------------------------------------------------- */
 
 static void fifo_clear(Fifo *fifo)
 {
@@ -115,7 +115,7 @@ static void serial_update_irq(Serial *s)
     irq_set(s->irq, id != IIR_NONE);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static int64_t four_characters_ns(const Serial *s)
 {
@@ -180,7 +180,7 @@ static void serial_event(void *opaque, ChrEvent event)
     }
 }
 
-/* ---- sending --------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void serial_send(Serial *s)
 {
@@ -214,7 +214,7 @@ static const ChrHandlers serial_handlers = {
     .writable = serial_writable,
 };
 
-/* ---- registers ---------------------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static uint8_t read_data(Serial *s)
 {
@@ -364,7 +364,7 @@ static const MemoryOps serial_ops = {
     .read = serial_read, .write = serial_write, .max_size = 1,
 };
 
-/* ---- the device ------------------------------------------------------------------------------------------------ */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 static void serial_reset(Device *dev)
 {

@@ -43,7 +43,7 @@ typedef struct Board {
     VCpuEntry entry;
 } Board;
 
-/* ---- building ------------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 static bool build_memory(Machine *machine, Error **errp)
 {
@@ -143,7 +143,7 @@ static void e2k_done(Machine *machine)
     }
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static bool load_initrd(Machine *machine, BootInfo *info, Error **errp)
 {
@@ -284,7 +284,7 @@ const MachineType e2k_machine_type = {
     .reset = e2k_reset,
 };
 
-/* ---- the machine that is none --------------------------------------------------------------------------------- */
+/* ---- the machine that is none ---------------------------------------------------------------- */
 
 static bool none_build(Machine *machine, Error **errp)
 {

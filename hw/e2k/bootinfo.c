@@ -6,7 +6,7 @@
 #include "hw/timer/e2k-timer.h"
 #include "qemu/bswap.h"
 
-/* ---- the boot-info block ----------------------------------------------------------------------------- */
+/* ---- the boot-info block --------------------------------------------------------------------- */
 
 enum {
     INFO_SIGNATURE = 0x00,
@@ -100,7 +100,7 @@ void boot_info_fill(const BootInfo *info, uint8_t *block)
     stw_le_p(block + INFO_END_MARK, END_MARK);
 }
 
-/* ---- the MP table --------------------------------------------------------------------------------------- */
+/* ---- the MP table ---------------------------------------------------------------------------- */
 
 enum { /* entry types */
     MP_CPU = 0, MP_BUS = 1, MP_IO_APIC = 2, MP_INTERRUPT = 3, MP_TIMER = 5,

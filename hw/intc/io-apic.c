@@ -69,7 +69,7 @@ static void pin_service(IoApic *s, int n)
     }
 }
 
-/* Devices say asserted or not; polarity is a matter of wiring that a guest describes and we know. */
+/* Devices say asserted or not; polarity is a matter of wiring, which we know. */
 static void pin_set(void *opaque, int n, bool level)
 {
     IoApic *s = opaque;

@@ -46,7 +46,7 @@ struct LocalApic {
     int64_t timer_start_ns; /* when the running countdown began */
 };
 
-/* ---- vectors ------------------------------------------------------------------------------------- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 static void bit_set(uint32_t *bits, uint8_t vector)
 {
@@ -155,7 +155,7 @@ static void apic_eoi(LocalApic *s)
     apic_update(s);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static bool is_addressed(const LocalApic *s, uint8_t dest, bool logical)
 {
@@ -230,7 +230,7 @@ static void apic_send(LocalApic *s)
     local_apic_deliver(s, &message);
 }
 
-/* ---- timer: counts nanoseconds, divided ---------------------------------------------------------------- */
+/* ---- timer: counts nanoseconds, divided ------------------------------------------------------ */
 
 static int64_t timer_tick_ns(const LocalApic *s)
 {
@@ -280,7 +280,7 @@ static void timer_fired(void *opaque)
     }
 }
 
-/* ---- registers -------------------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static uint64_t apic_read(void *opaque, hwaddr offset, unsigned size)
 {
@@ -413,7 +413,7 @@ static const MemoryOps apic_ops = {
     .read = apic_read, .write = apic_write, .min_size = 4, .max_size = 4,
 };
 
-/* ---- the device -------------------------------------------------------------------------------------------- */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 static void apic_reset(Device *dev)
 {

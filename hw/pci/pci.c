@@ -11,7 +11,7 @@
 #define BAR_FLAG_IO 0x1
 #define BAR_FLAG_MEM64 0xc /* 64-bit, prefetchable */
 
-/* ---- configuration space ------------------------------------------------------------------------- */
+/* ---- configuration space --------------------------------------------------------------------- */
 
 static const PciClass *pci_class(const PciDevice *dev)
 {
@@ -163,7 +163,7 @@ static const MemoryOps data_port_ops = {
     .read = data_port_read, .write = data_port_write, .max_size = 4,
 };
 
-/* ---- BARs -------------------------------------------------------------------------------------------- */
+/* ---- BARs ------------------------------------------------------------------------------------ */
 
 static unsigned bar_offset(int n)
 {
@@ -230,7 +230,7 @@ void pci_update_bars(PciDevice *dev)
     }
 }
 
-/* ---- INTx ---------------------------------------------------------------------------------------------- */
+/* ---- INTx ------------------------------------------------------------------------------------ */
 
 void pci_update_intx(PciDevice *dev)
 {
@@ -258,7 +258,7 @@ void pci_set_irq(PciDevice *dev, bool level)
     pci_update_intx(dev);
 }
 
-/* ---- devices -------------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static void init_config(PciDevice *dev)
 {
@@ -337,7 +337,7 @@ void pci_device_reset(Device *device)
     }
 }
 
-/* ---- the bus --------------------------------------------------------------------------------------------- */
+/* ---- the bus --------------------------------------------------------------------------------- */
 
 static int free_slot(const PciBus *bus)
 {
@@ -445,7 +445,7 @@ void pci_bus_reset(PciBus *bus)
     bus->config_address = 0;
 }
 
-/* ---- the addr property -------------------------------------------------------------------------------------- */
+/* ---- the addr property ----------------------------------------------------------------------- */
 
 static bool set_addr(Device *device, const DeviceProperty *prop, const char *value, Error **errp)
 {
@@ -493,7 +493,7 @@ const DeviceProperty pci_props[] = {
     {0},
 };
 
-/* ---- info pci -------------------------------------------------------------------------------------------------- */
+/* ---- info pci -------------------------------------------------------------------------------- */
 
 static void describe_bar(const PciDevice *dev, int n, GString *out)
 {
@@ -520,8 +520,9 @@ void pci_describe(PciBus *bus, GString *out)
         if (!dev) {
             continue;
         }
-        g_string_append_printf(out, "  Bus  0, device %3d, function %d:\n    Class %04x: PCI device "
-                               "%04x:%04x\n", PCI_SLOT(devfn), PCI_FUNC(devfn),
+        g_string_append_printf(out, "  Bus  0, device %3d, function %d:\n", PCI_SLOT(devfn),
+                               PCI_FUNC(devfn));
+        g_string_append_printf(out, "    Class %04x: PCI device %04x:%04x\n",
                                lduw_le_p(dev->config + PCI_CLASS_DEVICE),
                                lduw_le_p(dev->config + PCI_VENDOR_ID),
                                lduw_le_p(dev->config + PCI_DEVICE_ID));

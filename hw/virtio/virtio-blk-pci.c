@@ -17,7 +17,7 @@ typedef struct VirtioBlkPci {
     uint32_t vectors; /* AUTO_VECTORS: one for each queue and one for the configuration */
 } VirtioBlkPci;
 
-static bool virtio_blk_pci_realize(PciDevice *pci, Error **errp)
+static bool coroutine_fn virtio_blk_pci_realize(PciDevice *pci, Error **errp)
 {
     VirtioBlkPci *s = (VirtioBlkPci *)pci;
     uint32_t vectors = s->vectors;
@@ -35,7 +35,7 @@ static bool virtio_blk_pci_realize(PciDevice *pci, Error **errp)
     return true;
 }
 
-static void virtio_blk_pci_unrealize(PciDevice *pci)
+static void coroutine_fn virtio_blk_pci_unrealize(PciDevice *pci)
 {
     virtio_blk_unrealize(&((VirtioBlkPci *)pci)->blk);
 }

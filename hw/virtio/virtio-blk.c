@@ -74,7 +74,7 @@ struct VirtioBlkRequest {
     QSIMPLEQ_ENTRY(VirtioBlkRequest) next;
 };
 
-/* ---- completing ------------------------------------------------------------------------------------ */
+/* ---- completing ------------------------------------------------------------------------------ */
 
 static void request_done(VirtioBlkRequest *req, uint8_t status)
 {
@@ -134,7 +134,7 @@ static void io_done(void *opaque, int ret)
     request_left(s);
 }
 
-/* ---- submitting --------------------------------------------------------------------------------------- */
+/* ---- submitting ------------------------------------------------------------------------------ */
 
 static void request_submit(VirtioBlkRequest *req)
 {
@@ -320,7 +320,7 @@ static void blk_handle_queue(VirtioDevice *vdev, VirtQueue *vq)
     } while (!virtqueue_is_empty(vq));
 }
 
-/* ---- configuration ---------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static uint64_t blk_features(VirtioDevice *vdev)
 {
@@ -388,7 +388,7 @@ static void blk_set_config(VirtioDevice *vdev, const uint8_t *bytes, unsigned of
     }
 }
 
-/* ---- start, stop, and errors that stop the machine ------------------------------------------------------------ */
+/* ---- start, stop, and errors that stop the machine ------------------------------------------- */
 
 static void blk_start(VirtioDevice *vdev)
 {
@@ -486,7 +486,7 @@ static const VirtioDeviceOps virtio_blk_ops = {
     .quiesce = blk_quiesce,
 };
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static bool check_limit(const char *name, uint32_t value, uint32_t max, Error **errp)
 {
@@ -568,10 +568,10 @@ bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *c
     return true;
 }
 
-void virtio_blk_unrealize(VirtioBlk *s)
+void coroutine_fn virtio_blk_unrealize(VirtioBlk *s)
 {
     runstate_del_listener(blk_run_state, s);
-    virtio_reset_sync(&s->vdev);
+    virtio_co_reset(&s->vdev);
     qemu_bh_delete(s->retry);
     virtio_done(&s->vdev);
     block_conf_detach(&s->conf->block, s->dev);

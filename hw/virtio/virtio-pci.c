@@ -49,7 +49,7 @@ enum { /* common configuration */
     COMMON_QUEUE_USED = 0x30,
 };
 
-/* ---- interrupts ---------------------------------------------------------------------------------- */
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 static void pci_notify(void *opaque, uint8_t isr, uint16_t vector)
 {
@@ -78,7 +78,7 @@ const VirtioTransport virtio_pci_transport = {
     .notify = pci_notify, .reset = pci_transport_reset,
 };
 
-/* ---- common configuration -------------------------------------------------------------------------- */
+/* ---- common configuration -------------------------------------------------------------------- */
 
 static VirtQueue *selected_queue(const VirtioPci *proxy)
 {
@@ -250,7 +250,7 @@ static void write_common(VirtioPci *proxy, unsigned reg, uint32_t value)
     }
 }
 
-/* ---- the BAR -------------------------------------------------------------------------------------------- */
+/* ---- the BAR --------------------------------------------------------------------------------- */
 
 static uint8_t read_isr(VirtioPci *proxy)
 {
@@ -300,7 +300,7 @@ static const MemoryOps modern_ops = {
     .read = modern_read, .write = modern_write, .max_size = 4,
 };
 
-/* ---- access to the BAR through configuration space --------------------------------------------------------- */
+/* ---- access to the BAR through configuration space ------------------------------------------- */
 
 /* What the capability's fields ask for; false if that is no access we know. */
 static bool config_window(const VirtioPci *proxy, uint32_t *offset, uint32_t *size)
@@ -342,7 +342,7 @@ void virtio_pci_config_written(PciDevice *dev, unsigned offset, unsigned size)
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static unsigned add_cap(VirtioPci *proxy, uint8_t type, uint32_t offset, uint32_t length,
                         unsigned size)

@@ -9,7 +9,7 @@
 #include "system/bql.h"
 #include "vring.h"
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void queue_clear(VirtQueue *vq)
 {
@@ -83,7 +83,7 @@ void virtio_done(VirtioDevice *vdev)
     vdev->n_queues = 0;
 }
 
-/* ---- interrupts -------------------------------------------------------------------------------------- */
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 bool virtio_is_started(const VirtioDevice *vdev)
 {
@@ -117,7 +117,7 @@ void virtio_error(VirtioDevice *vdev, const char *fmt, ...)
     virtio_config_changed(vdev);
 }
 
-/* ---- status -------------------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 void virtio_kick(VirtioDevice *vdev, unsigned n)
 {
@@ -178,7 +178,7 @@ void virtio_queue_enable(VirtQueue *vq)
     }
 }
 
-/* ---- reset ------------------------------------------------------------------------------------------------ */
+/* ---- reset ----------------------------------------------------------------------------------- */
 
 static void finish_reset(VirtioDevice *vdev)
 {
@@ -213,6 +213,9 @@ void virtio_reset_finish(VirtioDevice *vdev)
         cancel_deferred_bh(vdev);
         finish_reset(vdev);
         qemu_notify_event(); /* virtio_reset_sync() may be waiting */
+        if (vdev->reset_waiter) {
+            aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&vdev->reset_waiter));
+        }
     }
 }
 
@@ -220,15 +223,20 @@ void virtio_reset_sync(VirtioDevice *vdev)
 {
     virtio_reset(vdev);
     while (vdev->reset_pending) {
-        if (qemu_in_coroutine()) {
-            qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, SCALE_MS);
-        } else {
-            aio_poll(qemu_get_aio_context(), true);
-        }
+        aio_poll(qemu_get_aio_context(), true);
     }
 }
 
-/* ---- configuration ------------------------------------------------------------------------------------------- */
+void coroutine_fn virtio_co_reset(VirtioDevice *vdev)
+{
+    virtio_reset(vdev);
+    while (vdev->reset_pending) {
+        vdev->reset_waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+}
+
+/* ---- configuration --------------------------------------------------------------------------- */
 
 uint32_t virtio_config_read(VirtioDevice *vdev, unsigned offset, unsigned size)
 {

@@ -33,7 +33,7 @@ typedef struct QEMU_PACKED VringUsedElem {
 #define RING_IDX 2
 #define RING_ENTRIES 4
 
-/* ---- words of the rings ------------------------------------------------------------------------- */
+/* ---- words of the rings ---------------------------------------------------------------------- */
 
 static bool load16(VirtQueue *vq, hwaddr addr, uint16_t *value)
 {
@@ -107,7 +107,7 @@ void virtqueue_set_notification(VirtQueue *vq, bool is_wanted)
     }
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------ */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 /* A chain of descriptors while it is followed. */
 typedef struct Chain {
@@ -279,7 +279,7 @@ void *virtqueue_pop(VirtQueue *vq, size_t size)
     return elem;
 }
 
-/* ---- giving back ---------------------------------------------------------------------------------------- */
+/* ---- giving back ----------------------------------------------------------------------------- */
 
 void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, uint32_t len)
 {

@@ -9,7 +9,8 @@
  *  - Life: device_new, device_set for each property, device_realize; then device_unrealize (it
  *    leaves its bus) and device_free.  A type's unrealize() undoes its realize() only.
  *  - Values come and go as strings, in the syntax of -device, whatever the property's kind.
- *  - Main thread, machine lock held (or before threads run).
+ *  - Main thread, machine lock held (or before threads run).  Setting properties, realizing and
+ *    freeing may yield where disks are concerned: do it in a coroutine that holds the control lock.
  */
 #ifndef SYSTEM_DEVICE_H
 #define SYSTEM_DEVICE_H
@@ -26,7 +27,7 @@ typedef struct DeviceType DeviceType;
 typedef struct DeviceProperty DeviceProperty;
 typedef struct Bus Bus;
 
-/* ---- properties ---------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 /* How a kind of property is parsed and shown.  Layers above may have kinds of their own. */
 typedef struct PropertyKind {
@@ -174,7 +175,7 @@ Device *device_find(const char *id_or_path);
 /** Call @fn for each realized device in the order they were realized, until it returns false. */
 void device_foreach(bool (*fn)(Device *dev, void *opaque), void *opaque);
 
-/* ---- buses ------------------------------------------------------------------------------------ */
+/* ---- buses ----------------------------------------------------------------------------------- */
 
 typedef struct BusType {
     const char *name; /* "PCI" */
@@ -204,7 +205,7 @@ Bus *bus_find(const char *name);
 /** A bus of @type_name, the first one made, or NULL. */
 Bus *bus_find_type(const char *type_name);
 
-/* ---- what users ask for ------------------------------------------------------------------------ */
+/* ---- what users ask for ---------------------------------------------------------------------- */
 
 /**
  * Carry out a -device or device_add: find the type, the bus, set properties, realize.

@@ -71,7 +71,7 @@ typedef struct MemoryMap {
     MemoryMapPrivate *priv;
 } MemoryMap;
 
-/* ---- building ---------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 /**
  * Create an empty address space.
@@ -121,7 +121,7 @@ const char *memory_map_name(const MemoryMap *map);
 /** Append a line for each block and region, as `info mtree` shows them.  Machine lock held. */
 void memory_describe(MemoryMap *map, GString *out);
 
-/* ---- access, any thread ------------------------------------------------------------------- */
+/* ---- access, any thread ---------------------------------------------------------------------- */
 
 /**
  * Load @size (1, 2, 4, 8) bytes at @addr, zero-extended; need not be aligned.
@@ -166,7 +166,7 @@ static inline RamBlock *mem_ram_find(MemoryMap *map, hwaddr addr, uint64_t len)
  */
 void *mem_ram_ptr(MemoryMap *map, hwaddr addr, uint64_t *len, bool is_write);
 
-/* ---- code pages ----------------------------------------------------------------------------- */
+/* ---- code pages ------------------------------------------------------------------------------ */
 
 /**
  * Called when code may have changed in the pages of [@addr, @addr + @len).

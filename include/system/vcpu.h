@@ -81,7 +81,7 @@ struct VCpu {
     bool is_halted; /* run() returned to wait for an interrupt */
 };
 
-/* ---- for the architecture ------------------------------------------------------------------ */
+/* ---- for the architecture -------------------------------------------------------------------- */
 
 /** Set up the common part.  @ops is not copied. */
 void vcpu_init(VCpu *cpu, const VCpuOps *ops, MemoryMap *mem);
@@ -122,7 +122,7 @@ static inline uint32_t vcpu_clear_pending(VCpu *cpu, uint32_t reasons)
  */
 void vcpu_triple_fault(VCpu *cpu, const char *detail);
 
-/* ---- for the machine ------------------------------------------------------------------------ */
+/* ---- for the machine ------------------------------------------------------------------------- */
 
 /** Set the level of the CPU's interrupt input.  Any thread. */
 void vcpu_interrupt(VCpu *cpu, bool level);

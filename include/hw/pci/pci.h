@@ -121,7 +121,7 @@ struct PciBus {
     MemoryRegion *regions[3];
 };
 
-/* ---- the board ----------------------------------------------------------------------------------- */
+/* ---- the board ------------------------------------------------------------------------------- */
 
 typedef struct PciBusConfig {
     MemoryMap *memory;  /* physical memory: ECAM and windows go there; bus masters reach it */
@@ -145,7 +145,7 @@ void pci_bus_reset(PciBus *bus);
 /** Append what `info pci` shows. */
 void pci_describe(PciBus *bus, GString *out);
 
-/* ---- devices ---------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 extern const DeviceProperty pci_props[]; /* addr, multifunction */
 
@@ -175,7 +175,7 @@ unsigned pci_add_capability(PciDevice *dev, uint8_t id, unsigned size);
 /** Set the level of the device's INTx pin. */
 void pci_set_irq(PciDevice *dev, bool level);
 
-/* ---- MSI-X -------------------------------------------------------------------------------------------- */
+/* ---- MSI-X ----------------------------------------------------------------------------------- */
 
 /**
  * Offer @n_vectors vectors with table and pending bits in a 4 KiB-aligned memory BAR @bar.

@@ -45,7 +45,7 @@ bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *c
                                      const VirtioTransport *transport, void *transport_opaque,
                                      MemoryMap *dma, Error **errp);
 
-/** Undo virtio_blk_realize(), ending requests first. */
-void virtio_blk_unrealize(VirtioBlk *s);
+/** Undo virtio_blk_realize(), ending requests first.  Same context. */
+void coroutine_fn virtio_blk_unrealize(VirtioBlk *s);
 
 #endif

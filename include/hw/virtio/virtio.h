@@ -115,6 +115,7 @@ struct VirtioDevice {
     uint8_t config_generation;
     uint16_t config_vector;
     bool reset_pending;
+    Coroutine *reset_waiter; /* sleeps until reset_pending is false */
     uint64_t guest_features;
     uint8_t *config;
     /* atomic */
@@ -122,7 +123,7 @@ struct VirtioDevice {
     bool is_broken;
 };
 
-/* ---- for devices ------------------------------------------------------------------------------ */
+/* ---- for devices ----------------------------------------------------------------------------- */
 
 typedef struct VirtioInit {
     const VirtioDeviceOps *ops;
@@ -158,7 +159,7 @@ void virtio_config_changed(VirtioDevice *vdev);
 /** The last request in flight has ended after quiesce() said false.  Device loop. */
 void virtio_reset_finish(VirtioDevice *vdev);
 
-/* ---- queues, in the device's loop -------------------------------------------------------------- */
+/* ---- queues, in the device's loop ------------------------------------------------------------ */
 
 /**
  * Take the next request.
@@ -181,7 +182,7 @@ void virtqueue_set_notification(VirtQueue *vq, bool is_wanted);
 /** Interrupt the driver for what was pushed, if it wants that, at the end of this iteration. */
 void virtqueue_notify(VirtQueue *vq);
 
-/* ---- for transports, machine lock ----------------------------------------------------------------- */
+/* ---- for transports, machine lock ------------------------------------------------------------ */
 
 /** The driver kicked queue @n. */
 void virtio_kick(VirtioDevice *vdev, unsigned n);
@@ -202,7 +203,8 @@ void virtio_config_write(VirtioDevice *vdev, unsigned offset, unsigned size, uin
 /** Reset by the driver or the machine; may finish later. */
 void virtio_reset(VirtioDevice *vdev);
 
-/** Reset and wait until it has finished.  Main thread: in a coroutine or not. */
+/** Reset and wait until it has finished.  Main thread; plain code, and a coroutine. */
 void virtio_reset_sync(VirtioDevice *vdev);
+void coroutine_fn virtio_co_reset(VirtioDevice *vdev);
 
 #endif

@@ -81,7 +81,7 @@ static void assert_log(Fixture *f, const char *expected)
     g_string_truncate(f->rec.log, 0);
 }
 
-/* ---- RAM and ROM --------------------------------------------------------------------------------- */
+/* ---- RAM and ROM ----------------------------------------------------------------------------- */
 
 static void test_ram_is_little_endian(Fixture *f, gconstpointer unused)
 {
@@ -121,7 +121,7 @@ static void test_nothing_there(Fixture *f, gconstpointer unused)
     memory_map_free(quiet);
 }
 
-/* ---- registers --------------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static void test_io_runs_locked(Fixture *f, gconstpointer unused)
 {
@@ -219,7 +219,7 @@ static void test_bulk_spans_ram_and_registers(Fixture *f, gconstpointer unused)
     memory_map_free(map);
 }
 
-/* ---- code pages ----------------------------------------------------------------------------------------- */
+/* ---- code pages ------------------------------------------------------------------------------ */
 
 static void count_code(void *opaque, hwaddr addr, uint64_t len)
 {
@@ -259,7 +259,7 @@ static void test_code_listener_hears_each_mark_once(Fixture *f, gconstpointer un
     mem_code_mark(f->map, 0x900000);
 }
 
-/* ---- DMA ---------------------------------------------------------------------------------------------------- */
+/* ---- DMA ------------------------------------------------------------------------------------- */
 
 static void test_dma_refuses_registers(Fixture *f, gconstpointer unused)
 {
@@ -313,7 +313,7 @@ static void test_dma_words_must_be_aligned(Fixture *f, gconstpointer unused)
     g_assert_cmpint(dma_store_le16(f->map, ROM_BASE, 1), ==, MEM_NO_DEVICE);
 }
 
-/* ---- interrupt lines ------------------------------------------------------------------------------------------ */
+/* ---- interrupt lines ------------------------------------------------------------------------- */
 
 static void record_level(void *opaque, int n, bool level)
 {
