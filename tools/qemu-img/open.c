@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening and closing images for subcommands. */
+#include "qemu/osdep.h"
+
+#include "block/graph.h"
+#include "qemu-img.h"
+#include "qobject/opts.h"
+
+/* "driver=qcow2,file.filename=a" as a dictionary. */
+static QDict *parse_image_opts(const char *text, Error **errp)
+{
+    static const QemuOptDesc any[] = { { NULL } };
+    QemuOptsList list = { .name = "source", .implied_opt_name = "file", .desc = any };
+    QDict *options = NULL;
+    QemuOpts *opts = qemu_opts_parse(&list, text, true, errp);
+    if (opts) {
+        options = qemu_opts_to_qdict(opts, NULL);
+        qemu_opts_del(opts);
+    }
+    qemu_opts_reset(&list);
+    return options;
+}
+
+static QDict *make_options(const ImgOpen *how, Error **errp)
+{
+    QDict *options;
+    if (!how->image_opts) {
+        options = qdict_new();
+        if (how->format) {
+            qdict_put_str(options, "driver", how->format);
+        }
+        return options;
+    }
+    if (how->format) {
+        error_setg(errp, "--image-opts and --format are mutually exclusive");
+        return NULL;
+    }
+    options = parse_image_opts(how->filename, errp);
+    const char *share = options ? qdict_get_try_str(options, "force-share") : NULL;
+    if (how->force_share && share && strcmp(share, "on") != 0) {
+        error_setg(errp, "--force-share/-U conflicts with image options");
+        g_clear_pointer(&options, qdict_unref);
+    }
+    return options;
+}
+
+ImgBackend *coroutine_fn img_co_open(const ImgOpen *how)
+{
+    Error *local_err = NULL;
+    QDict *options = make_options(how, &local_err);
+    if (!options) {
+        error_report_err(local_err);
+        return NULL;
+    }
+    int flags = how->flags | (how->force_share ? BDRV_O_FORCE_SHARE : 0);
+    BDRV_CONTROL_GUARD();
+    ImgBackend *image = blk_co_new_open(how->image_opts ? NULL : how->filename, NULL, options,
+                                        flags, &local_err);
+    if (!image) {
+        error_reportf_err(local_err, "Could not open '%s': ", how->filename);
+        return NULL;
+    }
+    blk_set_enable_write_cache(image, !how->writethrough);
+    return image;
+}
+
+void coroutine_fn img_co_close(ImgBackend *image)
+{
+    if (image) {
+        BDRV_CONTROL_GUARD();
+        blk_co_unref(image);
+    }
+}
