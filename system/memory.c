@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include "qemu/atomic.h"
 #include "qemu/error.h"
 #include "qemu/main-loop.h"
 #include "system/memory.h"
@@ -476,7 +477,7 @@ void mem_code_mark(MemoryMap *map, hwaddr addr)
         if (!__atomic_load_n(mark, __ATOMIC_RELAXED)) {
             /* Pairs with mem_written(): either it sees the mark or we see its bytes. */
             __atomic_store_n(mark, 1, __ATOMIC_SEQ_CST);
-            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+            smp_mb();
         }
     }
 }
@@ -502,7 +503,7 @@ void mem_code_notify(MemoryMap *map, RamBlock *block, hwaddr addr, uint64_t len)
 
 void mem_written(MemoryMap *map, RamBlock *block, hwaddr addr, uint64_t len)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    smp_mb();
     if (len) {
         mem_code_notify(map, block, addr, len);
     }

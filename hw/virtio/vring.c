@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "hw/virtio/virtio.h"
+#include "qemu/atomic.h"
 #include "system/bql.h"
 #include "system/dma.h"
 #include "vring.h"
@@ -80,7 +81,7 @@ static bool avail_count(VirtQueue *vq, uint16_t *count)
         return false;
     }
     /* What the driver wrote before the index is seen from here on. */
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    smp_rmb();
     return true;
 }
 
@@ -103,7 +104,7 @@ void virtqueue_set_notification(VirtQueue *vq, bool is_wanted)
     }
     if (is_wanted) {
         /* Tell first, look again after: the driver does the opposite. */
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        smp_mb();
     }
 }
 
@@ -295,7 +296,7 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, uint32_t len)
         return;
     }
     /* The entry is seen before the index that covers it. */
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    smp_wmb();
     vq->used_idx++;
     store16(vq, vq->used + RING_IDX, vq->used_idx);
     /* An index that has gone round cannot be compared with any more. */
@@ -312,7 +313,7 @@ static bool interrupt_is_wanted(VirtQueue *vq)
     uint16_t word;
 
     /* The index is seen before we look whether anybody wants to know. */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    smp_mb();
     if (!virtio_has_feature(vq->vdev, VIRTIO_F_EVENT_IDX)) {
         return load16(vq, vq->avail + RING_FLAGS, &word) && !(word & AVAIL_NO_INTERRUPT);
     }
