@@ -333,7 +333,8 @@ static bool coroutine_fn cbw_co_put(BlockDriverState *bs, const CbwArgs *args, E
 BlockDriverState *coroutine_fn cbw_co_insert(const CbwArgs *args, BlockCopyState **bcs,
                                              Error **errp)
 {
-    int flags = bdrv_is_read_only(args->source) ? 0 : BDRV_O_RDWR;
+    /* Discards pass; whether they do anything is for the source to say. */
+    int flags = BDRV_O_UNMAP | (bdrv_is_read_only(args->source) ? 0 : BDRV_O_RDWR);
     g_autoptr(BlockDriverState) bs = NULL;
     g_autoptr(BdrvFreeze) freeze = NULL;
 
