@@ -137,9 +137,15 @@ const char *bdrv_driver_name(const BlockDriver *drv)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
+static bool is_published(const BlockDriverState *bs)
+{
+    return QTAILQ_IN_USE(bs, next_node);
+}
+
 BlockDriverState *bdrv_find_node(const char *node_name)
 {
-    return g_hash_table_lookup(bdrv_graph()->nodes_by_name, node_name);
+    BlockDriverState *bs = g_hash_table_lookup(bdrv_graph()->nodes_by_name, node_name);
+    return bs && is_published(bs) ? bs : NULL;
 }
 
 static bool is_backend_name(const char *name)
@@ -160,7 +166,7 @@ static bool node_name_is_free(const char *name, Error **errp)
         error_setg(errp, "Invalid node-name: '%s'", name);
     } else if (is_backend_name(name)) {
         error_setg(errp, "node-name=%s is conflicting with a device id", name);
-    } else if (bdrv_find_node(name)) {
+    } else if (g_hash_table_contains(bdrv_graph()->nodes_by_name, name)) {
         error_setg(errp, "Duplicate nodes with node-name='%s'", name);
     } else if (strlen(name) > BDRV_NODE_NAME_MAX) {
         error_setg(errp, "Node name too long");
@@ -221,9 +227,14 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
     }
     qemu_co_mutex_init(&bs->flush_lock);
     qemu_mutex_init(&bs->dirty_bitmap_lock);
-    QTAILQ_INSERT_TAIL(&graph->nodes, bs, next_node);
     g_hash_table_insert(graph->nodes_by_name, bs->node_name, bs);
     return bs;
+}
+
+/* While it is being opened a node has its name, but nobody finds it: queries take no lock. */
+void bdrv_publish_node(BlockDriverState *bs)
+{
+    QTAILQ_INSERT_TAIL(&bdrv_graph()->nodes, bs, next_node);
 }
 
 /* ---- reference, death ------------------------------------------------------------------------ */
@@ -247,7 +258,9 @@ void bdrv_unref(BlockDriverState *bs)
         /* Nobody finds it any more, and its name is free. */
         BlockGraph *graph = bdrv_graph();
         g_hash_table_remove(graph->nodes_by_name, bs->node_name);
-        QTAILQ_REMOVE(&graph->nodes, bs, next_node);
+        if (is_published(bs)) {
+            QTAILQ_REMOVE(&graph->nodes, bs, next_node);
+        }
         QTAILQ_INSERT_TAIL(&graph->dead, bs, next_dead);
     }
 }

@@ -37,6 +37,9 @@ struct BlockGraph {
  */
 BlockDriverState *bdrv_new_node(const char *node_name, Error **errp);
 
+/** Opened: from now on @bs is found by its name and in the list of nodes. */
+void bdrv_publish_node(BlockDriverState *bs);
+
 /** Close what nobody refers to any more, and what that leaves unreferenced. */
 void coroutine_fn bdrv_co_reap(void);
 

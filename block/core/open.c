@@ -140,8 +140,9 @@ static BlockDriverState *coroutine_fn open_node(BlockdevOptions *options, const 
         return NULL;
     }
     g_autoptr(QDict) explicit_options = options_to_own_dict(opts);
+    /* A parent made without options (a job's filter) hands down its flags. */
     options_complete(opts, args->parent ? args->parent->options : args->parent_options, args->role,
-                     args->flags);
+                     args->parent ? args->parent->open_flags : args->flags);
     if (!options_check(opts, errp)) {
         return NULL;
     }
@@ -170,6 +171,7 @@ static BlockDriverState *coroutine_fn open_node(BlockdevOptions *options, const 
     }
     bs->opening_parent = NULL;
     bdrv_refresh_filename(bs);
+    bdrv_publish_node(bs);
     return bs;
 }
 
@@ -490,5 +492,6 @@ BlockDriverState *coroutine_fn bdrv_co_open_driver(BlockDriver *drv, const char 
         return NULL;
     }
     bs->opened = true;
+    bdrv_publish_node(bs);
     return bs;
 }

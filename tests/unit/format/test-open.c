@@ -120,6 +120,10 @@ static void coroutine_fn co_errors(void)
                     "A block device must be specified for \"file\"");
     co_expect_error(NULL, "{'driver': 'raw', 'file': 'nope'}",
                     "Cannot find device='nope' nor node-name='nope'");
+    co_expect_error(NULL, "{'driver': 'raw', 'node-name': 'me', 'file': 'me'}",
+                    "Cannot find device='me' nor node-name='me'");
+    co_expect_error(NULL, "{'driver': 'raw', 'node-name': 'me', 'file': {'driver': 'null-co', "
+                    "'node-name': 'me'}}", "Duplicate nodes with node-name='me'");
     co_expect_error(NULL, "{'driver': 'raw', 'bogus': 1, 'file.driver': 'null-co'}",
                     "Block format 'raw' does not support the option 'bogus'");
     co_expect_error(NULL, "{'driver': 'raw', 'file.driver': 'null-co', 'file.x': '1'}",
