@@ -28,9 +28,19 @@ StatusInfo *coroutine_fn qmp_query_status(Error **errp)
     return info;
 }
 
+/* Let the main loop act on requests once, then go on. */
+static void coroutine_fn wait_for_main_loop(void)
+{
+    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+}
+
 void coroutine_fn qmp_stop(Error **errp)
 {
-    vm_stop(RUN_STATE_PAUSED);
+    vm_stop_request(RUN_STATE_PAUSED);
+    do {
+        wait_for_main_loop();
+    } while (runstate_is_running());
 }
 
 void coroutine_fn qmp_cont(Error **errp)
@@ -57,9 +67,8 @@ void coroutine_fn qmp_system_powerdown(Error **errp)
 void coroutine_fn qmp_quit(Error **errp)
 {
     system_shutdown_request(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
-    /* Reply after the SHUTDOWN event, which the main loop sends when it is back at its top. */
-    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
-    qemu_coroutine_yield();
+    /* Reply after the SHUTDOWN event. */
+    wait_for_main_loop();
 }
 
 static int add_iothread(IOThread *iothread, void *opaque)

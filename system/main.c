@@ -12,7 +12,6 @@
 #include "io/chardev.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
-#include "options.h"
 #include "qapi/gen/control-commands.h"
 #include "qapi/gen/device-commands.h"
 #include "qapi/gen/introspect-commands.h"
@@ -30,6 +29,7 @@
 #include "system/daemon.h"
 #include "system/device.h"
 #include "system/machine.h"
+#include "system/options.h"
 #include "system/qtest.h"
 #include "system/runstate.h"
 
@@ -724,8 +724,6 @@ static void disks_follow_run_state(void *opaque, bool is_running)
         for (BlockBackend *blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
             blk_iostatus_reset(blk);
         }
-    } else if (qemu_in_coroutine()) {
-        blk_co_flush_all();
     } else {
         co_run(flush_entry, NULL);
     }

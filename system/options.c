@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
-#include "options.h"
+#include "system/options.h"
 
 typedef struct OptionInfo {
     const char *name;

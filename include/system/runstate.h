@@ -38,7 +38,7 @@ typedef void RunStateListener(void *opaque, bool is_running);
 void runstate_add_listener(RunStateListener *fn, void *opaque);
 void runstate_del_listener(RunStateListener *fn, void *opaque);
 
-/** Stop the CPUs; they are stopped on return.  Emits STOP. */
+/** Stop the CPUs; they are stopped on return.  Emits STOP.  Not in a coroutine. */
 void vm_stop(RunState state);
 /** Let the machine run, if nothing forbids it.  Emits RESUME. */
 void vm_start(void);
