@@ -18,6 +18,7 @@
 typedef struct FileState {
     /* Changed only while frozen. */
     int fd;
+    int lock_fd; /* the first fd: locks belong to it, and it stays when fd is reopened */
     bool direct; /* O_DIRECT */
     BlockdevAioOptions aio;
     bool locking;
@@ -216,7 +217,7 @@ static bool coroutine_fn file_co_open(BlockDriverState *bs, const BlockdevOption
         !file_co_open_fd(opts->filename, !bs->read_only, s->direct, &open, errp)) {
         return false;
     }
-    s->fd = open.fd;
+    s->fd = s->lock_fd = open.fd;
     if (!probe_alignment(s, errp)) {
         qemu_close(s->fd);
         return false;
@@ -233,7 +234,73 @@ static void coroutine_fn file_co_close(BlockDriverState *bs)
     FileState *s = bs->opaque;
 
     qemu_close(s->fd);
+    if (s->lock_fd != s->fd) {
+        qemu_close(s->lock_fd);
+    }
     qemu_mutex_destroy(&s->extent_lock);
+}
+
+/* ---- reopen: another descriptor for the same file ---------------------------------------------- */
+
+/* Open what @s has open, whatever its name may mean by now. */
+static bool coroutine_fn file_co_reopen_fd(const FileState *s, const char *filename, bool writable,
+                                           bool direct, int *fd, Error **errp)
+{
+    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
+    OpenFile open;
+    Error *local_err = NULL;
+
+    if (!file_co_open_fd(self, writable, direct, &open, &local_err)) {
+        error_propagate_prepend(errp, local_err, "Could not reopen '%s': ", filename);
+        return false;
+    }
+    *fd = open.fd;
+    return true;
+}
+
+static bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    const BlockdevOptionsFile *opts = &state->options->u.file;
+    const FileState *s = state->bs->opaque;
+    g_autofree FileState *new_state = g_new0(FileState, 1);
+
+    new_state->direct = state->flags & BDRV_O_NOCACHE;
+    new_state->aio = default_aio(opts, state->flags);
+    new_state->drop_cache = !opts->has_drop_cache || opts->drop_cache;
+    if (!check_aio(new_state, errp) ||
+        !file_co_reopen_fd(s, opts->filename, state->flags & BDRV_O_RDWR, new_state->direct,
+                           &new_state->fd, errp)) {
+        return false;
+    }
+    if (!probe_alignment(new_state, errp)) {
+        qemu_close(new_state->fd);
+        return false;
+    }
+    state->opaque = g_steal_pointer(&new_state);
+    return true;
+}
+
+static void file_reopen_commit(BdrvReopenState *state)
+{
+    g_autofree FileState *new_state = state->opaque;
+    FileState *s = state->bs->opaque;
+
+    if (s->fd != s->lock_fd) {
+        qemu_close(s->fd);
+    }
+    s->fd = new_state->fd;
+    s->direct = new_state->direct;
+    s->aio = new_state->aio;
+    s->drop_cache = new_state->drop_cache;
+    s->mem_align = new_state->mem_align;
+    s->request_align = new_state->request_align;
+}
+
+static void file_reopen_abort(BdrvReopenState *state)
+{
+    g_autofree FileState *new_state = state->opaque;
+
+    qemu_close(new_state->fd);
 }
 
 /* ---- locks ------------------------------------------------------------------------------------ */
@@ -253,7 +320,7 @@ static bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights us
         .uses = s->locks.uses | s->new_locks.uses,
         .unshared = s->locks.unshared | s->new_locks.unshared,
     };
-    return file_locks_co_get(s->fd, &s->locks, &both, bs->options->u.file.filename, errp);
+    return file_locks_co_get(s->lock_fd, &s->locks, &both, bs->options->u.file.filename, errp);
 }
 
 static void file_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared)
@@ -261,7 +328,7 @@ static void file_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights sh
     FileState *s = bs->opaque;
 
     if (s->locking) {
-        file_locks_drop(s->fd, &s->locks, &s->new_locks);
+        file_locks_drop(s->lock_fd, &s->locks, &s->new_locks);
         s->locks = s->new_locks;
     }
 }
@@ -271,7 +338,7 @@ static void file_abort_perm_update(BlockDriverState *bs)
     FileState *s = bs->opaque;
 
     if (s->locking) {
-        file_locks_drop(s->fd, &s->new_locks, &s->locks);
+        file_locks_drop(s->lock_fd, &s->new_locks, &s->locks);
     }
 }
 
@@ -894,7 +961,10 @@ static QemuOptsList file_create_opts = {
 
 /* ---- the driver ------------------------------------------------------------------------------- */
 
-static const char *const file_mutable_opts[] = { "drop-cache", "x-check-cache-dropped", NULL };
+static const char *const file_strong_opts[] = { "filename", NULL };
+static const char *const file_mutable_opts[] = {
+    "aio", "drop-cache", "x-check-cache-dropped", NULL
+};
 
 BlockDriver bdrv_file = {
     .format_name = "file",
@@ -902,6 +972,7 @@ BlockDriver bdrv_file = {
     .instance_size = sizeof(FileState),
     .options_type = BLOCKDEV_DRIVER_FILE,
     .is_protocol = true,
+    .strong_runtime_opts = file_strong_opts,
     .mutable_opts = file_mutable_opts,
     .create_opts = &file_create_opts,
 
@@ -909,6 +980,9 @@ BlockDriver bdrv_file = {
     .bdrv_refresh_filename = file_refresh_filename,
     .bdrv_co_open = file_co_open,
     .bdrv_co_close = file_co_close,
+    .bdrv_co_reopen_prepare = file_co_reopen_prepare,
+    .bdrv_reopen_commit = file_reopen_commit,
+    .bdrv_reopen_abort = file_reopen_abort,
     .bdrv_co_check_perm = file_co_check_perm,
     .bdrv_set_perm = file_set_perm,
     .bdrv_abort_perm_update = file_abort_perm_update,
