@@ -97,8 +97,13 @@ static bool backing_is_overridden(BlockDriverState *bs)
 static QDict *full_options(BlockDriverState *bs)
 {
     g_autoptr(QDict) strong = strong_options(bs);
-    QDict *full = qobject_ref(strong);
+    QDict *full = qdict_new();
     BdrvChild *child;
+    /* In the order in which stock shows the usual ones. */
+    if (bs->drv->is_protocol) {
+        qdict_put_str(full, "driver", bs->drv->format_name);
+    }
+    qdict_join(full, strong, false);
     qdict_put_str(full, "driver", bs->drv->format_name);
     QLIST_FOREACH(child, &bs->children, next) {
         bool is_backing = child == bs->backing && !bs->drv->is_filter;

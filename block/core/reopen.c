@@ -379,6 +379,11 @@ static bool coroutine_fn prepare_entry(Transaction *tran, Entry *entry, Error **
         error_setg(errp, "Error flushing drive");
         return false;
     }
+    if (!bs->drv->bdrv_co_reopen_prepare && !bs->drv->is_filter) {
+        error_setg(errp, "Block format '%s' used by node '%s' does not support reopening files",
+                   bs->drv->format_name, bs->node_name);
+        return false;
+    }
     if (bs->drv->bdrv_co_reopen_prepare) {
         if (!bs->drv->bdrv_co_reopen_prepare(&entry->state, errp)) {
             return false;

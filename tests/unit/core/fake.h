@@ -65,6 +65,11 @@ static void fake_file_abort_perm(BlockDriverState *bs)
     fake_abort_perm_calls++;
 }
 
+static bool coroutine_fn fake_co_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    return true;
+}
+
 static int coroutine_fn fake_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
@@ -88,6 +93,7 @@ static BlockDriver fake_file = {
     .bdrv_co_check_perm = fake_file_co_check_perm,
     .bdrv_set_perm = fake_file_set_perm,
     .bdrv_abort_perm_update = fake_file_abort_perm,
+    .bdrv_co_reopen_prepare = fake_co_reopen_prepare,
     .bdrv_co_preadv = fake_co_preadv,
     .bdrv_co_pwritev = fake_co_pwritev,
 };
@@ -130,6 +136,7 @@ static BlockDriver fake_format = {
     .supports_backing = true,
     .mutable_opts = fake_mutable_opts,
     .bdrv_co_open = fake_format_co_open,
+    .bdrv_co_reopen_prepare = fake_co_reopen_prepare,
     .bdrv_co_preadv = fake_co_preadv,
     .bdrv_co_pwritev = fake_co_pwritev,
 };

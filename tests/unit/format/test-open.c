@@ -64,7 +64,7 @@ static void coroutine_fn co_raw_over_null(void)
     g_assert_cmpint(bs->rank, ==, 1);
     g_assert_true(g_str_has_prefix(bs->file->bs->node_name, "#block"));
     g_assert_cmpstr(bdrv_get_filename(bs), ==, "json:{\"driver\": \"raw\", \"file\": "
-                    "{\"size\": 65536, \"driver\": \"null-co\"}}");
+                    "{\"driver\": \"null-co\", \"size\": 65536}}");
 }
 
 static void coroutine_fn co_name_of_null(void)
