@@ -56,6 +56,17 @@ def check_rom(tap):
            f"status {status}\n{output}{errors}")
 
 
+def check_reboot(tap):
+    status, output, errors = guest_run.run("reboot")
+    good = status == PASS and output == "reboot: first run\nreboot: PASS\n"
+    tap.ok(good, "a trap without a handler resets the machine",
+           f"status {status}\n{output}{errors}")
+    status, output, errors = guest_run.run("reboot", "-no-reboot", "-d", "guest_errors")
+    good = status == 0 and output == "reboot: first run\n" and "OSCUD.size" in errors
+    tap.ok(good, "with -no-reboot that is the end, and the log says why",
+           f"status {status}\n{output}{errors}")
+
+
 def check_no_disk(tap):
     status, output, errors = guest_run.run("disk")
     tap.ok(status == 3 and "no virtio-blk function found" in output,
@@ -186,6 +197,7 @@ def main():
     disk = Disk()
     check_plain(tap)
     check_rom(tap)
+    check_reboot(tap)
     check_no_disk(tap)
     check_raw_disk(tap, disk)
     check_hostile(tap, disk)
