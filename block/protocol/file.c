@@ -156,11 +156,7 @@ static bool coroutine_fn file_co_open_fd(const char *filename, bool writable, bo
         return false;
     }
     if (!S_ISREG(open->st.st_mode)) {
-        if (S_ISDIR(open->st.st_mode)) {
-            error_setg_errno(errp, EISDIR, "Could not open '%s'", filename);
-        } else {
-            error_setg(errp, "'file' driver requires '%s' to be a regular file", filename);
-        }
+        error_setg(errp, "'file' driver requires '%s' to be a regular file", filename);
         qemu_close(open->fd);
         return false;
     }
@@ -750,7 +746,7 @@ static int coroutine_fn co_truncate_fd(int fd, int64_t offset, PreallocMode prea
     int ret;
 
     if (prealloc == PREALLOC_MODE_METADATA) {
-        error_setg(errp, "Unsupported preallocation mode '%s'", PreallocMode_str(prealloc));
+        error_setg(errp, "Unsupported preallocation mode: %s", PreallocMode_str(prealloc));
         return -ENOTSUP;
     }
     ret = thread_pool_submit_co(truncate_worker, &t);
@@ -889,7 +885,7 @@ static bool coroutine_fn co_create_file(const BlockdevCreateOptionsFile *opts, E
         return false;
     }
     if (opts->has_preallocation && opts->preallocation == PREALLOC_MODE_METADATA) {
-        error_setg(errp, "Unsupported preallocation mode '%s'",
+        error_setg(errp, "Unsupported preallocation mode: %s",
                    PreallocMode_str(opts->preallocation));
         return false;
     }
