@@ -72,10 +72,10 @@ static bool is_at_or_above(const BlockDriverState *upper, BlockDriverState *lowe
 
 /* ---- links without undo ---------------------------------------------------------------------- */
 
-/* bs->file and bs->backing are names for two of the children. */
+/* bs->file and bs->backing are names for two of the children; blkdebug's file is called "image". */
 static BdrvChild **shorthand_of(BlockDriverState *parent, const char *name)
 {
-    if (strcmp(name, "file") == 0) {
+    if (strcmp(name, "file") == 0 || strcmp(name, "image") == 0) {
         return &parent->file;
     }
     return strcmp(name, "backing") == 0 ? &parent->backing : NULL;

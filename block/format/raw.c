@@ -155,6 +155,7 @@ static int coroutine_fn raw_co_preadv(BlockDriverState *bs, int64_t offset, int6
     if (ret < 0) {
         return ret;
     }
+    BLKDBG_CO_EVENT(bs->file, READ_AIO);
     return bdrv_co_preadv_part(bs->file, offset, bytes, qiov, qiov_offset, flags);
 }
 
@@ -189,6 +190,7 @@ static int coroutine_fn raw_co_pwritev(BlockDriverState *bs, int64_t offset, int
     if (ret < 0) {
         return ret;
     }
+    BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
     if (bs->probed && touches_start) {
         return write_guarded(bs, offset, bytes, qiov, qiov_offset, flags);
     }
