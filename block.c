@@ -466,6 +466,11 @@ int64_t bdrv_get_cluster_size(const BlockDriverState *bs)
     return bdrv_get_info((BlockDriverState *)bs, &info) < 0 ? 0 : info.cluster_size;
 }
 
+bool bdrv_driver_can_compress(const BlockDriver *drv)
+{
+    return drv->bdrv_co_pwritev_compressed != NULL;
+}
+
 bool bdrv_supports_compressed_writes(const BlockDriverState *bs)
 {
     const BlockDriverState *filtered = bdrv_filter_bs(bs);

@@ -291,6 +291,8 @@ int64_t coroutine_fn bdrv_co_getlength(BlockDriverState *bs);
 /** Bytes on the host, all files of the image; negative errno if unknown. */
 int64_t coroutine_fn bdrv_co_get_allocated_file_size(BlockDriverState *bs);
 bool bdrv_supports_compressed_writes(const BlockDriverState *bs);
+/** Whether images of @drv can be written compressed; known before one exists. */
+bool bdrv_driver_can_compress(const BlockDriver *drv);
 int64_t bdrv_get_cluster_size(const BlockDriverState *bs); /* 0: none */
 
 /* The chain: a filter's filtered child, an overlay's backing node. */

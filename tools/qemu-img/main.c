@@ -18,7 +18,7 @@
 #include "qemu/version.h"
 
 static const ImgCommand *const commands[] = {
-    &img_check, &img_create, &img_info,
+    &img_check, &img_convert, &img_create, &img_info,
 };
 
 /* Known to users of QEMU, but not part of this version. */

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copying the content of images into another, by several workers. */
+#include "qemu/osdep.h"
+
+#include <signal.h>
+
+#include "block/coroutine.h"
+#include "copy.h"
+#include "qemu/bucket.h"
+#include "qemu/co-lock.h"
+#include "qemu/iszero.h"
+#include "qemu/memalign.h"
+#include "qemu/progress.h"
+
+/* Zeroes are told apart at most this coarsely when the target has clusters: a part of a cluster
+ * costs a second request. */
+#define MAX_ZERO_UNIT (64 * 1024)
+
+/* One request to write zeroes. */
+#define ZERO_CHUNK (INT64_C(1) << 30)
+
+typedef enum PieceKind {
+    PIECE_DATA,
+    PIECE_ZERO,
+    PIECE_BACKING, /* the target's backing file has it */
+} PieceKind;
+
+typedef struct Piece {
+    int64_t offset, bytes;
+    PieceKind kind;
+} Piece;
+
+typedef struct CopyState {
+    const ImgCopy *copy;
+    int64_t *ends;      /* of each source, in the concatenation */
+    int64_t bytes;
+    int64_t unit;       /* in which zeroes are looked for */
+    int64_t cluster;    /* compressed: unit of writing */
+    bool offload;       /* still worth trying */
+    ThrottleState throttle;
+    bool throttled;
+
+    /* Taking pieces. */
+    CoMutex pick_lock;
+    int64_t next;       /* first byte not taken */
+    Piece extent;       /* what is known to be alike around next */
+
+    /* Writing in order. */
+    CoQueue turn;
+    int64_t write_next; /* pieces before this have begun to be written */
+
+    int64_t done;       /* bytes */
+    int ret;            /* first error */
+    int running;        /* workers */
+    Coroutine *waiter;
+} CopyState;
+
+/* ---- being interrupted ------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t interrupted;
+
+static void note_interrupt(int signo)
+{
+    interrupted = 1;
+}
+
+/* The first signal ends the copy in good order, the next one the program. */
+static void catch_interrupts(struct sigaction old[2])
+{
+    struct sigaction action = { .sa_handler = note_interrupt };
+    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    interrupted = 0;
+    sigaction(SIGINT, &action, &old[0]);
+    sigaction(SIGTERM, &action, &old[1]);
+}
+
+static void release_interrupts(const struct sigaction old[2])
+{
+    sigaction(SIGINT, &old[0], NULL);
+    sigaction(SIGTERM, &old[1], NULL);
+}
+
+/* ---- errors ----------------------------------------------------------------------------------- */
+
+static void fail(CopyState *s, int ret, const char *doing, int64_t offset)
+{
+    if (s->ret < 0) {
+        return;
+    }
+    s->ret = ret;
+    error_report("error while %s at byte %" PRId64 ": %s", doing, offset, g_strerror(-ret));
+    qemu_co_queue_restart_all(&s->turn);
+}
+
+/* ---- sources ---------------------------------------------------------------------------------- */
+
+int64_t coroutine_fn img_co_copy_length(const ImgCopy *copy)
+{
+    int64_t total = 0;
+    for (int i = 0; i < copy->n_sources; i++) {
+        int64_t bytes = blk_co_getlength(copy->sources[i]);
+        if (bytes < 0) {
+            return bytes;
+        }
+        if (bytes > INT64_MAX - total) {
+            return -EFBIG;
+        }
+        total += bytes;
+    }
+    return total;
+}
+
+static int source_at(const CopyState *s, int64_t offset)
+{
+    int i = 0;
+    while (offset >= s->ends[i]) {
+        i++;
+    }
+    return i;
+}
+
+static int64_t source_start(const CopyState *s, int i)
+{
+    return i ? s->ends[i - 1] : 0;
+}
+
+static PieceKind kind_of(const CopyState *s, int flags)
+{
+    if (flags & BDRV_BLOCK_ZERO) {
+        return PIECE_ZERO;
+    }
+    if (!(flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED)) && s->copy->target_has_backing) {
+        return PIECE_BACKING;
+    }
+    return PIECE_DATA;
+}
+
+/* What is at s->next, as far as it is alike. */
+static int coroutine_fn co_find_extent(CopyState *s)
+{
+    int i = source_at(s, s->next);
+    int64_t start = source_start(s, i), bytes;
+    ImgBackend *source = s->copy->sources[i];
+    BlockDriverState *base = NULL;
+    if (s->copy->target_has_backing) {
+        base = bdrv_backing_chain_next(blk_bs(source));
+    }
+    int flags = blk_co_block_status_above(source, base, s->next - start, s->ends[i] - s->next,
+                                          &bytes, NULL, NULL, NULL);
+    if (flags >= 0 && bytes == 0) {
+        flags = -EIO;
+    }
+    if (flags < 0 && !s->copy->salvage) {
+        return flags;
+    }
+    s->extent.offset = s->next;
+    s->extent.bytes = flags < 0 ? MIN(IMG_COPY_CHUNK, s->ends[i] - s->next) : bytes;
+    s->extent.kind = flags < 0 ? PIECE_DATA : kind_of(s, flags);
+    return 0;
+}
+
+/* Read in small steps; what cannot be read is zeroes. */
+static void coroutine_fn co_read_salvaging(CopyState *s, ImgBackend *source, int64_t offset,
+                                           int64_t bytes, uint8_t *buf)
+{
+    int64_t step = MAX(BDRV_SECTOR_SIZE, blk_get_request_alignment(source));
+    while (bytes > 0) {
+        int64_t n = MIN(bytes, step - offset % step);
+        int ret = blk_co_pread(source, offset, n, buf, 0);
+        if (ret < 0) {
+            if (!s->copy->quiet) {
+                warn_report("error while reading offset %" PRId64 ": %s", offset,
+                            g_strerror(-ret));
+            }
+            memset(buf, 0, n);
+        }
+        offset += n;
+        bytes -= n;
+        buf += n;
+    }
+}
+
+static int coroutine_fn co_read(CopyState *s, int64_t offset, int64_t bytes, uint8_t *buf)
+{
+    while (bytes > 0) {
+        int i = source_at(s, offset);
+        int64_t at = offset - source_start(s, i);
+        int64_t n = MIN(bytes, s->ends[i] - offset);
+        int ret = blk_co_pread(s->copy->sources[i], at, n, buf, 0);
+        if (ret < 0 && !s->copy->salvage) {
+            return ret;
+        }
+        if (ret < 0) {
+            co_read_salvaging(s, s->copy->sources[i], at, n, buf);
+        }
+        offset += n;
+        bytes -= n;
+        buf += n;
+    }
+    return 0;
+}
+
+/* ---- taking pieces ---------------------------------------------------------------------------- */
+
+static int coroutine_fn co_extent_here(CopyState *s)
+{
+    if (s->next >= s->extent.offset + s->extent.bytes) {
+        return co_find_extent(s);
+    }
+    return 0;
+}
+
+/* Whole clusters; one that is not all alike is data. */
+static int coroutine_fn co_take_cluster(CopyState *s, Piece *piece)
+{
+    int64_t end = MIN(s->next + s->cluster, s->bytes);
+    *piece = (Piece){ s->next, end - s->next, s->extent.kind };
+    while (s->next < end) {
+        int ret = co_extent_here(s);
+        if (ret < 0) {
+            return ret;
+        }
+        if (s->extent.kind != piece->kind) {
+            piece->kind = PIECE_DATA;
+        }
+        s->next = MIN(end, s->extent.offset + s->extent.bytes);
+    }
+    return 0;
+}
+
+static int coroutine_fn co_take_piece(CopyState *s, Piece *piece)
+{
+    int ret = co_extent_here(s);
+    if (ret < 0) {
+        return ret;
+    }
+    if (s->copy->compressed) {
+        return co_take_cluster(s, piece);
+    }
+    int64_t bytes = s->extent.offset + s->extent.bytes - s->next;
+    PieceKind kind = s->extent.kind;
+    if (kind == PIECE_ZERO && s->copy->sparse_bytes == 0) {
+        kind = PIECE_DATA; /* zeroes are to take space like everything else */
+    }
+    /* Pieces end at multiples of their size: no cluster of the target is in two of them. */
+    int64_t size = kind == PIECE_DATA ? IMG_COPY_CHUNK : ZERO_CHUNK;
+    *piece = (Piece){ s->next, MIN(bytes, size - s->next % size), kind };
+    s->next += piece->bytes;
+    return 0;
+}
+
+/* False: nothing is left to do, or something failed. */
+static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
+{
+    int ret = 0;
+    qemu_co_mutex_lock(&s->pick_lock);
+    bool go_on = s->ret >= 0 && s->next < s->bytes;
+    int64_t offset = s->next;
+    if (go_on && interrupted) {
+        s->ret = -EINTR;
+        error_report("interrupted");
+        qemu_co_queue_restart_all(&s->turn);
+        go_on = false;
+    }
+    if (go_on) {
+        ret = co_take_piece(s, piece);
+    }
+    qemu_co_mutex_unlock(&s->pick_lock);
+    if (ret < 0) {
+        fail(s, ret, "reading block status", offset);
+        return false;
+    }
+    return go_on;
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+/* The next writers follow as soon as this one has begun. */
+static bool coroutine_fn co_wait_for_turn(CopyState *s, const Piece *piece)
+{
+    if (s->copy->out_of_order) {
+        return s->ret >= 0;
+    }
+    while (s->ret >= 0 && s->write_next != piece->offset) {
+        qemu_co_queue_wait(&s->turn, NULL);
+    }
+    if (s->ret < 0) {
+        return false;
+    }
+    s->write_next += piece->bytes;
+    qemu_co_queue_restart_all(&s->turn);
+    return true;
+}
+
+static int coroutine_fn co_write_zeroes(CopyState *s, int64_t offset, int64_t bytes)
+{
+    if (s->copy->target_is_zero) {
+        return 0;
+    }
+    return blk_co_pwrite_zeroes(s->copy->target, offset, bytes,
+                                s->copy->target_has_backing ? 0 : BDRV_REQ_MAY_UNMAP);
+}
+
+/* Bytes from the start of @buf, at @offset of the image, that are all zero or all to be written. */
+static int64_t run_length(const CopyState *s, const uint8_t *buf, int64_t offset, int64_t bytes,
+                          bool *is_zero)
+{
+    int64_t n = 0;
+    while (n < bytes) {
+        int64_t step = MIN(bytes - n, s->unit - (offset + n) % s->unit);
+        bool zero = buffer_is_zero(buf + n, step);
+        if (n == 0) {
+            *is_zero = zero;
+        } else if (zero != *is_zero) {
+            break;
+        }
+        n += step;
+    }
+    return n;
+}
+
+static int coroutine_fn co_write_sparse(CopyState *s, int64_t offset, int64_t bytes,
+                                        const uint8_t *buf)
+{
+    int ret = 0;
+    while (bytes > 0 && ret >= 0) {
+        bool is_zero;
+        int64_t n = run_length(s, buf, offset, bytes, &is_zero);
+        if (is_zero) {
+            ret = co_write_zeroes(s, offset, n);
+        } else {
+            ret = blk_co_pwrite(s->copy->target, offset, n, buf, 0);
+        }
+        offset += n;
+        bytes -= n;
+        buf += n;
+    }
+    return ret;
+}
+
+static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const uint8_t *buf)
+{
+    if (s->copy->compressed) {
+        if (s->copy->sparse_bytes && buffer_is_zero(buf, piece->bytes)) {
+            return co_write_zeroes(s, piece->offset, piece->bytes);
+        }
+        return blk_co_pwrite(s->copy->target, piece->offset, piece->bytes, buf,
+                             BDRV_REQ_WRITE_COMPRESSED);
+    }
+    if (s->copy->sparse_bytes) {
+        return co_write_sparse(s, piece->offset, piece->bytes, buf);
+    }
+    return blk_co_pwrite(s->copy->target, piece->offset, piece->bytes, buf, 0);
+}
+
+/* Let the host copy.  False: it can not, and will not be asked again. */
+static bool coroutine_fn co_offload(CopyState *s, const Piece *piece)
+{
+    int i = source_at(s, piece->offset);
+    if (piece->offset + piece->bytes > s->ends[i]) {
+        return false;
+    }
+    int ret = blk_co_copy_range(s->copy->sources[i], piece->offset - source_start(s, i),
+                                s->copy->target, piece->offset, piece->bytes, 0);
+    s->offload = s->offload && ret >= 0;
+    return ret >= 0;
+}
+
+static void coroutine_fn co_copy_data(CopyState *s, const Piece *piece, uint8_t *buf)
+{
+    bool has_turn = false;
+    if (s->offload) {
+        if (!co_wait_for_turn(s, piece) || co_offload(s, piece)) {
+            return;
+        }
+        has_turn = true;
+    }
+    int ret = co_read(s, piece->offset, piece->bytes, buf);
+    if (ret < 0) {
+        fail(s, ret, "reading", piece->offset);
+        return;
+    }
+    if (!has_turn && !co_wait_for_turn(s, piece)) {
+        return;
+    }
+    ret = co_write_data(s, piece, buf);
+    if (ret < 0) {
+        fail(s, ret, "writing", piece->offset);
+    }
+}
+
+/* ---- workers ---------------------------------------------------------------------------------- */
+
+static void coroutine_fn co_throttle(CopyState *s, const Piece *piece)
+{
+    int64_t wait_ns;
+    if (!s->throttled || piece->kind != PIECE_DATA) {
+        return;
+    }
+    while ((wait_ns = throttle_wait_ns(&s->throttle, THROTTLE_WRITE,
+                                       qemu_clock_get_ns(QEMU_CLOCK_REALTIME))) > 0) {
+        /* In steps, so that an interrupt is noticed. */
+        qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, MIN(wait_ns, 200 * 1000 * 1000));
+        if (s->ret < 0 || interrupted) {
+            return;
+        }
+    }
+    throttle_account(&s->throttle, THROTTLE_WRITE, piece->bytes);
+}
+
+static void coroutine_fn co_copy_piece(CopyState *s, const Piece *piece, uint8_t *buf)
+{
+    co_throttle(s, piece);
+    if (piece->kind == PIECE_DATA) {
+        co_copy_data(s, piece, buf);
+    } else if (co_wait_for_turn(s, piece) && piece->kind == PIECE_ZERO) {
+        int ret = co_write_zeroes(s, piece->offset, piece->bytes);
+        if (ret < 0) {
+            fail(s, ret, "writing", piece->offset);
+        }
+    }
+    s->done += piece->bytes;
+    if (s->ret >= 0) {
+        qemu_progress_print(100.0 * s->done / s->bytes, 0);
+    }
+}
+
+static void coroutine_fn co_work(void *opaque)
+{
+    CopyState *s = opaque;
+    size_t size = MAX(IMG_COPY_CHUNK, s->cluster);
+    uint8_t *buf = NULL;
+    Piece piece;
+    while (co_next_piece(s, &piece)) {
+        if (!buf && piece.kind == PIECE_DATA) {
+            buf = blk_try_blockalign(s->copy->target, size);
+            if (!buf) {
+                fail(s, -ENOMEM, "reading", piece.offset);
+                break;
+            }
+        }
+        co_copy_piece(s, &piece, buf);
+    }
+    qemu_vfree(buf);
+    if (--s->running == 0 && s->waiter) {
+        aio_co_wake(s->waiter);
+    }
+}
+
+static void set_rate(CopyState *s, uint64_t rate)
+{
+    ThrottleConfig cfg;
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    throttle_config_init(&cfg);
+    cfg.buckets[THROTTLE_BPS_TOTAL].avg = rate;
+    throttle_init(&s->throttle, now);
+    throttle_set_config(&s->throttle, &cfg, now);
+    s->throttled = rate > 0;
+}
+
+static void coroutine_fn co_run_workers(CopyState *s)
+{
+    struct sigaction old[2];
+    catch_interrupts(old);
+    s->running = s->copy->n_workers;
+    for (int i = 0; i < s->copy->n_workers; i++) {
+        qemu_coroutine_enter(qemu_coroutine_create(co_work, s));
+    }
+    if (s->running > 0) {
+        s->waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+    release_interrupts(old);
+}
+
+int coroutine_fn img_co_copy(const ImgCopy *copy)
+{
+    int64_t cluster = bdrv_get_cluster_size(blk_bs(copy->target));
+    g_autofree int64_t *ends = g_new(int64_t, copy->n_sources);
+    CopyState s = {
+        .copy = copy,
+        .ends = ends,
+        .bytes = img_co_copy_length(copy),
+        .unit = MAX(copy->sparse_bytes, MIN(cluster, MAX_ZERO_UNIT)),
+        .cluster = copy->compressed ? cluster : 0,
+        .offload = copy->offload,
+    };
+    if (s.bytes < 0) {
+        error_report("Could not get the size of the source: %s", g_strerror(-s.bytes));
+        return s.bytes;
+    }
+    for (int i = 0; i < copy->n_sources; i++) {
+        ends[i] = (i ? ends[i - 1] : 0) + blk_getlength(copy->sources[i]);
+    }
+    qemu_co_mutex_init(&s.pick_lock);
+    qemu_co_queue_init(&s.turn);
+    set_rate(&s, copy->rate);
+    co_run_workers(&s);
+    return s.ret;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Copying the content of images into another: what qemu-img convert does once all are open.
+ *
+ * Several workers share the work.  Each takes the next piece, reads it, waits until the pieces before
+ * it have begun to be written, and writes; so reading and writing overlap while the target is filled in
+ * order, which keeps it free of fragmentation.
+ */
+#ifndef QEMU_IMG_COPY_H
+#define QEMU_IMG_COPY_H
+
+#include "qemu-img.h"
+
+#define IMG_COPY_MAX_WORKERS 16
+#define IMG_COPY_CHUNK (2 * 1024 * 1024)
+
+typedef struct ImgCopy {
+    ImgBackend **sources; /* their contents one after the other */
+    int n_sources;
+    ImgBackend *target;
+    int n_workers;
+    int64_t sparse_bytes;    /* aligned zeroes of this length are not written as data; 0: all are */
+    uint64_t rate;           /* bytes per second; 0: no limit */
+    bool out_of_order;       /* write as soon as data is there */
+    bool compressed;
+    bool offload;            /* try to let the host copy */
+    bool salvage;            /* what cannot be read becomes zeroes */
+    bool quiet;
+    bool target_is_zero;     /* reads as zeroes where nothing is written */
+    bool target_has_backing; /* shows what the source's backing file shows where nothing is written */
+} ImgCopy;
+
+/** Bytes of all sources, or a negative errno. */
+int64_t coroutine_fn img_co_copy_length(const ImgCopy *copy);
+
+/**
+ * Copy, showing progress by qemu_progress_print().  The target is large enough.
+ * SIGINT and SIGTERM end it with -EINTR.
+ * Returns: 0, or a negative errno, reported.
+ */
+int coroutine_fn img_co_copy(const ImgCopy *copy);
+
+#endif
