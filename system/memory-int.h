@@ -6,49 +6,51 @@
 #define SYSTEM_MEMORY_INT_H
 
 #include <glib.h>
+#include <string.h>
 
 #include "system/memory.h"
 
-/* Single accesses for 1, 2, 4 and 8 bytes when @p is aligned. */
+/* Aligned accesses of 1, 2, 4 and 8 bytes are atomic, as guests expect of their memory. */
 static inline uint64_t host_load_le(const void *p, unsigned size)
 {
-    uint64_t v64;
-    uint32_t v32;
-    uint16_t v16;
+    uint64_t value = 0;
 
+    if ((uintptr_t)p & (size - 1)) {
+        memcpy(&value, p, size);
+        return GUINT64_FROM_LE(value);
+    }
     switch (size) {
     case 8:
-        __builtin_memcpy(&v64, p, 8);
-        return GUINT64_FROM_LE(v64);
+        return GUINT64_FROM_LE(__atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED));
     case 4:
-        __builtin_memcpy(&v32, p, 4);
-        return GUINT32_FROM_LE(v32);
+        return GUINT32_FROM_LE(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED));
     case 2:
-        __builtin_memcpy(&v16, p, 2);
-        return GUINT16_FROM_LE(v16);
+        return GUINT16_FROM_LE(__atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED));
     default:
-        return *(const uint8_t *)p;
+        return __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED);
     }
 }
 
 static inline void host_store_le(void *p, unsigned size, uint64_t value)
 {
-    uint64_t v64 = GUINT64_TO_LE(value);
-    uint32_t v32 = GUINT32_TO_LE((uint32_t)value);
-    uint16_t v16 = GUINT16_TO_LE((uint16_t)value);
+    uint64_t bytes = GUINT64_TO_LE(value);
 
+    if ((uintptr_t)p & (size - 1)) {
+        memcpy(p, &bytes, size);
+        return;
+    }
     switch (size) {
     case 8:
-        __builtin_memcpy(p, &v64, 8);
+        __atomic_store_n((uint64_t *)p, bytes, __ATOMIC_RELAXED);
         break;
     case 4:
-        __builtin_memcpy(p, &v32, 4);
+        __atomic_store_n((uint32_t *)p, GUINT32_TO_LE((uint32_t)value), __ATOMIC_RELAXED);
         break;
     case 2:
-        __builtin_memcpy(p, &v16, 2);
+        __atomic_store_n((uint16_t *)p, GUINT16_TO_LE((uint16_t)value), __ATOMIC_RELAXED);
         break;
     default:
-        *(uint8_t *)p = value;
+        __atomic_store_n((uint8_t *)p, (uint8_t)value, __ATOMIC_RELAXED);
         break;
     }
 }

@@ -82,7 +82,7 @@ static void request_done(VirtioBlkRequest *req, uint8_t status)
     uint32_t written = req->type == TYPE_READ || req->type == TYPE_GET_ID ? req->qiov.size : 0;
 
     if (virtio_is_started(&s->vdev)) {
-        *req->status = status;
+        __atomic_store_n(req->status, status, __ATOMIC_RELAXED);
         virtqueue_push(req->vq, &req->elem, written + 1);
         virtqueue_notify(req->vq);
     }
@@ -99,13 +99,31 @@ static void drop_parked(VirtioBlk *s)
     }
 }
 
+static bool quiesce_in_loop(VirtioBlk *s)
+{
+    s->must_quiesce = s->n_in_flight;
+    if (!s->must_quiesce) {
+        drop_parked(s);
+    }
+    return !s->must_quiesce;
+}
+
+static void quiesce_bh(void *opaque)
+{
+    VirtioBlk *s = opaque;
+
+    if (quiesce_in_loop(s)) {
+        virtio_reset_finish(&s->vdev);
+    }
+}
+
 static void request_left(VirtioBlk *s)
 {
     s->n_in_flight--;
     if (s->must_quiesce && !s->n_in_flight) {
-        s->must_quiesce = false;
-        drop_parked(s);
-        virtio_reset_finish(&s->vdev);
+        /* Not here: our caller, the backend, is not done with the request, and whoever waits for
+         * the reset may free the backend. */
+        aio_bh_schedule_oneshot(s->vdev.ctx, quiesce_bh, s);
     }
 }
 
@@ -397,25 +415,6 @@ static void blk_start(VirtioDevice *vdev)
     /* A driver that cannot flush must get every write to the disk at once. */
     if (!virtio_has_feature(vdev, F_CONFIG_WCE)) {
         blk_set_enable_write_cache(s->blk, s->wce_default && virtio_has_feature(vdev, F_FLUSH));
-    }
-}
-
-static bool quiesce_in_loop(VirtioBlk *s)
-{
-    if (s->n_in_flight) {
-        s->must_quiesce = true;
-        return false;
-    }
-    drop_parked(s);
-    return true;
-}
-
-static void quiesce_bh(void *opaque)
-{
-    VirtioBlk *s = opaque;
-
-    if (quiesce_in_loop(s)) {
-        virtio_reset_finish(&s->vdev);
     }
 }
 
