@@ -527,10 +527,9 @@ static bool create_serial(const Option *option, void *opaque, Error **errp)
     if (s->machine->type != &e2k_machine_type) {
         return true;
     }
-    if (!create_chardev_device("isa-serial", chr, errp)) {
-        return false;
-    }
-    return !is_shared || monitor_new_hmp(chr, true, errp);
+    /* Of a shared terminal's users, the last one has it at first: the guest. */
+    return (!is_shared || monitor_new_hmp(chr, true, errp)) &&
+           create_chardev_device("isa-serial", chr, errp);
 }
 
 static bool create_debugcon(const Option *option, void *opaque, Error **errp)
@@ -739,8 +738,15 @@ static void signalled(const QemuSignalInfo *info, void *opaque)
     system_shutdown_request(SHUTDOWN_CAUSE_HOST_SIGNAL);
 }
 
+/* Control-a x at a terminal that the monitor shares. */
+static void exit_key_pressed(void)
+{
+    system_shutdown_request(SHUTDOWN_CAUSE_HOST_UI);
+}
+
 static void set_up_signals(void)
 {
+    chardev_set_exit_request(exit_key_pressed);
     signal(SIGPIPE, SIG_IGN);
     qemu_main_loop_set_signal(SIGINT, signalled, NULL);
     qemu_main_loop_set_signal(SIGTERM, signalled, NULL);

@@ -50,7 +50,7 @@ static uint8_t cpu_number(const char *model)
         const char *model;
         uint8_t number;
     } numbers[] = {
-        {"e3m", 1}, {"e3s", 2}, {"e2s", 3}, {"e8c", 7}, {"e1c+", 8}, {"e8c2", 9}, {"e12c", 0xa},
+        {"e3m", 1}, {"e2c+", 2}, {"e2s", 3}, {"e8c", 7}, {"e1c+", 8}, {"e8c2", 9}, {"e12c", 0xa},
         {"e16c", 0xb}, {"e2c3", 0xc},
     };
 
