@@ -150,7 +150,9 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
 {
     Qcow2State *s = bs->opaque;
     uint32_t in_cluster = qcow2_offset_in_cluster(s, offset);
-    uint32_t max = MIN(qcow2_nb_clusters(s, in_cluster + *bytes), s->slice_entries - index);
+    uint32_t in_slice = MIN(qcow2_nb_clusters(s, in_cluster + *bytes), s->slice_entries - index);
+    /* Runs that fit between refcount blocks. */
+    uint32_t max = MIN(in_slice, s->refblock_size / 2);
     uint64_t first = qcow2_slice_get(s, slice, index), last;
     WriteWay way = write_way(s, first);
     uint32_t n = count_alike(s, slice, index, max, way);

@@ -92,11 +92,10 @@ static void raise_fresh(Qcow2State *s, uint64_t end)
     s->fresh_from = MAX(s->fresh_from, end);
 }
 
-/* Make the block number @index, at the first cluster that it counts. */
-static int coroutine_fn co_add_block(BlockDriverState *bs, uint64_t index)
+/* Make the empty block number @index at @cluster. */
+static int coroutine_fn co_add_block(BlockDriverState *bs, uint64_t index, uint64_t cluster)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t cluster = index << s->refblock_bits;
     uint64_t offset = cluster << s->cluster_bits;
     Qcow2CacheEntry *block;
     int ret = qcow2_overlap_co_check(bs, offset, s->cluster_size);
@@ -109,7 +108,6 @@ static int coroutine_fn co_add_block(BlockDriverState *bs, uint64_t index)
     if (ret < 0) {
         return ret;
     }
-    set_count(s, block, cluster, 1);
     qcow2_cache_put(block);
     s->reftable.entries[index] = offset;
     qcow2_table_dirty(&s->reftable, index);
@@ -197,8 +195,12 @@ static int coroutine_fn co_add_missing_blocks(BlockDriverState *bs, uint64_t fir
     }
     for (uint64_t index = first >> s->refblock_bits; index <= last_block; index++) {
         if (!(s->reftable.entries[index] & QCOW2_REFTABLE_MASK)) {
-            int ret = co_add_block(bs, index);
+            uint64_t cluster = index << s->refblock_bits;
+            int ret = co_add_block(bs, index, cluster);
 
+            if (ret >= 0) {
+                ret = co_change(bs, cluster, 1, 1);
+            }
             if (ret < 0) {
                 return ret;
             }
@@ -208,13 +210,55 @@ static int coroutine_fn co_add_missing_blocks(BlockDriverState *bs, uint64_t fir
     return made;
 }
 
-int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh)
+/*
+ * More clusters than fit between two blocks that stand in their own ranges: after all blocks that
+ * there are, the new blocks in a row, then the clusters.  Returns the first of the clusters.
+ */
+static int64_t coroutine_fn co_alloc_behind(BlockDriverState *bs, uint64_t n)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t first_block = s->reftable.size, first, nb_blocks = 1;
+
+    while (first_block > 0 && !(s->reftable.entries[first_block - 1] & QCOW2_REFTABLE_MASK)) {
+        first_block--;
+    }
+    first = first_block << s->refblock_bits;
+    while (nb_blocks << s->refblock_bits < nb_blocks + n) {
+        nb_blocks++;
+    }
+    if (first + nb_blocks + n > (uint64_t)QCOW2_MAX_HOST_OFFSET >> s->cluster_bits) {
+        return -EFBIG;
+    }
+    if (first_block + nb_blocks > s->reftable.size) {
+        s->reftable_wanted = first + nb_blocks + n;
+        return -EAGAIN;
+    }
+    for (uint64_t i = 0; i < nb_blocks; i++) {
+        int ret = co_add_block(bs, first_block + i, first + i);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    for (uint64_t i = 0; i < nb_blocks; i++) {
+        int ret = co_change(bs, first + i, 1, 1);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return first + nb_blocks;
+}
+
+static int64_t coroutine_fn co_find_room(BlockDriverState *bs, uint64_t n)
 {
     Qcow2State *s = bs->opaque;
     int64_t first;
     int ret;
 
-    BLKDBG_CO_EVENT(bs->file, CLUSTER_ALLOC);
+    if (n >= s->refblock_size) {
+        return co_alloc_behind(bs, n);
+    }
     do {
         first = co_find_free(bs, n);
         if (first < 0) {
@@ -223,10 +267,21 @@ int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, b
         /* A new block takes the first cluster of its range: then look again. */
         ret = co_add_missing_blocks(bs, first, n);
     } while (ret == 1);
-    if (ret >= 0) {
-        /* Refcounts may be wrong: what is known to be metadata is never given away (R12). */
-        ret = qcow2_overlap_co_check(bs, (uint64_t)first << s->cluster_bits, n << s->cluster_bits);
+    return ret < 0 ? ret : first;
+}
+
+int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t first = co_find_room(bs, n);
+    int ret;
+
+    if (first < 0) {
+        return first;
     }
+    BLKDBG_CO_EVENT(bs->file, CLUSTER_ALLOC);
+    /* Refcounts may be wrong: what is known to be metadata is never given away (R12). */
+    ret = qcow2_overlap_co_check(bs, (uint64_t)first << s->cluster_bits, n << s->cluster_bits);
     if (ret >= 0) {
         ret = co_change(bs, first, n, 1);
     }

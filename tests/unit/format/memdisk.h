@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * For tests of formats: a protocol called "file" whose files are in memory, that remembers
+ * every write and flush, so that a test can build what a power cut would leave; and a frame
+ * that runs a case in a coroutine that holds the control lock.
+ *
+ * Single-threaded.  A request yields a few times before it takes effect (mem_rand set), so that
+ * requests of several coroutines interleave; a flush takes effect at once.
+ */
+#ifndef TESTS_UNIT_FORMAT_MEMDISK_H
+#define TESTS_UNIT_FORMAT_MEMDISK_H
+
+#include "block/block_int.h"
+#include "block/gate.h"
+#include "qemu/main-loop.h"
+#include "qobject/qdict.h"
+
+#include "../../lib/testlib.h"
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+typedef enum MemOpKind { MEM_WRITE, MEM_TRUNCATE, MEM_FLUSH } MemOpKind;
+
+typedef struct MemOp {
+    MemOpKind kind;
+    int64_t offset; /* of a write; new length of a truncate */
+    GBytes *data;
+} MemOp;
+
+typedef struct MemFile {
+    GByteArray *data;
+    GArray *log;    /* of MemOp; NULL: not recorded */
+    int fail_after; /* this many writes or flushes go well, the next fails once; < 0: none fails */
+    bool may_discard;
+} MemFile;
+
+static GHashTable *mem_files; /* name -> MemFile */
+static GRand *mem_rand;       /* borrowed; NULL: requests do not yield */
+
+static void mem_op_clear(void *item)
+{
+    MemOp *op = item;
+
+    if (op->data) {
+        g_bytes_unref(op->data);
+    }
+}
+
+static void mem_file_free(void *ptr)
+{
+    MemFile *file = ptr;
+
+    g_byte_array_unref(file->data);
+    if (file->log) {
+        g_array_unref(file->log);
+    }
+    g_free(file);
+}
+
+/* The file called @name, made if there is none. */
+static inline MemFile *mem_file(const char *name)
+{
+    MemFile *file;
+
+    if (!mem_files) {
+        mem_files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, mem_file_free);
+    }
+    file = g_hash_table_lookup(mem_files, name);
+    if (!file) {
+        file = g_new0(MemFile, 1);
+        file->data = g_byte_array_new();
+        file->fail_after = -1;
+        g_hash_table_insert(mem_files, g_strdup(name), file);
+    }
+    return file;
+}
+
+static inline void mem_set_content(const char *name, const void *data, size_t len)
+{
+    MemFile *file = mem_file(name);
+
+    g_byte_array_set_size(file->data, 0);
+    g_byte_array_append(file->data, data, len);
+}
+
+static inline void mem_record(MemFile *file)
+{
+    file->log = g_array_new(FALSE, FALSE, sizeof(MemOp));
+    g_array_set_clear_func(file->log, mem_op_clear);
+}
+
+static void mem_log(MemFile *file, MemOpKind kind, int64_t offset, GBytes *data)
+{
+    MemOp op = { kind, offset, data };
+
+    if (file->log) {
+        g_array_append_val(file->log, op);
+    } else if (data) {
+        g_bytes_unref(data);
+    }
+}
+
+static void mem_resize(GByteArray *data, guint len)
+{
+    guint old = data->len;
+
+    g_byte_array_set_size(data, len);
+    if (len > old) {
+        memset(data->data + old, 0, len - old);
+    }
+}
+
+/* Carry out @op on @data; of a write only the 512-byte sectors for which @pick is true. */
+static inline void mem_apply(GByteArray *data, const MemOp *op, bool (*pick)(void *opaque),
+                             void *opaque)
+{
+    size_t len, done = 0;
+    const uint8_t *bytes;
+
+    if (op->kind == MEM_TRUNCATE) {
+        mem_resize(data, op->offset);
+    }
+    if (op->kind != MEM_WRITE) {
+        return;
+    }
+    bytes = g_bytes_get_data(op->data, &len);
+    while (done < len) {
+        int64_t at = op->offset + done;
+        size_t n = MIN(len - done, (size_t)(512 - at % 512));
+
+        if (!pick || pick(opaque)) {
+            if (at + n > data->len) {
+                mem_resize(data, at + n);
+            }
+            memcpy(data->data + at, bytes + done, n);
+        }
+        done += n;
+    }
+}
+
+/* ---- the driver ------------------------------------------------------------------------------- */
+
+static MemFile *mem_of(BlockDriverState *bs)
+{
+    return *(MemFile **)bs->opaque;
+}
+
+static void coroutine_fn mem_co_dawdle(void)
+{
+    for (int n = mem_rand ? g_rand_int_range(mem_rand, 0, 3) : 0; n > 0; n--) {
+        aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+        qemu_coroutine_yield();
+    }
+}
+
+static bool mem_fails(MemFile *file)
+{
+    return file->fail_after >= 0 && file->fail_after-- == 0;
+}
+
+static bool coroutine_fn mem_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                     int flags, Error **errp)
+{
+    *(MemFile **)bs->opaque = mem_file(options->u.file.filename);
+    bs->supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK;
+    return true;
+}
+
+static int coroutine_fn mem_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    MemFile *file = mem_of(bs);
+    int64_t have;
+
+    mem_co_dawdle();
+    have = MIN(MAX((int64_t)file->data->len - offset, 0), bytes);
+    if (have) {
+        qemu_iovec_from_buf(qiov, qiov_offset, file->data->data + offset, have);
+    }
+    qemu_iovec_memset(qiov, qiov_offset + have, 0, bytes - have);
+    return 0;
+}
+
+static void mem_write(MemFile *file, int64_t offset, void *buf, int64_t bytes)
+{
+    MemOp op = { MEM_WRITE, offset, g_bytes_new_take(buf, bytes) };
+
+    mem_apply(file->data, &op, NULL, NULL);
+    mem_log(file, MEM_WRITE, offset, op.data);
+}
+
+static int coroutine_fn mem_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    uint8_t *buf = g_malloc(bytes);
+
+    mem_co_dawdle();
+    if (mem_fails(mem_of(bs))) {
+        g_free(buf);
+        return -EIO;
+    }
+    qemu_iovec_to_buf(qiov, qiov_offset, buf, bytes);
+    mem_write(mem_of(bs), offset, buf, bytes);
+    return 0;
+}
+
+static int coroutine_fn mem_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                             unsigned flags)
+{
+    mem_co_dawdle();
+    if (mem_fails(mem_of(bs))) {
+        return -EIO;
+    }
+    mem_write(mem_of(bs), offset, g_malloc0(bytes), bytes);
+    return 0;
+}
+
+/* What was discarded reads as garbage, so that nobody can rely on it. */
+static int coroutine_fn mem_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    MemFile *file = mem_of(bs);
+    uint8_t *buf;
+
+    bytes = MIN(bytes, (int64_t)file->data->len - offset);
+    if (!file->may_discard || bytes <= 0) {
+        return 0;
+    }
+    buf = g_malloc(bytes);
+    memset(buf, 0xdd, bytes);
+    mem_write(file, offset, buf, bytes);
+    return 0;
+}
+
+static int coroutine_fn mem_co_flush_to_disk(BlockDriverState *bs)
+{
+    if (mem_fails(mem_of(bs))) {
+        return -EIO;
+    }
+    mem_log(mem_of(bs), MEM_FLUSH, 0, NULL);
+    return 0;
+}
+
+static int coroutine_fn mem_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                        PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    if (offset > 1 * GiB) {
+        error_setg(errp, "No room");
+        return -ENOSPC;
+    }
+    mem_resize(mem_of(bs)->data, offset);
+    mem_log(mem_of(bs), MEM_TRUNCATE, offset, NULL);
+    return 0;
+}
+
+static int64_t coroutine_fn mem_co_getlength(BlockDriverState *bs)
+{
+    return mem_of(bs)->data->len;
+}
+
+static BlockDriver mem_driver = {
+    .format_name = "file",
+    .protocol_name = "file",
+    .options_type = BLOCKDEV_DRIVER_FILE,
+    .instance_size = sizeof(MemFile *),
+    .is_protocol = true,
+    .bdrv_co_open = mem_co_open,
+    .bdrv_co_preadv = mem_co_preadv,
+    .bdrv_co_pwritev = mem_co_pwritev,
+    .bdrv_co_pwrite_zeroes = mem_co_pwrite_zeroes,
+    .bdrv_co_pdiscard = mem_co_pdiscard,
+    .bdrv_co_flush_to_disk = mem_co_flush_to_disk,
+    .bdrv_co_truncate = mem_co_truncate,
+    .bdrv_co_getlength = mem_co_getlength,
+};
+
+/* ---- a user of a node ------------------------------------------------------------------------- */
+
+typedef struct MemUser {
+    BdrvGate gate;
+    BlockDriverState *bs;
+    BdrvChild *root;
+} MemUser;
+
+static BdrvOwner mem_user_owner(BdrvGate *gate)
+{
+    return (BdrvOwner){ BDRV_OWNER_USER, gate, NULL, "a test" };
+}
+
+static const BdrvGateOps mem_user_ops = { .owner = mem_user_owner };
+
+/* Open what @options (taken) say and use it; NULL with @errp set if that fails. */
+static inline MemUser *coroutine_fn mem_co_use(QDict *options, int flags, Error **errp)
+{
+    MemUser *user = g_new0(MemUser, 1);
+    BdrvChildSpec spec = {
+        .name = "root",
+        .role = BDRV_CHILD_IMAGE | BDRV_CHILD_PRIMARY,
+        .gate = &user->gate,
+        .perm = BLK_PERM_CONSISTENT_READ |
+                (flags & BDRV_O_RDWR ? BLK_PERM_WRITE | BLK_PERM_RESIZE : 0),
+        .shared = BLK_PERM_ALL,
+    };
+
+    user->bs = bdrv_co_open(NULL, NULL, options, flags, errp);
+    if (!user->bs) {
+        g_free(user);
+        return NULL;
+    }
+    bdrv_gate_init(&user->gate, &mem_user_ops);
+    user->root = bdrv_co_attach_child(&spec, bdrv_ref(user->bs), errp);
+    g_assert_nonnull(user->root);
+    return user;
+}
+
+/* Close; what nobody refers to any more is closed before this returns. */
+static inline void coroutine_fn mem_co_unuse(MemUser *user)
+{
+    bdrv_co_detach_child(user->root);
+    bdrv_unref(user->bs);
+    bdrv_gate_done(&user->gate);
+    g_free(user);
+    bdrv_co_control_unlock();
+    bdrv_co_control_lock();
+}
+
+/* ---- coroutines beside the case --------------------------------------------------------------- */
+
+typedef struct MemCrew {
+    int running;
+    Coroutine *waiter;
+} MemCrew;
+
+static inline void mem_crew_leave(MemCrew *crew)
+{
+    if (--crew->running == 0 && crew->waiter) {
+        aio_co_wake(crew->waiter);
+    }
+}
+
+static inline void coroutine_fn mem_crew_start(MemCrew *crew, CoroutineEntry *entry, void *opaque)
+{
+    crew->running++;
+    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_create(entry, opaque));
+}
+
+static inline void coroutine_fn mem_crew_wait(MemCrew *crew)
+{
+    if (crew->running) {
+        crew->waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+        crew->waiter = NULL;
+    }
+}
+
+/* ---- frame ------------------------------------------------------------------------------------ */
+
+static inline void coroutine_fn mem_co_case(void *opaque)
+{
+    void (*co_fn)(void) = opaque;
+
+    bdrv_co_control_lock();
+    co_fn();
+    bdrv_co_control_unlock();
+}
+
+/* Run @co_fn as a test; @drivers: NULL-terminated, "file" being &mem_driver. */
+static inline void mem_run_case(BlockDriver *const *drivers, void (*co_fn)(void))
+{
+    bdrv_register_drivers(drivers);
+    co_run(mem_co_case, co_fn);
+    /* Messages to the main thread may be left. */
+    while (aio_poll(qemu_get_aio_context(), false)) {
+    }
+    g_assert_null(bdrv_next_node(NULL));
+    bdrv_graph_reset();
+    g_clear_pointer(&mem_files, g_hash_table_destroy);
+    mem_rand = NULL;
+}
+
+#endif
