@@ -10,7 +10,7 @@ extern BlockDriver bdrv_qcow2;
 extern BlockDriver bdrv_raw;
 extern BlockDriver bdrv_file;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
-extern BlockDriver bdrv_blkdebug, bdrv_copy_before_write;
+extern BlockDriver bdrv_blkdebug, bdrv_blklogwrites, bdrv_copy_before_write;
 
 BlockDriver *const bdrv_drivers[] = {
     /* formats; raw takes what nobody else wants */
@@ -22,6 +22,7 @@ BlockDriver *const bdrv_drivers[] = {
     &bdrv_null_aio,
     /* filters */
     &bdrv_blkdebug,
+    &bdrv_blklogwrites,
     &bdrv_copy_before_write,
     NULL,
 };
