@@ -40,9 +40,6 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp);
 /** Opened: from now on @bs is found by its name and in the list of nodes. */
 void bdrv_publish_node(BlockDriverState *bs);
 
-/** Close what nobody refers to any more, and what that leaves unreferenced. */
-void coroutine_fn bdrv_co_reap(void);
-
 /** The table of drivers, NULL-terminated. */
 BlockDriver *const *bdrv_driver_table(void);
 
@@ -103,6 +100,8 @@ bool graph_finish(Transaction *tran, bool ok);
 BdrvFreeze *coroutine_fn bdrv_co_freeze_gate(BdrvGate *gate);
 /** @child was just linked or repointed: freezes over its node now cover what is above it, too. */
 void freeze_extend(const BdrvChild *child);
+/** @gate goes: no freeze holds it any more. */
+void freeze_forget_gate(BdrvGate *gate);
 /** @gate has thawed: wake its requests. */
 void gate_wake(BdrvGate *gate);
 

@@ -269,6 +269,16 @@ void freeze_extend(const BdrvChild *child)
     }
 }
 
+void freeze_forget_gate(BdrvGate *gate)
+{
+    BdrvFreeze *freeze;
+    QTAILQ_FOREACH(freeze, &bdrv_graph()->freezes, next) {
+        if (g_hash_table_remove(freeze->gates, gate)) {
+            qatomic_set(&gate->frozen, gate->frozen - 1);
+        }
+    }
+}
+
 bool bdrv_is_frozen(const BlockDriverState *bs)
 {
     return bs->frozen > 0;

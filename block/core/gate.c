@@ -29,6 +29,7 @@ void bdrv_gate_init(BdrvGate *gate, const BdrvGateOps *ops)
 void bdrv_gate_done(BdrvGate *gate)
 {
     GLOBAL_STATE_CODE();
+    freeze_forget_gate(gate);
     assert(!gate->frozen && bdrv_gate_in_flight(gate) == 0);
     QTAILQ_REMOVE(&bdrv_graph()->gates, gate, next);
     qemu_mutex_destroy(&gate->waiters_lock);

@@ -49,7 +49,7 @@ struct BdrvGate {
 };
 
 void bdrv_gate_init(BdrvGate *gate, const BdrvGateOps *ops);
-/** The gate must be empty and thawed. */
+/** The gate must be empty, without edges, and nobody wait at it; freezes forget it. */
 void bdrv_gate_done(BdrvGate *gate);
 
 /**

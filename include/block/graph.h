@@ -61,6 +61,11 @@ void coroutine_fn bdrv_co_close_all(void);
 void coroutine_fn bdrv_co_control_lock(void);
 void coroutine_fn bdrv_co_control_unlock(void);
 bool bdrv_control_locked(void);
+/**
+ * Close what nobody refers to any more, and what that leaves unreferenced, now.  For those who tell
+ * others of an end before they release the lock.  Context: control lock.
+ */
+void coroutine_fn bdrv_co_reap(void);
 
 typedef struct BdrvControlGuard BdrvControlGuard;
 static inline BdrvControlGuard *coroutine_fn bdrv_co_control_guard(void)
