@@ -2,8 +2,9 @@
 /*
  * Block jobs: jobs that hold nodes, have a speed limit and an error policy.
  *
- * A block job reaches nodes only through edges in nodes[], which hang on its one gate; their claims say
- * what the job needs and forbids, so "which job blocks this" is answered by claims, not here.
+ * A block job reaches nodes only through edges in nodes[], which hang on its one gate, and through
+ * filters that it inserted.  What it forbids meanwhile are claims of the job, so "which job blocks
+ * this" is answered by claims, not here.  A freeze of its nodes pauses it.
  */
 #ifndef BLOCK_BLOCKJOB_H
 #define BLOCK_BLOCKJOB_H
@@ -15,68 +16,81 @@
 
 typedef struct BlockJob BlockJob;
 
-typedef struct BlockJobDriver {
-    JobDriver job_driver;
-    /* Wait for the job's own requests (pause, end). */
-    void coroutine_fn (*co_drain)(BlockJob *job);
-    void (*set_speed)(BlockJob *job, int64_t speed);
-    void (*query)(BlockJob *job, BlockJobInfo *info);
-} BlockJobDriver;
-
 struct BlockJob {
     Job job;
-    BdrvGate gate;   /* requests of the job pass while frozen; the job pauses */
-    GPtrArray *nodes; /* of BdrvChild *, owned */
-    Error *blocker;  /* "block device is in use by block job: TYPE" */
-    int64_t speed;   /* bytes per second, 0: no limit */
-    int64_t slice_start_ns, slice_bytes; /* rate limit */
+    BdrvGate gate;
+    char *description; /* "backup job 'j'" */
+    char *reason;      /* what nodes are busy with: "block device is in use by block job: TYPE" */
+    GPtrArray *nodes;  /* of BdrvChild * */
+    GPtrArray *claims; /* of BdrvClaim *, one per node */
+    int64_t speed;     /* bytes per second, 0: no limit */
     BlockDeviceIoStatus iostatus;
-    char *device_name; /* what events call "device" */
+
+    QemuMutex limit_lock;
+    int64_t paid_ns; /* under limit_lock: until then the limit is used up by what was copied */
 };
 
-/* What block_job_create() makes. */
+/* What block_job_co_create() makes. */
 typedef struct BlockJobArgs {
-    const char *id; /* NULL: the main node's device name */
-    const BlockJobDriver *driver;
+    const char *id;          /* NULL or "": the name of @device's backend */
+    const JobDriver *driver; /* instance_size of a struct that begins with a BlockJob */
     JobTxn *txn;
-    BlockDriverState *bs; /* main node */
-    const char *main_name; /* name of its edge, "main node" */
-    uint64_t perm, shared;
+    BlockDriverState *device; /* whose name the job takes by default */
     int64_t speed;
     int flags; /* JobFlags */
 } BlockJobArgs;
 
-/** Context: control lock. */
-void *coroutine_fn block_job_co_create(const BlockJobArgs *args, Error **errp);
+/** The id that @args stand for, if it can be had; sets @errp otherwise. */
+const char *block_job_choose_id(const BlockJobArgs *args, Error **errp);
+
+/** A block job without nodes.  On a later failure: block_job_co_remove_all_bdrv(), job_early_fail(). */
+void *block_job_create(const BlockJobArgs *args, Error **errp);
 
 /**
- * Attach one more node, with @uses/@shared data rights, and block all node operations on it but
- * @allowed_ops (BLK_RIGHT_OP bits), by the job's reason.
+ * Attach @bs as @name, with @perm/@shared data rights, and forbid all operations on it but
+ * @allowed_ops (BLK_RIGHT_OP bits), for the job's reason.  Context: control lock.
  */
 BdrvChild *coroutine_fn block_job_co_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                                               uint64_t perm, uint64_t shared,
                                               BlockRights allowed_ops, Error **errp);
 void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job);
-bool block_job_has_bdrv(BlockJob *job, BlockDriverState *bs);
+bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs);
 
 bool block_job_set_speed(BlockJob *job, int64_t speed, Error **errp);
-/** Account @bytes; nanoseconds to sleep before the next request, 0: none. */
-int64_t block_job_ratelimit_delay(BlockJob *job, uint64_t bytes);
+/** @bytes were moved.  Any thread. */
+void block_job_ratelimit_account(BlockJob *job, uint64_t bytes);
+/** Nanoseconds to sleep before the next request, 0: none.  Any thread. */
+int64_t block_job_ratelimit_delay(BlockJob *job);
 
-/** Apply @on_err to an I/O error: event, iostatus, perhaps pause.  Main thread. */
+/**
+ * Apply @on_err to the I/O error @error (positive errno): event, io-status; with "stop" the job is
+ * paused until the user resumes it.
+ */
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError on_err, bool is_read,
                                         int error);
-void block_job_iostatus_reset(BlockJob *job);
 
-BlockJob *block_job_get(const char *id);
-BlockJob *block_job_next(BlockJob *job);
-BlockJobInfo *block_job_query(BlockJob *job, Error **errp);
+/** The block job called @id; otherwise NULL, with @errp of class DeviceNotActive. */
+BlockJob *block_job_get(const char *id, Error **errp);
+bool job_is_block_job(const Job *job);
+/** One row of query-block-jobs. */
+BlockJobInfo *block_job_query(const BlockJob *job);
+
+/* For the JobDriver of each block job: its members event, user_resume and free. */
+void block_job_event(Job *job, JobEvent event);
+void block_job_user_resume(Job *job);
+void block_job_free(Job *job);
 
 /* ---- the jobs themselves -------------------------------------------------------------------------- */
 
-/** Start a backup; typed arguments as in the schema.  Returns the job, created but not started. */
-BlockJob *coroutine_fn backup_job_co_create(const char *job_id, BlockDriverState *bs,
-                                            BlockDriverState *target, const BackupCommon *args,
-                                            JobTxn *txn, Error **errp);
+/**
+ * Make a backup job; the copy is of @bs at this instant.  Everything of @args but device applies.
+ * To have one instant for several, hold a freeze of their sources around it.
+ * Context: control lock.  Returns the job, not started, or NULL with @errp set.
+ */
+BlockJob *coroutine_fn backup_job_co_create(BlockDriverState *bs, BlockDriverState *target,
+                                            const BackupCommon *args, JobTxn *txn, Error **errp);
+
+/** Start a job that makes an image from @options (copied): blockdev-create. */
+bool create_job_start(const char *job_id, const BlockdevCreateOptions *options, Error **errp);
 
 #endif
