@@ -21,7 +21,7 @@ typedef struct MemDisk {
     int64_t bytes;
     int max_yields;        /* per request, at random */
     int fail_reads;        /* atomic: the next so many fail with EIO */
-    int fail_writes;
+    int fail_writes, fail_flushes;
     int writes, zeroes, discards, flushes; /* atomic */
     int *block_writes;     /* atomic each: writes per MEMDISK_BLOCK */
     CoQueue *hold_writes;  /* if set, writes sleep here first */
@@ -127,7 +127,7 @@ static int coroutine_fn memdisk_co_flush(BlockDriverState *bs)
     MemDisk *disk = bs->opaque;
 
     qatomic_inc(&disk->flushes);
-    return memdisk_fails(&disk->fail_writes) ? -EIO : 0;
+    return memdisk_fails(&disk->fail_flushes) ? -EIO : 0;
 }
 
 /* Runs of zero and other sectors. */
