@@ -58,10 +58,10 @@ static const ImgOption convert_options[] = {
       "let the host copy where it can" },
     { 'r', "rate-limit", IMG_STRING, OPT(rate), "RATE", "copy at most RATE bytes per second" },
     { 0, "salvage", IMG_FLAG, OPT(salvage), NULL, "take what cannot be read for zeroes, go on" },
-    { 'l', "snapshot", IMG_STRING, OPT(snapshot), "SNAPSHOT", "copy an internal snapshot" },
-    { 0, "bitmaps", IMG_FLAG, OPT(bitmaps), NULL, "copy persistent bitmaps as well" },
-    { 0, "skip-broken-bitmaps", IMG_FLAG, OPT(skip_broken_bitmaps), NULL,
-      "with --bitmaps: leave out inconsistent ones" },
+    /* Known, but refused; see check_combinations(). */
+    { 'l', "snapshot", IMG_STRING, OPT(snapshot), "SNAPSHOT", NULL },
+    { 0, "bitmaps", IMG_FLAG, OPT(bitmaps), NULL, NULL },
+    { 0, "skip-broken-bitmaps", IMG_FLAG, OPT(skip_broken_bitmaps), NULL, NULL },
     { 'p', "progress", IMG_FLAG, OPT(progress), NULL, "show how far it is" },
     IMG_OPT_FORCE_SHARE(ConvertOptions),
     IMG_OPT_IMAGE_OPTS(ConvertOptions),
@@ -142,14 +142,15 @@ static bool parse_numbers(const ConvertOptions *opts, ImgCopy *copy)
     return true;
 }
 
-static bool parse_target(const ConvertOptions *opts, const char *name, ImgOpen *target)
+static bool parse_target(const ConvertOptions *opts, const ImgCopy *copy, const char *name,
+                         ImgOpen *target)
 {
     const char *cache = opts->cache ? opts->cache : "unsafe";
     *target = (ImgOpen){
         .filename = name,
         .format = opts->target_format,
         .image_opts = opts->target_image_opts,
-        .flags = BDRV_O_RDWR,
+        .flags = BDRV_O_RDWR | (copy->sparse_bytes ? BDRV_O_UNMAP : 0),
     };
     if (!target->format && !target->image_opts) {
         target->format = "raw";
@@ -385,7 +386,7 @@ static int coroutine_fn co_run_with(const ConvertOptions *opts, char **names, in
         .quiet = opts->quiet,
     };
     if (!check_combinations(opts) || !parse_numbers(opts, &c.copy) ||
-        !parse_target(opts, c.target_name, &c.target)) {
+        !parse_target(opts, &c.copy, c.target_name, &c.target)) {
         return 1;
     }
     c.copy.sources = g_new0(ImgBackend *, c.copy.n_sources);

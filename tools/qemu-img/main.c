@@ -18,7 +18,7 @@
 #include "qemu/version.h"
 
 static const ImgCommand *const commands[] = {
-    &img_check, &img_convert, &img_create, &img_info,
+    &img_bench, &img_check, &img_compare, &img_convert, &img_create, &img_info, &img_map,
 };
 
 /* Known to users of QEMU, but not part of this version. */
