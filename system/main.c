@@ -689,7 +689,6 @@ static const HMPCommand board_infos[] = {
 
 static QmpCommandList *register_commands(void)
 {
-    static const MonitorCommandHooks hooks = {bdrv_co_control_lock, bdrv_co_control_unlock};
     QmpCommandList *commands = qmp_command_list_new();
 
     qmp_init_control_commands(commands);
@@ -698,9 +697,8 @@ static QmpCommandList *register_commands(void)
     qmp_init_machine_commands(commands);
     qmp_init_device_commands(commands);
     system_register_commands();
-    blockdev_register_commands(true);
+    blockdev_register_commands(commands, true);
     hmp_register_info(board_infos);
-    monitor_set_command_hooks(&hooks);
     return commands;
 }
 
