@@ -168,6 +168,12 @@ endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rules,$(t))))
 all-objects += $(UNIT_SOURCES:.c=.o) $(TESTLIB_SOURCES:.c=.o)
 
+# ---- benchmarks: tests/bench/<layer>/bench-<what>.c, linked the same way -------------------------
+BENCH_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/bench/*/bench-*.c))
+BENCH_PROGRAMS := $(BENCH_SOURCES:.c=)
+$(foreach t,$(BENCH_PROGRAMS),$(eval $(call unit-rules,$(t))))
+all-objects += $(BENCH_SOURCES:.c=.o)
+
 # ---- compiling ---------------------------------------------------------------------------------
 # By vpath, because a pattern with a folder in its prerequisite alone does not match a/b.o.
 vpath %.c $(SRC)
@@ -224,6 +230,9 @@ docs/qmp-reference.md: $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
 	@mkdir -p docs
 	@python3 $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
 	    --out-c qapi/gen --out-h include/qapi/gen --out-doc $@
+# Ours against stock's tools where installed, as ratios; make bench BENCH="--quick null".
+bench: all $(BENCH_PROGRAMS)
+	@python3 $(SRC)/tests/bench/bench.py --build . $(BENCH)
 check-lint:
 	$(SRC)/scripts/check-layers
 	$(SRC)/scripts/check-style

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measure our tools, and stock's where they are installed, in one run on the same files.
+
+  bench.py [--build DIR] [--quick] [--stock DIR] [PATTERN ...]
+
+Prints what was measured, ours, stock's, and the ratio stock/ours: above 1 ours is faster or uses less.
+Each pair of timings alternates and takes the best of several rounds.  Instructions are counted by
+valgrind where it is installed: the difference between a long and a short run, so start-up does not
+count.  Nothing here passes or fails.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+MIB = 1 << 20
+
+
+class Bench:
+    def __init__(self, args):
+        self.build = os.path.abspath(args.build)
+        self.quick, self.patterns, self.rounds = args.quick, args.patterns, 3 if args.quick else 5
+        self.ours = os.path.join(self.build, 'qemu-img')
+        self.stock = self.find_stock(args.stock)
+
+    def find_stock(self, folder):
+        found = os.path.join(folder, 'qemu-img') if folder else shutil.which('qemu-img')
+        if not found or not os.path.exists(found):
+            return None
+        said = subprocess.run([found, '--version'], capture_output=True, text=True).stdout
+        return None if 'e2k block layer' in said else found
+
+    def wanted(self, name):
+        return not self.patterns or any(p in name for p in self.patterns)
+
+    def row(self, name, ours, stock, unit):
+        if stock is None:
+            print(f'{name:44} {ours:12,.1f} {"-":>12} {"-":>7}  {unit}', flush=True)
+        else:
+            print(f'{name:44} {ours:12,.1f} {stock:12,.1f} {stock / ours if ours else 0:6.2f}x  {unit}', flush=True)
+
+    # ---- measuring ----
+
+    def seconds(self, tool, arguments, before=None):
+        """Wall and processor seconds of one run, which must succeed."""
+        if before:
+            before()
+        start, cpu = time.monotonic(), os.times()
+        done = subprocess.run([tool, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        end = os.times()
+        if done.returncode:
+            raise RuntimeError(f'{tool} {" ".join(arguments)}: {done.stderr.decode().strip()}')
+        return (time.monotonic() - start,
+                end.children_user + end.children_system - cpu.children_user - cpu.children_system)
+
+    def compare(self, name, arguments, count=None, before=None):
+        """Best wall and processor time of both, alternating."""
+        if not self.wanted(name):
+            return
+        best = {}
+        for _ in range(self.rounds):
+            for tool in filter(None, (self.ours, self.stock)):
+                result = self.seconds(tool, arguments, before)
+                old = best.get(tool, result)
+                best[tool] = (min(old[0], result[0]), min(old[1], result[1]))
+        ours, stock = best[self.ours], best.get(self.stock)
+        scale, unit = (1e6 / count, 'us per request') if count else (1e3, 'ms')
+        self.row(name + ', wall', ours[0] * scale, stock and stock[0] * scale, unit)
+        self.row(name + ', CPU', ours[1] * scale, stock and stock[1] * scale, unit)
+
+    def instructions(self, tool, arguments):
+        log = subprocess.run(['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null', tool, *arguments],
+                             capture_output=True, text=True)
+        m = re.search(r'Collected : (\d+)', log.stderr)
+        if log.returncode or not m:
+            raise RuntimeError(f'valgrind {tool}: {log.stderr.strip()[-300:]}')
+        return int(m.group(1))
+
+    def compare_instructions(self, name, make_arguments, short, long):
+        if not self.wanted(name) or not shutil.which('valgrind'):
+            return
+        def per_request(tool):
+            return (self.instructions(tool, make_arguments(long)) -
+                    self.instructions(tool, make_arguments(short))) / (long - short)
+        self.row(name, per_request(self.ours), self.stock and per_request(self.stock), 'instructions per request')
+
+    # ---- what is measured ----
+
+    def coroutines(self):
+        if not self.wanted('coroutine'):
+            return
+        out = subprocess.run([os.path.join(self.build, 'tests/bench/async/bench-coroutine')],
+                             capture_output=True, text=True, check=True).stdout
+        for line in out.split('\n'):
+            if line:
+                key, value = line.split()
+                self.row('coroutine ' + key.replace('_ns', ''), float(value), None, 'ns')
+
+    def null(self):
+        def arguments(depth):
+            return lambda count: ['bench', '-c', str(count), '-d', str(depth), '-s', '4096', '--image-opts',
+                                  'driver=null-co,size=1G']
+        count = 200000 if self.quick else 1000000
+        for depth in (64, 1):
+            self.compare(f'null-co 4k depth {depth}', arguments(depth)(count), count)
+            self.compare_instructions(f'null-co 4k depth {depth}', arguments(depth), 2000, 22000)
+
+    def scattered(self, fmt):
+        """4 KiB requests far from each other (a step that visits all of the image in another order)."""
+        size, step = 256 * MIB, 37 * MIB + 4096
+        subprocess.run([self.ours, 'create', '-q', '-f', fmt, f'r.{fmt}', str(size)], check=True)
+        fill = ['bench', '-w', '-f', fmt, '-c', str(size // MIB), '-s', str(MIB), f'r.{fmt}']
+        self.seconds(self.ours, fill)
+        count = 20000 if self.quick else 100000
+        for what in ('read', 'write'):
+            flags = ['-w'] if what == 'write' else []
+            self.compare(f'{fmt} scattered 4k {what} depth 64, threads',
+                         ['bench', *flags, '-f', fmt, '-c', str(count), '-d', '64', '-s', '4096', '-S', str(step),
+                          f'r.{fmt}'], count)
+        os.unlink(f'r.{fmt}')
+
+    def convert(self):
+        size = 256 if self.quick else 1024
+        with open('dense.raw', 'wb') as f:
+            block = os.urandom(MIB)
+            for i in range(size):
+                f.write(i.to_bytes(8, 'little') + block[8:])
+        steps = [('raw', 'qcow2', 'dense.raw', 'out.qcow2'), ('qcow2', 'raw', 'dense.qcow2', 'out.raw')]
+        subprocess.run([self.ours, 'convert', '-f', 'raw', '-O', 'qcow2', 'dense.raw', 'dense.qcow2'], check=True)
+        for src, dst, source, target in steps:
+            self.compare(f'convert {size} MiB {src} to {dst}',
+                         ['convert', '-f', src, '-O', dst, source, target],
+                         before=lambda: os.path.exists(target) and os.unlink(target))
+            if self.wanted('convert'):
+                subprocess.run([self.ours, 'compare', 'dense.raw', target], check=True, stdout=subprocess.DEVNULL)
+
+    def start_up(self):
+        subprocess.run([self.ours, 'create', '-q', '-f', 'qcow2', 'info.qcow2', '1G'], check=True)
+        arguments = ['info', 'info.qcow2']
+        self.compare('start-up: info of a qcow2 image', arguments)
+        if self.wanted('start-up') and shutil.which('valgrind'):
+            self.row('start-up: info of a qcow2 image', self.instructions(self.ours, arguments) / 1e6,
+                     self.stock and self.instructions(self.stock, arguments) / 1e6, 'million instructions')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--build', default=os.getcwd())
+    parser.add_argument('--stock', help='folder of stock tools [from PATH]')
+    parser.add_argument('--quick', action='store_true')
+    parser.add_argument('patterns', nargs='*', help='only what has this in its name')
+    args = parser.parse_args()
+    bench = Bench(args)
+    print(f'stock: {subprocess.run([bench.stock, "--version"], capture_output=True, text=True).stdout.splitlines()[0]}'
+          if bench.stock else 'stock tools are not installed (Debian: apt-get install qemu-utils): ours alone')
+    if not shutil.which('valgrind'):
+        print('valgrind is not installed: instructions are not counted')
+    print(f'{"":44} {"ours":>12} {"stock":>12} {"ratio":>7}')
+    with tempfile.TemporaryDirectory(prefix='bench-', dir=args.build) as work:
+        os.chdir(work)
+        bench.coroutines()
+        bench.null()
+        bench.start_up()
+        bench.scattered('raw')
+        bench.scattered('qcow2')
+        bench.convert()
+    return 0
+
+
+sys.exit(main())
