@@ -200,8 +200,12 @@ void virtio_reset(VirtioDevice *vdev)
         return;
     }
     vdev->reset_pending = true;
-    __atomic_store_n(&vdev->is_started, false, __ATOMIC_SEQ_CST);
-    if (!vdev->ops->quiesce || vdev->ops->quiesce(vdev)) {
+    /*
+     * Drivers begin with a reset.  With nothing to wait for it is over at once: the status is 0
+     * before and after, so a driver could not see that it had to wait.
+     */
+    bool was_started = __atomic_exchange_n(&vdev->is_started, false, __ATOMIC_SEQ_CST);
+    if (!was_started || !vdev->ops->quiesce || vdev->ops->quiesce(vdev)) {
         finish_reset(vdev);
     }
 }
