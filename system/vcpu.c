@@ -125,17 +125,32 @@ void vcpu_resume(VCpu *cpu)
     qemu_mutex_unlock(&cpu->thread->lock);
 }
 
+/* Returns: whether the CPU sleeps already, and will go on sleeping. */
+static bool ask_to_stop(VCpu *cpu)
+{
+    VCpuThread *t = cpu->thread;
+    bool is_idle;
+
+    qemu_mutex_lock(&t->lock);
+    t->must_stop = true;
+    vcpu_set_pending(cpu, VCPU_EXIT);
+    is_idle = t->is_idle;
+    qemu_mutex_unlock(&t->lock);
+    return is_idle;
+}
+
 void vcpu_pause(VCpu *cpu)
 {
     VCpuThread *t = cpu->thread;
     bool had_lock = bql_locked();
 
+    if (ask_to_stop(cpu)) {
+        return;
+    }
     if (had_lock) {
         bql_unlock();
     }
     qemu_mutex_lock(&t->lock);
-    t->must_stop = true;
-    vcpu_set_pending(cpu, VCPU_EXIT);
     while (!t->is_idle) {
         qemu_cond_wait(&t->idle, &t->lock);
     }
