@@ -115,6 +115,18 @@ def check_interrupts(tap, disk):
                f"requests complete by {name}", f"status {status}\n{output}{errors}")
 
 
+def check_iothread(tap, disk):
+    device = ["-object", "iothread,id=io0", "-drive",
+              f"file={disk.raw()},format=raw,if=none,id=disk0", "-device",
+              "virtio-blk-pci,drive=disk0,iothread=io0"]
+    for name, append in (("disk-selftest", ""), ("disk-hostile", ""),
+                         ("disk", "records=300 area=1024"),
+                         ("disk", "records=300 area=1024 irq=2")):
+        status, output, errors = guest_run.run(name, *device, append=append)
+        tap.ok(status == PASS and "guest: PASS" in output,
+               f"{name} {append} passes in an iothread", f"status {status}\n{output}{errors}")
+
+
 def check_refusals(tap, disk):
     image = disk.raw()
     for append, words in (("area=100000", "the area is larger than the disk"),
@@ -202,6 +214,7 @@ def main():
     check_raw_disk(tap, disk)
     check_hostile(tap, disk)
     check_interrupts(tap, disk)
+    check_iothread(tap, disk)
     check_refusals(tap, disk)
     check_fat(tap, disk)
     check_file_systems(tap, disk)
