@@ -274,8 +274,8 @@ static int coroutine_fn co_check_bitmaps(Check *c)
 {
     Qcow2State *s = c->s;
 
-    if (!s->ext.has_bitmaps) {
-        return 0;
+    if (!s->ext.has_bitmaps || !(s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        return 0; /* without the bit the directory is lost as well */
     }
     add_refs(c, s->ext.bitmap_dir_offset, s->ext.bitmap_dir_size);
     for (guint i = 0; i < s->bitmaps->len; i++) {
