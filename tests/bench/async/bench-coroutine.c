@@ -5,6 +5,7 @@
 #include "qemu/osdep.h"
 
 #include "block/coroutine.h"
+#include "qemu/error.h"
 #include "qemu/main-loop.h"
 
 #define ROUNDS 5000000
