@@ -672,6 +672,22 @@ static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     return 0; /* no clusters, never dirty */
 }
 
+static ImageInfoSpecific *file_get_specific_info(BlockDriverState *bs, Error **errp)
+{
+    FileState *s = bs->opaque;
+    ImageInfoSpecificFile *file = g_new0(ImageInfoSpecificFile, 1);
+    ImageInfoSpecific *info = g_new0(ImageInfoSpecific, 1);
+    struct fsxattr attr;
+
+    if (ioctl(s->fd, FS_IOC_FSGETXATTR, &attr) == 0 && attr.fsx_extsize > 0) {
+        file->has_extent_size_hint = true;
+        file->extent_size_hint = attr.fsx_extsize;
+    }
+    info->type = IMAGE_INFO_SPECIFIC_KIND_FILE;
+    info->u.file.data = file;
+    return info;
+}
+
 typedef struct Truncate {
     int fd;
     int64_t offset;
@@ -680,6 +696,7 @@ typedef struct Truncate {
 } Truncate;
 
 #define FULL_CHUNK (64 * KiB)
+#define FIRST_BLOCK (4 * KiB)
 
 static int write_zero_bytes(int fd, int64_t offset, int64_t end)
 {
@@ -718,6 +735,20 @@ static int grow(Truncate *t, int64_t old_bytes)
     }
 }
 
+/*
+ * A file that begins with a hole hides the alignment that direct I/O needs: reading a hole works with
+ * any.  So the first block of a file that was empty is written.  If that fails, so be it.
+ */
+static void allocate_first_block(const Truncate *t)
+{
+    g_autofree uint8_t *zeroes = g_malloc0(FIRST_BLOCK);
+    int64_t bytes = t->offset < FIRST_BLOCK ? MIN(t->offset, BDRV_SECTOR_SIZE) : FIRST_BLOCK;
+
+    if (qemu_pwrite_full(t->fd, zeroes, bytes, 0) < 0) {
+        return;
+    }
+}
+
 /* Worker.  On failure the file has its old length again. */
 static int truncate_worker(void *opaque)
 {
@@ -736,6 +767,9 @@ static int truncate_worker(void *opaque)
     ret = grow(t, st.st_size);
     if (ret < 0 && ftruncate(t->fd, st.st_size) < 0) {
         error_report("Failed to restore old file length: %s", strerror(errno));
+    }
+    if (ret >= 0 && st.st_size == 0 && S_ISREG(st.st_mode) && t->prealloc != PREALLOC_MODE_FULL) {
+        allocate_first_block(t);
     }
     return ret;
 }
@@ -997,6 +1031,7 @@ BlockDriver bdrv_file = {
     .bdrv_co_getlength = file_co_getlength,
     .bdrv_co_get_allocated_file_size = file_co_allocated_size,
     .bdrv_get_info = file_get_info,
+    .bdrv_get_specific_info = file_get_specific_info,
 
     .bdrv_co_create = file_co_create,
     .bdrv_co_create_opts = file_co_create_opts,
