@@ -250,8 +250,10 @@ static void print_formatting(const char *filename, const char *format, const Qem
             continue;
         }
         g_string_append_printf(line, " %s=", desc->name);
-        if (desc->type == QEMU_OPT_SIZE || desc->type == QEMU_OPT_NUMBER) {
+        if (desc->type == QEMU_OPT_SIZE) {
             g_string_append_printf(line, "%" PRIu64, qemu_opt_get_size(opts, desc->name, 0));
+        } else if (desc->type == QEMU_OPT_NUMBER) {
+            g_string_append_printf(line, "%" PRIu64, qemu_opt_get_number(opts, desc->name, 0));
         } else if (desc->type == QEMU_OPT_BOOL) {
             g_string_append(line, qemu_opt_get_bool(opts, desc->name, false) ? "on" : "off");
         } else {
