@@ -132,11 +132,10 @@ static int coroutine_fn co_check_again(ImgBackend *image, BdrvCheckResult *res, 
     return ret;
 }
 
-static int report_failure(int ret, int fix)
+static int report_failure(int ret)
 {
     if (ret == -ENOTSUP) {
-        error_report(fix ? "This image format does not support checks with repair"
-                         : "This image format does not support checks");
+        error_report("This image format does not support checks");
         return CHECK_UNSUPPORTED;
     }
     error_report("Check failed: %s", g_strerror(-ret));
@@ -149,16 +148,24 @@ static int coroutine_fn co_check(const CheckOptions *opts, ImgBackend *image, in
     bool is_human = output == IMG_OUTPUT_HUMAN;
     BdrvCheckResult res;
     int ret = co_check_once(image, &res, fix);
+    bool cannot_repair = fix && ret == -ENOTSUP;
+    if (cannot_repair) {
+        ret = co_check_once(image, &res, 0);
+    }
     if (ret >= 0 && (res.corruptions_fixed || res.leaks_fixed)) {
         ret = co_check_again(image, &res, is_human && !opts->quiet);
     }
     if (ret == -ENOTSUP || (ret < 0 && !res.check_errors)) {
-        return report_failure(ret, fix);
+        return report_failure(ret);
     }
     if (!is_human) {
         print_json(&res, filename, bdrv_get_format_name(blk_bs(image)));
     } else if (!opts->quiet) {
         print_human(&res);
+    }
+    if (cannot_repair && (res.corruptions || res.leaks)) {
+        error_report("Repairing images of format '%s' is not available in this version",
+                     bdrv_get_format_name(blk_bs(image)));
     }
     if (ret < 0 || res.check_errors) {
         return CHECK_FAILED;

@@ -284,6 +284,7 @@ static int coroutine_fn co_compare(Compare *c)
     if (status >= 0) {
         return status;
     }
+    qemu_progress_print(100, 0);
     if (!quiet) {
         puts("Images are identical.");
     }
@@ -347,9 +348,6 @@ static int coroutine_fn co_run_compare(int argc, char **argv)
     if (co_open_side(&c, 0, argv[optind], opts.format) &&
         co_open_side(&c, 1, argv[optind + 1], opts.format2)) {
         status = co_compare(&c);
-        if (status == COMPARE_SAME) {
-            qemu_progress_print(100, 0);
-        }
     } else {
         status = COMPARE_OPEN_FAILED;
     }
