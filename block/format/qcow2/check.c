@@ -66,7 +66,7 @@ static void add_refs(Check *c, uint64_t offset, uint64_t bytes)
     }
 }
 
-/* What an L2 table's entries add up to in the fragmentation figures. */
+/* For the fragmentation figures, which look at each L2 table alone. */
 typedef struct FragInfo {
     bool wanted;
     uint64_t next_offset; /* where the next cluster would have to be; 0: anywhere */
@@ -153,17 +153,18 @@ static int coroutine_fn co_read_l2(Check *c, uint64_t offset, uint64_t *table)
     return ret;
 }
 
-static int coroutine_fn co_check_l2(Check *c, uint64_t offset, uint64_t *table, FragInfo *frag)
+static int coroutine_fn co_check_l2(Check *c, uint64_t offset, uint64_t *table, bool is_active)
 {
     const Qcow2State *s = c->s;
     unsigned words = s->l2_entry_size / 8;
+    FragInfo frag = { .wanted = is_active };
     int ret = co_read_l2(c, offset, table);
 
     for (uint32_t i = 0; i < s->l2_size && ret >= 0; i++) {
         uint64_t entry = be64_to_cpu(table[i * words]);
 
         if (entry || words > 1) {
-            check_entry(c, entry, words > 1 ? be64_to_cpu(table[i * words + 1]) : 0, frag);
+            check_entry(c, entry, words > 1 ? be64_to_cpu(table[i * words + 1]) : 0, &frag);
         }
     }
     return ret;
@@ -174,7 +175,6 @@ static int coroutine_fn co_check_l1(Check *c, uint64_t offset, uint32_t size, bo
 {
     g_autofree uint64_t *l1 = g_try_new(uint64_t, MAX(size, 1));
     QEMU_AUTO_VFREE uint64_t *l2 = bdrv_try_blockalign(c->bs->file->bs, c->s->cluster_size);
-    FragInfo frag = { .wanted = is_active };
     int ret;
 
     if (!l1 || !l2) {
@@ -202,7 +202,7 @@ static int coroutine_fn co_check_l1(Check *c, uint64_t offset, uint32_t size, bo
         if (l2_offset >= (uint64_t)c->file_len) {
             continue; /* reported; there is nothing to read */
         }
-        ret = co_check_l2(c, l2_offset, l2, &frag);
+        ret = co_check_l2(c, l2_offset, l2, is_active);
         if (ret < 0) {
             return ret;
         }

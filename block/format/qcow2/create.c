@@ -430,8 +430,13 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
     CreateParams p;
 
     /* All that can be refused is refused before there is a file. */
-    if (!options_from_opts(opts, &o, errp) || !read_params(&o, &p, errp) ||
-        !bdrv_co_create_file(filename, opts, errp)) {
+    if (!options_from_opts(opts, &o, errp) || !read_params(&o, &p, errp)) {
+        return false;
+    }
+    /* These mean the disk, not the file. */
+    qemu_opt_unset(opts, "size");
+    qemu_opt_unset(opts, "preallocation");
+    if (!bdrv_co_create_file(filename, opts, errp)) {
         return false;
     }
     file = bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);

@@ -17,7 +17,7 @@
 
 #include "../../lib/testlib.h"
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files --------------------------------------------------------------------------------- */
 
 typedef enum MemOpKind { MEM_WRITE, MEM_TRUNCATE, MEM_FLUSH } MemOpKind;
 
@@ -138,7 +138,7 @@ static inline void mem_apply(GByteArray *data, const MemOp *op, bool (*pick)(voi
     }
 }
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver ---------------------------------------------------------------------------- */
 
 static MemFile *mem_of(BlockDriverState *bs)
 {
@@ -273,7 +273,7 @@ static BlockDriver mem_driver = {
     .bdrv_co_getlength = mem_co_getlength,
 };
 
-/* ---- a user of a node ------------------------------------------------------------------------- */
+/* ---- a user of a node ---------------------------------------------------------------------- */
 
 typedef struct MemUser {
     BdrvGate gate;
@@ -323,7 +323,7 @@ static inline void coroutine_fn mem_co_unuse(MemUser *user)
     bdrv_co_control_lock();
 }
 
-/* ---- coroutines beside the case --------------------------------------------------------------- */
+/* ---- coroutines beside the case ------------------------------------------------------------ */
 
 typedef struct MemCrew {
     int running;
@@ -352,7 +352,7 @@ static inline void coroutine_fn mem_crew_wait(MemCrew *crew)
     }
 }
 
-/* ---- frame ------------------------------------------------------------------------------------ */
+/* ---- frame --------------------------------------------------------------------------------- */
 
 static inline void coroutine_fn mem_co_case(void *opaque)
 {

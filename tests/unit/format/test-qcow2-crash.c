@@ -16,7 +16,7 @@
 #define MAX_SECTORS 16384
 #define WORKERS 4
 
-/* ---- what the guest did ----------------------------------------------------------------------- */
+/* ---- what the guest did -------------------------------------------------------------------- */
 
 /* One write to one sector: all its 4-byte words are @value. */
 typedef struct Stamp {
@@ -151,7 +151,7 @@ static void coroutine_fn co_worker(void *opaque)
     mem_crew_leave(&c->crew);
 }
 
-/* ---- what may be there afterwards ------------------------------------------------------------- */
+/* ---- what may be there afterwards ---------------------------------------------------------- */
 
 /* The last flush that had returned when the log was @t long; NULL: none. */
 static const Ack *last_ack(const Crash *c, guint t)
@@ -202,7 +202,7 @@ static void coroutine_fn co_check_state(Crash *c, guint t)
     mem_co_unuse(user);
 }
 
-/* ---- power cuts ------------------------------------------------------------------------------- */
+/* ---- power cuts ---------------------------------------------------------------------------- */
 
 typedef struct Dice {
     GRand *rand;
@@ -217,7 +217,8 @@ static bool pick_sector_of_write(void *opaque)
 }
 
 /* The file after a cut when the log was @t long; @durable: its content at the last flush. */
-static void build_state(const Crash *c, const GByteArray *durable, guint flushed, guint t, int of_four)
+static void build_state(const Crash *c, const GByteArray *durable, guint flushed, guint t,
+                        int of_four)
 {
     MemFile *file = mem_file("crash");
     Dice dice = { c->rand, of_four };
@@ -257,7 +258,7 @@ static void coroutine_fn co_all_cuts(Crash *c, GByteArray *durable, guint step)
     }
 }
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases --------------------------------------------------------------------------------- */
 
 typedef struct Case {
     const char *path;
