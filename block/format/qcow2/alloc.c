@@ -150,34 +150,32 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
 {
     Qcow2State *s = bs->opaque;
     uint32_t in_cluster = qcow2_offset_in_cluster(s, offset);
-    uint32_t in_slice = MIN(qcow2_nb_clusters(s, in_cluster + *bytes), s->slice_entries - index);
-    /* Runs that fit between refcount blocks. */
-    uint32_t max = MIN(in_slice, s->refblock_size / 2);
+    uint32_t max = MIN(qcow2_nb_clusters(s, in_cluster + *bytes), s->slice_entries - index);
     uint64_t first = qcow2_slice_get(s, slice, index), last;
     WriteWay way = write_way(s, first);
-    uint32_t n = count_alike(s, slice, index, max, way);
+    uint64_t n = count_alike(s, slice, index, max, way);
     int ret = co_check_entries(bs, slice, index, n, qcow2_cluster_start(s, offset));
     int64_t new;
 
     if (ret < 0) {
         return ret;
     }
-    *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
     *alloc = (Qcow2Alloc){
         .guest_offset = qcow2_cluster_start(s, offset),
-        .nb_clusters = n,
         .host_offset = first & QCOW2_OFFSET_MASK,
-        .data_start = offset,
-        .data_end = offset + *bytes,
         .in_place = way != WRITE_NEW,
     };
     if (way == WRITE_NEW) {
-        new = qcow2_co_alloc_clusters(bs, n, &alloc->is_fresh);
+        new = qcow2_co_alloc_run(bs, &n, &alloc->is_fresh);
         if (new < 0) {
             return new;
         }
         alloc->host_offset = new;
     }
+    *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
+    alloc->nb_clusters = n;
+    alloc->data_start = offset;
+    alloc->data_end = offset + *bytes;
     *host_offset = alloc->host_offset + in_cluster;
     if (way == WRITE_IN_PLACE) {
         return 1;

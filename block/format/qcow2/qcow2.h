@@ -368,6 +368,8 @@ int coroutine_fn qcow2_refcount_co_get(BlockDriverState *bs, uint64_t cluster, u
  * qcow2_refcount_co_grow(), try again.
  */
 int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh);
+/** The same for a run of at most *@n clusters, at least one; *@n becomes its length. */
+int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh);
 /** Make the refcount table cover what the last -EAGAIN wanted.  No lock held. */
 int coroutine_fn qcow2_refcount_co_grow(BlockDriverState *bs);
 /** Give back clusters that nothing on disk ever referred to: at once. */

@@ -156,8 +156,11 @@ static int coroutine_fn co_change(BlockDriverState *bs, uint64_t first, uint64_t
 
 /* ---- finding free clusters ----------------------------------------------------------------- */
 
-/* First of @n adjacent free clusters at or after free_cluster_index, or a negative errno. */
-static int64_t coroutine_fn co_find_free(BlockDriverState *bs, uint64_t n)
+/*
+ * First of @n adjacent free clusters at or after free_cluster_index, or a negative errno.
+ * @found: not NULL: fewer will do where more would need a new refcount block; gets their number.
+ */
+static int64_t coroutine_fn co_find_free(BlockDriverState *bs, uint64_t n, uint64_t *found)
 {
     Qcow2State *s = bs->opaque;
     uint64_t limit = QCOW2_MAX_HOST_OFFSET >> s->cluster_bits;
@@ -171,6 +174,9 @@ static int64_t coroutine_fn co_find_free(BlockDriverState *bs, uint64_t n)
         if (ret < 0) {
             return ret;
         }
+        if (!block && run > 0 && found) {
+            break;
+        }
         for (; cluster < block_end && run < n; cluster++) {
             run = get_count(s, block, cluster) ? 0 : run + 1;
         }
@@ -179,7 +185,10 @@ static int64_t coroutine_fn co_find_free(BlockDriverState *bs, uint64_t n)
             return -EFBIG;
         }
     }
-    return cluster - n;
+    if (found) {
+        *found = run;
+    }
+    return cluster - run;
 }
 
 /* Make the missing blocks for [@first, @first + @n): 1 if any was made, 0 if none was missing. */
@@ -250,38 +259,37 @@ static int64_t coroutine_fn co_alloc_behind(BlockDriverState *bs, uint64_t n)
     return first + nb_blocks;
 }
 
-static int64_t coroutine_fn co_find_room(BlockDriverState *bs, uint64_t n)
+/* Free clusters whose blocks exist; @found as in co_find_free(). */
+static int64_t coroutine_fn co_find_room(BlockDriverState *bs, uint64_t n, uint64_t *found)
 {
     Qcow2State *s = bs->opaque;
     int64_t first;
     int ret;
 
-    if (n >= s->refblock_size) {
+    if (!found && n >= s->refblock_size) {
         return co_alloc_behind(bs, n);
     }
     do {
-        first = co_find_free(bs, n);
+        first = co_find_free(bs, n, found);
         if (first < 0) {
             return first;
         }
         /* A new block takes the first cluster of its range: then look again. */
-        ret = co_add_missing_blocks(bs, first, n);
+        ret = co_add_missing_blocks(bs, first, found ? *found : n);
     } while (ret == 1);
     return ret < 0 ? ret : first;
 }
 
-int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh)
+/* Take the clusters. */
+static int64_t coroutine_fn co_take(BlockDriverState *bs, uint64_t first, uint64_t n,
+                                    bool *is_fresh)
 {
     Qcow2State *s = bs->opaque;
-    int64_t first = co_find_room(bs, n);
     int ret;
 
-    if (first < 0) {
-        return first;
-    }
     BLKDBG_CO_EVENT(bs->file, CLUSTER_ALLOC);
     /* Refcounts may be wrong: what is known to be metadata is never given away (R12). */
-    ret = qcow2_overlap_co_check(bs, (uint64_t)first << s->cluster_bits, n << s->cluster_bits);
+    ret = qcow2_overlap_co_check(bs, first << s->cluster_bits, n << s->cluster_bits);
     if (ret >= 0) {
         ret = co_change(bs, first, n, 1);
     }
@@ -290,10 +298,29 @@ int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, b
     }
     s->free_cluster_index = first + n;
     if (is_fresh) {
-        *is_fresh = (uint64_t)first >= s->fresh_from;
+        *is_fresh = first >= s->fresh_from;
     }
     raise_fresh(s, first + n);
     return first << s->cluster_bits;
+}
+
+int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh)
+{
+    int64_t first = co_find_room(bs, n, NULL);
+
+    return first < 0 ? first : co_take(bs, first, n, is_fresh);
+}
+
+int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh)
+{
+    uint64_t found;
+    int64_t first = co_find_room(bs, *n, &found);
+
+    if (first < 0) {
+        return first;
+    }
+    *n = found;
+    return co_take(bs, first, found, is_fresh);
 }
 
 /* ---- a larger table ------------------------------------------------------------------------ */
