@@ -407,6 +407,16 @@ bool bdrv_is_filter(const BlockDriverState *bs)
     return bs->drv && bs->drv->is_filter;
 }
 
+bool bdrv_is_implicit(const BlockDriverState *bs)
+{
+    return bs->implicit;
+}
+
+bool bdrv_supports_backing(const BlockDriverState *bs)
+{
+    return bs->drv && bs->drv->supports_backing;
+}
+
 int64_t bdrv_getlength(const BlockDriverState *bs)
 {
     return bs->drv ? qatomic_read(&bs->total_bytes) : -ENOMEDIUM;

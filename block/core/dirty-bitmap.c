@@ -141,6 +141,27 @@ bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Erro
     return true;
 }
 
+bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                                     uint32_t granularity, Error **errp)
+{
+    int error = bs->drv ? ENOTSUP : ENOMEDIUM;
+    if (!bs->drv || !bs->drv->bdrv_co_can_store_new_dirty_bitmap) {
+        error_setg_errno(errp, error, "Cannot store persistent bitmaps to %s",
+                         bdrv_get_device_or_node_name(bs));
+        return false;
+    }
+    return bs->drv->bdrv_co_can_store_new_dirty_bitmap(bs, name, granularity, errp);
+}
+
+int coroutine_fn bdrv_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                                        Error **errp)
+{
+    if (!bs->drv || !bs->drv->bdrv_co_remove_persistent_dirty_bitmap) {
+        return 0;
+    }
+    return bs->drv->bdrv_co_remove_persistent_dirty_bitmap(bs, name, errp);
+}
+
 static void set_enabled(BdrvDirtyBitmap *bitmap, bool enabled)
 {
     QEMU_LOCK_GUARD(lock_of(bitmap));

@@ -81,6 +81,16 @@ bool coroutine_fn bdrv_co_append(BlockDriverState *overlay, BlockDriverState *bs
         return false;
     }
     BdrvChildSpec spec = { .name = "backing", .role = BDRV_CHILD_COW, .parent = overlay };
+    /*
+     * Nobody writes to @bs meanwhile, and nobody will flush it again: a later flush of the overlay
+     * does not reach what is only read there.
+     */
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
+    int ret = bdrv_co_flush(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not flush node '%s'", bs->node_name);
+        return false;
+    }
     return put_over(&spec, bs, errp);
 }
 

@@ -45,9 +45,12 @@ static void entry_free(Entry *entry)
     g_free(entry);
 }
 
-static void queue_free(BdrvReopenQueue *queue)
+void bdrv_reopen_queue_free(BdrvReopenQueue *queue)
 {
     Entry *entry, *after;
+    if (!queue) {
+        return;
+    }
     QTAILQ_FOREACH_SAFE(entry, &queue->entries, next, after) {
         entry_free(entry);
     }
@@ -499,7 +502,7 @@ bool coroutine_fn bdrv_co_reopen_multiple(BdrvReopenQueue *queue, Error **errp)
 {
     CONTROL_PATH();
     bool ok = check_all(queue, errp) && change_all(queue, errp);
-    queue_free(queue);
+    bdrv_reopen_queue_free(queue);
     return ok;
 }
 

@@ -201,6 +201,8 @@ typedef struct BdrvReopenQueue BdrvReopenQueue;
 BdrvReopenQueue *bdrv_reopen_queue(BdrvReopenQueue *queue, BlockDriverState *bs, QDict *options,
                                    bool keep_old_options);
 bool coroutine_fn bdrv_co_reopen_multiple(BdrvReopenQueue *queue, Error **errp); /* takes queue */
+/** Forget a queue instead; NULL is fine. */
+void bdrv_reopen_queue_free(BdrvReopenQueue *queue);
 bool coroutine_fn bdrv_co_reopen(BlockDriverState *bs, QDict *options, bool keep_old_options,
                                  Error **errp);
 bool coroutine_fn bdrv_co_reopen_set_read_only(BlockDriverState *bs, bool read_only, Error **errp);
@@ -281,6 +283,10 @@ bool bdrv_is_writable(const BlockDriverState *bs);
 bool bdrv_is_inserted(const BlockDriverState *bs);
 bool bdrv_is_encrypted(const BlockDriverState *bs);
 bool bdrv_is_filter(const BlockDriverState *bs);
+/** Inserted by -drive or a job for its own purposes: no node to users. */
+bool bdrv_is_implicit(const BlockDriverState *bs);
+/** Can images of this format have a backing image? */
+bool bdrv_supports_backing(const BlockDriverState *bs);
 /** Raise BLOCK_WRITE_THRESHOLD once when a write ends beyond @threshold bytes; 0: never. */
 void bdrv_write_threshold_set(BlockDriverState *bs, uint64_t threshold);
 uint64_t bdrv_write_threshold_get(const BlockDriverState *bs);

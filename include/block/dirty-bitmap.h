@@ -33,6 +33,12 @@ BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granula
                                           const char *name, Error **errp);
 void bdrv_release_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs);
+/** Could the image of @bs keep a bitmap called @name?  Sets @errp if not. */
+bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                                     uint32_t granularity, Error **errp);
+/** Remove the copy of @name from the image; nothing if there is none.  0 or negative errno. */
+int coroutine_fn bdrv_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                                        Error **errp);
 BdrvDirtyBitmap *bdrv_find_dirty_bitmap(BlockDriverState *bs, const char *name);
 /** The next bitmap of @bs, internal ones included; NULL starts, NULL ends. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs, BdrvDirtyBitmap *bitmap);
