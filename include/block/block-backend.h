@@ -96,6 +96,11 @@ const char *blk_get_attached_dev_id(const BlockBackend *blk); /* "" if none */
 BlockBackend *blk_by_dev(void *dev);
 BlockBackend *blk_by_qdev_id(const char *id, Error **errp);
 void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque);
+/** May the medium change while the device is there?  Without a device: yes. */
+bool blk_dev_has_removable_media(const BlockBackend *blk);
+bool blk_dev_has_tray(const BlockBackend *blk);
+bool blk_dev_is_tray_open(const BlockBackend *blk);
+bool blk_dev_is_medium_locked(const BlockBackend *blk);
 
 /** Loop in which blk_aio_* of threads without a loop run and complete.  Device not running. */
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
