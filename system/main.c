@@ -26,7 +26,7 @@
 #include "qobject/opts.h"
 #include "qobject/qdict.h"
 #include "system/commands.h"
-#include "system/daemon.h"
+#include "qemu/daemon.h"
 #include "system/device.h"
 #include "system/machine.h"
 #include "system/options.h"

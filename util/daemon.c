@@ -3,8 +3,8 @@
 
 #include <sys/wait.h>
 
+#include "qemu/daemon.h"
 #include "qemu/error.h"
-#include "system/daemon.h"
 
 /* Main thread. */
 static int parent_fd = -1;
@@ -80,7 +80,7 @@ bool daemon_write_pidfile(const char *path, Error **errp)
     g_autofree char *text = g_strdup_printf("%d\n", (int)getpid());
 
     if (fd < 0) {
-        error_setg_errno(errp, errno, "cannot create PID file '%s'", path);
+        error_setg_errno(errp, errno, "cannot create PID file: Could not create '%s'", path);
         return false;
     }
     if (fcntl(fd, F_SETLK, &lock) < 0 || ftruncate(fd, 0) < 0 ||

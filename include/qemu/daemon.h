@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * -daemonize and -pidfile.
+ * Going into the background, and the file that says who is there.  Main thread.
  */
-#ifndef SYSTEM_DAEMON_H
-#define SYSTEM_DAEMON_H
+#ifndef QEMU_DAEMON_H
+#define QEMU_DAEMON_H
 
 #include <stdbool.h>
 
