@@ -38,7 +38,7 @@ typedef enum Outcome {
     OUTCOME_NEXT = 2,
 } Outcome;
 
-/* ---- replies ---------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 static Outcome coroutine_fn co_reply(Handshake *hs, uint32_t type, const void *data, size_t len,
                                      Error **errp)
@@ -80,7 +80,7 @@ static char *shown_name(const char *name)
     return shown;
 }
 
-/* ---- LIST ------------------------------------------------------------------------------------- */
+/* ---- LIST ------------------------------------------------------------------------------------ */
 
 static Outcome coroutine_fn co_list(Handshake *hs, Error **errp)
 {
@@ -104,7 +104,7 @@ static Outcome coroutine_fn co_list(Handshake *hs, Error **errp)
     return co_reply(hs, NBD_REP_ACK, NULL, 0, errp);
 }
 
-/* ---- INFO and GO ------------------------------------------------------------------------------ */
+/* ---- INFO and GO ----------------------------------------------------------------------------- */
 
 typedef struct InfoRequest {
     char *name;
@@ -193,7 +193,7 @@ static Outcome coroutine_fn co_info_or_go(Handshake *hs, Error **errp)
     return is_go ? OUTCOME_ENTERED : OUTCOME_NEXT;
 }
 
-/* ---- EXPORT_NAME ------------------------------------------------------------------------------ */
+/* ---- EXPORT_NAME ----------------------------------------------------------------------------- */
 
 static Outcome coroutine_fn co_export_name(Handshake *hs, Error **errp)
 {
@@ -212,7 +212,7 @@ static Outcome coroutine_fn co_export_name(Handshake *hs, Error **errp)
     return OUTCOME_ENTERED;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static const char *option_name(uint32_t option)
 {

@@ -43,7 +43,7 @@ BlockExport *blk_exp_next(BlockExport *exp)
     return exp ? QLIST_NEXT(exp, next) : QLIST_FIRST(&exports);
 }
 
-/* ---- birth ------------------------------------------------------------------------------------ */
+/* ---- birth ----------------------------------------------------------------------------------- */
 
 static bool check_args(const BlockExportOptions *args, Error **errp)
 {
@@ -122,7 +122,7 @@ BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error *
     return exp;
 }
 
-/* ---- death ------------------------------------------------------------------------------------ */
+/* ---- death ----------------------------------------------------------------------------------- */
 
 void blk_exp_ref(BlockExport *exp)
 {

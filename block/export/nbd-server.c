@@ -49,7 +49,7 @@ static struct {
     QLIST_HEAD(, NbdClient) clients;
 } server;
 
-/* ---- exports ---------------------------------------------------------------------------------- */
+/* ---- exports --------------------------------------------------------------------------------- */
 
 static NbdExport *find_export(const char *name)
 {
@@ -124,7 +124,7 @@ const BlockExportDriver blk_exp_nbd = {
     .destroy = nbd_destroy,
 };
 
-/* ---- what the handshake asks ------------------------------------------------------------------- */
+/* ---- what the handshake asks ----------------------------------------------------------------- */
 
 static uint16_t export_flags(const NbdExport *exp)
 {
@@ -173,7 +173,7 @@ static bool client_list(void *opaque, unsigned n, const char **name, const char 
 
 static const NbdServerOps client_ops = { .find = client_find, .list = client_list };
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 typedef struct ClientRequest {
     NbdClient *client;
@@ -339,7 +339,7 @@ static bool coroutine_fn co_take_request(NbdClient *client)
     return true;
 }
 
-/* ---- clients ---------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static void update_accepting(void);
 
@@ -413,7 +413,7 @@ static void client_new(QIOChannel *ioc)
     qemu_coroutine_enter(qemu_coroutine_create(client_co_entry, client));
 }
 
-/* ---- the server ------------------------------------------------------------------------------- */
+/* ---- the server ------------------------------------------------------------------------------ */
 
 static void accept_client(void *opaque)
 {

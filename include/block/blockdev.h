@@ -7,6 +7,7 @@
 #define BLOCK_BLOCKDEV_H
 
 #include "block/block-backend.h"
+#include "qapi/dispatch.h"
 #include "qobject/opts.h"
 
 typedef enum BlockInterfaceType {
@@ -38,16 +39,23 @@ typedef struct DriveInfo {
 /* The option lists "drive" and legacy forms parse into. */
 extern QemuOptsList qemu_drive_opts;
 
-/** Parse a -drive argument into qemu_drive_opts; NULL and @errp if it can't be. */
+/**
+ * Parse a -drive argument of the command line; NULL with @errp set if it can't be.
+ * format=help lists the formats and exits.
+ */
 QemuOpts *drive_parse(const char *optstr, Error **errp);
 /** The -hda/-cdrom/-pflash forms: like -drive with this type, index and file. */
 QemuOpts *drive_add(BlockInterfaceType type, int index, const char *file, const char *optstr);
 
 /**
  * Make the drive that @opts describes (opens its image).  @default_type: what if= means when absent.
+ * @opts: taken on success; of a failed one the caller disposes (qemu_opts_del).
  * Context: coroutine, control lock held.
  */
 DriveInfo *coroutine_fn drive_co_new(QemuOpts *opts, BlockInterfaceType default_type, Error **errp);
+
+/** HMP's drive_del: take the medium out and forget the drive; a guest's device stays, empty. */
+bool coroutine_fn drive_co_del(const char *id, Error **errp);
 
 DriveInfo *drive_get(BlockInterfaceType type, int bus, int unit);
 DriveInfo *drive_get_by_index(BlockInterfaceType type, int index);
@@ -57,12 +65,16 @@ bool drive_check_orphans(Error **errp);
 DriveInfo *blk_legacy_dinfo(BlockBackend *blk);
 const char *drive_if_name(BlockInterfaceType type);
 
-/** -blockdev ARG: parse JSON or keyval; later, in order, blockdev_co_add_parsed() opens it. */
+/** Parse the argument of -blockdev, JSON or key=value. */
 BlockdevOptions *blockdev_parse(const char *arg, Error **errp);
+/** Open the node that blockdev-add or -blockdev describes; the monitor owns it. */
 bool coroutine_fn blockdev_co_add(const BlockdevOptions *options, Error **errp);
 
-/** Register the QMP and HMP commands of the block layer (those of @system or of the daemon). */
-void blockdev_register_commands(bool system);
+/**
+ * Offer the block layer's commands: QMP through @commands, and with @with_hmp those for people, too.
+ * Puts the control lock around commands and makes the kinds of objects known.  Once, at start-up.
+ */
+void blockdev_register_commands(QmpCommandList *commands, bool with_hmp);
 
 /** Close every drive and monitor-owned node, ending jobs and exports first (end of a program). */
 void coroutine_fn blockdev_co_close_all(void);

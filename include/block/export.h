@@ -55,7 +55,7 @@ void coroutine_fn blk_exp_co_request_shutdown(BlockExport *exp);
 /** End all exports and wait until they are gone.  Not under the control lock. */
 void coroutine_fn blk_exp_co_close_all(void);
 
-/* ---- the NBD server, of which there is at most one ---------------------------------------------- */
+/* ---- the NBD server, of which there is at most one ------------------------------------------- */
 
 #define NBD_MAX_CONNECTIONS 100
 #define NBD_HANDSHAKE_MAX_SECONDS 10

@@ -10,14 +10,14 @@
 
 #include "io/channel.h"
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 #define NBD_MAX_STRING_SIZE 4096            /* names and descriptions */
 #define NBD_MAX_BUFFER_SIZE (32 * 1024 * 1024) /* data of one request, bytes */
 #define NBD_MAX_OPTION_SIZE (64 * 1024)     /* data of an option that is looked at */
 #define NBD_DEFAULT_PORT 10809
 
-/* ---- handshake -------------------------------------------------------------------------------- */
+/* ---- handshake ------------------------------------------------------------------------------- */
 
 #define NBD_INIT_MAGIC UINT64_C(0x4e42444d41474943) /* "NBDMAGIC" */
 #define NBD_OPTS_MAGIC UINT64_C(0x49484156454f5054) /* "IHAVEOPT" */
@@ -61,7 +61,7 @@ enum { /* what an info reply is about */
     NBD_INFO_BLOCK_SIZE = 3,
 };
 
-/* ---- transmission ----------------------------------------------------------------------------- */
+/* ---- transmission ---------------------------------------------------------------------------- */
 
 enum { /* flags of an export */
     NBD_FLAG_HAS_FLAGS = 1 << 0,
@@ -110,7 +110,7 @@ void nbd_simple_reply_pack(uint8_t buf[static NBD_SIMPLE_REPLY_SIZE], uint32_t e
 /** The wire's number for a positive errno; 0 stays 0. */
 uint32_t nbd_errno_to_wire(int error);
 
-/* ---- the server's side of the handshake -------------------------------------------------------- */
+/* ---- the server's side of the handshake ------------------------------------------------------ */
 
 /* What a client is told of an export; strings are borrowed until the next yield. */
 typedef struct NbdExportInfo {

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * query-block-blockers: who does what to a node, keeps others from doing what, since when, why, and
+ * what would end it.  Does not yield: it answers while storage hangs.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "qapi/gen/block-info-commands.h"
+
+static BlockBlockerOwnerKind owner_kind(BdrvOwnerKind kind)
+{
+    switch (kind) {
+    case BDRV_OWNER_EDGE:
+        return BLOCK_BLOCKER_OWNER_KIND_NODE;
+    case BDRV_OWNER_DEVICE:
+        return BLOCK_BLOCKER_OWNER_KIND_DEVICE;
+    case BDRV_OWNER_JOB:
+        return BLOCK_BLOCKER_OWNER_KIND_JOB;
+    case BDRV_OWNER_EXPORT:
+        return BLOCK_BLOCKER_OWNER_KIND_EXPORT;
+    case BDRV_OWNER_DRIVER:
+        return BLOCK_BLOCKER_OWNER_KIND_DRIVER;
+    case BDRV_OWNER_USER:
+        return BLOCK_BLOCKER_OWNER_KIND_MONITOR;
+    default:
+        return BLOCK_BLOCKER_OWNER_KIND_OPERATION;
+    }
+}
+
+/* Names of backends and nodes change, so an edge's owner is asked now. */
+static BlockBlockerOwner *owner_info(const BdrvClaim *claim)
+{
+    BdrvOwner owner = { .kind = claim->kind, .id = claim->id, .description = claim->description };
+    g_autofree char *text = NULL;
+    if (claim->edge && claim->edge->parent) {
+        owner.id = bdrv_get_node_name(claim->edge->parent);
+        text = g_strdup_printf("node '%s'", owner.id);
+        owner.description = text;
+    } else if (claim->edge) {
+        owner = claim->edge->gate->ops->owner(claim->edge->gate);
+    } else if (!owner.description && claim->seed_reason) {
+        owner.description = error_get_pretty(claim->seed_reason);
+    }
+    BlockBlockerOwner *info = g_new0(BlockBlockerOwner, 1);
+    info->kind = owner_kind(owner.kind);
+    info->id = owner.id && *owner.id ? g_strdup(owner.id) : NULL;
+    info->description = g_strdup(owner.description ? owner.description : "somebody unknown");
+    return info;
+}
+
+/* A data right and a node operation may have one name ("resize"): it is listed once. */
+static bool list_has(const strList *list, const char *word)
+{
+    for (; list; list = list->next) {
+        if (strcmp(list->value, word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static strList *rights_list(BlockRights rights)
+{
+    strList *list = NULL, **tail = &list;
+    bool all_ops = (rights & BLK_RIGHTS_ALL_OPS) == BLK_RIGHTS_ALL_OPS;
+    for (int bit = 0; bit < 64; bit++) {
+        BlockRights right = UINT64_C(1) << bit;
+        const char *word = rights & right ? bdrv_right_name(right) : NULL;
+        if (word && !list_has(list, word)) {
+            QAPI_LIST_APPEND(tail, g_strdup(word));
+        }
+    }
+    if (all_ops) {
+        QAPI_LIST_PREPEND(list, g_strdup("all"));
+    }
+    return list;
+}
+
+static char *reason_text(const BdrvClaim *claim)
+{
+    if (claim->seed_reason) {
+        return g_strdup(error_get_pretty(claim->seed_reason));
+    }
+    if (claim->reason) {
+        return g_strdup(claim->reason);
+    }
+    if (claim->edge) {
+        return g_strdup_printf("node is used as %s of %s", claim->edge->name,
+                               claim->edge->parent ? "a node above" : "its user");
+    }
+    return g_strdup("node is in use");
+}
+
+typedef struct BlockerQuery {
+    BlockBlockerInfoList **tail;
+    bool has_op;
+    BlockRights op; /* what the named operation uses */
+} BlockerQuery;
+
+static bool add_row(const BdrvClaim *claim, void *opaque)
+{
+    BlockerQuery *query = opaque;
+    BlockBlockerInfo *info = g_new0(BlockBlockerInfo, 1);
+    const char *device = bdrv_get_device_name(claim->node);
+    info->node_name = g_strdup(bdrv_get_node_name(claim->node));
+    info->device = *device ? g_strdup(device) : NULL;
+    info->owner = owner_info(claim);
+    info->uses = rights_list(claim->uses);
+    info->forbids = rights_list(claim->forbids);
+    info->reason = reason_text(claim);
+    info->held_for = bdrv_claim_age(claim);
+    info->unblock = bdrv_claim_remedy(claim);
+    info->has_blocks_op = query->has_op;
+    info->blocks_op = (claim->forbids & query->op) != 0;
+    QAPI_LIST_APPEND(query->tail, info);
+    return true;
+}
+
+/*
+ * What asking for @op tests: the operation itself, and the data rights it takes up at once.  The
+ * schema also knows operations of earlier times, which nothing forbids any more.
+ */
+static BlockRights rights_of(BlockOperation op)
+{
+    BlockRights rights = 0;
+    for (int type = 0; type < BLOCK_OP_TYPE_MAX; type++) {
+        if (strcmp(bdrv_op_name(type), BlockOperation_str(op)) == 0) {
+            rights |= BLK_RIGHT_OP(type);
+        }
+    }
+    if (op == BLOCK_OPERATION_RESIZE) {
+        rights |= BLK_PERM_RESIZE;
+    }
+    return rights;
+}
+
+BlockBlockerInfoList *coroutine_fn qmp_query_block_blockers(const char *node_name, bool has_op,
+                                                            BlockOperation op, Error **errp)
+{
+    BlockBlockerInfoList *list = NULL;
+    BlockerQuery query = {
+        .tail = &list,
+        .has_op = has_op,
+        .op = has_op ? rights_of(op) : 0,
+    };
+    if (node_name) {
+        BlockDriverState *bs = bdrv_lookup_bs(node_name, node_name, errp);
+        if (bs) {
+            bdrv_claim_foreach(bs, add_row, &query);
+        }
+        return list;
+    }
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        bdrv_claim_foreach(bs, add_row, &query);
+    }
+    return list;
+}

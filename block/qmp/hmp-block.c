@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The human monitor's commands about disks: thin covers over the QMP handlers.
+ */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "block/graph.h"
+#include "block/qapi.h"
+#include "monitor/hmp.h"
+#include "qapi/gen/block-core-commands.h"
+#include "qapi/gen/block-info-commands.h"
+#include "qapi/user-object.h"
+#include "qemu/cutils.h"
+#include "qmp-block.h"
+
+/* ---- info block ------------------------------------------------------------------------------ */
+
+static void print_images(Monitor *mon, ImageInfo *image)
+{
+    g_autoptr(GString) text = g_string_new("\nImages:\n");
+    for (; image; image = image->backing_image) {
+        bdrv_node_info_dump(bdrv_image_info_node(image), 0, false, text);
+        if (image->backing_image) {
+            g_string_append_c(text, '\n');
+        }
+    }
+    monitor_puts(mon, text->str);
+}
+
+static void print_device(Monitor *mon, const BlockInfo *info)
+{
+    if (info->qdev) {
+        monitor_printf(mon, "    Attached to:      %s\n", info->qdev);
+    }
+    if (info->has_io_status && info->io_status != BLOCK_DEVICE_IO_STATUS_OK) {
+        monitor_printf(mon, "    I/O status:       %s\n", BlockDeviceIoStatus_str(info->io_status));
+    }
+    if (info->removable) {
+        monitor_printf(mon, "    Removable device: %slocked, tray %s\n",
+                       info->locked ? "" : "not ", info->tray_open ? "open" : "closed");
+    }
+}
+
+static void print_node(Monitor *mon, const BlockDeviceInfo *node, bool verbose)
+{
+    monitor_printf(mon, "    Cache mode:       %s%s%s\n",
+                   node->cache->writeback ? "writeback" : "writethrough",
+                   node->cache->direct ? ", direct" : "",
+                   node->cache->no_flush ? ", ignore flushes" : "");
+    if (node->backing_file) {
+        monitor_printf(mon, "    Backing file:     %s (chain depth: %" PRId64 ")\n",
+                       node->backing_file, node->backing_file_depth);
+    }
+    if (node->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF) {
+        monitor_printf(mon, "    Detect zeroes:    %s\n",
+                       BlockdevDetectZeroesOptions_str(node->detect_zeroes));
+    }
+    if (verbose) {
+        print_images(mon, node->image);
+    }
+}
+
+/* @info: NULL when nodes are listed; @node: NULL without a medium. */
+static void print_block(Monitor *mon, const BlockInfo *info, const BlockDeviceInfo *node,
+                        bool verbose)
+{
+    if (info && *info->device) {
+        monitor_printf(mon, "%s", info->device);
+        if (node) {
+            monitor_printf(mon, " (%s)", node->node_name);
+        }
+    } else {
+        monitor_printf(mon, "%s", node ? node->node_name : info->qdev ? info->qdev : "<anonymous>");
+    }
+    if (node) {
+        monitor_printf(mon, ": %s (%s%s%s)\n", node->file, node->drv,
+                       node->ro ? ", read-only" : "", node->encrypted ? ", encrypted" : "");
+    } else {
+        monitor_printf(mon, ": [not inserted]\n");
+    }
+    if (info) {
+        print_device(mon, info);
+    }
+    if (node) {
+        print_node(mon, node, verbose);
+    }
+}
+
+static void coroutine_fn print_nodes(Monitor *mon, const char *name, bool verbose)
+{
+    Error *err = NULL;
+    g_autoptr(BlockDeviceInfoList) list = qmp_query_named_block_nodes(false, false, &err);
+    bool is_first = true;
+    for (BlockDeviceInfoList *e = list; e; e = e->next) {
+        if (!name || strcmp(name, e->value->node_name) == 0) {
+            monitor_printf(mon, "%s", is_first ? "" : "\n");
+            print_block(mon, NULL, e->value, verbose);
+            is_first = false;
+        }
+    }
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_info_block(Monitor *mon, const QDict *args)
+{
+    const char *name = qdict_get_try_str(args, "device");
+    bool verbose = qdict_get_try_bool(args, "verbose", false);
+    Error *err = NULL;
+    if (qdict_get_try_bool(args, "nodes", false)) {
+        print_nodes(mon, name, verbose);
+        return;
+    }
+    g_autoptr(BlockInfoList) list = qmp_query_block(false, false, &err);
+    bool is_first = true;
+    for (BlockInfoList *e = list; e; e = e->next) {
+        if (!name || strcmp(name, e->value->device) == 0 ||
+            (e->value->qdev && strcmp(name, e->value->qdev) == 0)) {
+            monitor_printf(mon, "%s", is_first ? "" : "\n");
+            print_block(mon, e->value, e->value->inserted, verbose);
+            is_first = false;
+        }
+    }
+    hmp_handle_error(mon, err);
+}
+
+/* ---- info blockstats, block-jobs, block-blockers --------------------------------------------- */
+
+static void coroutine_fn hmp_info_blockstats(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    g_autoptr(BlockStatsList) list = qmp_query_blockstats(false, false, &err);
+    for (BlockStatsList *e = list; e; e = e->next) {
+        const BlockDeviceStats *s = e->value->stats;
+        const char *name = e->value->device && *e->value->device ? e->value->device
+                                                                 : e->value->qdev;
+        monitor_printf(mon, "%s: rd_bytes=%" PRId64 " wr_bytes=%" PRId64 " rd_operations=%" PRId64
+                       " wr_operations=%" PRId64 " flush_operations=%" PRId64
+                       " wr_total_time_ns=%" PRId64 " rd_total_time_ns=%" PRId64
+                       " flush_total_time_ns=%" PRId64 " rd_merged=%" PRId64 " wr_merged=%" PRId64
+                       " idle_time_ns=%" PRId64 "\n", name ? name : "", s->rd_bytes, s->wr_bytes,
+                       s->rd_operations, s->wr_operations, s->flush_operations,
+                       s->wr_total_time_ns, s->rd_total_time_ns, s->flush_total_time_ns,
+                       s->rd_merged, s->wr_merged, s->idle_time_ns);
+    }
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_info_block_jobs(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    g_autoptr(BlockJobInfoList) list = qmp_query_block_jobs(&err);
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+    if (!list) {
+        monitor_printf(mon, "No active jobs\n");
+    }
+    for (BlockJobInfoList *e = list; e; e = e->next) {
+        const BlockJobInfo *job = e->value;
+        monitor_printf(mon, "Type %s, device %s: Completed %" PRId64 " of %" PRId64
+                       " bytes, speed limit %" PRId64 " bytes/s\n", JobType_str(job->type),
+                       job->device, job->offset, job->len, job->speed);
+    }
+}
+
+static void print_words(Monitor *mon, const char *title, const strList *list)
+{
+    if (!list) {
+        return;
+    }
+    monitor_printf(mon, "    %s", title);
+    /* "all" comes first and says what follows; the data rights are listed all the same. */
+    for (const strList *e = list; e; e = e->next) {
+        monitor_printf(mon, "%s%s", e->value, e->next ? ", " : "\n");
+    }
+}
+
+static void coroutine_fn hmp_info_blockers(Monitor *mon, const QDict *args)
+{
+    const char *node = qdict_get_try_str(args, "device");
+    Error *err = NULL;
+    g_autoptr(BlockBlockerInfoList) list = qmp_query_block_blockers(node, false, 0, &err);
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+    if (!list) {
+        monitor_printf(mon, "Nobody holds a claim\n");
+    }
+    for (BlockBlockerInfoList *e = list; e; e = e->next) {
+        const BlockBlockerInfo *row = e->value;
+        monitor_printf(mon, "%s%s%s%s: %s, for %.1f s\n", row->node_name,
+                       row->device ? " (" : "", row->device ? row->device : "",
+                       row->device ? ")" : "", row->owner->description, row->held_for);
+        print_words(mon, "uses:    ", row->uses);
+        print_words(mon, "forbids: ", row->forbids);
+        monitor_printf(mon, "    reason:  %s\n    unblock: %s\n", row->reason, row->unblock);
+    }
+}
+
+/* ---- drives ---------------------------------------------------------------------------------- */
+
+/* drive_add -n: a node without a drive.  @opts: taken. */
+static void coroutine_fn co_add_node(QemuOpts *opts, Error **errp)
+{
+    QDict *options = qemu_opts_to_qdict(opts, NULL);
+    qemu_opts_del(opts);
+    if (!qdict_haskey(options, "node-name")) {
+        error_setg(errp, "'node-name' needs to be specified");
+        qobject_unref(options);
+        return;
+    }
+    g_autoptr(BlockDriverState) bs = bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR, errp);
+    if (bs) {
+        bdrv_set_monitor_owned(bs, true);
+    }
+}
+
+static void coroutine_fn hmp_drive_add(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    QemuOpts *opts = qemu_opts_parse(&qemu_drive_opts, qdict_get_str(args, "opts"), false, &err);
+    if (opts && qdict_get_try_bool(args, "node", false)) {
+        co_add_node(opts, &err);
+    } else if (opts) {
+        DriveInfo *drive = drive_co_new(opts, IF_NONE, &err);
+        if (!drive) {
+            qemu_opts_del(opts);
+        } else if (drive->type != IF_NONE) {
+            error_setg(&err, "Can't hot-add drive to type %d", drive->type);
+            drive_co_del(drive->id, NULL);
+        } else {
+            monitor_printf(mon, "OK\n");
+        }
+    }
+    if (err) {
+        error_report_err(err);
+    }
+}
+
+static void coroutine_fn hmp_drive_del(Monitor *mon, const QDict *args)
+{
+    const char *id = qdict_get_str(args, "id");
+    BlockDriverState *bs = bdrv_find_node(id);
+    Error *err = NULL;
+    if (bs && bdrv_is_monitor_owned(bs)) {
+        qmp_blockdev_del(id, &err);
+    } else {
+        drive_co_del(id, &err);
+    }
+    if (err) {
+        error_report_err(err);
+    }
+}
+
+static void coroutine_fn hmp_block_resize(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    qmp_block_resize(qdict_get_str(args, "device"), NULL, qdict_get_int(args, "size"), &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_snapshot_blkdev(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    BlockdevSnapshotSync snapshot = {
+        .device = (char *)qdict_get_str(args, "device"),
+        .snapshot_file = (char *)qdict_get_try_str(args, "snapshot-file"),
+        .format = (char *)qdict_get_try_str(args, "format"),
+        .has_mode = true,
+        .mode = qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
+                                                         : NEW_IMAGE_MODE_ABSOLUTE_PATHS,
+    };
+    if (!snapshot.snapshot_file) {
+        error_setg(&err, "Parameter 'snapshot-file' is missing");
+    } else {
+        qmp_blockdev_snapshot_sync(&snapshot, &err);
+    }
+    hmp_handle_error(mon, err);
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static void coroutine_fn hmp_drive_backup(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    DriveBackup backup = {
+        .device = (char *)qdict_get_str(args, "device"),
+        .target = (char *)qdict_get_str(args, "target"),
+        .format = (char *)qdict_get_try_str(args, "format"),
+        .sync = qdict_get_try_bool(args, "full", false) ? MIRROR_SYNC_MODE_FULL
+                                                        : MIRROR_SYNC_MODE_TOP,
+        .has_mode = true,
+        .mode = qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
+                                                         : NEW_IMAGE_MODE_ABSOLUTE_PATHS,
+        .has_compress = true,
+        .compress = qdict_get_try_bool(args, "compress", false),
+    };
+    qmp_drive_backup(&backup, &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_block_job_set_speed(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    qmp_block_job_set_speed(qdict_get_str(args, "device"), qdict_get_int(args, "speed"), &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_block_job_cancel(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    qmp_block_job_cancel(qdict_get_str(args, "device"), true,
+                         qdict_get_try_bool(args, "force", false), &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_block_job_pause(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    qmp_block_job_pause(qdict_get_str(args, "device"), &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_block_job_resume(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    qmp_block_job_resume(qdict_get_str(args, "device"), &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_block_job_complete(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    qmp_block_job_complete(qdict_get_str(args, "device"), &err);
+    hmp_handle_error(mon, err);
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static void coroutine_fn hmp_object_add(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    user_object_add_from_str(qdict_get_str(args, "object"), &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_object_del(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    user_object_del(qdict_get_str(args, "id"), &err);
+    hmp_handle_error(mon, err);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static const HMPCommand commands[] = {
+    { "drive_add", "node:-n,slot:s,opts:s", "[-n] slot [file=file][,if=type][,...]",
+      "add drive; -n: only its node", hmp_drive_add, false },
+    { "drive_del", "id:B", "device", "remove host block device", hmp_drive_del, false },
+    { "block_resize", "device:B,size:o", "device size", "resize a block image", hmp_block_resize,
+      false },
+    { "snapshot_blkdev", "reuse:-n,device:B,snapshot-file:s?,format:s?",
+      "[-n] device [new-image-file] [format]",
+      "put a new overlay on the device; -n: the file exists already", hmp_snapshot_blkdev, false },
+    { "drive_backup", "reuse:-n,full:-f,compress:-c,device:B,target:s,format:s?",
+      "[-n] [-f] [-c] device target [format]",
+      "start a backup of a device; -n: the target exists, -f: the whole disk, -c: compressed",
+      hmp_drive_backup, false },
+    { "block_job_set_speed", "device:B,speed:o", "device speed",
+      "set the speed of a background block operation", hmp_block_job_set_speed, true },
+    { "block_job_cancel", "force:-f,device:B", "[-f] device",
+      "stop an active background block operation; -f: at once", hmp_block_job_cancel, true },
+    { "block_job_complete", "device:B", "device", "end an active background block operation",
+      hmp_block_job_complete, true },
+    { "block_job_pause", "device:B", "device", "pause an active background block operation",
+      hmp_block_job_pause, true },
+    { "block_job_resume", "device:B", "device", "resume a paused background block operation",
+      hmp_block_job_resume, true },
+    { "object_add", "object:S", "qom-type,id=id[,prop=value][,...]", "create an object",
+      hmp_object_add, false },
+    { "object_del", "id:s", "id", "delete an object", hmp_object_del, false },
+    { .name = NULL },
+};
+
+static const HMPCommand infos[] = {
+    { "block", "nodes:-n,verbose:-v,device:B?", "[-n] [-v] [device]",
+      "show block devices; -n: nodes, -v: more of their images", hmp_info_block, true },
+    { "blockstats", "", "", "show block device statistics", hmp_info_blockstats, true },
+    { "block-jobs", "", "", "show progress of ongoing block device operations",
+      hmp_info_block_jobs, true },
+    { "block-blockers|blockers", "device:B?", "[device]",
+      "show who keeps whom from doing what with block nodes", hmp_info_blockers, true },
+    { .name = NULL },
+};
+
+void hmp_block_register(void)
+{
+    hmp_register_commands(commands);
+    hmp_register_info(infos);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of block/qmp/ share: the steps of commands that transactions do, too.
+ *
+ * All in the main thread; the _co_ functions under the control lock.
+ */
+#ifndef BLOCK_QMP_QMP_BLOCK_H
+#define BLOCK_QMP_QMP_BLOCK_H
+
+#include "block/dirty-bitmap.h"
+#include "qapi/gen/block-core-types.h"
+
+/* ---- bitmaps (bitmap.c) ---------------------------------------------------------------------- */
+
+/** The bitmap @name of @node (a node or device), whose node is put in *@bs (may be NULL). */
+BdrvDirtyBitmap *block_dirty_bitmap_lookup(const char *node, const char *name,
+                                           BlockDriverState **bs, Error **errp);
+
+/** Make the bitmap that block-dirty-bitmap-add describes. */
+BdrvDirtyBitmap *coroutine_fn block_dirty_bitmap_co_add(const BlockDirtyBitmapAdd *args,
+                                                        Error **errp);
+
+/**
+ * Merge @sources into bitmap @target of @node; all or nothing.
+ * @backup: receives the old content for bdrv_restore_dirty_bitmap(); may be NULL.
+ */
+BdrvDirtyBitmap *block_dirty_bitmap_merge(const char *node, const char *target,
+                                          const BlockDirtyBitmapOrStrList *sources,
+                                          HBitmap **backup, Error **errp);
+
+/** Remove a bitmap, from its image as well. */
+bool coroutine_fn block_dirty_bitmap_co_remove(const char *node, const char *name, Error **errp);
+
+/* ---- external snapshots (snapshot.c) --------------------------------------------------------- */
+
+/* An overlay in place that can still be taken away again. */
+typedef struct SnapshotAction SnapshotAction;
+
+/** Do blockdev-snapshot, until snapshot_co_commit() with a way back. */
+SnapshotAction *coroutine_fn snapshot_co_prepare(const BlockdevSnapshot *args, Error **errp);
+/** The same of blockdev-snapshot-sync. */
+SnapshotAction *coroutine_fn snapshot_sync_co_prepare(const BlockdevSnapshotSync *args,
+                                                      Error **errp);
+/** Keep the overlay: the node below becomes read-only.  Takes @action. */
+void coroutine_fn snapshot_co_commit(SnapshotAction *action);
+/** Take the overlay away; a file that was made for it stays.  Takes @action. */
+void coroutine_fn snapshot_co_abort(SnapshotAction *action);
+
+/* ---- start-up -------------------------------------------------------------------------------- */
+
+void hmp_block_register(void);
+void block_objects_register(void);
+
+#endif
