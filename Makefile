@@ -118,15 +118,18 @@ libs-of = $(patsubst %,lib%.a,$(call reverse,$(upto-$(1))))
 program-sources = $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/$(1)))
 prog-qemu-img := $(call program-sources,tools/qemu-img/*.c)
 prog-qemu-io := $(call program-sources,tools/qemu-io/*.c)
-prog-qemu-storage-daemon := $(call program-sources,tools/qemu-storage-daemon.c)
+prog-qemu-storage-daemon := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,tools/qemu-storage-daemon.c))
 # The emulator needs the command line's view of disks.
-prog-qemu-system-e2k := $(if $(wildcard $(SRC)/blockdev.c),$(call program-sources,system/main.c hw/e2k/*.c))
+prog-qemu-system-e2k := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,system/main.c hw/e2k/*.c))
 layer-of-qemu-system-e2k := hw
 PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
 
+# Marshalling calls handlers, and who registers commands names marshalling: hence the group.  (That no
+# archive calls upward is seen when unit tests link.)
 define program-rules
 $(1): $$(patsubst %.c,%.o,$$(prog-$(1))) libmarshal.a $$(call libs-of,$(or $(layer-of-$(1)),tools))
-	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
+	    $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
 all-objects += $$(patsubst %.c,%.o,$$(prog-$(1)))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program-rules,$(p))))
