@@ -31,7 +31,7 @@ void coroutine_fn qmp_quit(Error **errp)
     exit_requested = true;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 enum {
     OPT_BLOCKDEV = 256,
@@ -99,7 +99,7 @@ static void print_help(void)
            error_get_progname());
 }
 
-/* ---- what takes the control lock -------------------------------------------------------------- */
+/* ---- what takes the control lock ------------------------------------------------------------- */
 
 typedef struct ControlCall {
     bool coroutine_fn (*fn)(const char *arg, Error **errp);
@@ -173,7 +173,7 @@ static bool carry_out(int option, const char *arg, Error **errp)
     }
 }
 
-/* ---- the command line ------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 typedef struct Settings {
     bool daemonize;
@@ -234,7 +234,7 @@ static void carry_out_options(int argc, char **argv)
     loc_pop(&loc);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void on_signal(const QemuSignalInfo *info, void *opaque)
 {
