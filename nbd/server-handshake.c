@@ -3,7 +3,7 @@
  * The server's side of NBD's fixed newstyle handshake.
  *
  * A client sends options until one of them begins transmission, or it leaves.  Each option is read
- * whole before it is looked at, so that a malformed one is answered and the next one is still found.
+ * whole before it is looked at, so that a malformed one is answered and the next one is found.
  */
 #include "qemu/osdep.h"
 

@@ -252,7 +252,7 @@ static void coroutine_fn co_request_entry(void *opaque)
     }
 }
 
-/* Why a request cannot be done: a positive errno, or 0.  The protocol's numbers allow EINVAL only. */
+/* Why a request cannot be done: EINVAL, which stock answers to all of these, or 0. */
 static int check_request(const NbdClient *client, const NbdRequest *req)
 {
     static const uint16_t known_flags[] = {
@@ -291,7 +291,7 @@ static void coroutine_fn co_wait_for_room(NbdClient *client, uint32_t bytes)
     }
 }
 
-/* The data of a write is read also when the request will be refused: what follows is the next one. */
+/* The data of a write is read also when it will be refused: what follows is the next request. */
 static bool coroutine_fn co_read_data(ClientRequest *request)
 {
     NbdClient *client = request->client;

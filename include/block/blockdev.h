@@ -48,7 +48,7 @@ QemuOpts *drive_parse(const char *optstr, Error **errp);
 QemuOpts *drive_add(BlockInterfaceType type, int index, const char *file, const char *optstr);
 
 /**
- * Make the drive that @opts describes (opens its image).  @default_type: what if= means when absent.
+ * Make the drive that @opts describes (opens its image).  @default_type: what an absent if= means.
  * @opts: taken on success; of a failed one the caller disposes (qemu_opts_del).
  * Context: coroutine, control lock held.
  */
@@ -57,12 +57,17 @@ DriveInfo *coroutine_fn drive_co_new(QemuOpts *opts, BlockInterfaceType default_
 /** HMP's drive_del: take the medium out and forget the drive; a guest's device stays, empty. */
 bool coroutine_fn drive_co_del(const char *id, Error **errp);
 
+/** The drive at a place, or NULL. */
 DriveInfo *drive_get(BlockInterfaceType type, int bus, int unit);
+/** The drive that -drive index=@index made, or NULL. */
 DriveInfo *drive_get_by_index(BlockInterfaceType type, int index);
+/** Every drive in the order of creation; NULL starts, NULL ends. */
 DriveInfo *drive_next(DriveInfo *dinfo);
 /** Drives no device took: sets @errp for the first one (stock's wording) and returns false. */
 bool drive_check_orphans(Error **errp);
+/** The drive of @blk, or NULL if it is none. */
 DriveInfo *blk_legacy_dinfo(BlockBackend *blk);
+/** The value of if= for @type. */
 const char *drive_if_name(BlockInterfaceType type);
 
 /** Parse the argument of -blockdev, JSON or key=value. */

@@ -2,8 +2,8 @@
 /*
  * Exports: nodes served to others.
  *
- *  - An export is a backend on its node, so it claims what it serves; its owner in conflict texts and
- *    query-block-blockers is its id.
+ *  - An export is a backend on its node, so it claims what it serves; query-block-blockers shows it
+ *    by its id.
  *  - It lives until it was told to go and its last client has left.
  *  - Main thread; the _co_ functions that change the graph under the control lock.
  */
@@ -41,10 +41,12 @@ struct BlockExport {
 /** Make an export, as block-export-add does. */
 BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error **errp);
 
+/** The export with that id, or NULL. */
 BlockExport *blk_exp_find(const char *id);
 /** Next export in the order of block-export-add reversed; NULL starts, NULL ends. */
 BlockExport *blk_exp_next(BlockExport *exp);
 
+/** Keep @exp until blk_exp_co_unref(). */
 void blk_exp_ref(BlockExport *exp);
 /** The last one ends the export and sends BLOCK_EXPORT_DELETED.  Control lock. */
 void coroutine_fn blk_exp_co_unref(BlockExport *exp);

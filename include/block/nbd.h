@@ -2,7 +2,7 @@
 /*
  * The NBD protocol: numbers on the wire and the server's handshake.  Knows no disks.
  *
- * All integers on the wire are big-endian.  Whatever a peer sends is checked here against the limits
+ * All integers on the wire are big-endian.  Whatever a peer sends is checked against the limits
  * below; a peer that leaves the protocol is disconnected.
  */
 #ifndef BLOCK_NBD_H
