@@ -2,9 +2,9 @@
 /*
  * The backup job: copies a node as it is at one instant while its users go on.
  *
- * A copy-before-write filter over the source saves what guests are about to overwrite; the job copies
- * the rest.  Both share one BlockCopyState, so each cluster is copied once.  Graph: the job's edges are
- * "main node" (the filter) and "target"; data goes by the filter's own edges.
+ * A copy-before-write filter over the source saves what guests are about to overwrite; the job
+ * copies the rest.  Both share one BlockCopyState, so each cluster is copied once.  The job's edges
+ * are "main node" (the filter) and "target"; data goes by the filter's own edges.
  */
 #include "qemu/osdep.h"
 
@@ -32,7 +32,7 @@ typedef struct BackupJob {
     int workers; /* of the copying under way */
 } BackupJob;
 
-/* ---- the work --------------------------------------------------------------------------------- */
+/* ---- the work -------------------------------------------------------------------------------- */
 
 /* In the thread that copied. */
 static void backup_progress(void *opaque, int64_t bytes)
@@ -151,7 +151,7 @@ static int coroutine_fn backup_co_run(Job *job, Error **errp)
     return ret;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void settle_bitmap(BackupJob *s, bool success)
 {
@@ -208,7 +208,7 @@ static const JobDriver backup_job_driver = {
     .free = block_job_free,
 };
 
-/* ---- creation --------------------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 static bool check_nodes(BlockDriverState *bs, BlockDriverState *target, const BackupCommon *args,
                         Error **errp)

@@ -18,7 +18,7 @@ static BlockJob *block_job_of_gate(BdrvGate *gate)
     return (BlockJob *)((char *)gate - offsetof(BlockJob, gate));
 }
 
-/* ---- the gate --------------------------------------------------------------------------------- */
+/* ---- the gate -------------------------------------------------------------------------------- */
 
 static BdrvOwner job_owner(const BlockJob *job)
 {
@@ -57,7 +57,7 @@ static const BdrvGateOps gate_ops = {
     .busy = gate_busy,
 };
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 const char *block_job_choose_id(const BlockJobArgs *args, Error **errp)
 {
@@ -162,7 +162,7 @@ bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs)
     return false;
 }
 
-/* ---- speed ------------------------------------------------------------------------------------ */
+/* ---- speed ----------------------------------------------------------------------------------- */
 
 static int64_t now_ns(void)
 {
@@ -205,7 +205,7 @@ int64_t block_job_ratelimit_delay(BlockJob *job)
     return ahead > BURST_NS ? ahead : 0;
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static BlockErrorAction choose_action(BlockdevOnError on_err, int error)
 {
@@ -245,7 +245,7 @@ void block_job_user_resume(Job *job)
     ((BlockJob *)job)->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
 }
 
-/* ---- finding, asking, events ------------------------------------------------------------------ */
+/* ---- finding, asking, events ----------------------------------------------------------------- */
 
 bool job_is_block_job(const Job *job)
 {

@@ -3,7 +3,7 @@
  * Transactions of jobs: all succeed or all are undone.
  *
  * Everything here happens under the control lock, in one of two orders of events:
- *   every job returned well:  waiting; then all pending, [the user's finalize,] prepare all, commit all;
+ *   every job returned well: waiting; all pending, [the user's finalize,] prepare all, commit all;
  *   one failed or is cancelled: cancel the others by force, wait until each has returned (each comes
  *   by here then), undo all.
  */

@@ -12,7 +12,7 @@
 
 static QTAILQ_HEAD(, Job) jobs = QTAILQ_HEAD_INITIALIZER(jobs); /* latest first */
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 bool job_id_is_free(const char *id, Error **errp)
 {
@@ -141,7 +141,7 @@ void job_send_event(Job *job, JobEvent event)
     }
 }
 
-/* ---- the coroutine ---------------------------------------------------------------------------- */
+/* ---- the coroutine --------------------------------------------------------------------------- */
 
 static void job_set_busy(Job *job, bool busy)
 {
@@ -243,7 +243,7 @@ bool job_is_busy(const Job *job)
     return job->busy;
 }
 
-/* ---- pausing ---------------------------------------------------------------------------------- */
+/* ---- pausing --------------------------------------------------------------------------------- */
 
 void job_pause(Job *job)
 {
@@ -313,7 +313,7 @@ bool job_user_resume(Job *job, Error **errp)
     return true;
 }
 
-/* ---- ending ----------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 bool job_is_cancelled(const Job *job)
 {
@@ -453,7 +453,7 @@ void coroutine_fn job_co_cancel_sync_all(void)
     }
 }
 
-/* ---- ready, progress, query ------------------------------------------------------------------- */
+/* ---- ready, progress, query ------------------------------------------------------------------ */
 
 void job_transition_to_ready(Job *job)
 {

@@ -60,7 +60,7 @@ static void start(BackupAction *action)
     }
 }
 
-/* ---- blockdev-backup -------------------------------------------------------------------------- */
+/* ---- blockdev-backup ------------------------------------------------------------------------- */
 
 BackupAction *coroutine_fn blockdev_backup_co_prepare(const BlockdevBackup *args, JobTxn *txn,
                                                       Error **errp)
@@ -77,7 +77,7 @@ void coroutine_fn qmp_blockdev_backup(BlockdevBackup *arg, Error **errp)
     start(blockdev_backup_co_prepare(arg, NULL, errp));
 }
 
-/* ---- drive-backup ----------------------------------------------------------------------------- */
+/* ---- drive-backup ---------------------------------------------------------------------------- */
 
 /* What drive-backup makes of its arguments. */
 typedef struct DrivePlan {

@@ -2,8 +2,8 @@
 /*
  * Jobs: verbs and queries, and blockdev-create.
  *
- * Verbs run without the control lock; job-finalize takes it itself, so that its reply comes after the
- * end.  block-job-VERB and job-VERB differ in the errors for an unknown job.
+ * Verbs run without the control lock; job-finalize takes it itself, so that its reply comes after
+ * the end.  block-job-VERB and job-VERB differ in the errors for an unknown job.
  */
 #include "qemu/osdep.h"
 
@@ -30,7 +30,7 @@ static Job *find_block_job(const char *id, Error **errp)
     return job ? &job->job : NULL;
 }
 
-/* ---- job-* ------------------------------------------------------------------------------------ */
+/* ---- job-* ----------------------------------------------------------------------------------- */
 
 void coroutine_fn qmp_job_pause(const char *id, Error **errp)
 {
@@ -87,7 +87,7 @@ void coroutine_fn qmp_job_dismiss(const char *id, Error **errp)
     }
 }
 
-/* ---- block-job-* ------------------------------------------------------------------------------ */
+/* ---- block-job-* ----------------------------------------------------------------------------- */
 
 void coroutine_fn qmp_block_job_set_speed(const char *device, int64_t speed, Error **errp)
 {
@@ -158,7 +158,7 @@ void coroutine_fn qmp_block_job_dismiss(const char *id, Error **errp)
     }
 }
 
-/* ---- queries ---------------------------------------------------------------------------------- */
+/* ---- queries --------------------------------------------------------------------------------- */
 
 JobInfoList *coroutine_fn qmp_query_jobs(Error **errp)
 {
@@ -182,7 +182,7 @@ BlockJobInfoList *coroutine_fn qmp_query_block_jobs(Error **errp)
     return list;
 }
 
-/* ---- blockdev-create -------------------------------------------------------------------------- */
+/* ---- blockdev-create ------------------------------------------------------------------------- */
 
 void coroutine_fn qmp_blockdev_create(const char *job_id, BlockdevCreateOptions *options,
                                       Error **errp)

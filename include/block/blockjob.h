@@ -43,7 +43,7 @@ typedef struct BlockJobArgs {
 /** The id that @args stand for, if it can be had; sets @errp otherwise. */
 const char *block_job_choose_id(const BlockJobArgs *args, Error **errp);
 
-/** A block job without nodes.  On a later failure: block_job_co_remove_all_bdrv(), job_early_fail(). */
+/** A block job without nodes.  If it then fails: block_job_co_remove_all_bdrv(), job_early_fail(). */
 void *block_job_create(const BlockJobArgs *args, Error **errp);
 
 /**
@@ -80,7 +80,7 @@ void block_job_event(Job *job, JobEvent event);
 void block_job_user_resume(Job *job);
 void block_job_free(Job *job);
 
-/* ---- the jobs themselves -------------------------------------------------------------------------- */
+/* ---- the jobs themselves --------------------------------------------------------------------- */
 
 /**
  * Make a backup job; the copy is of @bs at this instant.  Everything of @args but device applies.

@@ -6,11 +6,11 @@
  *                 \__________________ aborting ____________________/
  *
  * Rules of use
- *  - All in the main thread: job code runs in a coroutine of the main loop; the data it moves may be
- *    moved by any thread.
- *  - co_run is straight-line code with job_co_pause_point() between requests, where nothing of its own
- *    is in flight.  A job is not in the way of a freeze while it sleeps, waits at a pause point, waits
- *    for the control lock or has returned.
+ *  - All in the main thread: job code runs in a coroutine of the main loop; data may be moved by any
+ *    thread.
+ *  - co_run is straight-line code with job_co_pause_point() between requests, where nothing of its
+ *    own is in flight.  A job is not in the way of a freeze while it sleeps, waits at a pause point,
+ *    waits for the control lock or has returned.
  *  - The end is in the control plane: co_prepare of every job of the transaction (may fail, may do
  *    I/O), then commit or abort of each (no I/O, cannot fail), then co_clean.
  *  - Verbs take no lock; they set flags and wake the job.
@@ -65,7 +65,7 @@ typedef struct JobDriver {
     void (*complete)(Job *job, Error **errp);
     /* A request to cancel; returns whether it is forced.  NULL: every cancel is forced. */
     bool (*cancel)(Job *job, bool force);
-    /* The end, under the control lock.  Exactly one of commit and abort is called, then co_clean. */
+    /* The end, under the control lock.  One of commit and abort is called, then co_clean. */
     int coroutine_fn (*co_prepare)(Job *job, Error **errp);
     void (*commit)(Job *job);
     void (*abort)(Job *job);
@@ -112,7 +112,7 @@ struct Job {
     QTAILQ_ENTRY(Job) next, next_in_txn;
 };
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /**
  * Make a job, status "created".
@@ -143,7 +143,7 @@ JobTxn *job_txn_new(void);
 void job_txn_unref(JobTxn *txn);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(JobTxn, job_txn_unref)
 
-/* ---- verbs -------------------------------------------------------------------------------------- */
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 /** Is @verb accepted in this state?  Sets "Job 'x' in state 's' cannot accept command verb 'v'". */
 bool job_verb_allowed(Job *job, JobVerb verb, Error **errp);
@@ -164,7 +164,7 @@ void coroutine_fn job_co_cancel_sync_all(void);
 /** Wait until it has concluded.  Not under the control lock.  Returns its result. */
 int coroutine_fn job_co_wait(Job *job);
 
-/* ---- for co_run --------------------------------------------------------------------------------- */
+/* ---- for co_run ------------------------------------------------------------------------------ */
 
 /** Wait while there is a reason to be paused. */
 void coroutine_fn job_co_pause_point(Job *job);

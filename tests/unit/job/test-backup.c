@@ -102,7 +102,7 @@ static uint64_t progress_of(const Job *job)
     return current;
 }
 
-/* ---- guests who write all the time -------------------------------------------------------------- */
+/* ---- guests who write all the time ----------------------------------------------------------- */
 
 typedef struct Guests {
     BlockBackend *blk;
@@ -154,7 +154,7 @@ static void coroutine_fn co_guests_stop(Guests *guests)
     }
 }
 
-/* ---- success ------------------------------------------------------------------------------------ */
+/* ---- success --------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_full(void)
 {
@@ -240,7 +240,7 @@ static void coroutine_fn co_group(void)
     co_tear_down(&a);
 }
 
-/* ---- sync modes --------------------------------------------------------------------------------- */
+/* ---- sync modes ------------------------------------------------------------------------------ */
 
 static void coroutine_fn co_none(void)
 {
@@ -357,7 +357,7 @@ static void coroutine_fn co_bitmap_always_keeps_progress(void)
     co_tear_down(&s);
 }
 
-/* ---- speed, errors ------------------------------------------------------------------------------ */
+/* ---- speed, errors --------------------------------------------------------------------------- */
 
 static void coroutine_fn co_speed(void)
 {
@@ -387,8 +387,8 @@ static void coroutine_fn co_target_error_reported(void)
     memdisk(s.target)->fail_writes = 1;
     co_start(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL });
     g_assert_cmpint(co_wait(&s), ==, -ENOSPC);
-    events_expect("j:created j:running j:paused j:running BLOCK_JOB_ERROR:j:write:report j:aborting "
-                  "BLOCK_JOB_COMPLETED:j:No space left on device j:concluded j:null");
+    events_expect("j:created j:running j:paused j:running BLOCK_JOB_ERROR:j:write:report "
+                  "j:aborting BLOCK_JOB_COMPLETED:j:No space left on device j:concluded j:null");
     co_tear_down(&s);
 }
 
@@ -479,7 +479,7 @@ static void coroutine_fn co_snapshot_breaks(void)
     co_tear_down(&s);
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void coroutine_fn expect_refusal(Setup *s, BackupCommon args, const char *text)
 {

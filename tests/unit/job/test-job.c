@@ -8,7 +8,7 @@
 
 #include "block/blockjob.h"
 
-/* ---- a job that does a number of steps ---------------------------------------------------------- */
+/* ---- a job that does a number of steps ------------------------------------------------------- */
 
 typedef struct StepJob {
     BlockJob common;
@@ -165,7 +165,7 @@ static void coroutine_fn co_start(StepJob *s)
     co_settle();
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void coroutine_fn co_success(void)
 {
@@ -175,7 +175,8 @@ static void coroutine_fn co_success(void)
 
     job_start(job);
     g_assert_cmpint(co_wait(job), ==, 0);
-    events_expect("j:created j:running j:waiting j:pending BLOCK_JOB_COMPLETED:j j:concluded j:null");
+    events_expect("j:created j:running j:waiting j:pending BLOCK_JOB_COMPLETED:j j:concluded "
+                  "j:null");
     g_assert_cmpstr(ends, ==, "pcl");
     g_assert_null(job_get("j"));
     co_tear_down();
@@ -303,7 +304,7 @@ static void coroutine_fn co_internal(void)
     co_tear_down();
 }
 
-/* ---- verbs -------------------------------------------------------------------------------------- */
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_pause_resume(void)
 {
@@ -428,7 +429,7 @@ static void coroutine_fn co_cancel_all(void)
     co_tear_down();
 }
 
-/* ---- transactions ------------------------------------------------------------------------------- */
+/* ---- transactions ---------------------------------------------------------------------------- */
 
 static void coroutine_fn co_txn_success(void)
 {
@@ -521,7 +522,7 @@ static void coroutine_fn co_txn_cancel_waiting(void)
     co_tear_down();
 }
 
-/* ---- freezes, claims, speed --------------------------------------------------------------------- */
+/* ---- freezes, claims, speed ------------------------------------------------------------------ */
 
 static void coroutine_fn co_started_frozen(void)
 {
