@@ -446,6 +446,10 @@ static bool memory_group_is_legal(const E2kBundle *bundle)
     return !((stores >> 2 & 1) && (loads >> 3 & 1)) && !((stores >> 5 & 1) && (loads & 1));
 }
 
+/* Bits of `wait`. */
+#define WAIT_TRAP 0x40
+#define WAIT_ACCESSES 0x1bf
+
 static uint8_t bundle_flags(const E2kParts *parts)
 {
     bool has_cs1 = e2k_hs_has_cs1(parts->hs);
@@ -468,8 +472,11 @@ static uint8_t bundle_flags(const E2kParts *parts)
     if (e2k_hs_loop_mode(parts->hs)) {
         flags |= E2K_BUNDLE_LOOP_MODE;
     }
-    if (cs1_op == E2K_CS1_WAIT && (parts->cs1 >> 6 & 1)) {
+    if (cs1_op == E2K_CS1_WAIT && (parts->cs1 & WAIT_TRAP)) {
         flags |= E2K_BUNDLE_WAIT;
+    }
+    if (cs1_op == E2K_CS1_WAIT && (parts->cs1 & WAIT_ACCESSES)) {
+        flags |= E2K_BUNDLE_BARRIER;
     }
     return flags;
 }

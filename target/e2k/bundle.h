@@ -103,6 +103,7 @@ enum {
     E2K_BUNDLE_SETWD = 1 << 3,
     E2K_BUNDLE_LOOP_MODE = 1 << 4,
     E2K_BUNDLE_WAIT = 1 << 5,     /* wait for an interrupt */
+    E2K_BUNDLE_BARRIER = 1 << 6,  /* wait for memory accesses */
 };
 
 typedef struct E2kBundle E2kBundle;

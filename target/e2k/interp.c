@@ -6,6 +6,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "qemu/atomic.h"
+
 #include "cpu.h"
 
 #define SR_NIP 0x82
@@ -329,6 +331,9 @@ static inline bool bundle_execute(E2kCpu *cpu, const E2kBundle *bundle)
     if (unlikely(bundle->exc)) {
         cpu->exc = bundle->exc;
         return bundle_trap(cpu);
+    }
+    if (unlikely(bundle->flags & E2K_BUNDLE_BARRIER)) {
+        smp_mb(); /* devices work in other threads */
     }
     compute(cpu, bundle, &pending);
     if (likely(!cpu->exc)) {
