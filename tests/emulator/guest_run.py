@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import threading
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TIMEOUT = 120
@@ -47,12 +48,31 @@ def environment():
     return env
 
 
-def run(name, *options, append=None, stdin=b""):
-    """Run guest NAME to its end: (exit status, serial output, errors)."""
-    try:
-        done = subprocess.run(command(name, *options, append=append), input=stdin,
-                              env=environment(), capture_output=True, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired as stuck:
-        return None, (stuck.stdout or b"").decode("latin-1"), "it did not end"
-    return (done.returncode, done.stdout.decode("latin-1").replace("\r\n", "\n"),
-            done.stderr.decode("latin-1"))
+def _wait_for(process, marker):
+    """Read lines up to one that holds MARKER, or to the end."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if marker in line:
+            break
+    return b"".join(lines)
+
+
+def run(name, *options, append=None, marker=None, answer=b""):
+    """Run guest NAME to its end: (exit status, serial output, errors).
+
+    When it has said MARKER, it gets ANSWER on its serial line.
+    """
+    process = subprocess.Popen(command(name, *options, append=append), env=environment(),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    watchdog = threading.Timer(TIMEOUT, process.kill)
+    watchdog.start()
+    with process:
+        output = _wait_for(process, marker) if marker else b""
+        rest, errors = process.communicate(answer)
+    if not watchdog.is_alive():
+        errors += b"it did not end"
+    watchdog.cancel()
+    return (process.returncode, (output + rest).decode("latin-1").replace("\r\n", "\n"),
+            errors.decode("latin-1"))

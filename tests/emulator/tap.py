@@ -15,7 +15,7 @@ class Tap:
         self.failed += not passed
         print(f"{'ok' if passed else 'not ok'} {self.number} - {name}", flush=True)
         if not passed:
-            for line in str(detail).splitlines():
+            for line in str(detail).splitlines()[-40:]:
                 print(f"# {line}", flush=True)
 
     def skip(self, name, reason):

@@ -92,7 +92,8 @@ def check_raw_disk(tap, disk):
     code, text = records(image, "--min", "600", "--max", "600")
     tap.ok(code == 0, "the image holds them all", text)
     status, output, errors = guest_run.run(
-        "disk", *drive(image), append="records=0 area=1024 run=2", stdin=b"q")
+        "disk", *drive(image), append="records=0 area=1024 run=2",
+        marker=b"guest: 256 records", answer=b"q")
     tap.ok(status == PASS and "guest: PASS" in output, "a 'q' ends an endless run",
            f"status {status}\n{output}{errors}")
     code, text = records(image)
