@@ -8,7 +8,7 @@
 
 extern BlockDriver bdrv_qcow2;
 extern BlockDriver bdrv_raw;
-extern BlockDriver bdrv_file;
+extern BlockDriver bdrv_file, bdrv_host_device;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
 extern BlockDriver bdrv_blkdebug, bdrv_blklogwrites, bdrv_copy_before_write;
 
@@ -18,6 +18,7 @@ BlockDriver *const bdrv_drivers[] = {
     &bdrv_raw,
     /* protocols */
     &bdrv_file,
+    &bdrv_host_device,
     &bdrv_null_co,
     &bdrv_null_aio,
     /* filters */

@@ -196,7 +196,7 @@ static ssize_t transfer_full(int fd, const struct iovec *iov, int iovcnt, off_t 
                 continue;
             }
             /* Direct I/O came to the end of a file of odd size: the rest cannot be asked for. */
-            if (errno == EINVAL && !is_write && done % 512) {
+            if (errno == EINVAL && !is_write && done) {
                 break;
             }
             return -errno;

@@ -15,41 +15,30 @@
 #include "qemu/cutils.h"
 #include "qemu/hostfile.h"
 
-typedef struct FileState {
-    /* Changed only while frozen. */
-    int fd;
-    int lock_fd; /* the first fd: locks belong to it, and it stays when fd is reopened */
-    bool direct; /* O_DIRECT */
-    BlockdevAioOptions aio;
-    bool locking;
-    bool drop_cache;
-    size_t mem_align, request_align;
-
-    /* Main thread, control lock. */
-    FileLocks locks;    /* held */
-    FileLocks new_locks; /* between check_perm and set_perm or abort */
-
-    /* Atomics: what the host's file system turned out not to have. */
-    bool no_punch, no_zero_range, no_fallocate;
-    bool flush_failed; /* the page cache can no longer be trusted to be written */
-
-    /* The last extent that SEEK_DATA told of: data, for sure or at least for safety. */
-    QemuMutex extent_lock;
-    int64_t data_start, data_end;
-} FileState;
-
 /* ---- names ------------------------------------------------------------------------------------ */
 
-static bool file_parse_filename(const char *filename, QDict *options, Error **errp)
+bool file_strip_prefix(const char *prefix, const char *filename, QDict *options)
 {
     const char *path = filename;
+    bool had_prefix = strstart(filename, prefix, &path);
 
-    strstart(filename, "file:", &path);
-    qdict_put_str(options, "filename", path);
+    if (had_prefix && path[strcspn(path, ":/")] == ':') {
+        /* Without its prefix, the path's own colon would be taken for one. */
+        g_autofree char *guarded = g_strconcat("./", path, NULL);
+
+        qdict_put_str(options, "filename", guarded);
+    } else {
+        qdict_put_str(options, "filename", path);
+    }
     return true;
 }
 
-static void file_refresh_filename(BlockDriverState *bs)
+static bool file_parse_filename(const char *filename, QDict *options, Error **errp)
+{
+    return file_strip_prefix("file:", filename, options);
+}
+
+void file_refresh_filename(BlockDriverState *bs)
 {
     g_free(bs->exact_filename);
     bs->exact_filename = g_strdup(bs->options->u.file.filename);
@@ -76,13 +65,18 @@ static bool probe_alignment(FileState *s, Error **errp)
     QEMU_AUTO_VFREE uint8_t *buf = NULL;
     size_t align;
 
+    int sector_size;
+
     s->request_align = s->mem_align = 1;
     if (!s->direct) {
         return true;
     }
     buf = qemu_memalign(MAX_ALIGN, 2 * MAX_ALIGN);
-    /* A file system that takes one byte does not tell the truth about its device. */
-    if (probe_read(s->fd, buf, 1)) {
+    if (ioctl(s->fd, BLKSSZGET, &sector_size) == 0 && sector_size >= 512 &&
+        sector_size <= MAX_ALIGN && is_power_of_2(sector_size)) {
+        s->request_align = sector_size;
+    } else if (probe_read(s->fd, buf, 1)) {
+        /* A file system that takes one byte does not tell the truth about its device. */
         s->request_align = MAX_ALIGN;
     } else {
         for (align = 512; align <= MAX_ALIGN && !probe_read(s->fd, buf, align); align *= 2) {
@@ -103,7 +97,7 @@ static bool probe_alignment(FileState *s, Error **errp)
     return true;
 }
 
-static void file_refresh_limits(BlockDriverState *bs)
+void file_refresh_limits(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
@@ -117,47 +111,61 @@ static void file_refresh_limits(BlockDriverState *bs)
 
 typedef struct OpenFile {
     const char *filename;
+    const FileKind *kind;
     int flags;
-    struct stat st;
     int64_t length;
     Error *err;
     int fd;
 } OpenFile;
 
+/* Nonblocking at first, so that a FIFO or a device without a medium does not hang us. */
+static int open_checked(OpenFile *open, struct stat *st)
+{
+    open->fd = qemu_open(open->filename, open->flags | O_NONBLOCK, &open->err);
+    if (open->fd < 0) {
+        return errno == EROFS ? -EACCES : -errno;
+    }
+    if (fstat(open->fd, st) < 0) {
+        error_setg_errno(&open->err, errno, "Could not stat file");
+        return -EIO;
+    }
+    if (!open->kind->is_right_type(st->st_mode)) {
+        error_setg(&open->err, open->kind->wrong_type, open->filename);
+        return -EINVAL;
+    }
+    if (!qemu_set_blocking(open->fd, true, &open->err)) {
+        return -EIO;
+    }
+    return open->kind->check ? open->kind->check(open->fd, open->flags, &open->err) : 0;
+}
+
 /* Worker: open, look what it is. */
 static int open_file(void *opaque)
 {
     OpenFile *open = opaque;
+    struct stat st;
+    int ret = open_checked(open, &st);
 
-    open->fd = qemu_open(open->filename, open->flags, &open->err);
-    if (open->fd < 0) {
-        return errno == EROFS ? -EACCES : -errno;
-    }
-    if (fstat(open->fd, &open->st) < 0) {
-        int ret = -errno;
-
-        error_setg_errno(&open->err, -ret, "Could not stat file");
-        qemu_close(open->fd);
+    if (ret < 0) {
+        if (open->fd >= 0) {
+            qemu_close(open->fd);
+        }
         return ret;
     }
-    open->length = lseek(open->fd, 0, SEEK_END);
+    open->length = open->kind->length(open->fd);
     return 0;
 }
 
-static bool coroutine_fn file_co_open_fd(const char *filename, bool writable, bool direct,
-                                         OpenFile *open, Error **errp)
+static bool coroutine_fn file_co_open_fd(const FileKind *kind, const char *filename, bool writable,
+                                         bool direct, OpenFile *open, Error **errp)
 {
     *open = (OpenFile){
         .filename = filename,
-        .flags = (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC | O_NONBLOCK,
+        .kind = kind,
+        .flags = (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC,
     };
     if (thread_pool_submit_co(open_file, open) < 0) {
         error_propagate(errp, open->err);
-        return false;
-    }
-    if (!S_ISREG(open->st.st_mode)) {
-        error_setg(errp, "'file' driver requires '%s' to be a regular file", filename);
-        qemu_close(open->fd);
         return false;
     }
     return true;
@@ -199,18 +207,40 @@ static bool choose_locking(FileState *s, const BlockdevOptionsFile *opts, Error 
     return true;
 }
 
-static bool coroutine_fn file_co_open(BlockDriverState *bs, const BlockdevOptions *options,
-                                      int flags, Error **errp)
+/* With auto-read-only the descriptor is for writing only while somebody writes. */
+static bool needs_writable(int flags, BlockRights uses)
 {
-    const BlockdevOptionsFile *opts = &options->u.file;
+    const BlockRights writes = BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED | BLK_PERM_RESIZE;
+
+    return (flags & BDRV_O_RDWR) && (!(flags & BDRV_O_AUTO_RDONLY) || (uses & writes));
+}
+
+static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
+{
+    if (opts->has_aio_max_batch && opts->aio_max_batch < 0) {
+        error_setg(errp, "aio-max-batch must not be negative");
+        return false;
+    }
+    if (opts->has_x_check_cache_dropped && opts->x_check_cache_dropped) {
+        error_setg(errp, "x-check-cache-dropped is not supported by this program");
+        return false;
+    }
+    return true;
+}
+
+bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
+                                    const BlockdevOptionsFile *opts, Error **errp)
+{
     FileState *s = bs->opaque;
     OpenFile open;
 
-    s->direct = flags & BDRV_O_NOCACHE;
-    s->aio = default_aio(opts, flags);
-    s->drop_cache = !opts->has_drop_cache || opts->drop_cache;
-    if (!choose_locking(s, opts, errp) || !check_aio(s, errp) ||
-        !file_co_open_fd(opts->filename, !bs->read_only, s->direct, &open, errp)) {
+    s->kind = kind;
+    s->new_fd = -1;
+    s->direct = bs->open_flags & BDRV_O_NOCACHE;
+    s->aio = default_aio(opts, bs->open_flags);
+    s->writable = !bs->read_only && needs_writable(bs->open_flags, 0);
+    if (!check_options(opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
+        !file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp)) {
         return false;
     }
     s->fd = s->lock_fd = open.fd;
@@ -221,11 +251,36 @@ static bool coroutine_fn file_co_open(BlockDriverState *bs, const BlockdevOption
     qemu_mutex_init(&s->extent_lock);
     bs->total_bytes = open.length;
     bs->supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK;
-    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE; /* new space of a file reads as zeroes */
     return true;
 }
 
-static void coroutine_fn file_co_close(BlockDriverState *bs)
+static bool is_regular(mode_t mode)
+{
+    return S_ISREG(mode);
+}
+
+static int64_t end_of_file(int fd)
+{
+    int64_t len = lseek(fd, 0, SEEK_END);
+
+    return len < 0 ? -errno : len;
+}
+
+static const FileKind regular_file = {
+    .is_right_type = is_regular,
+    .wrong_type = "'file' driver requires '%s' to be a regular file",
+    .length = end_of_file,
+};
+
+static bool coroutine_fn file_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                      int flags, Error **errp)
+{
+    /* New space of a file reads as zeroes. */
+    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
+    return file_co_open_kind(bs, &regular_file, &options->u.file, errp);
+}
+
+void coroutine_fn file_co_close(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
@@ -238,115 +293,165 @@ static void coroutine_fn file_co_close(BlockDriverState *bs)
 
 /* ---- reopen: another descriptor for the same file ---------------------------------------------- */
 
-/* Open what @s has open, whatever its name may mean by now. */
-static bool coroutine_fn file_co_reopen_fd(const FileState *s, const char *filename, bool writable,
-                                           bool direct, int *fd, Error **errp)
+/* Another descriptor of what @s has open, whatever the name may mean by now; -1 with @errp set. */
+static int coroutine_fn file_co_reopen_fd(const FileState *s, const char *filename, bool writable,
+                                          bool direct, Error **errp)
 {
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
     OpenFile open;
     Error *local_err = NULL;
 
-    if (!file_co_open_fd(self, writable, direct, &open, &local_err)) {
-        error_propagate_prepend(errp, local_err, "Could not reopen '%s': ", filename);
-        return false;
+    /* Of a set of descriptors passed to us, the one with the right access mode is taken. */
+    if (file_co_open_fd(s->kind, strstart(filename, "/dev/fdset/", NULL) ? filename : self, writable,
+                        direct, &open, &local_err)) {
+        return open.fd;
     }
-    *fd = open.fd;
-    return true;
+    error_propagate_prepend(errp, local_err, "Could not reopen '%s': ", filename);
+    return -1;
 }
 
-static bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp)
+/* The locks stay with the first descriptor. */
+static void replace_fd(FileState *s, int fd, bool writable)
+{
+    if (s->fd != s->lock_fd) {
+        qemu_close(s->fd);
+    }
+    s->fd = fd;
+    s->writable = writable;
+}
+
+bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     const BlockdevOptionsFile *opts = &state->options->u.file;
-    const FileState *s = state->bs->opaque;
+    FileState *s = state->bs->opaque;
     g_autofree FileState *new_state = g_new0(FileState, 1);
 
     new_state->direct = state->flags & BDRV_O_NOCACHE;
     new_state->aio = default_aio(opts, state->flags);
-    new_state->drop_cache = !opts->has_drop_cache || opts->drop_cache;
-    if (!check_aio(new_state, errp) ||
-        !file_co_reopen_fd(s, opts->filename, state->flags & BDRV_O_RDWR, new_state->direct,
-                           &new_state->fd, errp)) {
+    new_state->writable = needs_writable(state->flags, s->locks.uses);
+    if (!check_options(opts, errp) || !check_aio(new_state, errp)) {
+        return false;
+    }
+    new_state->fd = file_co_reopen_fd(s, opts->filename, new_state->writable, new_state->direct,
+                                      errp);
+    if (new_state->fd < 0) {
         return false;
     }
     if (!probe_alignment(new_state, errp)) {
         qemu_close(new_state->fd);
         return false;
     }
-    state->opaque = g_steal_pointer(&new_state);
+    state->opaque = s->reopening = g_steal_pointer(&new_state);
     return true;
 }
 
-static void file_reopen_commit(BdrvReopenState *state)
+void file_reopen_commit(BdrvReopenState *state)
 {
     g_autofree FileState *new_state = state->opaque;
     FileState *s = state->bs->opaque;
 
-    if (s->fd != s->lock_fd) {
-        qemu_close(s->fd);
-    }
-    s->fd = new_state->fd;
+    replace_fd(s, new_state->fd, new_state->writable);
     s->direct = new_state->direct;
     s->aio = new_state->aio;
-    s->drop_cache = new_state->drop_cache;
     s->mem_align = new_state->mem_align;
     s->request_align = new_state->request_align;
+    s->reopening = NULL;
 }
 
-static void file_reopen_abort(BdrvReopenState *state)
+void file_reopen_abort(BdrvReopenState *state)
 {
     g_autofree FileState *new_state = state->opaque;
+    FileState *s = state->bs->opaque;
 
     qemu_close(new_state->fd);
+    s->reopening = NULL;
+}
+
+/* Have a descriptor ready that suits @uses: in new_fd, or in the one that a reopen brings. */
+static bool coroutine_fn prepare_access(BlockDriverState *bs, BlockRights uses, Error **errp)
+{
+    FileState *s = bs->opaque;
+    FileState *effective = s->reopening ? s->reopening : s;
+    bool writable = !bs->read_only && needs_writable(bs->open_flags, uses);
+    Error *local_err = NULL;
+    int fd;
+
+    if (writable == effective->writable) {
+        return true;
+    }
+    fd = file_co_reopen_fd(s, bs->options->u.file.filename, writable, effective->direct,
+                           &local_err);
+    if (fd < 0 && !writable) {
+        /* More access than needed does no harm. */
+        error_free(local_err);
+        return true;
+    }
+    if (fd < 0) {
+        error_propagate(errp, local_err);
+        return false;
+    }
+    if (s->reopening) {
+        qemu_close(s->reopening->fd);
+        s->reopening->fd = fd;
+        s->reopening->writable = writable;
+    } else {
+        s->new_fd = fd;
+        s->new_writable = writable;
+    }
+    return true;
 }
 
 /* ---- locks ------------------------------------------------------------------------------------ */
 
-static bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights uses,
-                                            BlockRights shared, Error **errp)
+bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared,
+                                     Error **errp)
 {
     FileState *s = bs->opaque;
+    FileLocks both;
 
-    s->new_locks = (FileLocks){ 0 };
-    if (!s->locking) {
-        return true;
-    }
     s->new_locks.uses = uses & BLK_PERM_ALL;
     s->new_locks.unshared = bs->force_share ? 0 : ~shared & BLK_PERM_ALL;
-    FileLocks both = {
-        .uses = s->locks.uses | s->new_locks.uses,
-        .unshared = s->locks.unshared | s->new_locks.unshared,
-    };
-    return file_locks_co_get(s->lock_fd, &s->locks, &both, bs->options->u.file.filename, errp);
+    both.uses = s->locks.uses | s->new_locks.uses;
+    both.unshared = s->locks.unshared | s->new_locks.unshared;
+    if (s->locking &&
+        !file_locks_co_get(s->lock_fd, &s->locks, &both, bs->options->u.file.filename, errp)) {
+        return false;
+    }
+    if (!prepare_access(bs, uses, errp)) {
+        file_abort_perm_update(bs);
+        return false;
+    }
+    return true;
 }
 
-static void file_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared)
+void file_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared)
 {
     FileState *s = bs->opaque;
 
+    if (s->new_fd >= 0) {
+        replace_fd(s, s->new_fd, s->new_writable);
+        s->new_fd = -1;
+    }
     if (s->locking) {
         file_locks_drop(s->lock_fd, &s->locks, &s->new_locks);
-        s->locks = s->new_locks;
     }
+    s->locks = s->new_locks;
 }
 
-static void file_abort_perm_update(BlockDriverState *bs)
+void file_abort_perm_update(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
+    if (s->new_fd >= 0) {
+        qemu_close(s->new_fd);
+        s->new_fd = -1;
+    }
     if (s->locking) {
         file_locks_drop(s->lock_fd, &s->new_locks, &s->locks);
     }
 }
 
 /* ---- reading and writing ---------------------------------------------------------------------- */
-
-typedef struct FileRequest {
-    FileState *s;
-    int64_t offset, bytes;
-    struct iovec *iov;
-    int niov;
-    bool may_unmap;
-} FileRequest;
 
 /* Worker. */
 static int read_worker(void *opaque)
@@ -376,38 +481,66 @@ static int write_worker(void *opaque)
     return ret == req->bytes ? 0 : -ENOSPC;
 }
 
+/* Copying more than this at once would hold up the loop for longer than a thread takes to wake. */
+#define MAX_INLINE (256 * KiB)
+
 /*
- * What is in the page cache is copied at once, without a thread.  Returns true if all was there.
+ * What the page cache can give or take without waiting is done at once, without a thread.  Returns how
+ * many bytes were; 0 also if it cannot be done so at all.
  */
-static bool read_cached(FileState *s, const QEMUIOVector *qiov, int64_t offset)
+static int64_t transfer_cached(FileState *s, bool is_write, int64_t offset,
+                               const QEMUIOVector *qiov)
 {
+    bool *is_missing = is_write ? &s->no_nowait_write : &s->no_nowait_read;
     ssize_t ret;
 
-    if (s->direct) {
-        return false;
+    if (s->direct || qiov->size > MAX_INLINE || qatomic_read(is_missing)) {
+        return 0;
     }
-    ret = preadv2(s->fd, qiov->iov, qiov->niov, offset, RWF_NOWAIT);
-    return ret == (ssize_t)qiov->size;
+    ret = is_write ? pwritev2(s->fd, qiov->iov, qiov->niov, offset, RWF_NOWAIT)
+                   : preadv2(s->fd, qiov->iov, qiov->niov, offset, RWF_NOWAIT);
+    if (ret < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        qatomic_set(is_missing, true);
+    }
+    return MAX(ret, 0);
 }
 
+static int coroutine_fn co_transfer_by_thread(FileState *s, bool is_write, int64_t offset,
+                                              QEMUIOVector *qiov)
+{
+    int64_t done = transfer_cached(s, is_write, offset, qiov);
+    FileRequest req = { .s = s, .offset = offset + done, .bytes = qiov->size - done,
+                        .iov = qiov->iov, .niov = qiov->niov };
+    QEMUIOVector rest;
+    int ret;
+
+    if (req.bytes == 0) {
+        return 0;
+    }
+    if (done == 0) {
+        return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+    }
+    qemu_iovec_init_slice(&rest, qiov, done, req.bytes);
+    req.iov = rest.iov;
+    req.niov = rest.niov;
+    ret = thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+    qemu_iovec_destroy(&rest);
+    return ret;
+}
+
+/* A loop thread that cannot have the kernel's interface (limits of the host) uses worker threads. */
 static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
                                     QEMUIOVector *qiov)
 {
     AioFileOp op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
-    FileRequest req = { .s = s, .offset = offset, .bytes = qiov->size,
-                        .iov = qiov->iov, .niov = qiov->niov };
 
-    switch (s->aio) {
-    case BLOCKDEV_AIO_OPTIONS_NATIVE:
-        return laio_setup(NULL) ? laio_co_submit(s->fd, offset, qiov, op) : -EAGAIN;
-    case BLOCKDEV_AIO_OPTIONS_IO_URING:
-        return luring_setup(NULL) ? luring_co_submit(s->fd, offset, qiov, op) : -EAGAIN;
-    default:
-        if (!is_write && read_cached(s, qiov, offset)) {
-            return 0;
-        }
-        return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+    if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE && laio_setup(NULL)) {
+        return laio_co_submit(s->fd, offset, qiov, op);
     }
+    if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
+        return luring_co_submit(s->fd, offset, qiov, op);
+    }
+    return co_transfer_by_thread(s, is_write, offset, qiov);
 }
 
 static bool is_mem_aligned(const FileState *s, const QEMUIOVector *qiov)
@@ -464,14 +597,14 @@ static int coroutine_fn co_rw(BlockDriverState *bs, bool is_write, int64_t offse
     return ret;
 }
 
-static int coroutine_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+int coroutine_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     return co_rw(bs, false, offset, bytes, qiov, qiov_offset);
 }
 
-static int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                 QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     return co_rw(bs, true, offset, bytes, qiov, qiov_offset);
 }
@@ -485,7 +618,7 @@ static int flush_worker(void *opaque)
     return fdatasync(s->fd) < 0 ? -errno : 0;
 }
 
-static int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
+int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
     int ret;
@@ -514,9 +647,8 @@ static void forget_extent(FileState *s)
     qemu_mutex_unlock(&s->extent_lock);
 }
 
-/* Call @method unless it is known not to work; remember when it turns out so. */
-static int try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
-                      FileRequest *req)
+int file_try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
+                    FileRequest *req)
 {
     int ret = -ENOTSUP;
 
@@ -546,33 +678,34 @@ static int zero_worker(void *opaque)
         return -errno;
     }
     if (req->may_unmap && req->offset + req->bytes <= st.st_size) {
-        ret = try_method(qemu_punch_hole, &s->no_punch, req);
+        ret = file_try_method(qemu_punch_hole, &s->no_punch, req);
         if (ret != -ENOTSUP && ret != -EINVAL && ret != -EBUSY) {
             return ret;
         }
     }
-    ret = try_method(qemu_zero_range, &s->no_zero_range, req);
+    ret = file_try_method(qemu_zero_range, &s->no_zero_range, req);
     if (ret != -ENOTSUP && ret != -EINVAL) {
         return ret;
     }
     if (req->offset < st.st_size) {
-        ret = try_method(qemu_punch_hole, &s->no_punch, req);
+        ret = file_try_method(qemu_punch_hole, &s->no_punch, req);
         if (ret < 0) {
             return ret == -EINVAL ? -ENOTSUP : ret;
         }
     }
-    return try_method(allocate, &s->no_fallocate, req);
+    return file_try_method(allocate, &s->no_fallocate, req);
 }
 
-static int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                              unsigned flags)
+int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                       unsigned flags)
 {
     FileState *s = bs->opaque;
     FileRequest req = { .s = s, .offset = offset, .bytes = bytes,
-                        .may_unmap = flags & BDRV_REQ_MAY_UNMAP };
+                        .may_unmap = flags & BDRV_REQ_MAY_UNMAP,
+                        .no_fallback = flags & BDRV_REQ_NO_FALLBACK };
 
     forget_extent(s);
-    return thread_pool_submit_co(zero_worker, &req);
+    return thread_pool_submit_co(s->kind->zero ? s->kind->zero : zero_worker, &req);
 }
 
 /* Worker. */
@@ -580,16 +713,37 @@ static int discard_worker(void *opaque)
 {
     FileRequest *req = opaque;
 
-    return try_method(qemu_punch_hole, &req->s->no_punch, req);
+    return file_try_method(qemu_punch_hole, &req->s->no_punch, req);
 }
 
-static int coroutine_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+int coroutine_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     FileState *s = bs->opaque;
     FileRequest req = { .s = s, .offset = offset, .bytes = bytes };
 
+    int ret;
+
     forget_extent(s);
-    return thread_pool_submit_co(discard_worker, &req);
+    ret = thread_pool_submit_co(s->kind->discard ? s->kind->discard : discard_worker, &req);
+    if (ret < 0) {
+        qatomic_inc(&s->discards_failed);
+    } else {
+        qatomic_inc(&s->discards_ok);
+        qatomic_add(&s->discard_bytes_ok, bytes);
+    }
+    return ret;
+}
+
+BlockStatsSpecific *file_get_specific_stats(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    BlockStatsSpecific *stats = g_new0(BlockStatsSpecific, 1);
+
+    stats->driver = bs->drv->options_type;
+    stats->u.file.discard_nb_ok = qatomic_read(&s->discards_ok);
+    stats->u.file.discard_nb_failed = qatomic_read(&s->discards_failed);
+    stats->u.file.discard_bytes_ok = qatomic_read(&s->discard_bytes_ok);
+    return stats;
 }
 
 /* ---- status ----------------------------------------------------------------------------------- */
@@ -651,15 +805,14 @@ static int coroutine_fn file_co_block_status(BlockDriverState *bs, bool want_zer
 
 /* ---- size ------------------------------------------------------------------------------------- */
 
-static int64_t coroutine_fn file_co_getlength(BlockDriverState *bs)
+int64_t coroutine_fn file_co_getlength(BlockDriverState *bs)
 {
-    FileState *s = bs->opaque;
-    int64_t len = lseek(s->fd, 0, SEEK_END);
+    const FileState *s = bs->opaque;
 
-    return len < 0 ? -errno : len;
+    return s->kind->length(s->fd);
 }
 
-static int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs)
+int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
     struct stat st;
@@ -667,11 +820,12 @@ static int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs)
     return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
 }
 
-static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
+int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {
     return 0; /* no clusters, never dirty */
 }
 
+/* What the host's file system was told at creation. */
 static ImageInfoSpecific *file_get_specific_info(BlockDriverState *bs, Error **errp)
 {
     FileState *s = bs->opaque;
@@ -741,9 +895,10 @@ static int grow(Truncate *t, int64_t old_bytes)
  */
 static void allocate_first_block(const Truncate *t)
 {
-    g_autofree uint8_t *zeroes = g_malloc0(FIRST_BLOCK);
+    QEMU_AUTO_VFREE uint8_t *zeroes = qemu_memalign(FIRST_BLOCK, FIRST_BLOCK);
     int64_t bytes = t->offset < FIRST_BLOCK ? MIN(t->offset, BDRV_SECTOR_SIZE) : FIRST_BLOCK;
 
+    memset(zeroes, 0, FIRST_BLOCK);
     if (qemu_pwrite_full(t->fd, zeroes, bytes, 0) < 0) {
         return;
     }
@@ -774,7 +929,7 @@ static int truncate_worker(void *opaque)
     return ret;
 }
 
-static int coroutine_fn co_truncate_fd(int fd, int64_t offset, PreallocMode prealloc, Error **errp)
+int coroutine_fn file_co_truncate_fd(int fd, int64_t offset, PreallocMode prealloc, Error **errp)
 {
     Truncate t = { .fd = fd, .offset = offset, .prealloc = prealloc };
     int ret;
@@ -798,7 +953,7 @@ static int coroutine_fn file_co_truncate(BlockDriverState *bs, int64_t offset, b
     FileState *s = bs->opaque;
 
     forget_extent(s);
-    return co_truncate_fd(s->fd, offset, prealloc, errp);
+    return file_co_truncate_fd(s->fd, offset, prealloc, errp);
 }
 
 /* ---- copy ------------------------------------------------------------------------------------- */
@@ -857,114 +1012,6 @@ static int coroutine_fn file_co_copy_range_to(BlockDriverState *bs, BdrvChild *s
     return thread_pool_submit_co(copy_worker, &copy);
 }
 
-/* ---- create ----------------------------------------------------------------------------------- */
-
-static void set_nocow(int fd)
-{
-    int attr;
-
-    /* File systems without it say so; nothing is lost then. */
-    if (ioctl(fd, FS_IOC_GETFLAGS, &attr) == 0) {
-        attr |= FS_NOCOW_FL;
-        if (ioctl(fd, FS_IOC_SETFLAGS, &attr) < 0) {
-            return;
-        }
-    }
-}
-
-static int set_extent_size(int fd, uint64_t hint)
-{
-    struct fsxattr attr;
-
-    if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) < 0) {
-        return -errno;
-    }
-    attr.fsx_xflags |= FS_XFLAG_EXTSIZE;
-    attr.fsx_extsize = hint;
-    return ioctl(fd, FS_IOC_FSSETXATTR, &attr) < 0 ? -errno : 0;
-}
-
-#define DEFAULT_EXTENT_SIZE_HINT (1 * MiB)
-
-/* @fd is locked: empty it and give it its size. */
-static bool coroutine_fn co_fill_new(int fd, const BlockdevCreateOptionsFile *opts, Error **errp)
-{
-    uint64_t hint = opts->has_extent_size_hint ? opts->extent_size_hint : DEFAULT_EXTENT_SIZE_HINT;
-    PreallocMode prealloc = opts->has_preallocation ? opts->preallocation : PREALLOC_MODE_OFF;
-    int ret;
-
-    if (co_truncate_fd(fd, 0, PREALLOC_MODE_OFF, errp) < 0) {
-        error_prepend(errp, "Could not clear file: ");
-        return false;
-    }
-    if (opts->has_nocow && opts->nocow) {
-        set_nocow(fd);
-    }
-    ret = hint ? set_extent_size(fd, hint) : 0;
-    if (ret < 0 && opts->has_extent_size_hint) {
-        warn_report("Failed to set extent size hint: %s", strerror(-ret));
-    }
-    return co_truncate_fd(fd, opts->size, prealloc, errp) >= 0;
-}
-
-static bool coroutine_fn co_create_file(const BlockdevCreateOptionsFile *opts, Error **errp)
-{
-    FileLocks none = { 0 };
-    FileLocks locks = { .uses = BLK_PERM_WRITE | BLK_PERM_RESIZE, .unshared = BLK_PERM_RESIZE };
-    int fd;
-    bool ok;
-
-    if (opts->size > BDRV_MAX_LENGTH) {
-        error_setg(errp, "Image size %" PRIu64 " is too large", opts->size);
-        return false;
-    }
-    if (opts->has_preallocation && opts->preallocation == PREALLOC_MODE_METADATA) {
-        error_setg(errp, "Unsupported preallocation mode: %s",
-                   PreallocMode_str(opts->preallocation));
-        return false;
-    }
-    fd = qemu_create(opts->filename, O_RDWR, 0644, errp);
-    if (fd < 0) {
-        return false;
-    }
-    ok = !qemu_has_ofd_lock() || file_locks_co_get(fd, &none, &locks, opts->filename, errp);
-    if (ok) {
-        ok = co_fill_new(fd, opts, errp);
-    }
-    qemu_close(fd);
-    return ok;
-}
-
-static bool coroutine_fn file_co_create(const BlockdevCreateOptions *options, Error **errp)
-{
-    return co_create_file(&options->u.file, errp);
-}
-
-static bool coroutine_fn file_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
-                                             Error **errp)
-{
-    BlockdevCreateOptionsFile create = { 0 };
-    g_autofree char *prealloc = NULL;
-    Error *local_err = NULL;
-
-    strstart(filename, "file:", &filename);
-    prealloc = qemu_opt_get_del(opts, "preallocation");
-    create.preallocation = qapi_enum_parse(&PreallocMode_lookup, prealloc, PREALLOC_MODE_OFF,
-                                           &local_err);
-    if (local_err) {
-        error_propagate(errp, local_err);
-        return false;
-    }
-    create.filename = (char *)filename;
-    create.size = QEMU_ALIGN_UP(qemu_opt_get_size_del(opts, "size", 0), BDRV_SECTOR_SIZE);
-    create.has_preallocation = true;
-    create.has_nocow = true;
-    create.nocow = qemu_opt_get_bool_del(opts, "nocow", false);
-    create.has_extent_size_hint = qemu_opt_get(opts, "extent_size_hint") != NULL;
-    create.extent_size_hint = qemu_opt_get_size_del(opts, "extent_size_hint", 0);
-    return co_create_file(&create, errp);
-}
-
 static bool coroutine_fn file_co_delete(BlockDriverState *bs, Error **errp)
 {
     const char *filename = bs->options->u.file.filename;
@@ -976,24 +1023,11 @@ static bool coroutine_fn file_co_delete(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-static QemuOptsList file_create_opts = {
-    .name = "raw-create-opts",
-    .desc = (const QemuOptDesc[]){
-        { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
-        { "nocow", QEMU_OPT_BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL },
-        { "preallocation", QEMU_OPT_STRING,
-          "Preallocation mode (allowed values: off, falloc, full)", NULL },
-        { "extent_size_hint", QEMU_OPT_SIZE,
-          "Extent size hint for the image file, 0 to disable", NULL },
-        { NULL },
-    },
-};
-
 /* ---- the driver ------------------------------------------------------------------------------- */
 
 static const char *const file_strong_opts[] = { "filename", NULL };
 static const char *const file_mutable_opts[] = {
-    "aio", "drop-cache", "x-check-cache-dropped", NULL
+    "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", NULL
 };
 
 BlockDriver bdrv_file = {
@@ -1032,6 +1066,7 @@ BlockDriver bdrv_file = {
     .bdrv_co_get_allocated_file_size = file_co_allocated_size,
     .bdrv_get_info = file_get_info,
     .bdrv_get_specific_info = file_get_specific_info,
+    .bdrv_get_specific_stats = file_get_specific_stats,
 
     .bdrv_co_create = file_co_create,
     .bdrv_co_create_opts = file_co_create_opts,

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of the file and host_device drivers share.
+ * What the files of the file and host_device drivers share: an open descriptor of the host with its
+ * locks, and I/O on it.  A FileKind says in what regular files and devices differ.
  */
 #ifndef BLOCK_PROTOCOL_FILE_H
 #define BLOCK_PROTOCOL_FILE_H
+
+#include <sys/stat.h>
 
 #include "block/block_int.h"
 
@@ -11,6 +14,59 @@
 typedef struct FileLocks {
     BlockRights uses, unshared;
 } FileLocks;
+
+/* All run in workers, and may block. */
+typedef struct FileKind {
+    bool (*is_right_type)(mode_t mode);
+    const char *wrong_type; /* message with one %s, the file name */
+    /* Further checks of a new descriptor; NULL: none. */
+    int (*check)(int fd, int flags, Error **errp);
+    int64_t (*length)(int fd); /* or negative errno */
+    /* Take a FileRequest; NULL: by fallocate. */
+    int (*zero)(void *request);
+    int (*discard)(void *request);
+} FileKind;
+
+typedef struct FileState FileState;
+struct FileState {
+    const FileKind *kind;
+
+    /* Changed only while frozen. */
+    int fd;
+    int lock_fd;   /* the first fd: locks belong to it, and it stays when fd is replaced */
+    bool writable; /* fd */
+    bool direct;   /* O_DIRECT */
+    BlockdevAioOptions aio;
+    bool locking;
+    size_t mem_align, request_align;
+
+    /* Main thread, control lock. */
+    FileLocks locks;      /* held, or what would be without locking */
+    FileLocks new_locks;  /* between check_perm and set_perm or abort; so is the next */
+    int new_fd;           /* takes fd's place then; -1: none */
+    bool new_writable;
+    FileState *reopening; /* what a reopen under way brings, or NULL */
+
+    /* Atomics: what the host's file system turned out not to have. */
+    bool no_punch, no_zero_range, no_fallocate, no_nowait_read, no_nowait_write;
+    bool flush_failed; /* the page cache can no longer be trusted to be written */
+    uint64_t discards_ok, discards_failed, discard_bytes_ok;
+
+    /* The last extent that SEEK_DATA told of: data, for sure or at least for safety. */
+    QemuMutex extent_lock;
+    int64_t data_start, data_end;
+};
+
+/* One request on its way to a worker. */
+typedef struct FileRequest {
+    FileState *s;
+    int64_t offset, bytes;
+    const struct iovec *iov;
+    int niov;
+    bool may_unmap, no_fallback;
+} FileRequest;
+
+/* ---- locks (file-locks.c) --------------------------------------------------------------------- */
 
 /**
  * Get the locks of @want that are not in @held, and look for others' that conflict.  May block on a
@@ -20,5 +76,49 @@ bool coroutine_fn file_locks_co_get(int fd, const FileLocks *held, const FileLoc
                                     const char *filename, Error **errp);
 /* Give up the locks of @have that are not in @keep.  Failures are only warned of. */
 void file_locks_drop(int fd, const FileLocks *have, const FileLocks *keep);
+
+/* ---- for both drivers (file.c) ----------------------------------------------------------------- */
+
+/* Open bs's file; see BlockDriver.bdrv_co_open. */
+bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
+                                    const BlockdevOptionsFile *opts, Error **errp);
+/* Put @filename without @prefix into @options. */
+bool file_strip_prefix(const char *prefix, const char *filename, QDict *options);
+/* Resize to @offset bytes. */
+int coroutine_fn file_co_truncate_fd(int fd, int64_t offset, PreallocMode prealloc, Error **errp);
+/* Call @method, unless it is known not to be there; remember it when it says -ENOTSUP. */
+int file_try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
+                    FileRequest *req);
+
+/* Callbacks of BlockDriver. */
+void file_refresh_filename(BlockDriverState *bs);
+void file_refresh_limits(BlockDriverState *bs);
+void coroutine_fn file_co_close(BlockDriverState *bs);
+bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp);
+void file_reopen_commit(BdrvReopenState *state);
+void file_reopen_abort(BdrvReopenState *state);
+bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared,
+                                     Error **errp);
+void file_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared);
+void file_abort_perm_update(BlockDriverState *bs);
+int coroutine_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                 QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs);
+int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                       unsigned flags);
+int coroutine_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+int64_t coroutine_fn file_co_getlength(BlockDriverState *bs);
+int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs);
+int file_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+BlockStatsSpecific *file_get_specific_stats(BlockDriverState *bs);
+
+/* ---- creating (file-create.c) ------------------------------------------------------------------ */
+
+bool coroutine_fn file_co_create(const BlockdevCreateOptions *options, Error **errp);
+bool coroutine_fn file_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
+                                      Error **errp);
+extern QemuOptsList file_create_opts;
 
 #endif

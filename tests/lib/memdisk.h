@@ -196,7 +196,7 @@ static BlockDriver memdisk_driver = {
 };
 
 /* A disk of @bytes zeroes; the caller owns the reference. */
-static BlockDriverState *coroutine_fn memdisk_co_new(const char *name, int64_t bytes)
+static inline BlockDriverState *coroutine_fn memdisk_co_new(const char *name, int64_t bytes)
 {
     BlockDriverState *bs = bdrv_co_open_driver(&memdisk_driver, name,
                                                BDRV_O_RDWR | BDRV_O_UNMAP, &error_abort);

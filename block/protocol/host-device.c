@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * host_device: a block or character device of the host.  As file, but for its length, zeroes, discard
+ * and resizing.  SCSI passthrough (sg) and zoned models are not supported.
+ */
+#include "qemu/osdep.h"
+
+#include "file.h"
+
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include "qemu/atomic.h"
+#include "qemu/hostfile.h"
+
+/* ---- what a device is -------------------------------------------------------------------------- */
+
+static bool is_device(mode_t mode)
+{
+    return S_ISBLK(mode) || S_ISCHR(mode);
+}
+
+static int host_device_probe_device(const char *filename)
+{
+    struct stat st;
+
+    return stat(filename, &st) == 0 && is_device(st.st_mode) ? 100 : 0;
+}
+
+static bool host_device_parse_filename(const char *filename, QDict *options, Error **errp)
+{
+    return file_strip_prefix("host_device:", filename, options);
+}
+
+/* A device may be open for writing and still refuse it. */
+static int check_device(int fd, int flags, Error **errp)
+{
+    int is_read_only;
+
+    if ((flags & O_ACCMODE) != O_RDONLY && ioctl(fd, BLKROGET, &is_read_only) == 0 &&
+        is_read_only) {
+        error_setg(errp, "The device is not writable");
+        return -EACCES;
+    }
+    return 0;
+}
+
+static int64_t device_length(int fd)
+{
+    int64_t len = lseek(fd, 0, SEEK_END);
+    uint64_t bytes;
+
+    if (len < 0) {
+        return -errno;
+    }
+    if (len == 0 && ioctl(fd, BLKGETSIZE64, &bytes) == 0) {
+        return MIN(bytes, (uint64_t)BDRV_MAX_LENGTH);
+    }
+    return len;
+}
+
+/* ---- zeroes, discard --------------------------------------------------------------------------- */
+
+static int device_ioctl(int fd, unsigned long request, int64_t offset, int64_t len)
+{
+    uint64_t range[2] = { offset, len };
+    int ret;
+
+    do {
+        ret = ioctl(fd, request, range);
+    } while (ret < 0 && errno == EINTR);
+    if (ret == 0) {
+        return 0;
+    }
+    return errno == EOPNOTSUPP || errno == ENOSYS || errno == ENOTTY || errno == ENODEV
+               ? -ENOTSUP : -errno;
+}
+
+static int zero_out(int fd, int64_t offset, int64_t len)
+{
+    return device_ioctl(fd, BLKZEROOUT, offset, len);
+}
+
+static int discard(int fd, int64_t offset, int64_t len)
+{
+    return device_ioctl(fd, BLKDISCARD, offset, len);
+}
+
+/* Worker. */
+static int device_zero(void *opaque)
+{
+    FileRequest *req = opaque;
+    FileState *s = req->s;
+
+    if (req->may_unmap) {
+        int ret = file_try_method(qemu_punch_hole, &s->no_punch, req);
+
+        if (ret != -ENOTSUP && ret != -EINVAL && ret != -EBUSY) {
+            return ret;
+        }
+    }
+    /* It writes zeroes if the device has nothing better, and leaves the page cache as it was. */
+    if (s->direct && !req->no_fallback) {
+        return file_try_method(zero_out, &s->no_zero_range, req);
+    }
+    return -ENOTSUP;
+}
+
+/* Worker. */
+static int device_discard(void *opaque)
+{
+    FileRequest *req = opaque;
+
+    return file_try_method(discard, &req->s->no_fallocate, req);
+}
+
+/* ---- size -------------------------------------------------------------------------------------- */
+
+static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                                PreallocMode prealloc, unsigned flags, Error **errp)
+{
+    int64_t bytes = file_co_getlength(bs);
+
+    if (prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Preallocation mode '%s' unsupported for this protocol driver",
+                   PreallocMode_str(prealloc));
+        return -ENOTSUP;
+    }
+    if (bytes < 0) {
+        error_setg_errno(errp, -bytes, "Could not get the length of the device");
+        return bytes;
+    }
+    if (offset > bytes) {
+        error_setg(errp, "Cannot grow device files");
+        return -EINVAL;
+    }
+    if (offset != bytes && exact) {
+        error_setg(errp, "Cannot resize device files");
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+/* ---- the driver -------------------------------------------------------------------------------- */
+
+static const FileKind device_kind = {
+    .is_right_type = is_device,
+    .wrong_type = "'host_device' driver requires '%s' to be either a character or block device",
+    .check = check_device,
+    .length = device_length,
+    .zero = device_zero,
+    .discard = device_discard,
+};
+
+static bool coroutine_fn host_device_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                             int flags, Error **errp)
+{
+    return file_co_open_kind(bs, &device_kind, &options->u.host_device, errp);
+}
+
+static const char *const host_device_strong_opts[] = { "filename", NULL };
+static const char *const host_device_mutable_opts[] = {
+    "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", NULL
+};
+
+BlockDriver bdrv_host_device = {
+    .format_name = "host_device",
+    .protocol_name = "host_device",
+    .instance_size = sizeof(FileState),
+    .options_type = BLOCKDEV_DRIVER_HOST_DEVICE,
+    .is_protocol = true,
+    .strong_runtime_opts = host_device_strong_opts,
+    .mutable_opts = host_device_mutable_opts,
+
+    .bdrv_probe_device = host_device_probe_device,
+    .bdrv_parse_filename = host_device_parse_filename,
+    .bdrv_refresh_filename = file_refresh_filename,
+    .bdrv_co_open = host_device_co_open,
+    .bdrv_co_close = file_co_close,
+    .bdrv_co_reopen_prepare = file_co_reopen_prepare,
+    .bdrv_reopen_commit = file_reopen_commit,
+    .bdrv_reopen_abort = file_reopen_abort,
+    .bdrv_co_check_perm = file_co_check_perm,
+    .bdrv_set_perm = file_set_perm,
+    .bdrv_abort_perm_update = file_abort_perm_update,
+    .bdrv_refresh_limits = file_refresh_limits,
+
+    .bdrv_co_preadv = file_co_preadv,
+    .bdrv_co_pwritev = file_co_pwritev,
+    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
+    .bdrv_co_pdiscard = file_co_pdiscard,
+    .bdrv_co_flush_to_disk = file_co_flush_to_disk,
+
+    .bdrv_co_truncate = host_device_co_truncate,
+    .bdrv_co_getlength = file_co_getlength,
+    .bdrv_co_get_allocated_file_size = file_co_allocated_size,
+    .bdrv_get_info = file_get_info,
+    .bdrv_get_specific_stats = file_get_specific_stats,
+};
