@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* For tests of qcow2: making, opening and checking images in memory (memdisk.h). */
+/* For tests of qcow2: making, opening and checking images in memory (memfile.h). */
 #ifndef TESTS_UNIT_FORMAT_QCOW2_TEST_H
 #define TESTS_UNIT_FORMAT_QCOW2_TEST_H
 
-#include "memdisk.h"
+#include "memfile.h"
 
 extern BlockDriver bdrv_qcow2;
 extern BlockDriver bdrv_raw;

@@ -7,8 +7,8 @@
  * Single-threaded.  A request yields a few times before it takes effect (mem_rand set), so that
  * requests of several coroutines interleave; a flush takes effect at once.
  */
-#ifndef TESTS_UNIT_FORMAT_MEMDISK_H
-#define TESTS_UNIT_FORMAT_MEMDISK_H
+#ifndef TESTS_UNIT_FORMAT_MEMFILE_H
+#define TESTS_UNIT_FORMAT_MEMFILE_H
 
 #include "block/block_int.h"
 #include "block/gate.h"
@@ -18,6 +18,8 @@
 #include "../../lib/testlib.h"
 
 /* ---- files --------------------------------------------------------------------------------- */
+
+#define MEM_MAX_BYTES (64 * MiB)
 
 typedef enum MemOpKind { MEM_WRITE, MEM_TRUNCATE, MEM_FLUSH } MemOpKind;
 
@@ -153,9 +155,13 @@ static void coroutine_fn mem_co_dawdle(void)
     }
 }
 
-static bool mem_fails(MemFile *file)
+/* 0, or the error of a write that ends at @end. */
+static int mem_may_write(MemFile *file, int64_t end)
 {
-    return file->fail_after >= 0 && file->fail_after-- == 0;
+    if (file->fail_after >= 0 && file->fail_after-- == 0) {
+        return -EIO;
+    }
+    return end > MEM_MAX_BYTES ? -EFBIG : 0;
 }
 
 static bool coroutine_fn mem_co_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -192,13 +198,15 @@ static void mem_write(MemFile *file, int64_t offset, void *buf, int64_t bytes)
 static int coroutine_fn mem_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
-    uint8_t *buf = g_malloc(bytes);
+    uint8_t *buf;
+    int ret;
 
     mem_co_dawdle();
-    if (mem_fails(mem_of(bs))) {
-        g_free(buf);
-        return -EIO;
+    ret = mem_may_write(mem_of(bs), offset + bytes);
+    if (ret < 0) {
+        return ret;
     }
+    buf = g_malloc(bytes);
     qemu_iovec_to_buf(qiov, qiov_offset, buf, bytes);
     mem_write(mem_of(bs), offset, buf, bytes);
     return 0;
@@ -207,12 +215,14 @@ static int coroutine_fn mem_co_pwritev(BlockDriverState *bs, int64_t offset, int
 static int coroutine_fn mem_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                              unsigned flags)
 {
+    int ret;
+
     mem_co_dawdle();
-    if (mem_fails(mem_of(bs))) {
-        return -EIO;
+    ret = mem_may_write(mem_of(bs), offset + bytes);
+    if (ret >= 0) {
+        mem_write(mem_of(bs), offset, g_malloc0(bytes), bytes);
     }
-    mem_write(mem_of(bs), offset, g_malloc0(bytes), bytes);
-    return 0;
+    return ret;
 }
 
 /* What was discarded reads as garbage, so that nobody can rely on it. */
@@ -233,17 +243,18 @@ static int coroutine_fn mem_co_pdiscard(BlockDriverState *bs, int64_t offset, in
 
 static int coroutine_fn mem_co_flush_to_disk(BlockDriverState *bs)
 {
-    if (mem_fails(mem_of(bs))) {
-        return -EIO;
+    int ret = mem_may_write(mem_of(bs), 0);
+
+    if (ret >= 0) {
+        mem_log(mem_of(bs), MEM_FLUSH, 0, NULL);
     }
-    mem_log(mem_of(bs), MEM_FLUSH, 0, NULL);
-    return 0;
+    return ret;
 }
 
 static int coroutine_fn mem_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                                         PreallocMode prealloc, unsigned flags, Error **errp)
 {
-    if (offset > 1 * GiB) {
+    if (offset > MEM_MAX_BYTES) {
         error_setg(errp, "No room");
         return -ENOSPC;
     }
