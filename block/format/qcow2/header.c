@@ -386,7 +386,9 @@ static void put_bytes(Writer *w, const void *data, size_t len)
         w->is_full = true;
         return;
     }
-    memcpy(w->buf + w->pos, data, len);
+    if (len) {
+        memcpy(w->buf + w->pos, data, len);
+    }
     w->pos += len;
 }
 
