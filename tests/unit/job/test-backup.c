@@ -148,7 +148,7 @@ static void guests_start(Guests *guests, BlockBackend *blk, AioContext *ctx, int
 static void coroutine_fn co_guests_stop(Guests *guests)
 {
     qatomic_set(&guests->stop, 1);
-    while (qatomic_read(&guests->running)) {
+    while (qatomic_load_acquire(&guests->running)) {
         aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
         qemu_coroutine_yield();
     }
