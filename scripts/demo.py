@@ -182,7 +182,7 @@ def back_up(guest):
     busy = "Node 'target' is busy: block device is in use by block job: backup"
     refused(vm, 'block_resize', busy, node_name='target', size=size)
     refused(vm, 'blockdev-del', busy, node_name='target')
-    refused(vm, 'blockdev-backup', busy, job_id='second', device='disk0', target='target', sync='full')
+    refused(vm, 'blockdev-backup', busy, job_id='second', device='disk', target='target', sync='full')
     refused(vm, 'block_resize', 'conflict', node_name='disk', size=size)
     refused(vm, 'block-export-add', 'Permission conflict', type='nbd', id='e', node_name='disk', writable=True)
     show_blockers(vm)

@@ -27,7 +27,10 @@ bool coroutine_fn bdrv_co_create(const BlockdevCreateOptions *options, Error **e
         error_setg(errp, "Driver does not support blockdev-create");
         return false;
     }
-    return drv->bdrv_co_create(options, errp);
+    bool ok = drv->bdrv_co_create(options, errp);
+    /* The nodes it was made with give up their host locks now: the image may be opened next. */
+    bdrv_co_reap();
+    return ok;
 }
 
 bool coroutine_fn bdrv_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
@@ -39,7 +42,9 @@ bool coroutine_fn bdrv_co_create_opts(BlockDriver *drv, const char *filename, Qe
         return false;
     }
     Error *local_err = NULL;
-    if (!drv->bdrv_co_create_opts(drv, filename, opts, &local_err)) {
+    bool ok = drv->bdrv_co_create_opts(drv, filename, opts, &local_err);
+    bdrv_co_reap(); /* as above */
+    if (!ok) {
         if (!local_err) {
             error_setg(&local_err, "Could not create image");
         }
