@@ -2,9 +2,9 @@
 /*
  * Copying with a bitmap of what is left.
  *
- * A bit is set: the cluster is still to be copied.  Whoever copies takes bits away and puts a task into
- * the list in one step under the lock, so each cluster is copied once; if copying fails, the bits come
- * back before the task goes.  So "no bit set and no task" means copied.
+ * A bit is set: the cluster is still to be copied.  Whoever copies takes bits away and puts a task
+ * into the list in one step under the lock, so each cluster is copied once; if copying fails, the
+ * bits come back before the task goes.  So "no bit set and no task" means copied.
  */
 #include "qemu/osdep.h"
 
@@ -49,7 +49,7 @@ struct BlockCopyState {
     QLIST_HEAD(, Task) tasks;
 };
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* Returns 0 with @errp set if there is none. */
 static int64_t choose_cluster_size(const BlockCopyArgs *args, Error **errp)
@@ -153,7 +153,7 @@ BdrvDirtyBitmap *block_copy_dirty_bitmap(BlockCopyState *state)
     return state->left;
 }
 
-/* ---- tasks ------------------------------------------------------------------------------------ */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 /* Under the lock: take the next piece that is left in the range.  False: nothing is left. */
 static bool task_begin(BlockCopyState *state, Task *task, int64_t offset, int64_t end,
@@ -211,7 +211,7 @@ static void coroutine_fn co_wait_for_task(BlockCopyState *state, Task *task)
     qemu_coroutine_yield();
 }
 
-/* ---- copying one piece ------------------------------------------------------------------------ */
+/* ---- copying one piece ----------------------------------------------------------------------- */
 
 static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset, int64_t bytes,
                                           bool *error_is_read)
@@ -326,7 +326,7 @@ static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *err
     return ret;
 }
 
-/* ---- a range ---------------------------------------------------------------------------------- */
+/* ---- a range --------------------------------------------------------------------------------- */
 
 int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int64_t bytes,
                                      bool *error_is_read)
@@ -375,7 +375,7 @@ void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, in
     }
 }
 
-/* ---- everything ------------------------------------------------------------------------------- */
+/* ---- everything ------------------------------------------------------------------------------ */
 
 /* What the workers of one block_copy_co_all() share.  All run in one loop: no lock is needed. */
 typedef struct CopyAll {

@@ -21,7 +21,7 @@ void blkdebug_rule_free(BlkdebugRule *rule)
     }
 }
 
-/* ---- typed ------------------------------------------------------------------------------------ */
+/* ---- typed ----------------------------------------------------------------------------------- */
 
 bool blkdebug_rule_add_inject(BlkdebugRuleList *rules, const BlkdebugInjectErrorOptions *opts,
                               Error **errp)
@@ -64,7 +64,7 @@ bool blkdebug_rule_add_set_state(BlkdebugRuleList *rules, const BlkdebugSetState
     return true;
 }
 
-/* ---- sections of a file ----------------------------------------------------------------------- */
+/* ---- sections of a file ---------------------------------------------------------------------- */
 
 static const QemuOptDesc inject_error_desc[] = {
     { .name = "event" },
@@ -194,7 +194,7 @@ static bool section_add_rule(BlkdebugRuleList *rules, const Section *section, Er
     return ok;
 }
 
-/* ---- lines of a file -------------------------------------------------------------------------- */
+/* ---- lines of a file ------------------------------------------------------------------------- */
 
 /* KEY = "VALUE"; without the spaces, all of it is the key, as stock has it. */
 static bool parse_assignment(const char *line, Section *section)

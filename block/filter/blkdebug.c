@@ -2,14 +2,14 @@
 /*
  * blkdebug: passes requests on to "image", and makes them fail or sleep by rule; for tests.
  *
- * Drivers above announce events on their edge.  At an event, rules for it apply whose state is 0 or the
- * current one (1 at first): inject-error rules become the active ones, in place of those active before;
- * set-state rules change the state; suspend rules (breakpoints, set at run time) make the announcer
- * sleep until it is resumed.  A request fails by the first active rule that matches it.  Rules for the
- * event "none" are active from the start.
+ * Drivers above announce events on their edge.  At an event, rules for it apply whose state is 0 or
+ * the current one (1 at first): inject-error rules become the active ones, in place of those active
+ * before; set-state rules change the state; suspend rules (breakpoints, set at run time) make the
+ * announcer sleep until it is resumed.  A request fails by the first active rule that matches it.
+ * Rules for the event "none" are active from the start.
  *
- * The filter also pretends limits (align, max-transfer ...), so that the core's splitting and padding
- * can be tested.
+ * The filter also pretends limits (align, max-transfer ...), so that the core's splitting and
+ * padding can be tested.
  */
 #include "qemu/osdep.h"
 
@@ -37,11 +37,11 @@ typedef struct BlkdebugState {
     QLIST_HEAD(, SuspendedRequest) suspended;
 } BlkdebugState;
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 /*
- * Under the lock: apply what stands for @event.  Returns the tag of a breakpoint to sleep at, or NULL;
- * to be freed.
+ * Under the lock: apply what stands for @event.  Returns the tag of a breakpoint to sleep at, or
+ * NULL; to be freed.
  */
 static char *process_event(BlkdebugState *s, BlkdebugEvent event)
 {
@@ -95,7 +95,7 @@ static void coroutine_fn blkdebug_co_debug_event(BlockDriverState *bs, BlkdebugE
     }
 }
 
-/* ---- breakpoints ------------------------------------------------------------------------------ */
+/* ---- breakpoints ----------------------------------------------------------------------------- */
 
 static int blkdebug_breakpoint(BlockDriverState *bs, const char *event, const char *tag)
 {
@@ -174,7 +174,7 @@ static bool blkdebug_is_suspended(BlockDriverState *bs, const char *tag)
     return false;
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* What the active rules say of a request: 0 or a negative errno. */
 static int coroutine_fn blkdebug_co_check(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -286,7 +286,7 @@ static int coroutine_fn blkdebug_co_block_status(BlockDriverState *bs, bool want
     return BDRV_BLOCK_RAW | BDRV_BLOCK_OFFSET_VALID;
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void blkdebug_refresh_limits(BlockDriverState *bs)
 {
@@ -343,7 +343,7 @@ static bool take_limits(BlkdebugState *s, const BlockdevOptionsBlkdebug *opts, u
                       MAX(s->opt_discard, align), &s->max_discard, errp);
 }
 
-/* ---- open, close ------------------------------------------------------------------------------ */
+/* ---- open, close ----------------------------------------------------------------------------- */
 
 static BlockRights permission_bits(const BlockPermissionList *list)
 {
@@ -436,7 +436,7 @@ static BdrvChildClaims blkdebug_child_claims(BlockDriverState *bs, const BdrvChi
     return claims;
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* blkdebug:CONFIG:IMAGE; CONFIG may be empty. */
 static bool blkdebug_parse_filename(const char *filename, QDict *options, Error **errp)
@@ -503,7 +503,7 @@ static void blkdebug_refresh_filename(BlockDriverState *bs)
     bs->exact_filename = g_strdup_printf("blkdebug:%s:%s", s->config, image);
 }
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static const char *const blkdebug_strong_opts[] = {
     "config", "inject-error.", "set-state.", NULL

@@ -42,7 +42,8 @@ bool blkdebug_rule_add_set_state(BlkdebugRuleList *rules, const BlkdebugSetState
                                  Error **errp);
 
 /**
- * Append the rules of a file: sections [inject-error] and [set-state], lines key = "value".  Blocks.
+ * Append the rules of a file: sections [inject-error] and [set-state], lines key = "value".
+ * Blocks.
  */
 bool blkdebug_rules_read(BlkdebugRuleList *rules, const char *filename, Error **errp);
 

@@ -3,12 +3,12 @@
  * blklogwrites: passes requests on to "file" and appends each change to "log", in the format of the
  * kernel's dm-log-writes, so that its replay-log can rebuild the disk as it was at any moment.
  *
- * The log: sector 0 is the superblock; then one entry after another: a header, padded to a sector, and
- * for writes the data.  Numbers are little endian, positions in sectors of the log.
+ * The log: sector 0 is the superblock; then one entry after another: a header, padded to a sector,
+ * and for writes the data.  Numbers are little endian, positions in sectors of the log.
  *
  * A write is logged when it has ended, a flush before it begins: what is logged before a flush is
- * exactly what its caller could rely on.  Entries are written one at a time, under a lock, so the log
- * never has a hole; a debugging aid may be slow.
+ * exactly what its caller could rely on.  Entries are written one at a time, under a lock, so the
+ * log never has a hole; a debugging aid may be slow.
  */
 #include "qemu/osdep.h"
 
@@ -53,7 +53,7 @@ typedef struct BlkLogWritesState {
     uint64_t unpublished; /* entries the superblock does not count yet */
 } BlkLogWritesState;
 
-/* ---- the log ---------------------------------------------------------------------------------- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 static int coroutine_fn log_co_write_super(BlkLogWritesState *s)
 {
@@ -132,7 +132,7 @@ static int coroutine_fn log_co_append(BlkLogWritesState *s, int64_t offset, int6
     return MIN(ret, 0);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static int coroutine_fn blk_log_writes_co_preadv(BlockDriverState *bs, int64_t offset,
                                                  int64_t bytes, QEMUIOVector *qiov,
@@ -200,7 +200,7 @@ static int coroutine_fn blk_log_writes_co_flush(BlockDriverState *bs)
     return log_co_append(bs->opaque, 0, 0, NULL, 0, LOG_FLUSH);
 }
 
-/* ---- open: going on with a log ---------------------------------------------------------------- */
+/* ---- open: going on with a log --------------------------------------------------------------- */
 
 static bool sector_size_is_valid(uint64_t size)
 {
@@ -345,7 +345,7 @@ static void blk_log_writes_refresh_limits(BlockDriverState *bs)
         ((BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK) & file->supported_zero_flags);
 }
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static const char *const blk_log_writes_strong_opts[] = { "log-append", "log-sector-size", NULL };
 

@@ -2,10 +2,10 @@
 /*
  * copy-before-write: before a part of "file" changes, its old content goes to "target".
  *
- * The bookkeeping is a BlockCopyState, so other copiers (the backup job) can share it.  What cannot be
- * saved makes either the guest's write fail (break-guest-write) or the snapshot invalid for good
- * (break-snapshot).  With a timeout the guest is let go after that time; the copying it waited for is
- * left to end by itself, as an activity of the node.
+ * The bookkeeping is a BlockCopyState, so other copiers (the backup job) can share it.  What cannot
+ * be saved makes either the guest's write fail (break-guest-write) or the snapshot invalid for good
+ * (break-snapshot).  With a timeout the guest is let go after that time; the copying it waited for
+ * is left to end by itself, as an activity of the node.
  */
 #include "qemu/osdep.h"
 
@@ -27,7 +27,7 @@ typedef struct CbwState {
 
 extern BlockDriver bdrv_copy_before_write;
 
-/* ---- saving ----------------------------------------------------------------------------------- */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 /* A copy that somebody waits for, for a while.  Both sides run in one loop. */
 typedef struct TimedCopy {
@@ -107,7 +107,7 @@ static int coroutine_fn cbw_co_before_change(BlockDriverState *bs, int64_t offse
     return 0;
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static int coroutine_fn cbw_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
@@ -158,7 +158,8 @@ static int coroutine_fn cbw_co_copy_range_to(BlockDriverState *bs, BdrvChild *sr
 {
     int ret = cbw_co_before_change(bs, dst_offset, bytes, flags);
 
-    return ret < 0 ? ret : bdrv_co_copy_range_to(src, src_offset, bs->file, dst_offset, bytes, flags);
+    return ret < 0 ? ret : bdrv_co_copy_range_to(src, src_offset, bs->file, dst_offset, bytes,
+                                                 flags);
 }
 
 /* What is cut off is saved first; what is added never was part of the snapshot. */
@@ -178,7 +179,7 @@ static int coroutine_fn cbw_co_truncate(BlockDriverState *bs, int64_t offset, bo
     return bdrv_co_truncate(bs->file, offset, exact, prealloc, flags, errp);
 }
 
-/* ---- graph ------------------------------------------------------------------------------------ */
+/* ---- graph ----------------------------------------------------------------------------------- */
 
 static BdrvChildClaims cbw_child_claims(BlockDriverState *bs, const BdrvChild *child,
                                         BdrvChildRole role, BlockRights parent_uses,
@@ -194,8 +195,8 @@ static BdrvChildClaims cbw_child_claims(BlockDriverState *bs, const BdrvChild *c
     claims = bdrv_default_child_claims(bs, child, role, parent_uses, parent_shared);
     if (!QTAILQ_EMPTY(&bs->parents)) {
         /*
-         * A change that does not come through here goes unsaved.  Without users above, the filter is
-         * still to be put in its place: until then the source's own users go on writing.
+         * A change that does not come through here goes unsaved.  Without users above, the filter
+         * is still to be put in its place: until then the source's own users go on writing.
          */
         claims.uses |= BLK_PERM_CONSISTENT_READ | (s->discard_source ? BLK_PERM_WRITE : 0);
         claims.shared &= ~(BLK_PERM_WRITE | BLK_PERM_RESIZE);
@@ -305,7 +306,7 @@ static void coroutine_fn cbw_co_close(BlockDriverState *bs)
     block_copy_state_free(g_steal_pointer(&s->bcs));
 }
 
-/* ---- from code -------------------------------------------------------------------------------- */
+/* ---- from code ------------------------------------------------------------------------------- */
 
 /* The source is frozen.  On failure nothing has changed for its users. */
 static bool coroutine_fn cbw_co_put(BlockDriverState *bs, const CbwArgs *args, Error **errp)
@@ -375,7 +376,7 @@ int cbw_snapshot_error(BlockDriverState *cbw)
     return qatomic_read(&s->snapshot_error);
 }
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static const char *const cbw_strong_opts[] = {
     "target", "bitmap", "on-cbw-error", "cbw-timeout", "min-cluster-size", NULL

@@ -2,8 +2,9 @@
 /*
  * Claims between processes: OFD byte locks on the image file.
  *
- * Right i used: a read lock on byte 100+i.  Right i not shared: a read lock on byte 200+i.  Everybody
- * takes read locks only, then asks whether a write lock on the opposite byte would be refused.
+ * Right i used: a read lock on byte 100+i.  Right i not shared: a read lock on byte 200+i.
+ * Everybody takes read locks only, then asks whether a write lock on the opposite byte would be
+ * refused.
  */
 #include "qemu/osdep.h"
 
@@ -28,7 +29,7 @@ typedef struct GetLocks {
     char *holder; /* of the lock in the way, for people; NULL: unknown */
 } GetLocks;
 
-/* ---- who holds a lock -------------------------------------------------------------------------- */
+/* ---- who holds a lock ------------------------------------------------------------------------ */
 
 typedef struct LockedByte {
     struct stat st; /* of the file */
@@ -120,7 +121,7 @@ static char *find_holder(int fd, int64_t byte)
     return NULL;
 }
 
-/* ---- getting locks ----------------------------------------------------------------------------- */
+/* ---- getting locks --------------------------------------------------------------------------- */
 
 /* Take the bytes of @mask from @base on; 0 or -errno with the failing bit in *right. */
 static int take_bytes(int fd, int base, BlockRights mask, int *right)

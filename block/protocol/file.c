@@ -15,7 +15,7 @@
 #include "qemu/cutils.h"
 #include "qemu/hostfile.h"
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 bool file_strip_prefix(const char *prefix, const char *filename, QDict *options)
 {
@@ -44,7 +44,7 @@ void file_refresh_filename(BlockDriverState *bs)
     bs->exact_filename = g_strdup(bs->options->u.file.filename);
 }
 
-/* ---- direct I/O alignment --------------------------------------------------------------------- */
+/* ---- direct I/O alignment -------------------------------------------------------------------- */
 
 #define MAX_ALIGN 4096
 
@@ -107,7 +107,7 @@ void file_refresh_limits(BlockDriverState *bs)
     bs->bl.max_iov = IOV_MAX;
 }
 
-/* ---- open and close --------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 typedef struct OpenFile {
     const char *filename;
@@ -291,19 +291,19 @@ void coroutine_fn file_co_close(BlockDriverState *bs)
     qemu_mutex_destroy(&s->extent_lock);
 }
 
-/* ---- reopen: another descriptor for the same file ---------------------------------------------- */
+/* ---- reopen: another descriptor for the same file -------------------------------------------- */
 
 /* Another descriptor of what @s has open, whatever the name may mean by now; -1 with @errp set. */
 static int coroutine_fn file_co_reopen_fd(const FileState *s, const char *filename, bool writable,
                                           bool direct, Error **errp)
 {
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
+    /* Of a set of descriptors passed to us, the one with the right access mode is taken. */
+    const char *source = strstart(filename, "/dev/fdset/", NULL) ? filename : self;
     OpenFile open;
     Error *local_err = NULL;
 
-    /* Of a set of descriptors passed to us, the one with the right access mode is taken. */
-    if (file_co_open_fd(s->kind, strstart(filename, "/dev/fdset/", NULL) ? filename : self, writable,
-                        direct, &open, &local_err)) {
+    if (file_co_open_fd(s->kind, source, writable, direct, &open, &local_err)) {
         return open.fd;
     }
     error_propagate_prepend(errp, local_err, "Could not reopen '%s': ", filename);
@@ -401,7 +401,7 @@ static bool coroutine_fn prepare_access(BlockDriverState *bs, BlockRights uses, 
     return true;
 }
 
-/* ---- locks ------------------------------------------------------------------------------------ */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared,
                                      Error **errp)
@@ -451,7 +451,7 @@ void file_abort_perm_update(BlockDriverState *bs)
     }
 }
 
-/* ---- reading and writing ---------------------------------------------------------------------- */
+/* ---- reading and writing --------------------------------------------------------------------- */
 
 /* Worker. */
 static int read_worker(void *opaque)
@@ -485,8 +485,8 @@ static int write_worker(void *opaque)
 #define MAX_INLINE (256 * KiB)
 
 /*
- * What the page cache can give or take without waiting is done at once, without a thread.  Returns how
- * many bytes were; 0 also if it cannot be done so at all.
+ * What the page cache can give or take without waiting is done at once, without a thread.  Returns
+ * how many bytes were; 0 also if it cannot be done so at all.
  */
 static int64_t transfer_cached(FileState *s, bool is_write, int64_t offset,
                                const QEMUIOVector *qiov)
@@ -528,7 +528,7 @@ static int coroutine_fn co_transfer_by_thread(FileState *s, bool is_write, int64
     return ret;
 }
 
-/* A loop thread that cannot have the kernel's interface (limits of the host) uses worker threads. */
+/* A loop thread that cannot have the kernel's interface (limits of the host) uses workers. */
 static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
                                     QEMUIOVector *qiov)
 {
@@ -609,7 +609,7 @@ int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t b
     return co_rw(bs, true, offset, bytes, qiov, qiov_offset);
 }
 
-/* ---- flush ------------------------------------------------------------------------------------ */
+/* ---- flush ----------------------------------------------------------------------------------- */
 
 static int flush_worker(void *opaque)
 {
@@ -638,7 +638,7 @@ int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
     return ret;
 }
 
-/* ---- zeroes, discard -------------------------------------------------------------------------- */
+/* ---- zeroes, discard ------------------------------------------------------------------------- */
 
 static void forget_extent(FileState *s)
 {
@@ -746,10 +746,11 @@ BlockStatsSpecific *file_get_specific_stats(BlockDriverState *bs)
     return stats;
 }
 
-/* ---- status ----------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 /*
- * Only data extents are remembered: to call a hole that came since "data" is safe, the reverse is not.
+ * Only data extents are remembered: to call a hole that came since "data" is safe, the reverse is
+ * not.
  */
 static bool in_known_extent(FileState *s, int64_t offset, int64_t *end)
 {
@@ -803,7 +804,7 @@ static int coroutine_fn file_co_block_status(BlockDriverState *bs, bool want_zer
     return flags | BDRV_BLOCK_DATA;
 }
 
-/* ---- size ------------------------------------------------------------------------------------- */
+/* ---- size ------------------------------------------------------------------------------------ */
 
 int64_t coroutine_fn file_co_getlength(BlockDriverState *bs)
 {
@@ -890,8 +891,8 @@ static int grow(Truncate *t, int64_t old_bytes)
 }
 
 /*
- * A file that begins with a hole hides the alignment that direct I/O needs: reading a hole works with
- * any.  So the first block of a file that was empty is written.  If that fails, so be it.
+ * A file that begins with a hole hides the alignment that direct I/O needs: reading a hole works
+ * with any.  So the first block of a file that was empty is written.  If that fails, so be it.
  */
 static void allocate_first_block(const Truncate *t)
 {
@@ -956,7 +957,7 @@ static int coroutine_fn file_co_truncate(BlockDriverState *bs, int64_t offset, b
     return file_co_truncate_fd(s->fd, offset, prealloc, errp);
 }
 
-/* ---- copy ------------------------------------------------------------------------------------- */
+/* ---- copy ------------------------------------------------------------------------------------ */
 
 static int coroutine_fn file_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
                                                 int64_t src_offset, BdrvChild *dst,
@@ -1023,7 +1024,7 @@ static bool coroutine_fn file_co_delete(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static const char *const file_strong_opts[] = { "filename", NULL };
 static const char *const file_mutable_opts[] = {

@@ -10,7 +10,7 @@
 
 #include "block/block_int.h"
 
-/* Byte locks of one open file description: bit i of @uses is byte 100+i, of @unshared byte 200+i. */
+/* Byte locks of one open file: bit i of @uses is byte 100+i, of @unshared byte 200+i. */
 typedef struct FileLocks {
     BlockRights uses, unshared;
 } FileLocks;
@@ -66,7 +66,7 @@ typedef struct FileRequest {
     bool may_unmap, no_fallback;
 } FileRequest;
 
-/* ---- locks (file-locks.c) --------------------------------------------------------------------- */
+/* ---- locks (file-locks.c) -------------------------------------------------------------------- */
 
 /**
  * Get the locks of @want that are not in @held, and look for others' that conflict.  May block on a
@@ -77,7 +77,7 @@ bool coroutine_fn file_locks_co_get(int fd, const FileLocks *held, const FileLoc
 /* Give up the locks of @have that are not in @keep.  Failures are only warned of. */
 void file_locks_drop(int fd, const FileLocks *have, const FileLocks *keep);
 
-/* ---- for both drivers (file.c) ----------------------------------------------------------------- */
+/* ---- for both drivers (file.c) --------------------------------------------------------------- */
 
 /* Open bs's file; see BlockDriver.bdrv_co_open. */
 bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
@@ -114,7 +114,7 @@ int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs);
 int file_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 BlockStatsSpecific *file_get_specific_stats(BlockDriverState *bs);
 
-/* ---- creating (file-create.c) ------------------------------------------------------------------ */
+/* ---- creating (file-create.c) ---------------------------------------------------------------- */
 
 bool coroutine_fn file_co_create(const BlockdevCreateOptions *options, Error **errp);
 bool coroutine_fn file_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * host_device: a block or character device of the host.  As file, but for its length, zeroes, discard
- * and resizing.  SCSI passthrough (sg) and zoned models are not supported.
+ * host_device: a block or character device of the host.  As file, but for its length, zeroes,
+ * discard and resizing.  SCSI passthrough (sg) and zoned models are not supported.
  */
 #include "qemu/osdep.h"
 
@@ -13,7 +13,7 @@
 #include "qemu/atomic.h"
 #include "qemu/hostfile.h"
 
-/* ---- what a device is -------------------------------------------------------------------------- */
+/* ---- what a device is ------------------------------------------------------------------------ */
 
 static bool is_device(mode_t mode)
 {
@@ -59,7 +59,7 @@ static int64_t device_length(int fd)
     return len;
 }
 
-/* ---- zeroes, discard --------------------------------------------------------------------------- */
+/* ---- zeroes, discard ------------------------------------------------------------------------- */
 
 static int device_ioctl(int fd, unsigned long request, int64_t offset, int64_t len)
 {
@@ -114,7 +114,7 @@ static int device_discard(void *opaque)
     return file_try_method(discard, &req->s->no_fallocate, req);
 }
 
-/* ---- size -------------------------------------------------------------------------------------- */
+/* ---- size ------------------------------------------------------------------------------------ */
 
 static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                                                 PreallocMode prealloc, unsigned flags, Error **errp)
@@ -141,7 +141,7 @@ static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t of
     return 0;
 }
 
-/* ---- the driver -------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static const FileKind device_kind = {
     .is_right_type = is_device,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Copying ranges from one edge to another, with a bitmap of what is left (backup, copy-before-write).
+ * Copying ranges from one edge to another, with a bitmap of what is left (backup,
+ * copy-before-write).
  *
  * One BlockCopyState serves several callers at once: two callers for one range copy it once, the
  * second waits for the first.  Ranges are rounded to clusters.  Thread-safe; coroutine.
@@ -59,8 +60,8 @@ typedef struct BlockCopyAll {
 } BlockCopyAll;
 
 /**
- * Copy all that is left.  Returns 0 when nothing is left and nothing is being copied; 1 when @how->stop
- * said so; or the first error, when all pieces have ended.
+ * Copy all that is left.  Returns 0 when nothing is left and nothing is being copied; 1 when
+ * @how->stop said so; or the first error, when all pieces have ended.
  */
 int coroutine_fn block_copy_co_all(BlockCopyState *state, const BlockCopyAll *how,
                                    bool *error_is_read);

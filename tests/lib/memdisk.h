@@ -3,8 +3,8 @@
  * For tests above the core: a protocol node in memory that takes its time, fails when told to, and
  * counts; and a user without a backend.
  *
- * A request yields at random points, so that concurrent ones interleave.  All functions are static: the
- * including test links what they use.
+ * A request yields at random points, so that concurrent ones interleave.  All functions are static:
+ * the including test links what they use.
  */
 #ifndef TESTS_LIB_MEMDISK_H
 #define TESTS_LIB_MEMDISK_H
@@ -212,7 +212,7 @@ static inline BlockDriverState *coroutine_fn memdisk_co_new(const char *name, in
     return bs;
 }
 
-/* ---- a user ----------------------------------------------------------------------------------- */
+/* ---- a user ---------------------------------------------------------------------------------- */
 
 typedef struct MemUser {
     BdrvGate gate;
@@ -247,7 +247,7 @@ static inline void coroutine_fn memuser_co_detach(MemUser *user)
     bdrv_gate_done(&user->gate);
 }
 
-/* ---- frame: each case runs in a coroutine that holds the control lock -------------------------- */
+/* ---- frame: each case runs in a coroutine that holds the control lock ------------------------ */
 
 typedef struct MemCase {
     const char *path;

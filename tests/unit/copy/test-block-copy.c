@@ -12,7 +12,7 @@
 #define CLUSTER (64 * KiB)
 #define N_CLUSTERS ((DISK_BYTES + CLUSTER - 1) / CLUSTER)
 
-/* ---- two disks and a copy state ---------------------------------------------------------------- */
+/* ---- two disks and a copy state -------------------------------------------------------------- */
 
 typedef struct Setup {
     BlockDriverState *source, *target;
@@ -84,7 +84,7 @@ static bool is_untouched(Setup *setup, int64_t offset, int64_t bytes)
     return true;
 }
 
-/* ---- alone ------------------------------------------------------------------------------------ */
+/* ---- alone ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_range_is_rounded(void)
 {
@@ -187,7 +187,7 @@ static void coroutine_fn co_bad_cluster_size(void)
     co_tear_down(&s);
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_error_is_told(void)
 {
@@ -234,7 +234,7 @@ static void coroutine_fn co_stops_and_goes_on(void)
     co_tear_down(&s);
 }
 
-/* ---- many at once ------------------------------------------------------------------------------ */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 typedef struct Crowd {
     Setup *setup;

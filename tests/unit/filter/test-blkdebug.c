@@ -61,7 +61,7 @@ static void coroutine_fn co_event(Setup *s, BlkdebugEvent event)
     bdrv_co_debug_event(s->bs, event);
 }
 
-/* ---- rules ------------------------------------------------------------------------------------ */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_none_is_active_at_once(void)
 {
@@ -141,7 +141,7 @@ static void coroutine_fn co_block_status_fails(void)
     co_tear_down(&s);
 }
 
-/* ---- breakpoints ------------------------------------------------------------------------------ */
+/* ---- breakpoints ----------------------------------------------------------------------------- */
 
 typedef struct Sleeper {
     Setup *setup;
@@ -185,7 +185,7 @@ static void coroutine_fn co_breakpoints(void)
     co_tear_down(&s);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 /* The driver asserts that the core keeps to what it pretends. */
 static void coroutine_fn co_limits_are_kept(void)
@@ -256,7 +256,7 @@ static void coroutine_fn co_bad_options(void)
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static char *write_config(const char *text)
 {
@@ -269,7 +269,8 @@ static char *write_config(const char *text)
 static void coroutine_fn co_config_file(void)
 {
     g_autofree char *name = write_config("# a comment\n\n[set-state]\n event = \"l1_update\"\n"
-                                         "new_state = \"2\"\n[inject-error]\nevent = \"write_aio\"\n"
+                                         "new_state = \"2\"\n[inject-error]\n"
+                                         "event = \"write_aio\"\n"
                                          "state = \"2\"\nerrno = \"28\"\nonce = \"on\"\n"
                                          "sector = \"1\"\n");
     g_autofree char *options = g_strdup_printf("'config': '%s'", name);
@@ -313,7 +314,7 @@ static void coroutine_fn co_bad_config_files(void)
     }
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_names(void)
 {

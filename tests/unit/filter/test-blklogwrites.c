@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* blklogwrites: replaying the log gives the disk; a log can be gone on with; bad ones are refused. */
+/* blklogwrites: replaying the log gives the disk; logs can be gone on with; bad ones are refused. */
 #include "qemu/osdep.h"
 
 #include "../../lib/memdisk.h"
@@ -56,7 +56,7 @@ static void coroutine_fn co_tear_down(Setup *s)
     g_free(s->replayed);
 }
 
-/* ---- a replay of its own, from the format's description ----------------------------------------- */
+/* ---- a replay of its own, from the format's description -------------------------------------- */
 
 static uint64_t log_u64(Setup *s, uint64_t offset)
 {
@@ -93,7 +93,7 @@ static void assert_replayed(Setup *s)
     g_assert_cmpmem(s->replayed, DISK_BYTES, memdisk(s->disk)->data, DISK_BYTES);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_change(Setup *s, GRand *rand)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* copy-before-write: the target holds the point in time, whatever guests do; errors and timeouts. */
+/* copy-before-write: the target holds the point in time, whatever guests do; errors, timeouts. */
 #include "qemu/osdep.h"
 
 #include "../../lib/memdisk.h"
@@ -13,7 +13,7 @@
 #define DISK_BYTES (4 * MiB)
 #define CLUSTER (64 * KiB)
 
-/* ---- a guest, its disk and a target ------------------------------------------------------------ */
+/* ---- a guest, its disk and a target ---------------------------------------------------------- */
 
 typedef struct Setup {
     BlockDriverState *source, *target, *cbw;
@@ -75,7 +75,7 @@ static int coroutine_fn co_guest_write(Setup *s, int64_t offset, int64_t bytes)
     return blk_co_pwrite(s->guest, offset, bytes, buf, 0);
 }
 
-/* ---- one guest request ------------------------------------------------------------------------- */
+/* ---- one guest request ----------------------------------------------------------------------- */
 
 static void coroutine_fn co_write_is_saved(void)
 {
@@ -126,7 +126,7 @@ static void coroutine_fn co_target_is_not_flushed(void)
     co_tear_down(&s);
 }
 
-/* ---- claims ----------------------------------------------------------------------------------- */
+/* ---- claims ---------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_source_is_not_shared(void)
 {
@@ -180,7 +180,7 @@ static void coroutine_fn co_insert_fails_late(void)
     co_tear_down(&s);
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_guest_write_breaks(void)
 {
@@ -245,7 +245,7 @@ static void coroutine_fn co_timeout_breaks_snapshot(void)
     co_timeout(ON_CBW_ERROR_BREAK_SNAPSHOT);
 }
 
-/* ---- the moment, with guests and a copying job at work ----------------------------------------- */
+/* ---- the moment, with guests and a copying job at work --------------------------------------- */
 
 typedef struct Guests {
     Setup *setup;
@@ -333,7 +333,7 @@ static void coroutine_fn co_moment_two_threads(void)
     co_moment_rounds(iothread_get_aio_context(thread));
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static BlockDriverState *coroutine_fn co_open_json(const char *json, Error **errp)
 {

@@ -61,7 +61,7 @@ static BlockBackend *coroutine_fn co_user(BlockDriverState *bs, uint64_t perm, u
 #define READ_WRITE (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE)
 #define ALL_RIGHTS (READ_WRITE | BLK_PERM_RESIZE)
 
-/* ---- I/O against a model ----------------------------------------------------------------------- */
+/* ---- I/O against a model --------------------------------------------------------------------- */
 
 static void coroutine_fn co_step(BlockBackend *blk, GRand *rand, uint8_t *model, uint8_t *buf)
 {
@@ -146,7 +146,7 @@ static void coroutine_fn co_io_uring_direct(void)
     co_model("'aio': 'io_uring', 'cache': {'direct': true}");
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 /* A file that ends in the middle of a block reads as if it went on with zeroes. */
 static void coroutine_fn co_odd_tail(const char *options)
@@ -271,7 +271,7 @@ static void coroutine_fn co_no_space(void)
     bdrv_unref(bs);
 }
 
-/* ---- holes ------------------------------------------------------------------------------------- */
+/* ---- holes ----------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_is_hole(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
@@ -311,7 +311,7 @@ static void coroutine_fn co_holes(void)
     bdrv_unref(bs);
 }
 
-/* ---- locks ------------------------------------------------------------------------------------- */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 /* Locked bytes of the file, as another open file sees them, e.g. "100 101 203". */
 static char *locked_bytes(void)
@@ -440,7 +440,7 @@ static void coroutine_fn co_create_respects_locks(void)
     qemu_opts_del(opts);
 }
 
-/* ---- access ------------------------------------------------------------------------------------ */
+/* ---- access ---------------------------------------------------------------------------------- */
 
 /* Access mode of the descriptors that this process has of the file: "r", "w", "rw" … sorted. */
 static char *access_modes(void)
@@ -543,7 +543,7 @@ static void coroutine_fn co_fdset(void)
     g_assert_true(fdset_remove_fd(id, -1, &error_abort));
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_expect_open_error(const char *name, const char *options,
                                               const char *text)
@@ -569,7 +569,8 @@ static void coroutine_fn co_open_errors(void)
                          "Could not open '/nonexistent/x': No such file or directory");
     co_expect_open_error(test_tmpdir(), "'read-only': true", dir_text);
     co_expect_open_error(fifo, "", fifo_text);
-    co_expect_open_error("/dev/null", "", "'file' driver requires '/dev/null' to be a regular file");
+    co_expect_open_error("/dev/null", "",
+                         "'file' driver requires '/dev/null' to be a regular file");
     co_expect_open_error(path, "'aio': 'native'", "aio=native was specified, but it requires "
                          "cache.direct=on, which was not specified.");
     co_expect_open_error(path, "'aio-max-batch': -1", "aio-max-batch must not be negative");
@@ -600,7 +601,7 @@ static void coroutine_fn co_names(void)
     g_assert_cmpint(unlink(odd), ==, 0);
 }
 
-/* ---- devices ----------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_character_device(void)
 {
