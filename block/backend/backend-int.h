@@ -37,10 +37,6 @@ struct BlockBackend {
     bool allow_write_beyond_eof;
 
     BlockAcctStats stats; /* own lock */
-
-    QemuMutex aio_lock;
-    QemuCond aio_idle; /* n_aio became 0 */
-    int n_aio;         /* blk_aio_* whose callback has not returned yet; under aio_lock */
 };
 
 #endif

@@ -51,10 +51,7 @@ static bool coroutine_fn co_begin(BlkRequest *req, BlockBackend *blk, BlockAcctT
                                   int64_t offset, int64_t bytes)
 {
     req->blk = blk;
-    req->ret = bdrv_gate_co_enter(&blk->gate);
-    if (req->ret < 0) {
-        return false;
-    }
+    bdrv_gate_co_enter(&blk->gate);
     req->ret = type == BLOCK_ACCT_FLUSH ? (blk_is_available(blk) ? 0 : -ENOMEDIUM)
                                         : check_range(blk, offset, bytes);
     if (req->ret < 0) {
@@ -147,29 +144,25 @@ int coroutine_fn blk_co_flush(BlockBackend *blk)
  * Enter two gates without ever sleeping at one while counted in the other: a freeze of both would
  * wait for us forever.
  */
-static int coroutine_fn co_enter_both(BdrvGate *a, BdrvGate *b)
+static void coroutine_fn co_enter_both(BdrvGate *a, BdrvGate *b)
 {
-    int ret = bdrv_gate_co_enter(a);
-
-    while (ret >= 0 && a != b && !bdrv_gate_try_enter(b)) {
+    bdrv_gate_co_enter(a);
+    while (a != b && !bdrv_gate_try_enter(b)) {
         BdrvGate *frozen = b;
 
         bdrv_gate_leave(a);
-        ret = bdrv_gate_co_enter(frozen);
+        bdrv_gate_co_enter(frozen);
         b = a;
         a = frozen;
     }
-    return ret;
 }
 
 int coroutine_fn blk_co_copy_range(BlockBackend *src, int64_t src_offset, BlockBackend *dst,
                                    int64_t dst_offset, int64_t bytes, unsigned flags)
 {
-    int ret = co_enter_both(&src->gate, &dst->gate);
+    int ret;
 
-    if (ret < 0) {
-        return ret;
-    }
+    co_enter_both(&src->gate, &dst->gate);
     ret = check_range(src, src_offset, bytes);
     if (ret >= 0) {
         ret = check_range(dst, dst_offset, bytes);
@@ -188,12 +181,9 @@ int coroutine_fn blk_co_copy_range(BlockBackend *src, int64_t src_offset, BlockB
 int coroutine_fn blk_co_truncate(BlockBackend *blk, int64_t offset, bool exact,
                                  PreallocMode prealloc, unsigned flags, Error **errp)
 {
-    int ret = bdrv_gate_co_enter(&blk->gate);
+    int ret;
 
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not resize");
-        return ret;
-    }
+    bdrv_gate_co_enter(&blk->gate);
     if (!blk_is_available(blk)) {
         error_setg(errp, "No medium inserted");
         ret = -ENOMEDIUM;
@@ -208,11 +198,9 @@ int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *
                                            int64_t offset, int64_t bytes, int64_t *pnum,
                                            int64_t *map, BlockDriverState **file, int *depth)
 {
-    int ret = bdrv_gate_co_enter(&blk->gate);
+    int ret;
 
-    if (ret < 0) {
-        return ret;
-    }
+    bdrv_gate_co_enter(&blk->gate);
     ret = check_range(blk, offset, bytes);
     if (ret >= 0) {
         ret = bdrv_co_block_status_above(blk->root->bs, base, offset, bytes, pnum, map, file,
@@ -226,11 +214,9 @@ int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *
                                            bool include_base, int64_t offset, int64_t bytes,
                                            int64_t *pnum)
 {
-    int ret = bdrv_gate_co_enter(&blk->gate);
+    int ret;
 
-    if (ret < 0) {
-        return ret;
-    }
+    bdrv_gate_co_enter(&blk->gate);
     ret = check_range(blk, offset, bytes);
     if (ret >= 0) {
         ret = bdrv_co_is_allocated_above(blk->root->bs, base, include_base, offset, bytes, pnum);
@@ -268,9 +254,6 @@ int coroutine_fn blk_co_flush_all(void)
 
 /* ---- callback I/O ----------------------------------------------------------------------------- */
 
-/* How often blk_wait_idle() looks for requests that were parked after it began to wait. */
-#define IDLE_LOOK_MS 10
-
 typedef enum BlkAioKind { AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH } BlkAioKind;
 
 struct BlockAIOCB {
@@ -288,28 +271,8 @@ struct BlockAIOCB {
 
 static void finish_aio(BlockAIOCB *acb)
 {
-    BlockBackend *blk = acb->blk;
-
     acb->cb(acb->opaque, acb->ret);
     g_free(acb);
-    qemu_mutex_lock(&blk->aio_lock);
-    if (--blk->n_aio == 0) {
-        qemu_cond_broadcast(&blk->aio_idle);
-    }
-    qemu_mutex_unlock(&blk->aio_lock);
-}
-
-void blk_wait_idle(BlockBackend *blk)
-{
-    assert(!bql_locked());
-    assert(!qemu_get_current_aio_context());
-    qemu_mutex_lock(&blk->aio_lock);
-    while (blk->n_aio) {
-        /* Requests that are parked again meanwhile are ended again. */
-        bdrv_gate_cancel_parked(&blk->gate);
-        qemu_cond_timedwait(&blk->aio_idle, &blk->aio_lock, IDLE_LOOK_MS);
-    }
-    qemu_mutex_unlock(&blk->aio_lock);
 }
 
 static void finish_aio_bh(void *opaque)
@@ -348,9 +311,6 @@ static BlockAIOCB *start_aio(BlockAIOCB init)
     AioContext *ctx = qemu_get_current_aio_context();
     Coroutine *co = qemu_coroutine_create(co_run_aio, acb);
 
-    qemu_mutex_lock(&acb->blk->aio_lock);
-    acb->blk->n_aio++;
-    qemu_mutex_unlock(&acb->blk->aio_lock);
     if (!ctx) {
         /* A vCPU: block code runs in loops. */
         acb->submitted = true;

@@ -122,8 +122,6 @@ BlockBackend *blk_new(uint64_t perm, uint64_t shared)
     blk->on_read_error = BLOCKDEV_ON_ERROR_REPORT;
     blk->on_write_error = BLOCKDEV_ON_ERROR_ENOSPC;
     block_acct_init(&blk->stats, true, true);
-    qemu_mutex_init(&blk->aio_lock);
-    qemu_cond_init(&blk->aio_idle);
     bdrv_gate_init(&blk->gate, &blk_gate_ops);
     QTAILQ_INSERT_TAIL(&all_backends, blk, next);
     return blk;
@@ -148,8 +146,6 @@ static void blk_free(BlockBackend *blk)
     QTAILQ_REMOVE(&all_backends, blk, next);
     bdrv_gate_done(&blk->gate);
     block_acct_cleanup(&blk->stats);
-    qemu_cond_destroy(&blk->aio_idle);
-    qemu_mutex_destroy(&blk->aio_lock);
     free_owner(blk);
     g_free(blk->description);
     g_free(blk->dev_id);

@@ -46,24 +46,15 @@ bool bdrv_gate_try_enter(BdrvGate *gate)
     return false;
 }
 
-int coroutine_fn bdrv_gate_co_enter(BdrvGate *gate)
+void coroutine_fn bdrv_gate_co_enter(BdrvGate *gate)
 {
     while (!bdrv_gate_try_enter(gate)) {
-        bool cancelled = false;
-
         qemu_mutex_lock(&gate->waiters_lock);
         if (qatomic_read(&gate->frozen)) {
-            unsigned epoch = gate->cancel_epoch;
-
             qemu_co_queue_wait(&gate->waiters, &gate->waiters_lock);
-            cancelled = epoch != gate->cancel_epoch;
         }
         qemu_mutex_unlock(&gate->waiters_lock);
-        if (cancelled) {
-            return -ECANCELED;
-        }
     }
-    return 0;
 }
 
 void bdrv_gate_leave(BdrvGate *gate)
@@ -82,14 +73,6 @@ int bdrv_gate_in_flight(const BdrvGate *gate)
         sum += qatomic_load_acquire(&gate->in_flight[i].count);
     }
     return sum;
-}
-
-void bdrv_gate_cancel_parked(BdrvGate *gate)
-{
-    qemu_mutex_lock(&gate->waiters_lock);
-    gate->cancel_epoch++;
-    qemu_mutex_unlock(&gate->waiters_lock);
-    qemu_co_queue_restart_all(&gate->waiters);
 }
 
 void gate_wake(BdrvGate *gate)
