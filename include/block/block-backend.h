@@ -106,10 +106,6 @@ bool blk_dev_is_medium_locked(const BlockBackend *blk);
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
 AioContext *blk_get_aio_context(const BlockBackend *blk);
 
-/** Device reset: end requests parked at a frozen gate with -ECANCELED, sleep until none is left.
- * vCPU threads, without the machine lock held. */
-void blk_wait_idle(BlockBackend *blk);
-
 /* ---- state ------------------------------------------------------------------------------------ */
 
 bool blk_is_inserted(BlockBackend *blk);

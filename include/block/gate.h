@@ -44,7 +44,6 @@ struct BdrvGate {
     } in_flight[BDRV_GATE_SHARDS] __attribute__((aligned(64)));
     QemuMutex waiters_lock;
     CoQueue waiters;          /* requests parked while frozen; under waiters_lock */
-    unsigned cancel_epoch;    /* raised to end their sleep; under waiters_lock */
     QTAILQ_ENTRY(BdrvGate) next; /* all gates; main thread */
 };
 
@@ -52,17 +51,11 @@ void bdrv_gate_init(BdrvGate *gate, const BdrvGateOps *ops);
 /** The gate must be empty, without edges, and nobody wait at it; freezes forget it. */
 void bdrv_gate_done(BdrvGate *gate);
 
-/**
- * Count one request in, sleeping while the gate is frozen.
- * Returns 0, or -ECANCELED if bdrv_gate_cancel_parked() ended the sleep (then it is not counted).
- */
-int coroutine_fn bdrv_gate_co_enter(BdrvGate *gate);
+/** Count one request in, sleeping while the gate is frozen. */
+void coroutine_fn bdrv_gate_co_enter(BdrvGate *gate);
 /** The same without sleeping: false if frozen. */
 bool bdrv_gate_try_enter(BdrvGate *gate);
 void bdrv_gate_leave(BdrvGate *gate);
-
-/** End the sleep of every request parked now with -ECANCELED.  Any thread. */
-void bdrv_gate_cancel_parked(BdrvGate *gate);
 
 /**
  * Requests inside now, a sum over shards.  While frozen, one that looks and steps back may show
