@@ -40,6 +40,11 @@ static BlockBlockerOwner *owner_info(const BdrvClaim *claim)
         owner.description = text;
     } else if (claim->edge) {
         owner = claim->edge->gate->ops->owner(claim->edge->gate);
+        if (owner.kind == BDRV_OWNER_EXPORT) {
+            /* Conflict texts call it unnamed, as clients expect; here it has a name. */
+            text = g_strdup_printf("export '%s'", owner.id);
+            owner.description = text;
+        }
     } else if (!owner.description && claim->seed_reason) {
         owner.description = error_get_pretty(claim->seed_reason);
     }
@@ -86,9 +91,13 @@ static char *reason_text(const BdrvClaim *claim)
     if (claim->reason) {
         return g_strdup(claim->reason);
     }
+    if (claim->edge && claim->edge->parent) {
+        return g_strdup_printf("node is used as %s of '%s'", claim->edge->name,
+                               bdrv_get_node_name(claim->edge->parent));
+    }
     if (claim->edge) {
-        return g_strdup_printf("node is used as %s of %s", claim->edge->name,
-                               claim->edge->parent ? "a node above" : "its user");
+        BdrvOwner owner = claim->edge->gate->ops->owner(claim->edge->gate);
+        return g_strdup_printf("node is used by %s", owner.description);
     }
     return g_strdup("node is in use");
 }

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may do what to a node while others use it, and what query-block-blockers says of that."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from qmptest import MiB, make_qcow2, make_raw, run, same  # noqa: E402
+
+BUSY = "Node '{}' is busy: block device is in use by block job: backup"
+OPERATIONS = ["backup-source", "backup-target", "change", "commit-source", "commit-target",
+              "drive-del", "eject", "external-snapshot", "internal-snapshot",
+              "internal-snapshot-delete", "mirror-source", "mirror-target", "resize", "stream",
+              "replace"]
+
+
+def start_nbd(vm):
+    vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd.sock"}})
+
+
+def export(vm, node, exp_id="e", **options):
+    vm.command("block-export-add", type="nbd", id=exp_id, node_name=node, **options)
+
+
+def start_backup(vm):
+    """A backup of 'src' to 'dst' that makes no progress."""
+    vm.null("src", 64 * MiB, read_zeroes=True)
+    vm.null("dst", 64 * MiB)
+    vm.command("blockdev-backup", job_id="j", device="src", target="dst", sync="full", speed=1)
+
+
+def rows(vm, **arguments):
+    return vm.command("query-block-blockers", **arguments)
+
+
+def a_free_node_has_no_claims(vm):
+    vm.null("a")
+    same(rows(vm), [])
+
+
+def a_backing_node_names_its_overlay(vm):
+    make_qcow2("base.qcow2")
+    make_qcow2("top.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
+    vm.add("base", "qcow2", file={"driver": "file", "filename": "base.qcow2"})
+    vm.add("top", "qcow2", backing="base", file={"driver": "file", "filename": "top.qcow2"})
+    busy = "Node 'base' is busy: node is used as backing hd of 'top'"
+    vm.refused(busy, "block_resize", node_name="base", size=8 * MiB)
+    vm.refused(busy, "blockdev-del", node_name="base")
+    row, = rows(vm, node_name="base")
+    same(row["owner"], {"kind": "node", "id": "top", "description": "node 'top'"})
+    same(row["reason"], "node is used as backing hd of 'top'")
+    free = {"commit-target", "stream", "backup-source", "backup-target"}
+    same(set(OPERATIONS) - set(row["forbids"]), free)
+    vm.command("blockdev-del", node_name="top")
+    vm.command("block_resize", node_name="base", size=8 * MiB)
+
+
+def a_format_keeps_others_off_its_file(vm):
+    make_qcow2("a.qcow2")
+    start_nbd(vm)
+    vm.add("f", "file", filename="a.qcow2")
+    vm.add("q", "qcow2", file="f")
+    conflict = ("Permission conflict on node 'f': permissions '{}' are both required by {} "
+                "and unshared by {}.")
+    user = "an unnamed block device (uses node 'f' as 'root' child)"
+    node = "node 'q' (uses node 'f' as 'file' child)"
+    vm.refused(conflict.format("write", user, node), "block-export-add", type="nbd", id="e",
+               node_name="f", writable=True)
+    vm.refused(conflict.format("resize", user, node), "block_resize", node_name="f", size=MiB)
+    vm.refused(conflict.format("resize", node, user), "block-export-add", type="nbd", id="e",
+               node_name="f")
+
+
+def an_export_keeps_its_size(vm):
+    make_raw("r.raw")
+    start_nbd(vm)
+    vm.add("r", "raw", file={"driver": "file", "filename": "r.raw"})
+    export(vm, "r", writable=True)
+    user = "an unnamed block device (uses node 'r' as 'root' child)"
+    vm.refused("Permission conflict on node 'r': permissions 'resize' are both required by "
+               f"{user} and unshared by {user}.", "block_resize", node_name="r", size=2 * MiB)
+    vm.refused("Node r is in use", "blockdev-del", node_name="r")
+    row, = rows(vm, node_name="r")
+    same(row["owner"], {"kind": "export", "id": "e", "description": "export 'e'"})
+    same((row["uses"], row["forbids"]), (["consistent-read", "write"], ["resize"]))
+    same(row["unblock"], "block-export-del id=e")
+    vm.command("block-export-del", id="e")
+    same(rows(vm, node_name="r"), [])
+    vm.command("block_resize", node_name="r", size=2 * MiB)
+    vm.command("blockdev-del", node_name="r")
+
+
+def a_backup_blocks_its_target(vm):
+    start_backup(vm)
+    vm.refused(BUSY.format("dst"), "block_resize", node_name="dst", size=MiB)
+    vm.refused(BUSY.format("dst"), "blockdev-del", node_name="dst")
+    vm.refused(BUSY.format("dst"), "blockdev-backup", job_id="k", device="src", target="dst",
+               sync="full")
+    vm.refused("Block device src is in use", "blockdev-del", node_name="src")
+    vm.command("block-job-cancel", device="j", force=True)
+    vm.wait_event("BLOCK_JOB_CANCELLED", device="j")
+    vm.command("blockdev-del", node_name="dst")
+    vm.command("blockdev-del", node_name="src")
+
+
+def a_job_is_named_with_its_remedy(vm):
+    start_backup(vm)
+    job = [row for row in rows(vm, node_name="dst") if row["owner"]["kind"] == "job"]
+    assert job, f"no row of a job: {rows(vm)}"
+    same({row["owner"]["id"] for row in job}, {"j"})
+    forbidden = set().union(*(row["forbids"] for row in job))
+    assert set(OPERATIONS) <= forbidden, f"not forbidden: {set(OPERATIONS) - forbidden}"
+    blocking = [row for row in job if "drive-del" in row["forbids"]]
+    same({row["reason"] for row in blocking}, {"block device is in use by block job: backup"})
+    same({row["unblock"] for row in blocking}, {"wait for job 'j', or job-cancel id=j"})
+
+
+def a_dry_run_tells_without_trying(vm):
+    start_backup(vm)
+    blocking = [row for row in rows(vm, node_name="dst", op="drive-del") if row["blocks-op"]]
+    assert blocking, "nobody blocks deleting the target"
+    same([row for row in rows(vm, node_name="src", op="backup-source") if row["blocks-op"]], [])
+    assert all("blocks-op" not in row for row in rows(vm)), "blocks-op without an operation"
+    vm.refused("Parameter 'op' does not accept value 'nonsense'", "query-block-blockers",
+               op="nonsense")
+    vm.refused("Cannot find device='nope' nor node-name='nope'", "query-block-blockers",
+               node_name="nope")
+
+
+def claims_grow_older(vm):
+    make_qcow2("a.qcow2")
+    vm.add("q", "qcow2", file={"driver": "file", "node-name": "f", "filename": "a.qcow2"})
+    first, = rows(vm, node_name="f")
+    second, = rows(vm, node_name="f")
+    assert 0 <= first["held-for"] <= second["held-for"] < 60, (first, second)
+
+
+def one_image_is_not_opened_twice(vm):
+    make_qcow2("a.qcow2")
+    file = {"driver": "file", "filename": "a.qcow2"}
+    vm.add("a", "qcow2", file=file)
+    vm.refused('Failed to get "write" lock', "blockdev-add", driver="qcow2", node_name="b",
+               file=file)
+    vm.refused('Failed to get shared "write" lock', "blockdev-add", driver="qcow2",
+               node_name="b", file=file, read_only=True)
+    vm.refused("force-share=on can only be used with read-only images", "blockdev-add",
+               driver="qcow2", node_name="b", file=file, force_share=True)
+
+
+run("blockers", [a_free_node_has_no_claims, a_backing_node_names_its_overlay,
+                 a_format_keeps_others_off_its_file, an_export_keeps_its_size,
+                 a_backup_blocks_its_target, a_job_is_named_with_its_remedy,
+                 a_dry_run_tells_without_trying, claims_grow_older,
+                 one_image_is_not_opened_twice])

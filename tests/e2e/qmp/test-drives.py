@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""-drive and -blockdev of the emulator, and the human monitor's commands about disks."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from qmptest import BUILD, MiB, Tap, Vm, have, make_qcow2, make_raw, same  # noqa: E402
+
+EMULATOR = "qemu-system-e2k"
+BASE = ["-M", "none", "-display", "none", "-nodefaults", "-S"]
+
+
+def fails(message, option, argument):
+    """The emulator must not start and say why, with the option in front."""
+    done = subprocess.run([os.path.join(BUILD, EMULATOR), *BASE, option, argument],
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    same(done.stderr.decode(), f"{EMULATOR}: {option} {argument}: {message}\n")
+    same(done.returncode, 1)
+
+
+def vm_with(*drives):
+    args = [word for drive in drives for word in ("-drive", drive)]
+    return Vm(*BASE, *args, program=EMULATOR)
+
+
+def bad_drives_are_refused():
+    make_qcow2("t.qcow2")
+    t = "if=none,file=t.qcow2,"
+    for message, argument in (
+            ("Could not open 'none.qcow2': No such file or directory", "file=none.qcow2,if=none"),
+            ("unsupported bus type 'bogus'", "file=t.qcow2,if=bogus"),
+            ("Unknown driver 'nosuch'", t + "format=nosuch"),
+            ("Cannot specify both 'driver' and 'format'", t + "driver=raw,format=raw"),
+            ("Block format 'qcow2' does not support the option 'bogus'", t + "bogus=1"),
+            ("invalid cache option", t + "cache=bogus"),
+            ("invalid aio option", t + "aio=bogus"),
+            ("Invalid discard option", t + "discard=bogus"),
+            ("invalid parameter value: bogus", t + "detect-zeroes=bogus"),
+            ("'bogus' invalid write error action", t + "werror=bogus"),
+            ("'enospc' invalid read error action", t + "rerror=enospc"),
+            ("'bogus' invalid media", t + "media=bogus"),
+            ("index cannot be used with bus and unit", t + "bus=0,unit=0,index=0"),
+            ("Parameter 'index' expects a number", t + "index=x"),
+            ("Parameter 'read-only' expects 'on' or 'off'", t + "read-only=maybe"),
+            ("I/O throttling is not available: option 'throttling.iops-total'", t + "iops=10"),
+            ("copy-on-read is not available", t + "copy-on-read=on"),
+            ("machine type does not support if=ide,bus=0,unit=0", "if=ide,file=t.qcow2"),
+            ("unit 2 too big (max is 1)", "if=ide,unit=2"),
+            ("werror is not supported by this bus type", "if=floppy,werror=stop")):
+        fails(message, "-drive", argument)
+    fails("'node-name' must be specified for the root node", "-blockdev",
+          "driver=file,filename=t.qcow2")
+
+
+def places_are_taken_once():
+    with vm_with("if=none,index=0,id=a") as vm:
+        same(vm.hmp("drive_add 0 if=none,index=0,id=b"),
+             "drive with bus=0, unit=0 (index=0) exists\r\n")
+        same(vm.hmp("drive_add 0 if=none,id=a"), "Duplicate ID 'a' for drive\r\n")
+        same(vm.hmp("drive_add 0 if=none,id=c"), "OK\r\n")
+
+
+def query_block_shows_drives():
+    make_qcow2("t.qcow2")
+    with vm_with("if=none,id=d,file=t.qcow2,format=qcow2,cache=none,node-name=n",
+                 "if=none,id=cd,media=cdrom") as vm:
+        disk, cdrom = vm.command("query-block")
+        same((disk["device"], disk["inserted"]["node-name"], disk["inserted"]["drv"]),
+             ("d", "n", "qcow2"))
+        same(disk["inserted"]["cache"], {"writeback": True, "direct": True, "no-flush": False})
+        same((cdrom["device"], "inserted" in cdrom), ("cd", False))
+        same(vm.hmp("info block d"), "d (n): t.qcow2 (qcow2)\r\n"
+             "    Removable device: not locked, tray closed\r\n"
+             "    Cache mode:       writeback, direct\r\n")
+        stats = {row["device"]: row for row in vm.command("query-blockstats")}
+        same(sorted(stats), ["cd", "d"])
+
+
+def cache_modes():
+    make_raw("r.raw")
+    for mode, writeback, direct, no_flush in (
+            ("writeback", True, False, False), ("none", True, True, False),
+            ("writethrough", False, False, False), ("directsync", False, True, False),
+            ("unsafe", True, False, True)):
+        with vm_with(f"if=none,id=d,file=r.raw,format=raw,cache={mode}") as vm:
+            disk, = vm.command("query-block")
+            same(disk["inserted"]["cache"],
+                 {"writeback": writeback, "direct": direct, "no-flush": no_flush})
+
+
+def drives_come_and_go():
+    make_qcow2("t.qcow2")
+    make_qcow2("u.qcow2")
+    with vm_with("if=none,id=d0,file=t.qcow2") as vm:
+        same(vm.hmp("drive_add 0 if=none,id=d1,file=u.qcow2"), "OK\r\n")
+        same(vm.hmp("drive_add 0 if=none,id=d2,file=none"),
+             "Could not open 'none': No such file or directory\r\n")
+        same(vm.hmp("drive_add -n 0 driver=null-co,node-name=n0,size=1M"), "")
+        same(vm.hmp("drive_add -n 0 driver=null-co"), "'node-name' needs to be specified\r\n")
+        same(vm.hmp("drive_del d1"), "")
+        same(vm.hmp("drive_del d1"), "Device 'd1' not found\r\n")
+        same(vm.hmp("drive_del n0"), "")
+        same([disk["device"] for disk in vm.command("query-block")], ["d0"])
+        same(vm.hmp("drive_add 0 if=none,id=d1,file=u.qcow2"), "OK\r\n")
+
+
+def hmp_resizes_and_snapshots():
+    make_qcow2("t.qcow2")
+    with vm_with("if=none,id=d,file=t.qcow2,format=qcow2") as vm:
+        same(vm.hmp("block_resize d 8"), "")
+        same(vm.command("query-block")[0]["inserted"]["image"]["virtual-size"], 8 * MiB)
+        same(vm.hmp("block_resize nope 8M"),
+             "Error: Cannot find device='nope' nor node-name=''\r\n")
+        same(vm.hmp("snapshot_blkdev d"), "Error: Parameter 'snapshot-file' is missing\r\n")
+        same(vm.hmp("snapshot_blkdev d s.qcow2 qcow2"), "")
+        same(vm.command("query-block")[0]["inserted"]["file"], "s.qcow2")
+        same(vm.hmp("info block-jobs"), "No active jobs\r\n")
+        text = vm.hmp("info block-blockers")
+        assert "node is used as backing hd of" in text, text
+
+
+def snapshot_on_leaves_the_image_alone():
+    make_raw("r.raw")
+    with vm_with("if=none,id=d,file=r.raw,format=raw,snapshot=on") as vm:
+        disk, = vm.command("query-block")
+        same((disk["inserted"]["drv"], disk["inserted"]["backing_file"], disk["inserted"]["ro"]),
+             ("qcow2", "r.raw", False))
+
+
+def main():
+    tap = Tap()
+    if not have(EMULATOR):
+        print(f"1..0 # SKIP {EMULATOR} is not built")
+        return 0
+    home = os.getcwd()
+    for case in (bad_drives_are_refused, places_are_taken_once, query_block_shows_drives,
+                 cache_modes, drives_come_and_go, hmp_resizes_and_snapshots,
+                 snapshot_on_leaves_the_image_alone):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            try:
+                case()
+                tap.ok(True, f"/drives/{case.__name__.replace('_', '-')}")
+            except Exception:  # pylint: disable=broad-except
+                tap.ok(False, f"/drives/{case.__name__.replace('_', '-')}", traceback.format_exc())
+            finally:
+                os.chdir(home)
+    return tap.finish()
+
+
+sys.exit(main())

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Nodes: blockdev-add, -del, -reopen, block_resize, and what queries tell of them."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from qmptest import MiB, make_qcow2, make_raw, run, same  # noqa: E402
+
+
+def add_and_delete(vm):
+    make_qcow2("a.qcow2")
+    vm.add("f", "file", filename="a.qcow2")
+    vm.add("q", "qcow2", file="f")
+    same(sorted(vm.nodes()), ["f", "q"])
+    vm.refused("Block device f is in use", "blockdev-del", node_name="f")
+    vm.command("blockdev-del", node_name="q")
+    vm.refused("Failed to find node with node-name='q'", "blockdev-del", node_name="q")
+    vm.command("blockdev-del", node_name="f")
+    same(vm.nodes(), {})
+
+
+def add_refuses_bad_options(vm):
+    make_raw("r.raw")
+    vm.refused("Parameter 'driver' is missing", "blockdev-add")
+    vm.refused("Parameter 'driver' does not accept value 'nosuch'", "blockdev-add",
+               driver="nosuch")
+    vm.refused("'node-name' must be specified for the root node", "blockdev-add", driver="null-co")
+    vm.refused("Invalid node-name: '9x'", "blockdev-add", driver="null-co", node_name="9x")
+    vm.refused("Node name too long", "blockdev-add", driver="null-co", node_name="x" * 40)
+    vm.refused("Could not open 'none': No such file or directory", "blockdev-add", driver="file",
+               node_name="f", filename="none")
+    vm.refused("Parameter 'bogus' is unexpected", "blockdev-add", driver="file", node_name="f",
+               filename="r.raw", bogus=1)
+    vm.refused("Invalid parameter type for 'filename', expected: string", "blockdev-add",
+               driver="file", node_name="f", filename=5)
+    vm.refused("Cannot find device='nope' nor node-name='nope'", "blockdev-add", driver="raw",
+               node_name="r", file="nope")
+    same(vm.nodes(), {})
+
+
+def a_failed_add_leaves_nothing_open(vm):
+    make_raw("r.raw")
+    vm.refused("Image is not in qcow2 format", "blockdev-add", driver="qcow2", node_name="q",
+               file={"driver": "file", "node-name": "f", "filename": "r.raw"})
+    same(vm.nodes(), {})
+    vm.add("f", "file", filename="r.raw")
+
+
+def names_are_unique(vm):
+    vm.null("a")
+    vm.refused("Duplicate nodes with node-name='a'", "blockdev-add", driver="null-co",
+               node_name="a")
+
+
+def reopen_changes_options(vm):
+    make_qcow2("a.qcow2")
+    vm.add("f", "file", filename="a.qcow2")
+    vm.add("q", "qcow2", file="f")
+    options = {"driver": "qcow2", "node-name": "q", "file": "f"}
+    vm.command("blockdev-reopen", options=[{**options, "read-only": True}])
+    same(vm.nodes()["q"]["ro"], True)
+    vm.command("blockdev-reopen", options=[options])
+    same(vm.nodes()["q"]["ro"], False)
+    vm.refused("Failed to find node with node-name='nope'", "blockdev-reopen",
+               options=[{**options, "node-name": "nope"}])
+    vm.refused("node-name not specified", "blockdev-reopen",
+               options=[{"driver": "qcow2", "file": "f"}])
+    vm.refused("Cannot change the option 'driver'", "blockdev-reopen",
+               options=[{"driver": "raw", "node-name": "q", "file": "f"}])
+    vm.refused("Cannot change the option 'filename'", "blockdev-reopen",
+               options=[{"driver": "file", "node-name": "f", "filename": "b"}])
+
+
+def reopen_is_all_or_nothing(vm):
+    make_raw("r.raw")
+    vm.null("a")
+    vm.add("f", "file", filename="r.raw")
+    vm.refused("Cannot change the option 'filename'", "blockdev-reopen",
+               options=[{"driver": "null-co", "node-name": "a", "size": MiB, "read-only": True},
+                        {"driver": "file", "node-name": "f", "filename": "other.raw"}])
+    same(vm.nodes()["a"]["ro"], False)
+
+
+def reopen_wants_to_know_of_the_backing_node(vm):
+    make_qcow2("base.qcow2")
+    make_qcow2("top.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
+    vm.add("base", "qcow2", file={"driver": "file", "filename": "base.qcow2"})
+    vm.add("f", "file", filename="top.qcow2")
+    vm.add("top", "qcow2", file="f", backing="base")
+    options = {"driver": "qcow2", "node-name": "top", "file": "f"}
+    vm.refused("backing is missing for 'top'", "blockdev-reopen", options=[options])
+    vm.command("blockdev-reopen", options=[{**options, "backing": None}])
+    vm.command("blockdev-del", node_name="base")
+
+
+def resize(vm):
+    make_raw("r.raw")
+    vm.add("f", "file", filename="r.raw")
+    vm.add("r", "raw", file="f")
+    vm.refused("Parameter 'size' expects a >0 size", "block_resize", node_name="r", size=-1)
+    vm.refused("Cannot find device='' nor node-name='nope'", "block_resize", node_name="nope",
+               size=1)
+    vm.command("block_resize", node_name="r", size=4 * MiB)
+    same(vm.nodes()["r"]["image"]["virtual-size"], 4 * MiB)
+    same(os.stat("r.raw").st_size, 4 * MiB)
+    vm.command("block_resize", node_name="r", size=MiB)
+    same(os.stat("r.raw").st_size, MiB)
+
+
+def the_graph_is_told(vm):
+    make_qcow2("a.qcow2")
+    vm.add("f", "file", filename="a.qcow2")
+    vm.add("q", "qcow2", file="f")
+    graph = vm.command("x-debug-query-block-graph")
+    names = {node["id"]: node["name"] for node in graph["nodes"]}
+    edge, = graph["edges"]
+    same((names[edge["parent"]], edge["name"], names[edge["child"]]), ("q", "file", "f"))
+    same(edge["perm"], ["consistent-read", "write", "resize"])
+    same(edge["shared-perm"], ["consistent-read", "write-unchanged"])
+
+
+def counters_are_told_by_node(vm):
+    vm.null("a")
+    row, = vm.command("query-blockstats", query_nodes=True)
+    same((row["node-name"], row["stats"]["wr_highest_offset"]), ("a", 0))
+    same(vm.command("query-blockstats"), [])
+    same(vm.command("query-block"), [])
+
+
+def objects_come_and_go(vm):
+    vm.command("object-add", qom_type="iothread", id="io0", poll_max_ns=1000)
+    vm.refused("attempt to add duplicate property 'io0' to object (type 'container')",
+               "object-add", qom_type="iothread", id="io0")
+    vm.refused("Parameter 'qom-type' does not accept value 'bogus'", "object-add",
+               qom_type="bogus", id="x")
+    vm.refused("poll-grow value must be in range [0, 9223372036854775807]", "object-add",
+               qom_type="iothread", id="io1", poll_grow=-1)
+    vm.command("object-del", id="io0")
+    vm.refused("object 'io0' not found", "object-del", id="io0")
+
+
+run("nodes", [add_and_delete, add_refuses_bad_options, a_failed_add_leaves_nothing_open,
+              names_are_unique, reopen_changes_options, reopen_is_all_or_nothing,
+              reopen_wants_to_know_of_the_backing_node, resize, the_graph_is_told,
+              counters_are_told_by_node, objects_come_and_go])

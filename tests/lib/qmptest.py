@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests of QMP share: a storage daemon or emulator with a monitor, and how cases are run.
+
+A case is a function with one argument, the Vm; it passes when it returns.  run() prints TAP."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.realpath(__file__)))), "scripts"))
+
+from imgtest import BUILD, Tap, have          # noqa: E402
+from qmp import Client, QMPError              # noqa: E402
+
+MiB = 1 << 20
+
+
+class Vm(Client):
+    """A program with a QMP session; ends with the with block."""
+
+    def __init__(self, *args, program="qemu-storage-daemon"):
+        words = [os.path.join(BUILD, program), *args]
+        words += (["--chardev", "stdio,id=qmp", "--monitor", "qmp"] if "storage" in program else
+                  ["-qmp", "stdio"])
+        self.log = tempfile.TemporaryFile()
+        super().__init__(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                          stderr=self.log))
+
+    def __exit__(self, *exc):
+        if self.process.poll() is None and not exc[0]:
+            self.command("quit")
+            self.finish()
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.log):
+            pipe.close()
+
+    def finish(self):
+        """Wait for the end; it must be a clean one."""
+        status = self.process.wait(timeout=30)
+        self.log.seek(0)
+        said = self.log.read().decode(errors="replace")
+        assert status == 0, f"ended with status {status}: {said}"
+
+    def refused(self, text, name, /, error_class="GenericError", **arguments):
+        """The command must be refused with exactly this text."""
+        try:
+            result = self.command(name, **arguments)
+        except QMPError as error:
+            same(error.desc, text)
+            same(error.error_class, error_class)
+            return
+        raise AssertionError(f"{name} was accepted: {result}")
+
+    def add(self, node_name, driver, **options):
+        """blockdev-add."""
+        self.command("blockdev-add", node_name=node_name, driver=driver, **options)
+
+    def null(self, node_name, size=MiB, **options):
+        """A node that stores nothing."""
+        self.add(node_name, "null-co", size=size, **options)
+
+    def nodes(self):
+        """Name -> row of query-named-block-nodes."""
+        return {row["node-name"]: row for row in self.command("query-named-block-nodes")}
+
+
+def same(got, wanted):
+    """Two values must be equal."""
+    assert got == wanted, f"got    {got!r}\nwanted {wanted!r}"
+
+
+def make_qcow2(name, *args, size="4M"):
+    """An empty qcow2 image in the current folder."""
+    subprocess.run([os.path.join(BUILD, "qemu-img"), "create", "-q", "-f", "qcow2", *args, name,
+                    *([size] if size else [])], check=True)
+
+
+def make_raw(name, size=MiB):
+    """An empty raw image in the current folder."""
+    with open(name, "wb") as image:
+        image.truncate(size)
+
+
+def run_one(tap, name, case, args, program):
+    home = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            with Vm(*args, program=program) as vm:
+                case(vm)
+            tap.ok(True, name)
+        except Exception:  # pylint: disable=broad-except
+            tap.ok(False, name, traceback.format_exc())
+        finally:
+            os.chdir(home)
+
+
+def run(area, cases, args=(), program="qemu-storage-daemon"):
+    """Run functions as cases AREA/NAME, each with a fresh program in an empty folder; exits."""
+    tap = Tap()
+    if not have(program):
+        print(f"1..0 # SKIP {program} is not built")
+        sys.exit(0)
+    for case in cases:
+        run_one(tap, f"/{area}/{case.__name__.replace('_', '-')}", case, args, program)
+    sys.exit(tap.finish())
