@@ -434,7 +434,12 @@ BlockJob *coroutine_fn backup_job_co_create(BlockDriverState *bs, BlockDriverSta
     if (!check_bitmap_modes(args, &bitmap_mode, errp) ||
         !find_bitmap(bs, args, bitmap_mode, &bitmap, errp) ||
         !check_nodes(bs, target, args, errp) || !check_perf(args->x_perf, errp) ||
-        !check_lengths(bs, target, errp) || !block_job_choose_id(&job_args, errp)) {
+        !check_lengths(bs, target, errp)) {
+        return NULL;
+    }
+    /* Now: the backend whose name it may be will be above the filter. */
+    job_args.id = block_job_choose_id(&job_args, errp);
+    if (!job_args.id) {
         return NULL;
     }
     /* Filter and bitmap are of one instant. */

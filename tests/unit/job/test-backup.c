@@ -538,6 +538,21 @@ static void coroutine_fn co_refusals(void)
     co_tear_down(&s);
 }
 
+static void coroutine_fn co_default_id(void)
+{
+    Setup s;
+    BackupCommon args = { .sync = MIRROR_SYNC_MODE_FULL };
+    BlockJob *job;
+
+    co_set_up(&s);
+    g_assert_true(blk_set_name(s.guest, "d0", &error_abort));
+    job = backup_job_co_create(s.source, s.target, &args, NULL, &error_abort);
+    g_assert_cmpstr(job->job.id, ==, "d0");
+    job_co_abandon(&job->job);
+    blk_set_name(s.guest, NULL, &error_abort);
+    co_tear_down(&s);
+}
+
 static void coroutine_fn co_busy_while_running(void)
 {
     Error *err = NULL;
@@ -577,6 +592,7 @@ int main(int argc, char **argv)
         { "/backup/errors/flush-counts", co_flush_error_counts },
         { "/backup/errors/snapshot-breaks", co_snapshot_breaks },
         { "/backup/refusals/texts", co_refusals },
+        { "/backup/id/name-of-the-device", co_default_id },
         { "/backup/claims/while-running", co_busy_while_running },
     };
 
