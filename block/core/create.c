@@ -306,8 +306,6 @@ bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp)
     QemuOptsList *list = merged_options(drv, proto);
     bool ok = img_create(args, drv, list, errp);
     qemu_opts_free(list);
-    /* The caller will open the image: what made it must have let go of the file. */
-    bdrv_co_reap();
     return ok;
 }
 
