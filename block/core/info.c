@@ -68,6 +68,10 @@ static bool fill_node_info(BlockDriverState *bs, BlockNodeInfo *info, Error **er
             return false;
         }
     }
+    if (bs->drv->bdrv_get_snapshots) {
+        info->snapshots = bs->drv->bdrv_get_snapshots(bs);
+        info->has_snapshots = info->snapshots != NULL;
+    }
     fill_backing_names(bs, info);
     return true;
 }

@@ -250,6 +250,8 @@ struct BlockDriver {
     int (*bdrv_get_info)(BlockDriverState *bs, BlockDriverInfo *info);
     ImageInfoSpecific *(*bdrv_get_specific_info)(BlockDriverState *bs, Error **errp);
     BlockStatsSpecific *(*bdrv_get_specific_stats)(BlockDriverState *bs);
+    /* The internal snapshots, oldest first; NULL: there are none. */
+    SnapshotInfoList *(*bdrv_get_snapshots)(BlockDriverState *bs);
 
     /* ---- persistent bitmaps ---- */
     bool coroutine_fn (*bdrv_co_can_store_new_dirty_bitmap)(BlockDriverState *bs, const char *name,

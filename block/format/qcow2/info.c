@@ -73,3 +73,26 @@ ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp)
     }
     return spec;
 }
+
+SnapshotInfoList *qcow2_get_snapshots(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+    SnapshotInfoList *list = NULL, **tail = &list;
+
+    for (guint i = 0; i < s->snapshots->len; i++) {
+        const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
+        SnapshotInfo *info = g_new0(SnapshotInfo, 1);
+
+        info->id = g_strdup(sn->id);
+        info->name = g_strdup(sn->name);
+        info->vm_state_size = sn->vm_state_size;
+        info->date_sec = sn->date_sec;
+        info->date_nsec = sn->date_nsec;
+        info->vm_clock_sec = sn->vm_clock_nsec / NANOSECONDS_PER_SECOND;
+        info->vm_clock_nsec = sn->vm_clock_nsec % NANOSECONDS_PER_SECOND;
+        info->has_icount = sn->icount != UINT64_MAX;
+        info->icount = info->has_icount ? sn->icount : 0;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}

@@ -418,4 +418,5 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_change_backing_file = qcow2_co_change_backing_file,
     .bdrv_get_info = qcow2_get_info,
     .bdrv_get_specific_info = qcow2_get_specific_info,
+    .bdrv_get_snapshots = qcow2_get_snapshots,
 };

@@ -515,6 +515,7 @@ GArray *coroutine_fn qcow2_bitmaps_co_read(BlockDriverState *bs, Error **errp);
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix);
 
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+SnapshotInfoList *qcow2_get_snapshots(BlockDriverState *bs);
 ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp);
 
 extern QemuOptsList qcow2_create_opts;
