@@ -205,7 +205,7 @@ int coroutine_fn qcow2_co_get_slice_for_write(BlockDriverState *bs, int64_t offs
 
 static bool has_host_place(Qcow2Kind kind)
 {
-    return kind == QCOW2_DATA || kind == QCOW2_ZERO_ALLOC;
+    return kind == QCOW2_DATA || kind == QCOW2_ZERO_ALLOC || kind == QCOW2_UNALLOCATED_RESERVED;
 }
 
 /* The unit at @offset (cluster, or subcluster of an extended entry): its kind and place. */
@@ -317,6 +317,8 @@ static int mapping_status(const Qcow2Mapping *map)
         return BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID;
     case QCOW2_ZERO_PLAIN:
         return BDRV_BLOCK_ZERO;
+    case QCOW2_UNALLOCATED_RESERVED:
+        return BDRV_BLOCK_OFFSET_VALID;
     case QCOW2_DEFLATED:
         return BDRV_BLOCK_DATA | BDRV_BLOCK_COMPRESSED;
     default:

@@ -217,6 +217,10 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     if (!s->bitmaps || qcow2_overlap_co_load(bs, errp) < 0) {
         return false;
     }
+    if (s->ext.has_bitmaps && !(s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        warn_report("a program lacking bitmap support modified this file, so all bitmaps are now "
+                    "considered inconsistent");
+    }
     s->needs_autoclear = s->header.autoclear != 0;
     s->is_corrupt = s->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
     return true;
