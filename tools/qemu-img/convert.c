@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "block/graph.h"
@@ -330,6 +331,30 @@ static void discard_half_target(Convert *c)
     }
 }
 
+/* ---- being interrupted ------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t interrupted;
+
+static void note_interrupt(int signo)
+{
+    interrupted = 1;
+}
+
+static bool is_interrupted(void)
+{
+    return interrupted;
+}
+
+/* From here on the first signal ends the command in good order, the next one at once. */
+static void catch_interrupts(void)
+{
+    struct sigaction action = { .sa_handler = note_interrupt };
+    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
 /* ---- running ---------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_fill_target(Convert *c)
@@ -354,6 +379,7 @@ static bool coroutine_fn co_convert(Convert *c, char **sources)
     if (!co_open_sources(c, sources)) {
         return false;
     }
+    catch_interrupts();
     if (!c->opts->no_create && !co_create_target(c)) {
         return false;
     }
@@ -384,6 +410,7 @@ static int coroutine_fn co_run_with(const ConvertOptions *opts, char **names, in
         .offload = opts->offload,
         .salvage = opts->salvage,
         .quiet = opts->quiet,
+        .is_interrupted = is_interrupted,
     };
     if (!check_combinations(opts) || !parse_numbers(opts, &c.copy) ||
         !parse_target(opts, &c.copy, c.target_name, &c.target)) {

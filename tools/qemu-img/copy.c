@@ -2,8 +2,6 @@
 /* Copying the content of images into another, by several workers. */
 #include "qemu/osdep.h"
 
-#include <signal.h>
-
 #include "block/coroutine.h"
 #include "copy.h"
 #include "qemu/bucket.h"
@@ -55,31 +53,6 @@ typedef struct CopyState {
     Coroutine *waiter;
 } CopyState;
 
-/* ---- being interrupted ------------------------------------------------------------------------ */
-
-static volatile sig_atomic_t interrupted;
-
-static void note_interrupt(int signo)
-{
-    interrupted = 1;
-}
-
-/* The first signal ends the copy in good order, the next one the program. */
-static void catch_interrupts(struct sigaction old[2])
-{
-    struct sigaction action = { .sa_handler = note_interrupt };
-    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
-    interrupted = 0;
-    sigaction(SIGINT, &action, &old[0]);
-    sigaction(SIGTERM, &action, &old[1]);
-}
-
-static void release_interrupts(const struct sigaction old[2])
-{
-    sigaction(SIGINT, &old[0], NULL);
-    sigaction(SIGTERM, &old[1], NULL);
-}
-
 /* ---- errors ----------------------------------------------------------------------------------- */
 
 static void fail(CopyState *s, int ret, const char *doing, int64_t offset)
@@ -90,6 +63,17 @@ static void fail(CopyState *s, int ret, const char *doing, int64_t offset)
     s->ret = ret;
     error_report("error while %s at byte %" PRId64 ": %s", doing, offset, g_strerror(-ret));
     qemu_co_queue_restart_all(&s->turn);
+}
+
+/* Whether there is still a point in going on. */
+static bool goes_on(CopyState *s)
+{
+    if (s->ret >= 0 && s->copy->is_interrupted()) {
+        s->ret = -EINTR;
+        error_report("interrupted");
+        qemu_co_queue_restart_all(&s->turn);
+    }
+    return s->ret >= 0;
 }
 
 /* ---- sources ---------------------------------------------------------------------------------- */
@@ -254,14 +238,8 @@ static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
 {
     int ret = 0;
     qemu_co_mutex_lock(&s->pick_lock);
-    bool go_on = s->ret >= 0 && s->next < s->bytes;
+    bool go_on = goes_on(s) && s->next < s->bytes;
     int64_t offset = s->next;
-    if (go_on && interrupted) {
-        s->ret = -EINTR;
-        error_report("interrupted");
-        qemu_co_queue_restart_all(&s->turn);
-        go_on = false;
-    }
     if (go_on) {
         ret = co_take_piece(s, piece);
     }
@@ -391,26 +369,30 @@ static void coroutine_fn co_copy_data(CopyState *s, const Piece *piece, uint8_t 
 
 /* ---- workers ---------------------------------------------------------------------------------- */
 
-static void coroutine_fn co_throttle(CopyState *s, const Piece *piece)
+/* False: something happened that makes waiting pointless. */
+static bool coroutine_fn co_throttle(CopyState *s, const Piece *piece)
 {
     int64_t wait_ns;
     if (!s->throttled || piece->kind != PIECE_DATA) {
-        return;
+        return true;
     }
     while ((wait_ns = throttle_wait_ns(&s->throttle, THROTTLE_WRITE,
                                        qemu_clock_get_ns(QEMU_CLOCK_REALTIME))) > 0) {
         /* In steps, so that an interrupt is noticed. */
         qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, MIN(wait_ns, 200 * 1000 * 1000));
-        if (s->ret < 0 || interrupted) {
-            return;
+        if (!goes_on(s)) {
+            return false;
         }
     }
     throttle_account(&s->throttle, THROTTLE_WRITE, piece->bytes);
+    return true;
 }
 
 static void coroutine_fn co_copy_piece(CopyState *s, const Piece *piece, uint8_t *buf)
 {
-    co_throttle(s, piece);
+    if (!co_throttle(s, piece)) {
+        return;
+    }
     if (piece->kind == PIECE_DATA) {
         co_copy_data(s, piece, buf);
     } else if (co_wait_for_turn(s, piece) && piece->kind == PIECE_ZERO) {
@@ -460,8 +442,6 @@ static void set_rate(CopyState *s, uint64_t rate)
 
 static void coroutine_fn co_run_workers(CopyState *s)
 {
-    struct sigaction old[2];
-    catch_interrupts(old);
     s->running = s->copy->n_workers;
     for (int i = 0; i < s->copy->n_workers; i++) {
         qemu_coroutine_enter(qemu_coroutine_create(co_work, s));
@@ -470,7 +450,6 @@ static void coroutine_fn co_run_workers(CopyState *s)
         s->waiter = qemu_coroutine_self();
         qemu_coroutine_yield();
     }
-    release_interrupts(old);
 }
 
 int coroutine_fn img_co_copy(const ImgCopy *copy)

@@ -28,6 +28,7 @@ typedef struct ImgCopy {
     bool quiet;
     bool target_is_zero;     /* reads as zeroes where nothing is written */
     bool target_has_backing; /* shows what the source's backing file shows where nothing is written */
+    bool (*is_interrupted)(void); /* asked before each piece: is the user tired of waiting? */
 } ImgCopy;
 
 /** Bytes of all sources, or a negative errno. */
@@ -35,8 +36,7 @@ int64_t coroutine_fn img_co_copy_length(const ImgCopy *copy);
 
 /**
  * Copy, showing progress by qemu_progress_print().  The target is large enough.
- * SIGINT and SIGTERM end it with -EINTR.
- * Returns: 0, or a negative errno, reported.
+ * Returns: 0, or a negative errno, reported; -EINTR if interrupted.
  */
 int coroutine_fn img_co_copy(const ImgCopy *copy);
 
