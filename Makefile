@@ -160,7 +160,7 @@ $(test-gen)/libzoo.a: $(test-gen-objects)
 unit-extra-qapi := $(test-gen)/libzoo.a
 all-objects += $(test-gen-objects)
 endif
-TESTLIB_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c))
+TESTLIB_SOURCES := $(filter-out tests/lib/ioshim.c,$(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c)))
 # Tests of layers with command handlers register commands as a program does.
 define unit-rules
 $(1): $(1).o $$(unit-extra-$(word 3,$(subst /, ,$(1)))) $$(TESTLIB_SOURCES:.c=.o) \
@@ -176,6 +176,13 @@ BENCH_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/bench/*/bench-*.c
 BENCH_PROGRAMS := $(BENCH_SOURCES:.c=)
 $(foreach t,$(BENCH_PROGRAMS),$(eval $(call unit-rules,$(t))))
 all-objects += $(BENCH_SOURCES:.c=.o)
+
+# ---- the library that records or fails the file calls of a program (tests/crash, tests/fault) -----
+TEST_PRELOAD := tests/lib/libioshim.so
+$(TEST_PRELOAD): $(SRC)/tests/lib/ioshim.c
+	@mkdir -p $(@D)
+	@echo "  CC tests/lib/ioshim"
+	@$(CC) $(filter-out -fsanitize% -fno-sanitize%,$(CFLAGS)) -Wno-missing-prototypes -fPIC -shared -o $@ $< -ldl -lpthread
 
 # ---- compiling ---------------------------------------------------------------------------------
 # By vpath, because a pattern with a folder in its prerequisite alone does not match a/b.o.
@@ -218,7 +225,7 @@ guests/%.bin: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
 .SECONDARY:
 all: $(PROGRAMS) guests
 guests: $(GUESTS)
-unit-tests: $(UNIT_TESTS)
+unit-tests: $(UNIT_TESTS) $(TEST_PRELOAD)
 # Everything that prints TAP, added up; `make check-unit`, `make check TEST=claim` run a part.
 RUN_TESTS := $(SRC)/tests/run-tests --build .
 check: all unit-tests
@@ -240,4 +247,4 @@ check-lint:
 	$(SRC)/scripts/check-layers
 	$(SRC)/scripts/check-style
 clean:
-	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(GUESTS) $(addsuffix .d,$(basename $(GUESTS)))
+	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(TEST_PRELOAD) $(GUESTS) $(addsuffix .d,$(basename $(GUESTS)))

@@ -73,7 +73,7 @@ class Run:
         return f"$ {' '.join(self.words)}\nstatus {self.status}\n{self.text[-4000:]}"
 
 
-def run(*words, timeout=60, memory=None, stdin=None):
+def run(*words, timeout=60, memory=None, stdin=None, env=None):
     """Run a program; a bare name means ours, a path is taken as it is.  @memory bounds the
     address space in bytes."""
     words = [str(w) for w in words]
@@ -85,7 +85,8 @@ def run(*words, timeout=60, memory=None, stdin=None):
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     with subprocess.Popen([path, *words[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, preexec_fn=limit) as process:
+                          stderr=subprocess.PIPE, preexec_fn=limit,
+                          env=dict(os.environ, **(env or {}))) as process:
         try:
             out, err = process.communicate(stdin.encode() if stdin else b"", timeout)
             status = process.returncode
@@ -128,6 +129,118 @@ def pattern(first, count):
     """@count sectors that tell their numbers, from sector @first on."""
     return b"".join(struct.pack(">Q", s) + bytes((s * 7 + i) & 255 for i in range(504))
                     for s in range(first, first + count))
+
+
+class History:
+    """What each sector of a disk may hold: bytes of one value, by the requests that ran.
+
+    Times are any growing numbers.  A request's end is None until it succeeded; what a flush that
+    succeeded had seen ended stays, unless something later replaced it."""
+
+    def __init__(self, sectors, initial=0):
+        self.initial = initial
+        self.records = [[] for _ in range(sectors)]      # [begin, end, value], oldest first
+        self.acks = []                                   # (begin, end) of flushes
+
+    def begin(self, first, count, value, now):
+        """A write of @value starts; give what it returns to end()."""
+        record = [now, None, value]
+        for sector in range(first, first + count):
+            self.records[sector].append(record)
+        return record
+
+    @staticmethod
+    def end(record, now):
+        """It succeeded."""
+        record[1] = now
+
+    def discard(self, first, count, now):
+        """May have been zeroed, or show what is below, or have stayed: never certain."""
+        self.begin(first, count, 0, now)
+        self.begin(first, count, self.initial, now)
+
+    def flushed(self, begin, end):
+        """A flush succeeded."""
+        self.acks.append((begin, end))
+
+    def allowed(self, sector, now, everything=False):
+        """The values that the sector may hold if all stopped at @now.  @everything: and was
+        written back, so that all that ended counts."""
+        acked = now if everything else max((b for b, e in self.acks if e <= now), default=-1)
+        values = set()
+        for begin, end, value in reversed(self.records[sector]):
+            if begin > now:
+                continue
+            values.add(value)
+            if end is not None and end <= acked:
+                return values
+        values.add(self.initial)
+        return values
+
+    def complaint(self, path, now, everything=False):
+        """What is wrong with the raw file @path; None if nothing is."""
+        with open(path, "rb") as file:
+            data = file.read()
+        if len(data) < 512 * len(self.records):
+            return f"only {len(data)} bytes"
+        for sector in range(len(self.records)):
+            part = data[sector * 512:sector * 512 + 512]
+            allowed = self.allowed(sector, now, everything)
+            if part[0] not in allowed or part != part[:1] * 512:
+                return f"sector {sector} holds {part[:2].hex()}..{part[-2:].hex()}, allowed: " \
+                       f"{sorted(allowed)}"
+        return None
+
+
+class QemuIo:
+    """qemu-io with its prompt on pipes: one command after the other."""
+
+    def __init__(self, *words, env=None):
+        self.process = subprocess.Popen(
+            [os.path.join(BUILD, "qemu-io"), *words], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, **(env or {})))
+        self.output = ""
+
+    def ask(self, command):
+        """Run a command; what it printed, or None if the program ended."""
+        try:
+            self.process.stdin.write(f"{command}\nhelp length\n".encode())
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        text = ""
+        while "length -- " not in text:
+            line = self.process.stdout.readline()
+            if not line:
+                self.output += text
+                return None
+            text += line.decode(errors="replace")
+        answer = text.split("length -- ")[0].replace("qemu-io> ", "")
+        self.output += f"{command}\n{answer}"
+        return answer
+
+    def close(self):
+        """End it; returns a Run."""
+        try:
+            out, _ = self.process.communicate(b"", 60)
+            status = self.process.returncode
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, _ = self.process.communicate()
+            status = None
+        text = self.output + out.decode(errors="replace")
+        return Run(self.process.args, status, text, text)
+
+
+def shim(match, log=None, fail=None, mark=None):
+    """The environment that lets tests/lib/ioshim.c record or fail calls on files named @match."""
+    env = {"LD_PRELOAD": os.path.join(BUILD, "tests/lib/libioshim.so"), "IOSHIM_MATCH": match}
+    if sanitized():
+        env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    for name, value in (("LOG", log), ("FAIL", fail), ("MARK", mark)):
+        if value is not None:
+            env["IOSHIM_" + name] = str(value)
+    return env
 
 
 class Clock:
