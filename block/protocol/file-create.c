@@ -60,12 +60,21 @@ static bool coroutine_fn co_fill_new(int fd, const BlockdevCreateOptionsFile *op
     return file_co_truncate_fd(fd, opts->size, prealloc, errp) >= 0;
 }
 
+/* Open @filename, made if it is not there; *@is_new: it was made. */
+static int open_for_create(const char *filename, bool *is_new, Error **errp)
+{
+    int fd = qemu_create(filename, O_RDWR | O_EXCL, 0644, NULL);
+
+    *is_new = fd >= 0;
+    return fd >= 0 ? fd : qemu_create(filename, O_RDWR, 0644, errp);
+}
+
 static bool coroutine_fn co_create_file(const BlockdevCreateOptionsFile *opts, Error **errp)
 {
     FileLocks none = { 0 };
     FileLocks locks = { .uses = BLK_PERM_WRITE | BLK_PERM_RESIZE, .unshared = BLK_PERM_RESIZE };
     int fd;
-    bool ok;
+    bool ok, is_new;
 
     if (opts->size > BDRV_MAX_LENGTH) {
         error_setg(errp, "Image size %" PRIu64 " is too large", opts->size);
@@ -76,13 +85,16 @@ static bool coroutine_fn co_create_file(const BlockdevCreateOptionsFile *opts, E
                    PreallocMode_str(opts->preallocation));
         return false;
     }
-    fd = qemu_create(opts->filename, O_RDWR, 0644, errp);
+    fd = open_for_create(opts->filename, &is_new, errp);
     if (fd < 0) {
         return false;
     }
     ok = !qemu_has_ofd_lock() || file_locks_co_get(fd, &none, &locks, opts->filename, errp);
     if (ok) {
         ok = co_fill_new(fd, opts, errp);
+    }
+    if (!ok && is_new) {
+        unlink(opts->filename); /* a failed create leaves nothing */
     }
     qemu_close(fd);
     return ok;
