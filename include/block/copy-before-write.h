@@ -3,7 +3,7 @@
  * copy-before-write from code: the filter that saves old data before a guest overwrites it.
  *
  *  - cbw_co_insert() puts it over a node in use; what its target will hold in the end is the
- *    content of that node at this instant.  To do more at the same instant (look at a bitmap, insert
+ *    content of that node at this instant.  To do more at that instant (look at a bitmap, insert
  *    several filters), hold a freeze of the node around it; freezes nest.
  *  - The BlockCopyState is the filter's.  Others may copy with it, too (backup does): each cluster
  *    is copied once, whoever comes first.  They must have ended before cbw_co_drop().

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* blklogwrites: replaying the log gives the disk; logs can be gone on with; bad ones are refused. */
+/* blklogwrites: replaying the log gives the disk; logs are gone on with; bad ones are refused. */
 #include "qemu/osdep.h"
 
 #include "../../lib/memdisk.h"

@@ -584,8 +584,9 @@ static void coroutine_fn co_names(void)
     BlockDriverState *bs;
     QDict *options = qdict_new();
     char *old_dir = g_get_current_dir();
+    static const char content[512];
 
-    g_assert_true(g_file_set_contents(odd, "x", 512, NULL));
+    g_assert_true(g_file_set_contents(odd, content, sizeof(content), NULL));
     g_assert_cmpint(chdir(test_tmpdir()), ==, 0);
     qdict_put_str(options, "driver", "raw");
     bs = bdrv_co_open("file:a:b", NULL, options, 0, &error_abort);
