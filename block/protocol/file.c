@@ -156,19 +156,23 @@ static int open_file(void *opaque)
     return 0;
 }
 
-static bool coroutine_fn file_co_open_fd(const FileKind *kind, const char *filename, bool writable,
-                                         bool direct, OpenFile *open, Error **errp)
+/* 0 with open->fd and length set, or negative errno with @errp set. */
+static int coroutine_fn file_co_open_fd(const FileKind *kind, const char *filename, bool writable,
+                                        bool direct, OpenFile *open, Error **errp)
 {
+    int ret;
+
+
     *open = (OpenFile){
         .filename = filename,
         .kind = kind,
         .flags = (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC,
     };
-    if (thread_pool_submit_co(open_file, open) < 0) {
+    ret = thread_pool_submit_co(open_file, open);
+    if (ret < 0) {
         error_propagate(errp, open->err);
-        return false;
     }
-    return true;
+    return ret;
 }
 
 static bool check_aio(FileState *s, Error **errp)
@@ -217,8 +221,8 @@ static bool needs_writable(int flags, BlockRights uses)
 
 static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
 {
-    if (opts->has_aio_max_batch && opts->aio_max_batch < 0) {
-        error_setg(errp, "aio-max-batch must not be negative");
+    if (opts->has_aio_max_batch && opts->aio_max_batch != 0) {
+        error_setg(errp, "aio-max-batch cannot be set: what a loop has to submit goes in one batch");
         return false;
     }
     if (opts->has_x_check_cache_dropped && opts->x_check_cache_dropped) {
@@ -240,7 +244,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
     s->aio = default_aio(opts, bs->open_flags);
     s->writable = !bs->read_only && needs_writable(bs->open_flags, 0);
     if (!check_options(opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
-        !file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp)) {
+        file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp) < 0) {
         return false;
     }
     s->fd = s->lock_fd = open.fd;
@@ -299,14 +303,23 @@ static int coroutine_fn file_co_reopen_fd(const FileState *s, const char *filena
 {
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
     /* Of a set of descriptors passed to us, the one with the right access mode is taken. */
-    const char *source = strstart(filename, "/dev/fdset/", NULL) ? filename : self;
+    bool is_passed = strstart(filename, "/dev/fdset/", NULL);
     OpenFile open;
     Error *local_err = NULL;
+    int ret = file_co_open_fd(s->kind, is_passed ? filename : self, writable, direct, &open,
+                              &local_err);
 
-    if (file_co_open_fd(s->kind, source, writable, direct, &open, &local_err)) {
+    if (ret >= 0) {
         return open.fd;
     }
-    error_propagate_prepend(errp, local_err, "Could not reopen '%s': ", filename);
+    if (is_passed) {
+        error_propagate_prepend(errp, local_err, "Could not reopen file: ");
+    } else {
+        /* The way by which it was opened says nothing to anybody. */
+        error_free(local_err);
+        error_setg_errno(errp, -ret, "Could not reopen file");
+        error_append_hint(errp, "The file is '%s'.\n", filename);
+    }
     return -1;
 }
 

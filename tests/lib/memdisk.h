@@ -12,11 +12,13 @@
 #include "block/block_int.h"
 #include "block/freeze.h"
 #include "qemu/atomic.h"
+#include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 
 #define MEMDISK_BLOCK (64 * KiB)
 
 typedef struct MemDisk {
+    QemuMutex lock;        /* guests may write one place at once: then either wins */
     uint8_t *data;
     int64_t bytes;
     int max_yields;        /* per request, at random */
@@ -74,7 +76,9 @@ static int coroutine_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, 
     if (memdisk_fails(&disk->fail_reads)) {
         return -EIO;
     }
+    qemu_mutex_lock(&disk->lock);
     qemu_iovec_from_buf(qiov, qiov_offset, disk->data + offset, bytes);
+    qemu_mutex_unlock(&disk->lock);
     memdisk_co_dawdle(disk);
     return 0;
 }
@@ -91,7 +95,9 @@ static int coroutine_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset,
     if (memdisk_fails(&disk->fail_writes)) {
         return -ENOSPC;
     }
+    qemu_mutex_lock(&disk->lock);
     qemu_iovec_to_buf(qiov, qiov_offset, disk->data + offset, bytes);
+    qemu_mutex_unlock(&disk->lock);
     qatomic_inc(&disk->writes);
     memdisk_count_blocks(disk, offset, bytes);
     memdisk_co_dawdle(disk);
@@ -107,7 +113,9 @@ static int coroutine_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t o
     if (memdisk_fails(&disk->fail_writes)) {
         return -ENOSPC;
     }
+    qemu_mutex_lock(&disk->lock);
     memset(disk->data + offset, 0, bytes);
+    qemu_mutex_unlock(&disk->lock);
     qatomic_inc(&disk->zeroes);
     memdisk_count_blocks(disk, offset, bytes);
     return 0;
@@ -117,7 +125,9 @@ static int coroutine_fn memdisk_co_pdiscard(BlockDriverState *bs, int64_t offset
 {
     MemDisk *disk = bs->opaque;
 
+    qemu_mutex_lock(&disk->lock);
     memset(disk->data + offset, 0, bytes);
+    qemu_mutex_unlock(&disk->lock);
     qatomic_inc(&disk->discards);
     return 0;
 }
@@ -136,7 +146,8 @@ static int coroutine_fn memdisk_co_block_status(BlockDriverState *bs, bool want_
                                                 int64_t *map, BlockDriverState **file)
 {
     static const uint8_t zeroes[512];
-    const MemDisk *disk = bs->opaque;
+    MemDisk *disk = bs->opaque;
+    QEMU_LOCK_GUARD(&disk->lock);
     bool is_zero = memcmp(disk->data + offset, zeroes, 512) == 0;
 
     *pnum = 512;
@@ -176,6 +187,7 @@ static void coroutine_fn memdisk_co_close(BlockDriverState *bs)
 {
     g_free(memdisk(bs)->data);
     g_free(memdisk(bs)->block_writes);
+    qemu_mutex_destroy(&memdisk(bs)->lock);
 }
 
 static BlockDriver memdisk_driver = {
@@ -202,6 +214,7 @@ static inline BlockDriverState *coroutine_fn memdisk_co_new(const char *name, in
                                                BDRV_O_RDWR | BDRV_O_UNMAP, &error_abort);
     MemDisk *disk = memdisk(bs);
 
+    qemu_mutex_init(&disk->lock);
     disk->bytes = bytes;
     disk->data = g_malloc0(bytes);
     disk->block_writes = g_new0(int, bytes / MEMDISK_BLOCK + 1);

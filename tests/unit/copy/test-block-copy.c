@@ -281,7 +281,7 @@ static void coroutine_fn co_run_crowd(Crowd *crowd, AioContext *other)
     while (block_copy_co_all(crowd->setup->state, &how, &is_read) < 0) {
         g_assert_true(crowd->may_fail);
     }
-    while (qatomic_read(&crowd->running)) {
+    while (qatomic_load_acquire(&crowd->running)) {
         qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, 100 * SCALE_US);
     }
 }

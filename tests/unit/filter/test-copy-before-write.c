@@ -292,7 +292,7 @@ static void coroutine_fn co_start_guests(Guests *guests, AioContext *other)
 static void coroutine_fn co_stop_guests(Guests *guests)
 {
     qatomic_set(&guests->stop, 1);
-    while (qatomic_read(&guests->running)) {
+    while (qatomic_load_acquire(&guests->running)) {
         qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, 100 * SCALE_US);
     }
 }
