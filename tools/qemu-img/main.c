@@ -19,11 +19,12 @@
 
 static const ImgCommand *const commands[] = {
     &img_bench, &img_check, &img_compare, &img_convert, &img_create, &img_info, &img_map,
+    &img_resize,
 };
 
 /* Known to users of QEMU, but not part of this version. */
 static const char *const absent_commands[] = {
-    "amend", "bitmap", "commit", "dd", "measure", "rebase", "resize", "snapshot",
+    "amend", "bitmap", "commit", "dd", "measure", "rebase", "snapshot",
 };
 
 typedef struct Run {

@@ -6,7 +6,7 @@
 # ---- usage
 run "$QEMU_IMG" --help
 is '--help succeeds' "$status" 0
-for command in bench check compare convert create info map; do
+for command in bench check compare convert create info map resize; do
     echo "$out" | grep -q "^  $command "
     ok $? "--help lists $command"
     run_help=$("$QEMU_IMG" "$command" --help)
@@ -65,6 +65,15 @@ assert all(r["data"] != r["zero"] for r in rows)'
 ok $? 'it covers the image, data in the middle'
 check 'map of nothing' "$QEMU_IMG" map -f raw --output=json -s 2M m.raw
 is 'is an empty list' "$out" '[]'
+
+# ---- resize
+check 'resize by more' "$QEMU_IMG" resize -q -f raw m.raw +1M
+is 'more' "$(stat -c %s m.raw)" 2097152
+run "$QEMU_IMG" resize -q -f raw m.raw -1M
+is 'shrinking without --shrink: status' "$status" 1
+is 'shrinking without --shrink: nothing' "$(stat -c %s m.raw)" 2097152
+check 'resize by less' "$QEMU_IMG" resize -q --shrink -f raw m.raw -1M
+is 'less' "$(stat -c %s m.raw)" 1048576
 
 # ---- bench
 check 'bench reads' "$QEMU_IMG" bench -q -c 100 -f raw m.raw
