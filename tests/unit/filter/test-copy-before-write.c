@@ -75,6 +75,13 @@ static int coroutine_fn co_guest_write(Setup *s, int64_t offset, int64_t bytes)
     return blk_co_pwrite(s->guest, offset, bytes, buf, 0);
 }
 
+static BlockDriverState *coroutine_fn co_open_json(const char *json, Error **errp)
+{
+    QDict *options = qobject_to(QDict, qobject_from_json(json, &error_abort));
+
+    return bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR, errp);
+}
+
 /* ---- one guest request ----------------------------------------------------------------------- */
 
 static void coroutine_fn co_write_is_saved(void)
@@ -333,14 +340,63 @@ static void coroutine_fn co_moment_two_threads(void)
     co_moment_rounds(iothread_get_aio_context(thread));
 }
 
-/* ---- options --------------------------------------------------------------------------------- */
+/* ---- fleecing: the target is an overlay of the source, and is read meanwhile -------------------- */
 
-static BlockDriverState *coroutine_fn co_open_json(const char *json, Error **errp)
+/* Replace the target by a new qcow2 image backed by the source. */
+static void coroutine_fn co_make_overlay(Setup *s)
 {
-    QDict *options = qobject_to(QDict, qobject_from_json(json, &error_abort));
+    g_autofree char *name = test_tmpfile("overlay.qcow2");
+    g_autofree char *json = g_strdup_printf("{'driver': 'qcow2', 'file': {'driver': 'file', "
+                                            "'filename': '%s'}, 'backing': 'source'}", name);
+    BdrvImgCreate create = {
+        .filename = name,
+        .format = "qcow2",
+        .size = DISK_BYTES,
+        .quiet = true,
+    };
 
-    return bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR, errp);
+    g_assert_true(bdrv_co_img_create(&create, &error_abort));
+    bdrv_unref(s->target);
+    s->target = co_open_json(json, &error_abort);
 }
+
+static void coroutine_fn co_read_moment(Setup *s, BlockBackend *reader)
+{
+    int64_t offset = g_random_int_range(0, DISK_BYTES / 512) * 512;
+    int64_t bytes = g_random_int_range(1, 400) * 512;
+    g_autofree uint8_t *buf = NULL;
+
+    bytes = MIN(bytes, DISK_BYTES - offset);
+    buf = g_malloc(bytes);
+    g_assert_cmpint(blk_co_pread(reader, offset, bytes, buf, 0), ==, 0);
+    g_assert_cmpmem(buf, bytes, s->moment + offset, bytes);
+}
+
+static void coroutine_fn co_fleecing(void)
+{
+    Setup s;
+    Guests guests = { .setup = &s };
+    BlockBackend *reader;
+
+    co_set_up(&s);
+    co_make_overlay(&s);
+    memdisk(s.source)->max_yields = 3;
+    co_start_guests(&guests, NULL);
+    co_insert(&s, (CbwArgs){ 0 });
+    g_assert_true(s.target->backing->bs == s.source); /* not moved above the filter */
+    reader = blk_co_new_with_bs(s.target, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, &error_abort);
+    for (int i = 0; i < 200; i++) {
+        co_read_moment(&s, reader);
+    }
+    co_stop_guests(&guests);
+    for (int i = 0; i < 50; i++) {
+        co_read_moment(&s, reader);
+    }
+    blk_co_unref(reader);
+    co_tear_down(&s);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_opened_by_options(void)
 {
@@ -385,6 +441,7 @@ int main(int argc, char **argv)
         { "/cbw/timeout/break-snapshot", co_timeout_breaks_snapshot },
         { "/cbw/moment/is-exact", co_moment },
         { "/cbw/moment/is-exact-in-two-threads", co_moment_two_threads },
+        { "/cbw/fleecing/overlay-shows-the-moment", co_fleecing },
         { "/cbw/options/bitmap-and-cluster-size", co_opened_by_options },
     };
 
