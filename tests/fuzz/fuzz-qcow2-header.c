@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2 headers: whatever the bytes, parsing survives; what passes can be built again, and reads the
- * same.
+ * qcow2 headers: whatever the bytes, parsing survives; what passes can be built again, and reads
+ * the same.
  */
 #include "qemu/osdep.h"
 

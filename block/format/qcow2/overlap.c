@@ -203,11 +203,11 @@ void coroutine_fn qcow2_co_mark_corrupt(BlockDriverState *bs, uint64_t offset, u
     msg = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     if (bs->read_only) {
-        error_report("qcow2: Image is corrupt: %s; further non-fatal corruption events will be "
-                     "suppressed", msg);
+        error_printf("qcow2: Image is corrupt: %s; further non-fatal corruption events will be "
+                     "suppressed\n", msg);
     } else {
-        error_report("qcow2: Marking image as corrupt: %s; further corruption events will be "
-                     "suppressed", msg);
+        error_printf("qcow2: Marking image as corrupt: %s; further corruption events will be "
+                     "suppressed\n", msg);
     }
     qapi_event_send_block_image_corrupted(bdrv_get_device_or_node_name(bs), bs->node_name, msg,
                                           true, MIN(offset, INT64_MAX), true,

@@ -5,7 +5,7 @@
 #include "../../../block/format/qcow2/qcow2.h"
 #include "../../lib/testlib.h"
 
-/* ---- header ------------------------------------------------------------------------------------ */
+/* ---- header -------------------------------------------------------------------------------- */
 
 static Qcow2Header good_header(void)
 {
@@ -203,7 +203,7 @@ static void test_unknown_extension_kept(void)
     qcow2_extensions_clear(&again);
 }
 
-/* ---- refcounts --------------------------------------------------------------------------------- */
+/* ---- refcounts ----------------------------------------------------------------------------- */
 
 static void test_refcount_widths(void)
 {
@@ -240,7 +240,7 @@ static void test_refcount_layout(void)
     g_assert_cmphex(block[5], ==, 0x34);
 }
 
-/* ---- L2 entries -------------------------------------------------------------------------------- */
+/* ---- L2 entries ---------------------------------------------------------------------------- */
 
 static void test_entry_kinds(void)
 {

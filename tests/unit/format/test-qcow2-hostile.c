@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * qcow2 and bad luck: images with random bytes changed, which must be refused or read or written
- * without harm to the program; and files that fail one request, after which the image must be in order
- * and hold what was flushed.
+ * without harm to the program; and files that fail one request, after which the image must be in
+ * order and hold what was flushed.
  */
 #include "qemu/osdep.h"
 
@@ -11,7 +11,7 @@
 #define DISK_BYTES (256 * KiB)
 #define MUTANTS 400
 
-/* ---- mutants ----------------------------------------------------------------------------------- */
+/* ---- mutants ------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_make_parent(const char *name, uint32_t cluster_size)
 {
@@ -128,11 +128,11 @@ static void test_mutants(void)
     mem_run_case(qcow2_drivers, co_mutants);
 }
 
-/* ---- the n-th request fails -------------------------------------------------------------------- */
+/* ---- the n-th request fails ---------------------------------------------------------------- */
 
 /*
- * A fixed sequence of requests during which write or flush number @n of the file fails once.  What was
- * acknowledged by the last flush must be there after that; returns whether anything failed.
+ * A fixed sequence of requests during which write or flush number @n of the file fails once.  What
+ * was acknowledged by the last flush must be there after that; returns whether anything failed.
  */
 static bool coroutine_fn co_fail_at(int n)
 {
