@@ -219,6 +219,7 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
     bs->refcnt = 1;
     bs->next_serial = 1;
     bs->bl.request_alignment = 1;
+    bs->allocated_bytes = -ENOTSUP;
     QTAILQ_INIT(&bs->parents);
     QTAILQ_INIT(&bs->claims);
     for (int i = 0; i < BDRV_REQUEST_SHARDS; i++) {

@@ -135,7 +135,10 @@ static ImageInfo *image_info_without_io(BlockDriverState *bs, bool flat, Error *
     ImageInfo *first = NULL, **link = &first;
     for (; bs; bs = bdrv_filter_or_cow_bs(bs)) {
         ImageInfo *info = *link = g_new0(ImageInfo, 1);
+        int64_t allocated = bdrv_known_allocated_size(bs);
         info->virtual_size = MAX(bdrv_getlength(bs), 0);
+        info->has_actual_size = allocated >= 0;
+        info->actual_size = MAX(allocated, 0);
         if (!fill_node_info(bs, bdrv_image_info_node(info), errp)) {
             qapi_free_ImageInfo(first);
             return NULL;

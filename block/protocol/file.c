@@ -826,12 +826,28 @@ int64_t coroutine_fn file_co_getlength(BlockDriverState *bs)
     return s->kind->length(s->fd);
 }
 
+typedef struct SizeQuestion {
+    int fd;
+    int64_t allocated; /* bytes, or negative errno */
+} SizeQuestion;
+
+static int allocated_worker(void *opaque)
+{
+    SizeQuestion *question = opaque;
+    struct stat st;
+
+    question->allocated = fstat(question->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
+    return 0;
+}
+
+/* By a worker: on network file systems this may hang. */
 int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
-    struct stat st;
+    SizeQuestion question = {.fd = s->fd};
 
-    return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
+    thread_pool_submit_co(allocated_worker, &question);
+    return question.allocated;
 }
 
 int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)

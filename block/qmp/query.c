@@ -2,7 +2,7 @@
 /*
  * What there is: query-block, query-named-block-nodes, query-blockstats, x-debug-query-block-graph.
  *
- * None of them yields or does I/O, so they need no lock and answer while storage hangs.
+ * None of them waits for storage.  They are composed without yielding, so they need no lock.
  */
 #include "qemu/osdep.h"
 
@@ -17,6 +17,7 @@ BlockDeviceInfoList *coroutine_fn qmp_query_named_block_nodes(bool has_flat, boo
                                                               Error **errp)
 {
     BlockDeviceInfoList *list = NULL;
+    bdrv_co_refresh_allocated_sizes();
     for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
         BlockDeviceInfo *info = bdrv_device_info(bs, flat, errp);
         if (!info) {
@@ -68,6 +69,7 @@ static BlockInfo *backend_info(BlockBackend *blk, bool flat, Error **errp)
 BlockInfoList *coroutine_fn qmp_query_block(bool has_flat, bool flat, Error **errp)
 {
     BlockInfoList *list = NULL, **tail = &list;
+    bdrv_co_refresh_allocated_sizes();
     for (BlockBackend *blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
         if (!is_shown(blk)) {
             continue;

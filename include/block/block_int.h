@@ -90,6 +90,8 @@ struct BlockDriverState {
     char *filename;       /* cached by bdrv_refresh_filename() */
     char *exact_filename; /* "" if only json:{} says it all */
     QTAILQ_ENTRY(BlockDriverState) next_node, next_monitor, next_dead;
+    int64_t allocated_bytes; /* protocols: host storage as last known, or a negative errno */
+    bool asked_for_size;     /* somebody is waiting for that */
     bool inherits; /* opened by the node above: follows its options where it has none */
 
 

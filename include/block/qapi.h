@@ -35,10 +35,19 @@ ImageInfo *coroutine_fn bdrv_co_image_info(BlockDriverState *bs, bool flat, Erro
 BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **errp);
 
 /**
- * For query-block and query-named-block-nodes: without I/O, so sizes are those last known and
- * image.actual-size is absent.  Throttling limits are 0: whoever knows the filter fills them in.
+ * For query-block and query-named-block-nodes: without I/O, so sizes are those last known; for that
+ * of host storage call bdrv_co_refresh_allocated_sizes() before.  Throttling limits are 0: whoever knows the filter fills them in.
  */
 BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp);
+
+/**
+ * Ask all files how much host storage they take.  Waits a moment for the answers, not for hung storage.
+ * The graph may have changed when it returns.  No lock needed.
+ */
+void coroutine_fn bdrv_co_refresh_allocated_sizes(void);
+
+/** What is known of @bs since then; a negative errno if nothing. */
+int64_t bdrv_known_allocated_size(const BlockDriverState *bs);
 
 /** Limits of @bs (qemu-img info --limits). */
 BlockLimitsInfo *bdrv_limits_info(const BlockDriverState *bs);

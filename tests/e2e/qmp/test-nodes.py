@@ -110,6 +110,18 @@ def resize(vm):
     same(os.stat("r.raw").st_size, MiB)
 
 
+def the_space_taken_on_the_host_is_told(vm):
+    make_raw("r.raw")
+    with open("r.raw", "r+b") as image:
+        image.write(b"x" * 100000)
+    vm.add("r", "raw", file={"driver": "file", "filename": "r.raw"})
+    same(vm.nodes()["r"]["image"]["actual-size"], os.stat("r.raw").st_blocks * 512)
+    for _ in range(20):
+        vm.add("f", "file", filename="r.raw", read_only=True)
+        vm.nodes()
+        vm.command("blockdev-del", node_name="f")
+
+
 def the_graph_is_told(vm):
     make_qcow2("a.qcow2")
     vm.add("f", "file", filename="a.qcow2")
@@ -144,5 +156,6 @@ def objects_come_and_go(vm):
 
 run("nodes", [add_and_delete, add_refuses_bad_options, a_failed_add_leaves_nothing_open,
               names_are_unique, reopen_changes_options, reopen_is_all_or_nothing,
-              reopen_wants_to_know_of_the_backing_node, resize, the_graph_is_told,
+              reopen_wants_to_know_of_the_backing_node, resize,
+              the_space_taken_on_the_host_is_told, the_graph_is_told,
               counters_are_told_by_node, objects_come_and_go])
