@@ -222,7 +222,7 @@ static bool needs_writable(int flags, BlockRights uses)
 static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
 {
     if (opts->has_aio_max_batch && opts->aio_max_batch != 0) {
-        error_setg(errp, "aio-max-batch cannot be set: what a loop has to submit goes in one batch");
+        error_setg(errp, "aio-max-batch cannot be set: a loop submits all it has in one batch");
         return false;
     }
     if (opts->has_x_check_cache_dropped && opts->x_check_cache_dropped) {
@@ -518,34 +518,12 @@ static int64_t transfer_cached(FileState *s, bool is_write, int64_t offset,
     return MAX(ret, 0);
 }
 
-static int coroutine_fn co_transfer_by_thread(FileState *s, bool is_write, int64_t offset,
-                                              QEMUIOVector *qiov)
-{
-    int64_t done = transfer_cached(s, is_write, offset, qiov);
-    FileRequest req = { .s = s, .offset = offset + done, .bytes = qiov->size - done,
-                        .iov = qiov->iov, .niov = qiov->niov };
-    QEMUIOVector rest;
-    int ret;
-
-    if (req.bytes == 0) {
-        return 0;
-    }
-    if (done == 0) {
-        return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
-    }
-    qemu_iovec_init_slice(&rest, qiov, done, req.bytes);
-    req.iov = rest.iov;
-    req.niov = rest.niov;
-    ret = thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
-    qemu_iovec_destroy(&rest);
-    return ret;
-}
-
 /* A loop thread that cannot have the kernel's interface (limits of the host) uses workers. */
-static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
-                                    QEMUIOVector *qiov)
+static int coroutine_fn co_submit(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
 {
     AioFileOp op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
+    FileRequest req = { .s = s, .offset = offset, .bytes = qiov->size,
+                        .iov = qiov->iov, .niov = qiov->niov };
 
     if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE && laio_setup(NULL)) {
         return laio_co_submit(s->fd, offset, qiov, op);
@@ -553,7 +531,26 @@ static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
     if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
         return luring_co_submit(s->fd, offset, qiov, op);
     }
-    return co_transfer_by_thread(s, is_write, offset, qiov);
+    return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+}
+
+static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
+                                    QEMUIOVector *qiov)
+{
+    int64_t done = transfer_cached(s, is_write, offset, qiov);
+    QEMUIOVector rest;
+    int ret;
+
+    if (done == (int64_t)qiov->size) {
+        return 0;
+    }
+    if (likely(done == 0)) {
+        return co_submit(s, is_write, offset, qiov);
+    }
+    qemu_iovec_init_slice(&rest, qiov, done, qiov->size - done);
+    ret = co_submit(s, is_write, offset + done, &rest);
+    qemu_iovec_destroy(&rest);
+    return ret;
 }
 
 static bool is_mem_aligned(const FileState *s, const QEMUIOVector *qiov)

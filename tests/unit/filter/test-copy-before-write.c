@@ -340,7 +340,7 @@ static void coroutine_fn co_moment_two_threads(void)
     co_moment_rounds(iothread_get_aio_context(thread));
 }
 
-/* ---- fleecing: the target is an overlay of the source, and is read meanwhile -------------------- */
+/* ---- fleecing: the target is an overlay of the source, and is read meanwhile ----------------- */
 
 /* Replace the target by a new qcow2 image backed by the source. */
 static void coroutine_fn co_make_overlay(Setup *s)
