@@ -5,6 +5,10 @@
 # Programs link archives from the highest layer down, so that an upward call does not link.
 
 .DEFAULT_GOAL := all
+# One short line a step; V=1 shows the commands.
+Q := $(if $(filter-out 0,$(V)),,@)
+say = $(if $(Q),@echo "  $(1) $(2)")
+PYTHON ?= python3
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -68,8 +72,8 @@ gen-qapi := $(patsubst %.c,%.o,$(filter-out %-commands.c,$(qapi-gen-c)))
 gen-marshal := $(patsubst %.c,%.o,$(filter %-commands.c,$(qapi-gen-c)))
 $(QAPI_STAMP): $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
 	@mkdir -p qapi/gen include/qapi/gen
-	@echo "  QAPI"
-	@python3 $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
+	$(call say,QAPI,)
+	$(Q)$(PYTHON) $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
 	    --out-c qapi/gen --out-h include/qapi/gen
 	@touch $@
 $(qapi-gen-c): $(QAPI_STAMP) ;
@@ -81,8 +85,8 @@ endif
 define layer-rules
 obj-$(1) := $$(call objects,$(1)) $$(gen-$(1))
 lib$(1).a: $$(obj-$(1))
-	@rm -f $$@
-	@ar rcsD $$@ $$^
+	$$(Q)rm -f $$@
+	$(Q)ar rcsD $$@ $$^
 all-objects += $$(obj-$(1))
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer-rules,$(l))))
@@ -128,7 +132,8 @@ PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(i
 # archive calls upward is seen when unit tests link.)
 define program-rules
 $(1): $$(patsubst %.c,%.o,$$(prog-$(1))) libmarshal.a $$(call libs-of,$(or $(layer-of-$(1)),tools))
-	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
 	    $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
 all-objects += $$(patsubst %.c,%.o,$$(prog-$(1)))
 endef
@@ -144,29 +149,33 @@ test-gen := tests/unit/qapi/gen
 test-gen-objects := $(patsubst %,$(test-gen)/%.o,zoo-types zoo-commands zoo-events emit-events introspect)
 $(test-gen)/stamp: $(SRC)/scripts/qapi-gen.py $(TEST_SCHEMA) config.h
 	@mkdir -p $(test-gen)
-	@python3 $< --schema $(SRC)/tests/unit/qapi/schema/top.json --config config.h \
+	$(Q)$(PYTHON) $< --schema $(SRC)/tests/unit/qapi/schema/top.json --config config.h \
 	    --out-c $(test-gen) --out-h $(test-gen)/include/qapi/gen
 	@touch $@
 $(test-gen-objects:.o=.c): $(test-gen)/stamp ;
-$(test-gen)/%.o: $(test-gen)/%.c
-	@echo "  CC $(test-gen)/$*"
-	@$(CC) -I$(test-gen)/include $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(test-gen)/%.o: $(test-gen)/%.c config.mak
+	$(call say,CC,$(test-gen)/$*)
+	$(Q)$(CC) -I$(test-gen)/include $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(patsubst %.c,%.o,$(filter tests/unit/qapi/%,$(UNIT_SOURCES))): CPPFLAGS := -I$(test-gen)/include $(CPPFLAGS)
 $(patsubst %.c,%.o,$(filter tests/unit/qapi/%,$(UNIT_SOURCES))): | $(test-gen)/stamp
 # An archive, so that each test links what it uses.
 $(test-gen)/libzoo.a: $(test-gen-objects)
-	@rm -f $@
-	@ar rcsD $@ $^
+	$(Q)rm -f $@
+	$(Q)ar rcsD $@ $^
 unit-extra-qapi := $(test-gen)/libzoo.a
 all-objects += $(test-gen-objects)
 endif
 TESTLIB_SOURCES := $(filter-out tests/lib/ioshim.c,$(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c)))
+# Where the sources and so the tests' data are; a path may have spaces.
+SRC_PATH ?= $(abspath $(SRC))
+$(TESTLIB_SOURCES:.c=.o): CPPFLAGS += '-DSOURCE_PATH="$(SRC_PATH)"'
 # Tests of layers with command handlers register commands as a program does.
 define unit-rules
 $(1): $(1).o $$(unit-extra-$(word 3,$(subst /, ,$(1)))) $$(TESTLIB_SOURCES:.c=.o) \
       $$(if $$(filter monitor frontend,$(word 3,$(subst /, ,$(1)))),libmarshal.a) \
       $$(call libs-of,$(word 3,$(subst /, ,$(1))))
-	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit-rules,$(t))))
 all-objects += $(UNIT_SOURCES:.c=.o) $(TESTLIB_SOURCES:.c=.o)
@@ -181,29 +190,45 @@ all-objects += $(BENCH_SOURCES:.c=.o)
 TEST_PRELOAD := tests/lib/libioshim.so
 $(TEST_PRELOAD): $(SRC)/tests/lib/ioshim.c
 	@mkdir -p $(@D)
-	@echo "  CC tests/lib/ioshim"
-	@$(CC) $(filter-out -fsanitize% -fno-sanitize%,$(CFLAGS)) -Wno-missing-prototypes -fPIC -shared -o $@ $< -ldl -lpthread
+	$(call say,CC,tests/lib/ioshim)
+	$(Q)$(CC) $(filter-out -fsanitize% -fno-sanitize%,$(CFLAGS)) -Wno-missing-prototypes -fPIC -shared -o $@ $< \
+	    -ldl -lpthread
+
+# ---- fuzzers: tests/fuzz/fuzz-<parser>.c, in a build of configure --enable-fuzz -------------------
+FUZZ_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/fuzz/fuzz-*.c))
+FUZZERS := $(FUZZ_SOURCES:.c=)
+ifdef CONFIG_FUZZ
+$(FUZZERS): %: %.o libmarshal.a $(call libs-of,frontend)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< -Wl,--start-group \
+	    $(filter %.a,$^) -Wl,--end-group $(LIBS)
+all-objects += $(FUZZ_SOURCES:.c=.o)
+fuzzers: $(FUZZERS)
+else
+fuzzers:
+	@echo 'make: fuzzers need a build folder of configure --enable-fuzz' >&2; exit 1
+endif
 
 # ---- compiling ---------------------------------------------------------------------------------
+# Flags are in config.mak, whose date changes only with its content.
 # By vpath, because a pattern with a folder in its prerequisite alone does not match a/b.o.
 vpath %.c $(SRC)
 vpath %.S $(SRC)
-%.o: %.c | $(QAPI_ORDER)
+%.o: %.c config.mak | $(QAPI_ORDER)
 	@mkdir -p $(@D)
-	@echo "  CC $*"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-%.o: %.S
+	$(call say,CC,$*)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+%.o: %.S config.mak
 	@mkdir -p $(@D)
-	@echo "  AS $*"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-qapi/gen/%.o: qapi/gen/%.c
-	@echo "  CC qapi/gen/$*"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,AS,$*)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+qapi/gen/%.o: qapi/gen/%.c config.mak
+	$(call say,CC,qapi/gen/$*)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 -include $(all-objects:.o=.d)
 
 # ---- e2k guests: tests/emulator/guests/<name>.s becomes guests/<name>.elf, rom-<name>.s a .bin ----
-PYTHON ?= python3
 E2K_AS := $(SRC)/scripts/e2k-as.py
 GUEST_SOURCES := $(wildcard $(SRC)/tests/emulator/guests/*.s)
 GUESTS := $(patsubst %.s,guests/%.elf,$(filter-out rom-%,$(notdir $(GUEST_SOURCES)))) \
@@ -211,8 +236,8 @@ GUESTS := $(patsubst %.s,guests/%.elf,$(filter-out rom-%,$(notdir $(GUEST_SOURCE
 E2K_AS_PARTS := $(E2K_AS) $(wildcard $(SRC)/scripts/e2kas/*.py) $(SRC)/target/e2k/ops.def
 define assemble
 @mkdir -p $(@D)
-@echo "  E2KAS $*"
-@$(PYTHON) $(E2K_AS) -f $(1) -M guests/$*.d -o $@ $<
+$(call say,E2KAS,$*)
+$(Q)$(PYTHON) $(E2K_AS) -f $(1) -M guests/$*.d -o $@ $<
 endef
 guests/%.elf: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
 	$(call assemble,elf)
@@ -221,7 +246,7 @@ guests/%.bin: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
 -include $(addsuffix .d,$(basename $(GUESTS)))
 
 # ---- goals -------------------------------------------------------------------------------------
-.PHONY: all docs check check-unit check-emulator check-lint unit-tests guests clean
+.PHONY: all unit-tests guests docs check check-unit check-emulator check-lint bench fuzzers install clean distclean help
 .SECONDARY:
 all: $(PROGRAMS) guests
 guests: $(GUESTS)
@@ -234,17 +259,48 @@ check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all
 	@$(RUN_TESTS) tests/emulator/
+check-lint:
+	@$(SRC)/scripts/check-layers
+	@$(SRC)/scripts/check-style
+# Ours against stock's tools where installed, as ratios; make bench BENCH="--quick null".
+bench: all $(BENCH_PROGRAMS)
+	$(Q)$(PYTHON) $(SRC)/tests/bench/bench.py --build . $(BENCH)
+
 # The QMP reference, from the comments of the schema.
 docs: docs/qmp-reference.md
 docs/qmp-reference.md: $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
 	@mkdir -p docs
-	@python3 $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
+	$(call say,DOC,$@)
+	$(Q)$(PYTHON) $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
 	    --out-c qapi/gen --out-h include/qapi/gen --out-doc $@
-# Ours against stock's tools where installed, as ratios; make bench BENCH="--quick null".
-bench: all $(BENCH_PROGRAMS)
-	@python3 $(SRC)/tests/bench/bench.py --build . $(BENCH)
-check-lint:
-	$(SRC)/scripts/check-layers
-	$(SRC)/scripts/check-style
+
+bindir = $(DESTDIR)$(PREFIX)/bin
+docdir = $(DESTDIR)$(PREFIX)/share/doc/qemu-e2k
+install: all docs
+	$(call say,INSTALL,$(bindir) $(docdir))
+	$(Q)install -d "$(bindir)" "$(docdir)"
+	$(Q)install -m 755 $(PROGRAMS) "$(bindir)"
+	$(Q)install -m 644 $(wildcard $(addprefix $(SRC)/,*.md LICENSE docs/*.md)) docs/qmp-reference.md "$(docdir)"
+
+# By name in the folders that the build made, so that what else lies there stays.
+made-dirs := $(sort $(foreach o,$(all-objects) guests/x docs/x include/x,$(filter-out %.o,$(firstword $(subst /, ,$(o))))))
 clean:
-	rm -f $(all-objects) $(all-objects:.o=.d) *.a $(PROGRAMS) $(UNIT_TESTS) $(TEST_PRELOAD) $(GUESTS) $(addsuffix .d,$(basename $(GUESTS)))
+	$(call say,CLEAN)
+	$(Q)rm -f $(PROGRAMS) $(UNIT_TESTS) $(BENCH_PROGRAMS) $(FUZZERS) $(GUESTS) docs/qmp-reference.md *.a *.[od]
+	$(Q)rm -rf qapi/gen include/qapi/gen $(test-gen)
+	$(Q)for d in $(made-dirs); do [ ! -d $$d ] || find $$d \( -type f \( -name '*.[od]' -o -name '*.a' -o -name '*.so' \
+	    -o -name '*.gc??' \) -o -type d -empty \) -delete; done
+distclean: clean
+	$(Q)rm -rf demo
+	$(Q)rm -f config.h config.mak config.status configure.log build.log .built-demo .built-check Makefile
+
+help:
+	@echo 'make                 the programs and the guests'
+	@echo 'make check           all tests; TEST=word for those with the word in their path'
+	@echo 'make check-unit      the unit tests; check-emulator: those of the machine; check-lint: layers and style'
+	@echo 'make bench           measure, against stock where installed; BENCH="--quick null" for a part'
+	@echo 'make docs            docs/qmp-reference.md, from the schema'
+	@echo 'make fuzzers         tests/fuzz/fuzz-*, after configure --enable-fuzz'
+	@echo 'make install         below $(PREFIX); DESTDIR=folder to stage'
+	@echo 'make clean           remove what make made; distclean: and what configure made'
+	@echo 'V=1 shows the commands. ./config.status runs configure again with the same options.'

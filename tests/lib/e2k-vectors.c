@@ -7,8 +7,8 @@
 
 char **e2k_vectors_load(const char *name)
 {
-    g_autofree char *here = g_path_get_dirname(__FILE__);
-    g_autofree char *path = g_build_filename(here, "..", "emulator", "data", name, NULL);
+    g_autofree char *path = g_build_filename(SOURCE_PATH, "tests", "emulator", "data", name,
+                                              NULL);
     g_autoptr(GString) text = g_string_new(NULL);
     char buffer[65536];
     int n;
