@@ -8,8 +8,8 @@
 #include "block/job.h"
 
 /*
- * A group of jobs.  Its fate is decided once: aborting, by the first job that fails or is cancelled;
- * or decided, when all have been prepared.
+ * A group of jobs.  Its fate is decided once: aborting, by the first job that fails or is
+ * cancelled; or decided, when all have been prepared.
  */
 struct JobTxn {
     int refcnt;
@@ -18,7 +18,7 @@ struct JobTxn {
     QTAILQ_HEAD(, Job) jobs; /* latest first */
 };
 
-/* ---- job-state.c ------------------------------------------------------------------------------ */
+/* ---- job-state.c ----------------------------------------------------------------------------- */
 
 bool job_status_can_follow(JobStatus from, JobStatus to);
 bool job_verb_in_status(JobVerb verb, JobStatus status);
@@ -26,7 +26,7 @@ const char *job_verb_name(JobVerb verb);
 /** Move to @status, which must be allowed, and send JOB_STATUS_CHANGE. */
 void job_set_status(Job *job, JobStatus status);
 
-/* ---- job-txn.c -------------------------------------------------------------------------------- */
+/* ---- job-txn.c ------------------------------------------------------------------------------- */
 
 void job_txn_add(JobTxn *txn, Job *job);
 void job_txn_remove(Job *job);
@@ -37,7 +37,7 @@ void coroutine_fn job_txn_co_cancel(Job *job);
 /** All jobs are pending: prepare and commit, or undo.  Context: control lock. */
 void coroutine_fn job_txn_co_finalize(JobTxn *txn);
 
-/* ---- job.c ------------------------------------------------------------------------------------ */
+/* ---- job.c ----------------------------------------------------------------------------------- */
 
 /** Flag @job as cancelled; drops the user's reason to pause and wakes it. */
 void job_flag_cancelled(Job *job, bool force);

@@ -4,8 +4,8 @@
  *
  * Everything here happens under the control lock, in one of two orders of events:
  *   every job returned well: waiting; all pending, [the user's finalize,] prepare all, commit all;
- *   one failed or is cancelled: cancel the others by force, wait until each has returned (each comes
- *   by here then), undo all.
+ *   one failed or is cancelled: cancel the others by force, wait until each has returned (each
+ *   comes by here then), undo all.
  */
 #include "qemu/osdep.h"
 

@@ -4,8 +4,8 @@
  *
  * Every node that an action names is frozen from before the first action until after the last: no
  * request comes in between.  Each action is prepared in order; if one fails, the earlier ones are
- * undone, latest first.  Otherwise all are committed, which cannot fail, also latest first, which is
- * the order in which clients of stock see jobs start.
+ * undone, latest first.  Otherwise all are committed, which cannot fail, also latest first, which
+ * is the order in which clients of stock see jobs start.
  */
 #include "qemu/osdep.h"
 

@@ -43,7 +43,7 @@ typedef struct BlockJobArgs {
 /** The id that @args stand for, if it can be had; sets @errp otherwise. */
 const char *block_job_choose_id(const BlockJobArgs *args, Error **errp);
 
-/** A block job without nodes.  If it then fails: block_job_co_remove_all_bdrv(), job_early_fail(). */
+/** A block job without nodes.  To give up: block_job_co_remove_all_bdrv(), job_early_fail(). */
 void *block_job_create(const BlockJobArgs *args, Error **errp);
 
 /**
@@ -53,9 +53,12 @@ void *block_job_create(const BlockJobArgs *args, Error **errp);
 BdrvChild *coroutine_fn block_job_co_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                                               uint64_t perm, uint64_t shared,
                                               BlockRights allowed_ops, Error **errp);
+/** Detach all, and forbid nothing any more.  Context: control lock. */
 void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job);
+/** Is one of the job's edges on @bs? */
 bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs);
 
+/** The verb "set-speed": bytes per second, 0 for no limit. */
 bool block_job_set_speed(BlockJob *job, int64_t speed, Error **errp);
 /** @bytes were moved.  Any thread. */
 void block_job_ratelimit_account(BlockJob *job, uint64_t bytes);

@@ -6,11 +6,11 @@
  *                 \__________________ aborting ____________________/
  *
  * Rules of use
- *  - All in the main thread: job code runs in a coroutine of the main loop; data may be moved by any
- *    thread.
+ *  - All in the main thread: job code runs in a coroutine of the main loop; data may be moved by
+ *    any thread.
  *  - co_run is straight-line code with job_co_pause_point() between requests, where nothing of its
- *    own is in flight.  A job is not in the way of a freeze while it sleeps, waits at a pause point,
- *    waits for the control lock or has returned.
+ *    own is in flight.  A job is not in the way of a freeze while it sleeps, waits at a pause
+ *    point, waits for the control lock or has returned.
  *  - The end is in the control plane: co_prepare of every job of the transaction (may fail, may do
  *    I/O), then commit or abort of each (no I/O, cannot fail), then co_clean.
  *  - Verbs take no lock; they set flags and wake the job.

@@ -5,7 +5,9 @@
 #include "../../../block/job/job-int.h"
 #include "../../lib/testlib.h"
 
-/* Columns: undefined created running paused ready standby waiting pending aborting concluded null. */
+/*
+ * Columns: undefined created running paused ready standby waiting pending aborting concluded null.
+ */
 static const char *const next[JOB_STATUS__MAX] = {
     [JOB_STATUS_UNDEFINED] = ".x.........",
     [JOB_STATUS_CREATED]   = "..x.....x.x",
