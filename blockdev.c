@@ -132,14 +132,19 @@ static bool rename_legacy(QDict *options, Error **errp)
     return qdict_rename_keys(options, legacy_names, errp);
 }
 
-/* There is no throttle filter; a limit that is not kept would be worse than none. */
-static bool refuse_throttling(const QDict *options, Error **errp)
+/* There is no throttle filter; a limit that is not kept would be worse than none.  0 is no limit. */
+static bool refuse_throttling(QDict *options, Error **errp)
 {
     for (const QDictRenames *r = legacy_names; r->from; r++) {
-        if (strstart(r->to, "throttling.", NULL) && qdict_haskey(options, r->to)) {
+        const char *value = qdict_get_try_str(options, r->to);
+        if (!value || !strstart(r->to, "throttling.", NULL)) {
+            continue;
+        }
+        if (strcmp(value, "0") != 0) {
             error_setg(errp, "I/O throttling is not available: option '%s'", r->to);
             return false;
         }
+        qdict_del(options, r->to);
     }
     return true;
 }

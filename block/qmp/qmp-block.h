@@ -43,7 +43,10 @@ SnapshotAction *coroutine_fn snapshot_sync_co_prepare(const BlockdevSnapshotSync
                                                       Error **errp);
 /** Keep the overlay: the node below becomes read-only.  Takes @action. */
 void coroutine_fn snapshot_co_commit(SnapshotAction *action);
-/** Take the overlay away; a file that was made for it stays.  Takes @action. */
+/**
+ * Take the overlay away; a file that was made for it stays.  If that fails, which is reported, the
+ * overlay stays in place.  Takes @action.
+ */
 void coroutine_fn snapshot_co_abort(SnapshotAction *action);
 
 /* ---- start-up -------------------------------------------------------------------------------- */

@@ -154,9 +154,18 @@ void coroutine_fn snapshot_co_commit(SnapshotAction *action)
 void coroutine_fn snapshot_co_abort(SnapshotAction *action)
 {
     CONTROL_PATH();
-    /* What was there before is there again: nobody can be in the way of that. */
-    bdrv_co_replace_node(action->overlay, action->old_bs, &error_abort);
-    bdrv_co_set_backing(action->overlay, NULL, &error_abort);
+    Error *err = NULL;
+    if (!bdrv_co_replace_node(action->overlay, action->old_bs, &err)) {
+        /* Another process has taken the image meanwhile: guests go on writing to the overlay. */
+        error_reportf_err(err, "Could not take overlay '%s' away again: ",
+                          bdrv_get_node_name(action->overlay));
+        snapshot_co_commit(action);
+        return;
+    }
+    if (!bdrv_co_set_backing(action->overlay, NULL, &err)) {
+        error_reportf_err(err, "Could not detach overlay '%s': ",
+                          bdrv_get_node_name(action->overlay));
+    }
     action_free(action);
 }
 
