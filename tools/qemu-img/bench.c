@@ -61,7 +61,7 @@ typedef struct Bench {
     CoQueue after_drain;
 } Bench;
 
-/* ---- the run ---------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void note_error(Bench *b, int ret, const char *what)
 {
@@ -180,7 +180,7 @@ static int coroutine_fn co_bench(Bench *b, bool quiet)
     return 0;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static bool parse_numbers(const BenchOptions *opts, Bench *b)
 {

@@ -36,7 +36,7 @@ static const ImgOption check_options[] = {
     { 0 },
 };
 
-/* ---- printing --------------------------------------------------------------------------------- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static void report_finding(void *opaque, const char *line)
 {
@@ -107,7 +107,7 @@ static void print_human(const BdrvCheckResult *res)
     }
 }
 
-/* ---- checking --------------------------------------------------------------------------------- */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 static int coroutine_fn co_check_once(ImgBackend *image, BdrvCheckResult *res, int fix)
 {

@@ -84,7 +84,7 @@ typedef struct Compare {
     int first, n_pieces;
 } Compare;
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_read_entry(void *opaque)
 {
@@ -126,7 +126,7 @@ static void coroutine_fn co_wait_for_reads(Piece *piece)
     }
 }
 
-/* ---- judging ---------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 /* The first sector that differs, or -1. */
 static int64_t find_difference(const Piece *piece)
@@ -179,7 +179,7 @@ static int coroutine_fn co_finish_all(Compare *c)
     return status;
 }
 
-/* ---- what is where ---------------------------------------------------------------------------- */
+/* ---- what is where --------------------------------------------------------------------------- */
 
 /* False, reported, if the image does not tell. */
 static bool coroutine_fn co_look_up(Side *side, int64_t offset)
@@ -291,7 +291,7 @@ static int coroutine_fn co_compare(Compare *c)
     return COMPARE_SAME;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_open_side(Compare *c, int i, const char *name, const char *format)
 {

@@ -83,7 +83,7 @@ typedef struct Convert {
     bool existed;          /* it was there before */
 } Convert;
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static bool check_combinations(const ConvertOptions *opts)
 {
@@ -163,7 +163,7 @@ static bool parse_target(const ConvertOptions *opts, const ImgCopy *copy, const 
     return true;
 }
 
-/* ---- sources ---------------------------------------------------------------------------------- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_open_sources(Convert *c, char **names)
 {
@@ -193,7 +193,7 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
     return true;
 }
 
-/* ---- making the target ------------------------------------------------------------------------ */
+/* ---- making the target ----------------------------------------------------------------------- */
 
 /* -o, -B and -F, and the size, as options of the new image. */
 static bool set_create_options(Convert *c, QemuOpts *opts)
@@ -323,6 +323,9 @@ static void discard_half_target(Convert *c)
     if (!c->created_path) {
         return;
     }
+    if (c->existed && !c->copy.target) {
+        return; /* not opened after it was made: somebody else may have it by now */
+    }
     /* A file that was there keeps its place and owner, but is no image any more. */
     int ret = c->existed ? truncate(c->created_path, 0) : unlink(c->created_path);
     if (ret < 0) {
@@ -331,7 +334,7 @@ static void discard_half_target(Convert *c)
     }
 }
 
-/* ---- being interrupted ------------------------------------------------------------------------ */
+/* ---- being interrupted ----------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 
@@ -355,7 +358,7 @@ static void catch_interrupts(void)
     sigaction(SIGHUP, &action, NULL);
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_fill_target(Convert *c)
 {

@@ -53,7 +53,7 @@ typedef struct CopyState {
     Coroutine *waiter;
 } CopyState;
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void fail(CopyState *s, int ret, const char *doing, int64_t offset)
 {
@@ -76,7 +76,7 @@ static bool goes_on(CopyState *s)
     return s->ret >= 0;
 }
 
-/* ---- sources ---------------------------------------------------------------------------------- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 int64_t coroutine_fn img_co_copy_length(const ImgCopy *copy)
 {
@@ -184,7 +184,7 @@ static int coroutine_fn co_read(CopyState *s, int64_t offset, int64_t bytes, uin
     return 0;
 }
 
-/* ---- taking pieces ---------------------------------------------------------------------------- */
+/* ---- taking pieces --------------------------------------------------------------------------- */
 
 static int coroutine_fn co_extent_here(CopyState *s)
 {
@@ -251,7 +251,7 @@ static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
     return go_on;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* The next writers follow as soon as this one has begun. */
 static bool coroutine_fn co_wait_for_turn(CopyState *s, const Piece *piece)
@@ -367,7 +367,7 @@ static void coroutine_fn co_copy_data(CopyState *s, const Piece *piece, uint8_t 
     }
 }
 
-/* ---- workers ---------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 /* False: something happened that makes waiting pointless. */
 static bool coroutine_fn co_throttle(CopyState *s, const Piece *piece)

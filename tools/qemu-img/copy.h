@@ -2,9 +2,9 @@
 /*
  * Copying the content of images into another: what qemu-img convert does once all are open.
  *
- * Several workers share the work.  Each takes the next piece, reads it, waits until the pieces before
- * it have begun to be written, and writes; so reading and writing overlap while the target is filled in
- * order, which keeps it free of fragmentation.
+ * Several workers share the work.  Each takes the next piece, reads it, waits until the pieces
+ * before it have begun to be written, and writes; so reading and writing overlap while the target
+ * is filled in order, which keeps it free of fragmentation.
  */
 #ifndef QEMU_IMG_COPY_H
 #define QEMU_IMG_COPY_H
@@ -27,7 +27,7 @@ typedef struct ImgCopy {
     bool salvage;            /* what cannot be read becomes zeroes */
     bool quiet;
     bool target_is_zero;     /* reads as zeroes where nothing is written */
-    bool target_has_backing; /* shows what the source's backing file shows where nothing is written */
+    bool target_has_backing; /* unwritten, it shows what the source's backing file shows */
     bool (*is_interrupted)(void); /* asked before each piece: is the user tired of waiting? */
 } ImgCopy;
 

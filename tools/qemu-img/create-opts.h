@@ -7,8 +7,8 @@
 #include "qobject/opts.h"
 
 /**
- * What can be said of a new image of @drv in the place @proto (NULL: not known), the format's options
- * first.  Free with qemu_opts_free().
+ * What can be said of a new image of @drv in the place @proto (NULL: not known), the format's
+ * options first.  Free with qemu_opts_free().
  */
 QemuOptsList *img_create_options_list(const BlockDriver *drv, const BlockDriver *proto);
 

@@ -20,7 +20,7 @@ static int count_options(const ImgOption *options)
     return n;
 }
 
-/* ---- parsing ---------------------------------------------------------------------------------- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 static const ImgOption *find_option(const ImgCommand *cmd, int value)
 {
@@ -111,7 +111,7 @@ int img_usage_error(const ImgCommand *cmd, const char *fmt, ...)
     return 1;
 }
 
-/* ---- help ------------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 /* "-f FMT", or "--output=human|json" if there is no letter. */
 static void append_short_form(const ImgOption *opt, GString *out)
@@ -163,7 +163,7 @@ void img_print_help(const ImgCommand *cmd)
     printf("  %-32s %s\n", "-h, --help", "print this and exit");
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 bool img_parse_size(const char *what, const char *value, int64_t min, int64_t max, int64_t *result)
 {

@@ -17,7 +17,7 @@
 
 #include "block/block-backend.h"
 
-/* ---- commands and their options --------------------------------------------------------------- */
+/* ---- commands and their options -------------------------------------------------------------- */
 
 typedef enum ImgOptionKind {
     IMG_FLAG,   /* bool */
@@ -63,8 +63,8 @@ extern const ImgCommand img_bench, img_check, img_compare, img_convert, img_crea
 extern const ImgCommand img_map, img_resize;
 
 /**
- * Parse argv[1..] into @values, the command's zeroed struct of options.  getopt's optind is then the
- * first argument that is no option.
+ * Parse argv[1..] into @values, the command's zeroed struct of options.  getopt's optind is then
+ * the first argument that is no option.
  * Returns: whether the command goes on; if not, *@status is its exit status.
  */
 bool img_parse(const ImgCommand *cmd, void *values, int argc, char **argv, int *status);
@@ -78,7 +78,7 @@ void img_print_help(const ImgCommand *cmd);
 /** Append "name [-q] [-f FMT] FILE" to @out. */
 void img_append_synopsis(const ImgCommand *cmd, GString *out);
 
-/* ---- values of options ------------------------------------------------------------------------ */
+/* ---- values of options ----------------------------------------------------------------------- */
 
 /**
  * Parse a size or number within @min..@max; @what names it in the report.
@@ -91,7 +91,7 @@ typedef enum ImgOutput { IMG_OUTPUT_HUMAN, IMG_OUTPUT_JSON } ImgOutput;
 /** Parse the value of --output; NULL: human.  False, reported, if it is unknown. */
 bool img_parse_output(const ImgCommand *cmd, const char *value, ImgOutput *output);
 
-/* ---- images ----------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 typedef BlockBackend ImgBackend;
 
