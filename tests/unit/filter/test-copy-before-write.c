@@ -396,6 +396,45 @@ static void coroutine_fn co_fleecing(void)
     co_tear_down(&s);
 }
 
+/* ---- only what the top layer holds ------------------------------------------------------------- */
+
+static void coroutine_fn co_skip_unallocated(void)
+{
+    BlockDriverState *target = memdisk_co_new("other", DISK_BYTES);
+    BlockCopyAll how = { .max_workers = 3 };
+    CbwArgs args = { .target = target, .skip_unallocated = true };
+    uint8_t *copied = memdisk(target)->data;
+    BlockDriverState *cbw;
+    BlockCopyState *bcs;
+    BlockBackend *top;
+    bool is_read;
+    Setup s;
+
+    co_set_up(&s);
+    g_assert_true(blk_co_set_perm(s.guest, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, &error_abort));
+    co_make_overlay(&s);
+    memset(copied, 0xa5, DISK_BYTES);
+    top = blk_co_new_with_bs(s.target, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
+                             BLK_PERM_CONSISTENT_READ, &error_abort);
+    g_assert_cmpint(blk_co_pwrite_zeroes(top, 3 * CLUSTER + 512, 512, 0), ==, 0);
+    args.source = s.target;
+    cbw = cbw_co_insert(&args, &bcs, &error_abort);
+    /* What comes later into the layer was not in it at the moment. */
+    g_assert_cmpint(blk_co_pwrite_zeroes(top, 9 * CLUSTER, CLUSTER, 0), ==, 0);
+    g_assert_cmpint(block_copy_co_all(bcs, &how, &is_read), ==, 0);
+    for (int64_t i = 0; i < DISK_BYTES; i++) {
+        bool is_zeroed = i >= 3 * CLUSTER + 512 && i < 3 * CLUSTER + 1024;
+        bool is_in_layer = i / CLUSTER == 3;
+
+        g_assert_cmpint(copied[i], ==, is_zeroed ? 0 : is_in_layer ? memdisk(s.source)->data[i]
+                                                                   : 0xa5);
+    }
+    g_assert_true(cbw_co_drop(cbw, &error_abort));
+    blk_co_unref(top);
+    co_tear_down(&s);
+    bdrv_unref(target);
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_opened_by_options(void)
@@ -442,6 +481,7 @@ int main(int argc, char **argv)
         { "/cbw/moment/is-exact", co_moment },
         { "/cbw/moment/is-exact-in-two-threads", co_moment_two_threads },
         { "/cbw/fleecing/overlay-shows-the-moment", co_fleecing },
+        { "/cbw/copy/top-layer-only", co_skip_unallocated },
         { "/cbw/options/bitmap-and-cluster-size", co_opened_by_options },
     };
 
