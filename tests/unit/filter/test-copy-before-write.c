@@ -396,7 +396,7 @@ static void coroutine_fn co_fleecing(void)
     co_tear_down(&s);
 }
 
-/* ---- only what the top layer holds ------------------------------------------------------------- */
+/* ---- only what the top layer holds --------------------------------------------------------- */
 
 static void coroutine_fn co_skip_unallocated(void)
 {
