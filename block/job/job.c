@@ -268,7 +268,8 @@ void job_resume(Job *job)
 
 void job_pause_for_user(Job *job)
 {
-    if (!job->user_paused) {
+    /* Cancelling ends a pause, and there is nobody to end one that comes later. */
+    if (!job->user_paused && !job_is_cancelled(job)) {
         job->user_paused = true;
         job_pause(job);
     }
@@ -281,6 +282,10 @@ bool job_user_pause(Job *job, Error **errp)
     }
     if (job->user_paused) {
         error_setg(errp, "Job is already paused");
+        return false;
+    }
+    if (job_is_cancelled(job)) {
+        error_setg(errp, "Job '%s' is being cancelled", job->id);
         return false;
     }
     job_pause_for_user(job);

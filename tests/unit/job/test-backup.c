@@ -574,6 +574,145 @@ static void coroutine_fn co_busy_while_running(void)
     co_tear_down(&s);
 }
 
+/* ---- anything at any time -------------------------------------------------------------------- */
+
+#define N_DISKS 3
+
+typedef struct Farm {
+    BlockDriverState *source[N_DISKS], *target[N_DISKS];
+    BlockBackend *guest[N_DISKS];
+    GRand *rand;
+} Farm;
+
+static int farm_pick(const Farm *farm, int n)
+{
+    return g_rand_int_range(farm->rand, 0, n);
+}
+
+/* One or two jobs, perhaps in a group; whether they can be made depends on what runs. */
+static void coroutine_fn farm_co_start(Farm *farm)
+{
+    g_autoptr(JobTxn) txn = farm_pick(farm, 2) ? job_txn_new() : NULL;
+    int first = farm_pick(farm, N_DISKS), n = txn ? 2 : 1;
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze(farm->source, N_DISKS);
+    BlockJob *made[2] = { NULL };
+
+    for (int i = 0; i < n; i++) {
+        int disk = (first + i) % N_DISKS;
+        g_autofree char *id = g_strdup_printf("j%d", disk);
+        BackupCommon args = {
+            .job_id = id,
+            .sync = farm_pick(farm, 4) ? MIRROR_SYNC_MODE_FULL : MIRROR_SYNC_MODE_NONE,
+            .speed = farm_pick(farm, 2) ? 0 : 1 << farm_pick(farm, 30),
+            .has_auto_finalize = true, .auto_finalize = farm_pick(farm, 2),
+            .has_auto_dismiss = true, .auto_dismiss = farm_pick(farm, 2),
+            .on_target_error = farm_pick(farm, BLOCKDEV_ON_ERROR__MAX),
+        };
+
+        made[i] = backup_job_co_create(farm->source[disk], farm->target[disk], &args, txn, NULL);
+        if (!made[i] && i) {
+            job_co_abandon(&made[0]->job);
+            return;
+        } else if (!made[i]) {
+            return;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        job_start(&made[i]->job);
+    }
+}
+
+static void coroutine_fn farm_co_verb(Farm *farm, Job *job)
+{
+    switch (farm_pick(farm, 8)) {
+    case 0:
+        job_user_cancel(job, farm_pick(farm, 2), NULL);
+        break;
+    case 1:
+    case 2:
+        job_user_pause(job, NULL);
+        break;
+    case 3:
+    case 4:
+        job_user_resume(job, NULL);
+        break;
+    case 5:
+        block_job_set_speed((BlockJob *)job, 1 << farm_pick(farm, 30), NULL);
+        break;
+    case 6:
+        job_co_finalize(job, NULL);
+        break;
+    default:
+        job_dismiss(job, NULL);
+    }
+}
+
+static void coroutine_fn farm_co_step(Farm *farm)
+{
+    int disk = farm_pick(farm, N_DISKS);
+    g_autofree char *id = g_strdup_printf("j%d", disk);
+    Job *job = job_get(id);
+
+    switch (farm_pick(farm, 8)) {
+    case 0:
+        farm_co_start(farm);
+        break;
+    case 1:
+        blk_co_pwrite_zeroes(farm->guest[disk], farm_pick(farm, 64) * 512, 512, 0);
+        break;
+    case 2:
+        bdrv_co_drain(farm_pick(farm, 2) ? farm->source[disk] : farm->target[disk]);
+        break;
+    case 3:
+        memdisk(farm->target[disk])->fail_writes = 1;
+        break;
+    default:
+        if (job) {
+            farm_co_verb(farm, job);
+        }
+    }
+    bdrv_co_control_unlock();
+    for (int i = farm_pick(farm, 6); i > 0; i--) {
+        aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
+        qemu_coroutine_yield();
+    }
+    bdrv_co_control_lock();
+}
+
+/* Whatever users do: no state is entered that must not be, and all is as before in the end. */
+static void coroutine_fn co_random_verbs(void)
+{
+    Farm farm = { .rand = test_rand_new() };
+
+    for (int i = 0; i < N_DISKS; i++) {
+        g_autofree char *source = g_strdup_printf("s%d", i);
+        g_autofree char *target = g_strdup_printf("t%d", i);
+
+        farm.source[i] = memdisk_co_new(source, MiB);
+        farm.target[i] = memdisk_co_new(target, MiB);
+        memset(memdisk(farm.source[i])->data, 0x5a, MiB);
+        memdisk(farm.source[i])->max_yields = memdisk(farm.target[i])->max_yields = 2;
+        farm.guest[i] = blk_co_new_with_bs(farm.source[i], BLK_PERM_WRITE,
+                                           BLK_PERM_ALL & ~BLK_PERM_RESIZE, &error_abort);
+    }
+    for (int i = 0; i < 3000; i++) {
+        farm_co_step(&farm);
+    }
+    bdrv_co_control_unlock();
+    job_co_cancel_sync_all();
+    bdrv_co_control_lock();
+    g_assert_null(job_next(NULL));
+    for (int i = 0; i < N_DISKS; i++) {
+        g_assert_true(blk_bs(farm.guest[i]) == farm.source[i]);
+        g_assert_cmpint(bdrv_parent_count(farm.target[i]), ==, 0);
+        g_assert_true(bdrv_op_blocker_is_empty(farm.target[i]));
+        blk_co_unref(farm.guest[i]);
+        bdrv_unref(farm.source[i]);
+        bdrv_unref(farm.target[i]);
+    }
+    g_rand_free(farm.rand);
+}
+
 int main(int argc, char **argv)
 {
     static const MemCase cases[] = {
@@ -593,6 +732,7 @@ int main(int argc, char **argv)
         { "/backup/errors/snapshot-breaks", co_snapshot_breaks },
         { "/backup/refusals/texts", co_refusals },
         { "/backup/id/name-of-the-device", co_default_id },
+        { "/backup/random/verbs", co_random_verbs },
         { "/backup/claims/while-running", co_busy_while_running },
     };
 

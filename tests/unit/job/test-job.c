@@ -339,6 +339,25 @@ static void coroutine_fn co_pause_resume(void)
     co_tear_down();
 }
 
+static void coroutine_fn co_pause_after_cancel(void)
+{
+    Error *err = NULL;
+
+    co_set_up();
+    StepJob *s = co_new_job("j", NULL, JOB_DEFAULT);
+    g_autoptr(Job) job = job_ref(&s->common.job);
+
+    s->sleeps = true;
+    co_start(s);
+    job_user_cancel(job, true, &error_abort);
+    g_assert_false(job_user_pause(job, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, "Job 'j' is being cancelled");
+    error_free(err);
+    block_job_error_action(&s->common, BLOCKDEV_ON_ERROR_STOP, true, EIO);
+    g_assert_cmpint(co_wait(job), ==, -ECANCELED);
+    co_tear_down();
+}
+
 static void coroutine_fn co_ready(void)
 {
     Error *err = NULL;
@@ -679,6 +698,7 @@ int main(int argc, char **argv)
         { "/job/life/ids", co_ids },
         { "/job/life/internal-is-silent", co_internal },
         { "/job/verbs/pause-and-resume", co_pause_resume },
+        { "/job/verbs/pause-after-cancel", co_pause_after_cancel },
         { "/job/verbs/ready-complete-cancel", co_ready },
         { "/job/verbs/cancel-at-every-pause-point", co_cancel_everywhere },
         { "/job/verbs/cancel-all", co_cancel_all },
