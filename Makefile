@@ -191,8 +191,8 @@ TEST_PRELOAD := tests/lib/libioshim.so
 $(TEST_PRELOAD): $(SRC)/tests/lib/ioshim.c
 	@mkdir -p $(@D)
 	$(call say,CC,tests/lib/ioshim)
-	$(Q)$(CC) $(filter-out -fsanitize% -fno-sanitize%,$(CFLAGS)) -Wno-missing-prototypes -fPIC -shared -o $@ $< \
-	    -ldl -lpthread
+	$(Q)$(CC) $(CPPFLAGS) $(filter-out -fsanitize% -fno-sanitize%,$(CFLAGS)) -Wno-missing-prototypes -fPIC -shared \
+	    -o $@ $< -ldl -lpthread
 
 # ---- fuzzers: tests/fuzz/fuzz-<parser>.c, in a build of configure --enable-fuzz -------------------
 FUZZ_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/fuzz/fuzz-*.c))

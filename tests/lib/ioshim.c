@@ -3,26 +3,19 @@
  * Preloaded into a program under test: stands between it and the calls that read, change and flush
  * files, for files whose path ends with $IOSHIM_MATCH (several: separated by colons).
  *
- * $IOSHIM_LOG=FILE: each change and flush that went well is appended there, as ShimEntry and, for a
- * write, its data.  Calls are carried out one at a time, so the log has an order.
+ * $IOSHIM_LOG=FILE: each change and flush that went well is appended there, as ShimEntry and, for
+ * a write, its data.  Calls are carried out one at a time, so the log has an order.
  *
- * $IOSHIM_FAIL=N:ERRNO:KINDS: the N-th call (from 1) fails with that number and without effect; with
- * a '+' behind N, all later ones, too.  KINDS are the letters of ShimKind that count.  The file
+ * $IOSHIM_FAIL=N:ERRNO:KINDS: the N-th call (from 1) fails with that number and without effect;
+ * with a '+' behind N, all later ones, too.  KINDS are the letters of ShimKind that count.  The file
  * $IOSHIM_MARK is made when that happens, so that a test knows when it has tried all.
  */
+#include "qemu/osdep.h"
+
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/falloc.h>
 #include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 typedef enum ShimKind {
     SHIM_READ = 'r',
