@@ -132,7 +132,7 @@ static bool rename_legacy(QDict *options, Error **errp)
     return qdict_rename_keys(options, legacy_names, errp);
 }
 
-/* There is no throttle filter; a limit that is not kept would be worse than none.  0 is no limit. */
+/* There is no throttle filter; a limit that is not kept would be worse than none. 0 is no limit. */
 static bool refuse_throttling(QDict *options, Error **errp)
 {
     for (const QDictRenames *r = legacy_names; r->from; r++) {

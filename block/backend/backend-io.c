@@ -10,7 +10,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 
-/* ---- entrance --------------------------------------------------------------------------------- */
+/* ---- entrance -------------------------------------------------------------------------------- */
 
 /* 0, or why the request cannot be: no medium, out of range. */
 static int check_range(BlockBackend *blk, int64_t offset, int64_t bytes)
@@ -74,7 +74,7 @@ static int co_end(BlkRequest *req, int ret)
     return ret;
 }
 
-/* ---- coroutine I/O ---------------------------------------------------------------------------- */
+/* ---- coroutine I/O --------------------------------------------------------------------------- */
 
 int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
                                unsigned flags)
@@ -252,7 +252,7 @@ int coroutine_fn blk_co_flush_all(void)
     return result;
 }
 
-/* ---- callback I/O ----------------------------------------------------------------------------- */
+/* ---- callback I/O ---------------------------------------------------------------------------- */
 
 typedef enum BlkAioKind { AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH } BlkAioKind;
 

@@ -18,7 +18,7 @@ static BlockBackend *from_gate(BdrvGate *gate)
     return container_of(gate, BlockBackend, gate);
 }
 
-/* ---- the gate's questions ---------------------------------------------------------------------- */
+/* ---- the gate's questions -------------------------------------------------------------------- */
 
 static const char *describe(BlockBackend *blk)
 {
@@ -107,7 +107,7 @@ static const BdrvGateOps blk_gate_ops = {
     .media_changed = gate_media_changed,
 };
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 BlockBackend *blk_new(uint64_t perm, uint64_t shared)
 {
@@ -153,7 +153,7 @@ static void blk_free(BlockBackend *blk)
     g_free(blk);
 }
 
-/* Detaching may yield (file locks): done in a coroutine of the main loop, under the control lock. */
+/* Detaching may yield (file locks): a coroutine of the main loop does it under the control lock. */
 static void coroutine_fn co_detach_and_free(void *opaque)
 {
     BlockBackend *blk = opaque;
@@ -192,7 +192,7 @@ void blk_unref(BlockBackend *blk)
     }
 }
 
-/* ---- the root --------------------------------------------------------------------------------- */
+/* ---- the root -------------------------------------------------------------------------------- */
 
 bool coroutine_fn blk_co_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
@@ -274,7 +274,7 @@ void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared)
     *shared = blk->shared;
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 const char *blk_name(const BlockBackend *blk)
 {
@@ -353,7 +353,7 @@ BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name, Erro
     return bs;
 }
 
-/* ---- the device ------------------------------------------------------------------------------- */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 bool blk_attach_dev(BlockBackend *blk, void *dev, const char *id, Error **errp)
 {
@@ -454,7 +454,7 @@ AioContext *blk_get_aio_context(const BlockBackend *blk)
     return blk->ctx;
 }
 
-/* ---- state ------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 bool blk_is_inserted(BlockBackend *blk)
 {

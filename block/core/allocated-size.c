@@ -2,8 +2,8 @@
 /*
  * How much of the host's storage images take.
  *
- * Asking is I/O, and queries must answer while storage hangs.  So each file is asked by a coroutine of
- * its own, all at once; a query waits for them for a moment and then tells what was last known.
+ * Asking is I/O, and queries must answer while storage hangs.  So each file is asked by a coroutine
+ * of its own, all at once; a query waits for them for a moment and then tells what was last known.
  */
 #include "qemu/osdep.h"
 

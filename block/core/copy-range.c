@@ -3,9 +3,9 @@
  * Offloaded copy: the data does not pass through us (reflink, copy_file_range).
  *
  * bdrv_co_copy_range() enters the source; its drivers map the range down to a protocol node, which
- * then enters the target; the target's drivers map down again, and the protocol at the bottom copies.
- * Requests are tracked on every node passed, so overlapping ones wait as usual.  -ENOTSUP means
- * "read and write instead"; nothing was changed then but perhaps a part of the target range.
+ * then enters the target; the target's drivers map down again, and the protocol at the bottom
+ * copies. Requests are tracked on every node passed, so overlapping ones wait as usual.  -ENOTSUP
+ * means "read and write instead"; nothing was changed then but perhaps a part of the target range.
  */
 #include "qemu/osdep.h"
 

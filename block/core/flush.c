@@ -2,10 +2,10 @@
 /*
  * Flush: everything written before is on stable storage when it returns.
  *
- * A flush writes back the driver's own caches, then asks the medium (protocols) or the children that
- * this node writes to.  Generations elide work: write_gen counts what was written, flushed_gen is the
- * value that the last complete flush covered.  One flush runs at a time; those that waited for it
- * find their work done if it began after their data was written.
+ * A flush writes back the driver's own caches, then asks the medium (protocols) or the children
+ * that this node writes to.  Generations elide work: write_gen counts what was written, flushed_gen
+ * is the value that the last complete flush covered.  One flush runs at a time; those that waited
+ * for it find their work done if it began after their data was written.
  */
 #include "qemu/osdep.h"
 

@@ -10,7 +10,7 @@
 #include "block/dirty-bitmap.h"
 #include "qemu/atomic.h"
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 int bdrv_check_request(int64_t offset, int64_t bytes, Error **errp)
 {
@@ -51,7 +51,7 @@ BdrvChild *bdrv_forwarding_child(BlockDriverState *bs)
     return bs->drv->filtered_is_backing ? bs->backing : bs->file;
 }
 
-/* ---- pieces a driver can take ----------------------------------------------------------------- */
+/* ---- pieces a driver can take ---------------------------------------------------------------- */
 
 int64_t bdrv_max_piece(const BlockDriverState *bs)
 {
@@ -146,7 +146,7 @@ static int coroutine_fn co_in_pieces(BlockDriverState *bs, bool is_write, int64_
     return 0;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int coroutine_fn bdrv_co_aligned_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
                                         QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
@@ -210,7 +210,7 @@ int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t b
     return ret;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 int coroutine_fn bdrv_co_driver_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
@@ -409,7 +409,7 @@ int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t 
     return ret;
 }
 
-/* ---- one buffer ------------------------------------------------------------------------------- */
+/* ---- one buffer ------------------------------------------------------------------------------ */
 
 int coroutine_fn bdrv_co_pread(BdrvChild *child, int64_t offset, int64_t bytes, void *buf,
                                unsigned flags)
@@ -441,7 +441,7 @@ int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset, int64_t
     return bdrv_co_pwritev_part(child, offset, bytes, NULL, 0, flags | BDRV_REQ_ZERO_WRITE);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 size_t bdrv_opt_mem_align(BlockDriverState *bs)
 {
@@ -453,7 +453,7 @@ void *bdrv_try_blockalign(BlockDriverState *bs, size_t size)
     return qemu_try_memalign(bdrv_opt_mem_align(bs), size ? size : 1);
 }
 
-/* ---- debug ------------------------------------------------------------------------------------ */
+/* ---- debug ----------------------------------------------------------------------------------- */
 
 void coroutine_fn bdrv_co_debug_event(BlockDriverState *bs, BlkdebugEvent event)
 {

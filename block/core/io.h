@@ -24,7 +24,8 @@ int coroutine_fn bdrv_co_driver_pwritev(BlockDriverState *bs, int64_t offset, in
 int coroutine_fn bdrv_co_driver_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                               unsigned flags);
 
-/* Step 7 after anything that changed content: generation, bitmaps (also on error), size, threshold. */
+/* Step 7 after anything that changed content: generation, bitmaps (also on error), size,
+ * threshold. */
 void bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret);
 
 /* Length of the node; asked again if it may have grown behind our back and @end lies past it. */

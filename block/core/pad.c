@@ -5,10 +5,10 @@
  *        |<-- head -->|<-------- the caller's bytes -------->|<-- tail -->|
  *        ^ pad.offset                                                     ^ + pad.bytes
  *
- * A read puts head and tail into a buffer that is thrown away.  A write first reads the first and the
- * last block (the request is serialising over them, so nobody changes them meanwhile), then writes
- * head + caller's + tail.  Head and tail lie in at most two blocks; when it is one block, the buffer
- * holds it once and the caller's bytes replace its middle.
+ * A read puts head and tail into a buffer that is thrown away.  A write first reads the first and
+ * the last block (the request is serialising over them, so nobody changes them meanwhile), then
+ * writes head + caller's + tail.  Head and tail lie in at most two blocks; when it is one block,
+ * the buffer holds it once and the caller's bytes replace its middle.
  */
 #include "qemu/osdep.h"
 

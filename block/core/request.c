@@ -3,9 +3,9 @@
  * Tracked requests (rules: request.h).
  *
  * A shard's mutex is held over "link and number", so whoever holds it sees only numbered requests.
- * Let a < b be two serials: a's number was taken inside a's shard's critical section, so when b looks
- * there afterwards it finds a.  A serialising request raises n_serialising before it takes its
- * number, so an ordinary request with a larger number sees it raised.
+ * Let a < b be two serials: a's number was taken inside a's shard's critical section, so when b
+ * looks there afterwards it finds a.  A serialising request raises n_serialising before it takes
+ * its number, so an ordinary request with a larger number sees it raised.
  */
 #include "qemu/osdep.h"
 

@@ -11,7 +11,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 
-/* ---- asking ----------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs)
 {
@@ -47,7 +47,7 @@ int64_t coroutine_fn bdrv_co_length_for(BlockDriverState *bs, int64_t end)
     return bs->drv->has_variable_length && end > len ? bdrv_co_refresh_length(bs) : len;
 }
 
-/* ---- telling ---------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 /* Main thread: those above learn of the new size; forwarding filters have it, too. */
 static void tell_parents(BlockDriverState *bs)
@@ -85,7 +85,7 @@ void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes)
     aio_bh_schedule_oneshot(qemu_get_aio_context(), tell_parents_bh, bs);
 }
 
-/* ---- changing --------------------------------------------------------------------------------- */
+/* ---- changing -------------------------------------------------------------------------------- */
 
 /* Must a grown area be zeroed explicitly, lest an old longer backing file shine through? */
 static bool backing_would_show(BlockDriverState *bs, int64_t old_bytes, int64_t new_bytes)

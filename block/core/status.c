@@ -185,7 +185,7 @@ static int coroutine_fn co_status_above(BlockDriverState *bs, BlockDriverState *
     return 0;
 }
 
-/* ---- the interface ---------------------------------------------------------------------------- */
+/* ---- the interface --------------------------------------------------------------------------- */
 
 int coroutine_fn bdrv_co_block_status_above(BlockDriverState *bs, BlockDriverState *base,
                                             int64_t offset, int64_t bytes, int64_t *pnum,

@@ -11,7 +11,7 @@
 /* Buffers for drivers that cannot zero. */
 #define ZERO_BUFFER_BYTES (1 * MiB)
 
-/* ---- write zeroes ----------------------------------------------------------------------------- */
+/* ---- write zeroes ---------------------------------------------------------------------------- */
 
 static int coroutine_fn co_zero_by_buffers(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                            unsigned flags)
@@ -114,7 +114,7 @@ int coroutine_fn bdrv_co_driver_pwrite_zeroes(BlockDriverState *bs, int64_t offs
     return 0;
 }
 
-/* ---- discard ---------------------------------------------------------------------------------- */
+/* ---- discard --------------------------------------------------------------------------------- */
 
 static int coroutine_fn co_discard_piece(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {

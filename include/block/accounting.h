@@ -49,14 +49,18 @@ typedef struct BlockAcctCookie {
     BlockAcctType type;
 } BlockAcctCookie;
 
+/** Start from zero; clean up frees what was allocated. */
 void block_acct_init(BlockAcctStats *stats, bool account_invalid, bool account_failed);
 void block_acct_cleanup(BlockAcctStats *stats);
+/** Keep averages over @interval_s seconds, too; walk over the intervals (NULL starts and ends). */
 void block_acct_add_interval(BlockAcctStats *stats, unsigned interval_s);
 BlockAcctTimedStats *block_acct_interval_next(BlockAcctStats *stats, BlockAcctTimedStats *s);
+/** A request of @bytes begins, and then is done or failed, once. */
 void block_acct_start(BlockAcctStats *stats, BlockAcctCookie *cookie, int64_t bytes,
                       BlockAcctType type);
 void block_acct_done(BlockAcctStats *stats, BlockAcctCookie *cookie);
 void block_acct_failed(BlockAcctStats *stats, BlockAcctCookie *cookie);
+/** A request was refused before it began; @num_requests were merged into one; idle time. */
 void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
 void block_acct_merge_done(BlockAcctStats *stats, BlockAcctType type, int num_requests);
 int64_t block_acct_idle_time_ns(BlockAcctStats *stats);

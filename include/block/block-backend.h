@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * BlockBackend: a user's way into the graph.  Device models, jobs' tools, exports and commands see a
- * BlockBackend, never the inside of a node.
+ * BlockBackend: a user's way into the graph.  Device models, jobs' tools, exports and commands see
+ * a BlockBackend, never the inside of a node.
  *
  * Rules of use
  *  - Life (new, insert, remove, ref, unref, names): main thread.
  *  - blk_co_*: any loop thread, coroutine; enters the gate once per request.
- *  - blk_aio_*: starts a request and returns; @cb runs later in the loop thread that started it.  When
+ *  - blk_aio_*: starts a request and returns; @cb runs later in the loop thread that started it. 
+ *  When
  *    called from a thread without a loop of its own (a vCPU), it posts to the backend's loop
  *    (blk_set_aio_context, default: main) and @cb runs there.
  *  - Requests are range-checked here: a bad one gets -EIO, no medium -ENOMEDIUM.
@@ -44,9 +45,12 @@ typedef struct BlockDevOps {
     char *(*get_id)(void *opaque);
 } BlockDevOps;
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
-/** A backend without a medium.  @perm/@shared: BLK_PERM_* used and shared at its root once it has one. */
+/**
+ * A backend without a medium. @perm/@shared: BLK_PERM_* used and shared at its root once it has
+ * one.
+ */
 BlockBackend *blk_new(uint64_t perm, uint64_t shared);
 /** blk_new() and blk_co_insert_bs(). */
 BlockBackend *coroutine_fn blk_co_new_with_bs(BlockDriverState *bs, uint64_t perm, uint64_t shared,
@@ -86,7 +90,7 @@ void blk_set_owner(BlockBackend *blk, BdrvOwner owner);
  */
 BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name, Error **errp);
 
-/* ---- the device ------------------------------------------------------------------------------- */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 /** Attach a device; one per backend.  @id: qdev id or path. */
 bool blk_attach_dev(BlockBackend *blk, void *dev, const char *id, Error **errp);
@@ -106,7 +110,7 @@ bool blk_dev_is_medium_locked(const BlockBackend *blk);
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
 AioContext *blk_get_aio_context(const BlockBackend *blk);
 
-/* ---- state ------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 bool blk_is_inserted(BlockBackend *blk);
 bool blk_is_available(BlockBackend *blk);
@@ -126,7 +130,7 @@ BlockAcctStats *blk_get_stats(BlockBackend *blk);
 void *blk_blockalign(BlockBackend *blk, size_t size); /* aborts if out of memory; qemu_vfree() */
 void *blk_try_blockalign(BlockBackend *blk, size_t size);
 
-/* ---- error policy ----------------------------------------------------------------------------- */
+/* ---- error policy ---------------------------------------------------------------------------- */
 
 void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read, BlockdevOnError on_write);
 BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read);
@@ -140,7 +144,7 @@ void blk_iostatus_reset(BlockBackend *blk);
 /** Set by the machine: stop all vCPUs because of an I/O error. */
 void blk_set_stop_hook(void (*stop)(void));
 
-/* ---- coroutine I/O ---------------------------------------------------------------------------- */
+/* ---- coroutine I/O --------------------------------------------------------------------------- */
 
 int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
                                unsigned flags);
@@ -168,7 +172,7 @@ int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *
 void coroutine_fn blk_co_drain(BlockBackend *blk);
 int coroutine_fn blk_co_flush_all(void);
 
-/* ---- callback I/O ----------------------------------------------------------------------------- */
+/* ---- callback I/O ---------------------------------------------------------------------------- */
 
 BlockAIOCB *blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
                            BlockCompletionFunc *cb, void *opaque);

@@ -8,7 +8,8 @@
  *  - Nodes are reference counted.  bdrv_unref() never does I/O: a node nobody refers to any more is
  *    closed when the control lock is released (graph.h), before the command that did it replies.
  *  - Functions with _co_ run in a coroutine and may yield; the control-plane ones among them need
- *    the control lock.  The others never wait and, unless said otherwise, belong to the main thread.
+ *    the control lock.  The others never wait and, unless said otherwise, belong to the main
+ *    thread.
  *  - Offsets and lengths are bytes in int64_t.  Data-path functions return 0 or a negative errno;
  *    control-path functions set an Error.
  *  - I/O goes through an edge (BdrvChild, request path in block_int.h) or a backend
@@ -32,7 +33,7 @@ typedef struct BdrvChild BdrvChild;
 typedef struct BdrvGate BdrvGate;
 typedef struct BdrvClaim BdrvClaim;
 
-/* ---- limits and constants --------------------------------------------------------------------- */
+/* ---- limits and constants -------------------------------------------------------------------- */
 
 #define BDRV_SECTOR_BITS 9
 #define BDRV_SECTOR_SIZE (INT64_C(1) << BDRV_SECTOR_BITS)
@@ -68,7 +69,7 @@ typedef enum BdrvRequestFlags {
     BDRV_REQ_FUA = 1 << 0,             /* on stable storage when it returns */
     BDRV_REQ_ZERO_WRITE = 1 << 1,      /* set by the core: a write of zeroes without data */
     BDRV_REQ_MAY_UNMAP = 1 << 2,       /* with zeroes: the range may become unallocated */
-    BDRV_REQ_NO_FALLBACK = 1 << 3,     /* with zeroes: fail with -ENOTSUP rather than write buffers */
+    BDRV_REQ_NO_FALLBACK = 1 << 3,     /* with zeroes: -ENOTSUP rather than writing buffers */
     BDRV_REQ_WRITE_COMPRESSED = 1 << 4,
     BDRV_REQ_WRITE_UNCHANGED = 1 << 5, /* the guest-visible content stays the same */
     BDRV_REQ_SERIALISING = 1 << 6,     /* overlaps with no other request */
@@ -87,7 +88,7 @@ typedef enum BdrvBlockStatus {
     BDRV_BLOCK_COMPRESSED = 1 << 7,
 } BdrvBlockStatus;
 
-/* ---- operation types: what an op blocker blocks ----------------------------------------------- */
+/* ---- operation types: what an op blocker blocks ---------------------------------------------- */
 
 /* Order and names as in the 2014 API and its later additions; BLOCK_OP_NAMES in claim.c follows. */
 typedef enum BlockOpType {
@@ -110,24 +111,28 @@ typedef enum BlockOpType {
 } BlockOpType;
 
 /*
- * The op-blocker API of 2014.  A user of a node tells others what they may not do meanwhile, in four
- * steps:
+ * The op-blocker API of 2014.  A user of a node tells others what they may not do meanwhile, in
+ * four steps:
  *   1. make an Error that completes the sentence "Node 'x' is busy: ";
  *   2. bdrv_op_block(bs, op, reason) for each operation, or bdrv_op_block_all() and then
  *      bdrv_op_unblock() for what is harmless;
- *   3. do the work; whoever starts one of these operations asks bdrv_op_is_blocked() and is refused;
+ *   3. do the work; whoever starts one of these operations asks bdrv_op_is_blocked() and is
+ *   refused;
  *   4. bdrv_op_unblock_all(bs, reason), then free the Error.
  *
  * The Error stays the caller's and must outlive the blocker; its address is the blocker's identity.
- * The same reason may block an operation twice: one unblock removes both.  The latest blocker is the
- * one reported.  Blocking never fails and ends nothing that runs: it binds whoever asks next.  A node
- * must not be closed with blockers on it.  Main thread; nothing here yields.
+ * The same reason may block an operation twice: one unblock removes both.  The latest blocker is
+ * the one reported.  Blocking never fails and ends nothing that runs: it binds whoever asks next. 
+ * A node must not be closed with blockers on it.  Main thread; nothing here yields.
  *
  * Blockers stay with their node when the graph changes above it.  Each set of blockers with one
  * reason is one claim (claim.h), so query-block-blockers shows it.
  */
 
-/** Say whether @op is blocked on @bs; if so set @errp to "Node 'x' is busy: REASON" and return true. */
+/**
+ * Say whether @op is blocked on @bs; if so set @errp to "Node 'x' is busy: REASON" and return
+ * true.
+ */
 bool bdrv_op_is_blocked(BlockDriverState *bs, BlockOpType op, Error **errp);
 
 /** Block @op on @bs for @reason, which the caller keeps alive until it unblocks. */
@@ -148,7 +153,7 @@ bool bdrv_op_blocker_is_empty(BlockDriverState *bs);
 /** The schema's word for @op, e.g. "backup-source". */
 const char *bdrv_op_name(BlockOpType op);
 
-/* ---- start ------------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /** Make the graph ready for use.  Once per process (or after bdrv_graph_reset() in tests). */
 void bdrv_init(void);
@@ -165,7 +170,7 @@ BlockDriver *bdrv_find_protocol(const char *filename, bool allow_protocol_prefix
 /** The driver's format name. */
 const char *bdrv_driver_name(const BlockDriver *drv);
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /**
  * Open a node, with all nodes below it that do not exist yet.
@@ -175,7 +180,8 @@ const char *bdrv_driver_name(const BlockDriver *drv);
  * @options: flat or nested option dictionary; taken.
  * @flags: BDRV_O_*.
  * Context: main thread, control lock held.
- * Returns: a node with a reference for the caller, or NULL with @errp set; then nothing is left open.
+ * Returns: a node with a reference for the caller, or NULL with @errp set; then nothing is left
+ * open.
  */
 BlockDriverState *coroutine_fn bdrv_co_open(const char *filename, const char *reference,
                                             QDict *options, int flags, Error **errp);
@@ -214,7 +220,7 @@ bool bdrv_parse_discard_flags(const char *mode, int *flags);
 /** Parse "threads"/"native"/"io_uring" into flags; false if unknown or not built. */
 bool bdrv_parse_aio(const char *mode, int *flags);
 
-/* ---- creating images -------------------------------------------------------------------------- */
+/* ---- creating images ------------------------------------------------------------------------- */
 
 struct QemuOpts;
 struct QemuOptsList;
@@ -232,7 +238,7 @@ bool coroutine_fn bdrv_co_create_file(const char *filename, struct QemuOpts *opt
 /** The option list of a driver's create, or NULL if it cannot create. */
 struct QemuOptsList *bdrv_create_opts(const BlockDriver *drv);
 
-/* Arguments of bdrv_co_img_create(), the whole of "qemu-img create" and of QMP's drive-* targets. */
+/* Arguments of bdrv_co_img_create(), all of "qemu-img create" and QMP's drive-* targets. */
 typedef struct BdrvImgCreate {
     const char *filename;
     const char *format;
@@ -240,7 +246,7 @@ typedef struct BdrvImgCreate {
     const char *backing_format;   /* NULL: must be given if backing_filename is */
     const char *options;          /* "k=v,..." or NULL */
     int64_t size;                 /* bytes, or -1: take it from the backing file */
-    int flags;                    /* BDRV_O_* for the backing file; BDRV_O_NO_BACKING: do not open */
+    int flags;                    /* BDRV_O_* for the backing file; NO_BACKING: do not open */
     bool quiet;                   /* do not print the "Formatting ..." line on stdout */
 } BdrvImgCreate;
 
@@ -254,7 +260,7 @@ bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp);
 BlockMeasureInfo *bdrv_measure(BlockDriver *drv, struct QemuOpts *opts, BlockDriverState *in_bs,
                                Error **errp);
 
-/* ---- finding and asking ----------------------------------------------------------------------- */
+/* ---- finding and asking ---------------------------------------------------------------------- */
 
 /** The node named @node_name, or NULL. */
 BlockDriverState *bdrv_find_node(const char *node_name);
@@ -268,6 +274,7 @@ BlockDriverState *bdrv_next_monitor_node(BlockDriverState *bs);
 void bdrv_set_monitor_owned(BlockDriverState *bs, bool owned);
 bool bdrv_is_monitor_owned(const BlockDriverState *bs);
 
+/** Names: the node's. */
 const char *bdrv_get_node_name(const BlockDriverState *bs);
 /** Name of the backend whose root is @bs, or "". */
 const char *bdrv_get_device_name(const BlockDriverState *bs);
@@ -278,6 +285,7 @@ const char *bdrv_get_format_name(const BlockDriverState *bs);
 const char *bdrv_get_filename(BlockDriverState *bs);
 int bdrv_get_open_flags(const BlockDriverState *bs);
 
+/** State, as fixed by open or reopen. */
 bool bdrv_is_read_only(const BlockDriverState *bs);
 bool bdrv_is_writable(const BlockDriverState *bs);
 bool bdrv_is_inserted(const BlockDriverState *bs);
@@ -315,7 +323,7 @@ BlockDriverState *bdrv_find_overlay(BlockDriverState *active, BlockDriverState *
 BlockDriverState *coroutine_fn bdrv_co_find_backing_image(BlockDriverState *bs,
                                                           const char *filename);
 
-/* ---- checking --------------------------------------------------------------------------------- */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 typedef enum BdrvCheckMode { BDRV_FIX_LEAKS = 1, BDRV_FIX_ERRORS = 2 } BdrvCheckMode;
 

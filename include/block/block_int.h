@@ -26,7 +26,7 @@
 #include "qemu/thread.h"
 #include "qobject/opts.h"
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 /* All in bytes unless said otherwise; 0: no limit or no preference. */
 typedef struct BlockLimits {
@@ -41,7 +41,7 @@ typedef struct BlockLimits {
     int max_iov; /* elements */
 } BlockLimits;
 
-/* ---- a node ----------------------------------------------------------------------------------- */
+/* ---- a node ---------------------------------------------------------------------------------- */
 
 #define BDRV_REQUEST_SHARDS 16
 
@@ -59,7 +59,7 @@ struct BlockDriverState {
     QTAILQ_HEAD(, BdrvChild) parents;
     int rank;
     BlockdevOptions *options; /* typed options in force; NULL for nodes made without any */
-    QDict *explicit_options;  /* what the user gave for this node, flattened; for reopen and names */
+    QDict *explicit_options;  /* what the user gave for this node, flattened */
     int open_flags;           /* BdrvOpenFlags in force */
     bool read_only;
     bool encrypted;
@@ -95,7 +95,8 @@ struct BlockDriverState {
     bool inherits; /* opened by the node above: follows its options where it has none */
 
 
-    /* During open only: the node it is opened for; what bdrv_co_open_backing() leaves to the core. */
+    /* During open only: the node it is opened for; what bdrv_co_open_backing() leaves to the
+     * core. */
     BlockDriverState *opening_parent;
     bool wants_backing;
     BlockdevRefOrNull *backing_ref;
@@ -127,7 +128,7 @@ struct BlockDriverState {
 /** The driver whose signature @buf of @len bytes bears best. */
 BlockDriver *bdrv_probe_all(const uint8_t *buf, size_t len, const char *filename);
 
-/* ---- a driver --------------------------------------------------------------------------------- */
+/* ---- a driver -------------------------------------------------------------------------------- */
 
 /* What a node does with one child and allows others to do. */
 typedef struct BdrvChildClaims {
@@ -165,7 +166,7 @@ struct BlockDriver {
     QemuOptsList *create_opts;              /* legacy create; NULL: cannot */
 
     /* ---- life (control path) ---- */
-    /* Score 0-100: does the start of an image look like this format?  @buf has @len bytes.  Pure. */
+    /* Score 0-100: does the start of an image look like this format? @buf has @len bytes. Pure. */
     int (*bdrv_probe)(const uint8_t *buf, size_t len, const char *filename);
     /* Protocols: score for a path on this host (device files). */
     int (*bdrv_probe_device)(const char *filename);
@@ -280,12 +281,12 @@ extern BlockDriver *const bdrv_drivers[];
 /* Set by bdrv_init() from above, so that the core archive links without the drivers. */
 void bdrv_register_drivers(BlockDriver *const *drivers);
 
-/* ---- for open of a driver --------------------------------------------------------------------- */
+/* ---- for open of a driver -------------------------------------------------------------------- */
 
 /**
  * Open or look up the child that @ref describes and attach it to @bs as @name.  It inherits from
- * @bs what the user did not say (cache, read-only, discard ...).  @ref NULL: sets "A block device must
- * be specified for "NAME"" unless @allow_none, then returns NULL without an error.
+ * @bs what the user did not say (cache, read-only, discard ...).  @ref NULL: sets "A block device
+ * must be specified for "NAME"" unless @allow_none, then returns NULL without an error.
  */
 BdrvChild *coroutine_fn bdrv_co_open_child(BlockDriverState *bs, const char *name,
                                            BdrvChildRole role, const BlockdevRef *ref,
@@ -296,16 +297,16 @@ bool coroutine_fn bdrv_co_open_file_child(BlockDriverState *bs, const BlockdevRe
                                           Error **errp);
 
 /**
- * The backing chain: what @ref (may be NULL; copied) and bs->backing_file/backing_format say.  The core
- * opens it after the driver's open returned, so that a long chain takes a loop and not a deep stack.
- * Does nothing under BDRV_O_NO_BACKING.
+ * The backing chain: what @ref (may be NULL; copied) and bs->backing_file/backing_format say.  The
+ * core opens it after the driver's open returned, so that a long chain takes a loop and not a deep
+ * stack. Does nothing under BDRV_O_NO_BACKING.
  */
 bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOrNull *ref,
                                        Error **errp);
 
 /**
- * Writing turned out to be impossible: go on read-only if the user allowed that (auto-read-only), else
- * set @errp to @message, or to "Image is read-only".  Context: open, reopen.
+ * Writing turned out to be impossible: go on read-only if the user allowed that (auto-read-only),
+ * else set @errp to @message, or to "Image is read-only".  Context: open, reopen.
  */
 bool bdrv_apply_auto_read_only(BlockDriverState *bs, const char *message, Error **errp);
 
@@ -315,7 +316,7 @@ BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild 
                                           BlockRights parent_shared);
 bool bdrv_is_child_writable(const BdrvChild *child);
 
-/* ---- the request path: I/O on an edge.  Any thread, coroutine. --------------------------------- */
+/* ---- the request path: I/O on an edge.  Any thread, coroutine. ------------------------------- */
 
 int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t bytes,
                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
@@ -358,10 +359,14 @@ int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
 /** Everything written before is on stable storage; elided if nothing was written since the last. */
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
 
-/** Status of a prefix of the range at @bs alone, following filters (map, *file: where bytes are). */
+/**
+ * Status of a prefix of the range at @bs alone, following filters (map, *file: where bytes are).
+ */
 int coroutine_fn bdrv_co_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       int64_t *pnum, int64_t *map, BlockDriverState **file);
-/** Through the backing chain down to, not including, @base (NULL: all); depth of the layer found. */
+/**
+ * Through the backing chain down to, not including, @base (NULL: all); depth of the layer found.
+ */
 int coroutine_fn bdrv_co_block_status_above(BlockDriverState *bs, BlockDriverState *base,
                                             int64_t offset, int64_t bytes, int64_t *pnum,
                                             int64_t *map, BlockDriverState **file, int *depth);
@@ -383,7 +388,7 @@ void coroutine_fn bdrv_co_debug_event(BlockDriverState *bs, BlkdebugEvent event)
         } \
     } while (0)
 
-/* ---- helpers ---------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 /** Memory aligned for direct I/O on @bs; NULL if it can't be had.  Free with qemu_vfree(). */
 void *bdrv_try_blockalign(BlockDriverState *bs, size_t size);

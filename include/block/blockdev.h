@@ -76,8 +76,9 @@ BlockdevOptions *blockdev_parse(const char *arg, Error **errp);
 bool coroutine_fn blockdev_co_add(const BlockdevOptions *options, Error **errp);
 
 /**
- * Offer the block layer's commands: QMP through @commands, and with @with_hmp those for people, too.
- * Puts the control lock around commands and makes the kinds of objects known.  Once, at start-up.
+ * Offer the block layer's commands: QMP through @commands, and with @with_hmp those for people,
+ * too. Puts the control lock around commands and makes the kinds of objects known.  Once, at
+ * start-up.
  */
 void blockdev_register_commands(QmpCommandList *commands, bool with_hmp);
 

@@ -5,7 +5,8 @@
  * The only rule: claims a and b of two owners on one node conflict iff
  *        a.uses & b.forbids   or   b.uses & a.forbids.
  *
- *  - An edge embeds a claim (uses = its permissions, forbids = what it does not share), so attaching
+ *  - An edge embeds a claim (uses = its permissions, forbids = what it does not share), so
+ *  attaching
  *    to a node is claiming it.  These change only through claim transactions (graph.h).
  *  - An op blocker (block.h) is a claim that uses nothing.
  *  - A running operation holds a claim from bdrv_claim() for its scope.
@@ -109,13 +110,18 @@ void bdrv_claim_foreach(BlockDriverState *bs, bool (*fn)(const BdrvClaim *claim,
 
 /** Who holds @claim, for an edge whoever is above it.  Strings: valid until the graph changes. */
 BdrvOwner bdrv_claim_owner(const BdrvClaim *claim);
-/** "node 'top'", "block device 'd0'", "backup job 'j'", "an unnamed block device".  Free with g_free. */
+/**
+ * "node 'top'", "block device 'd0'", "backup job 'j'", "an unnamed block device". Free with
+ * g_free.
+ */
 char *bdrv_claim_holder(const BdrvClaim *claim);
 
 /** Seconds a claim has been held. */
 double bdrv_claim_age(const BdrvClaim *claim);
 
-/** What would end @claim, for a human: "wait for job 'j0', or job-cancel id=j0".  Free with g_free. */
+/**
+ * What would end @claim, for a human: "wait for job 'j0', or job-cancel id=j0". Free with g_free.
+ */
 char *bdrv_claim_remedy(const BdrvClaim *claim);
 
 /** Names of rights: "consistent read, write" (error text) or schema words.  Free with g_free. */

@@ -3,8 +3,8 @@
  * Dirty bitmaps of a node: which granules were written since it was last asked.
  *
  * States: enabled (records writes) or disabled; busy (an operation uses it; users must not);
- * read-only; inconsistent (persistent bitmap that was not stored); with a successor (a frozen bitmap
- * whose writes go to a child until they are merged or replace it).
+ * read-only; inconsistent (persistent bitmap that was not stored); with a successor (a frozen
+ * bitmap whose writes go to a child until they are merged or replace it).
  * Lists and names: main thread.  Setting bits: any thread (each node's bitmaps have a lock).
  */
 #ifndef BLOCK_DIRTY_BITMAP_H
@@ -31,6 +31,7 @@ typedef enum BdrvBitmapChecks {
 /** @granularity: bytes, power of two >= 512.  @name NULL: internal.  Enabled. */
 BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
                                           const char *name, Error **errp);
+/** Forget @bitmap (not busy); or all of @bs that have names. */
 void bdrv_release_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs);
 /** Could the image of @bs keep a bitmap called @name?  Sets @errp if not. */
@@ -39,11 +40,14 @@ bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const
 /** Remove the copy of @name from the image; nothing if there is none.  0 or negative errno. */
 int coroutine_fn bdrv_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                         Error **errp);
+/** The bitmap of @bs called @name, or NULL. */
 BdrvDirtyBitmap *bdrv_find_dirty_bitmap(BlockDriverState *bs, const char *name);
 /** The next bitmap of @bs, internal ones included; NULL starts, NULL ends. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs, BdrvDirtyBitmap *bitmap);
+/** Say whether @bitmap may be used: none of @flags (BdrvBitmapChecks) is true of it. */
 bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Error **errp);
 
+/** Change a property.  Storing what persists is the format driver's business. */
 void bdrv_enable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_disable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
@@ -52,12 +56,16 @@ void bdrv_dirty_bitmap_set_persistence(BdrvDirtyBitmap *bitmap, bool persistent)
 void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
 
-/* Freeze with a successor (backup), then merge back (reclaim) or let it take the place (abdicate). */
+/**
+ * Freeze with a successor (backup), then merge back (reclaim) or let it take the place
+ * (abdicate).
+ */
 bool bdrv_dirty_bitmap_create_successor(BdrvDirtyBitmap *bitmap, Error **errp);
 BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap, Error **errp);
 BdrvDirtyBitmap *bdrv_reclaim_dirty_bitmap(BdrvDirtyBitmap *bitmap, Error **errp);
 void bdrv_enable_dirty_bitmap_successor(BdrvDirtyBitmap *bitmap);
 
+/** Ask for a property.  Strings: the bitmap's, NULL for an internal one's name. */
 const char *bdrv_dirty_bitmap_name(const BdrvDirtyBitmap *bitmap);
 BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap);
 uint32_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
@@ -73,7 +81,7 @@ uint32_t bdrv_get_default_bitmap_granularity(BlockDriverState *bs);
 BlockDirtyInfoList *bdrv_query_dirty_bitmaps(BlockDriverState *bs);
 char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap, Error **errp);
 
-/* Bits.  Thread-safe.  Offsets in bytes. */
+/** Bits.  Thread-safe.  Offsets and lengths in bytes. */
 bool bdrv_dirty_bitmap_get(BdrvDirtyBitmap *bitmap, int64_t offset);
 int64_t bdrv_get_dirty_count(BdrvDirtyBitmap *bitmap); /* bytes */
 void bdrv_set_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
@@ -88,6 +96,7 @@ int64_t bdrv_dirty_bitmap_next_zero(BdrvDirtyBitmap *bitmap, int64_t offset, int
 bool bdrv_dirty_bitmap_next_dirty_area(BdrvDirtyBitmap *bitmap, int64_t start, int64_t end,
                                        int64_t max, int64_t *dirty_start, int64_t *dirty_bytes);
 
+/** Walk over dirty granules; next() gives offsets in bytes.  The bitmap must outlive the walk. */
 BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_iter_free(BdrvDirtyBitmapIter *iter);
 int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter); /* -1: no more */

@@ -4,8 +4,9 @@
  *
  * bdrv_co_freeze() walks up from the given nodes to every gate above, freezes these, calls
  * drain_begin of the drivers on the way and below, asks jobs to pause, and sleeps until all counts
- * and activities are zero.  The token lists what it touched; thaw undoes exactly that list, since the
- * graph has changed meanwhile.  Freezes nest.  Main thread, control lock held; thaw does not yield.
+ * and activities are zero.  The token lists what it touched; thaw undoes exactly that list, since
+ * the graph has changed meanwhile.  Freezes nest.  Main thread, control lock held; thaw does not
+ * yield.
  */
 #ifndef BLOCK_FREEZE_H
 #define BLOCK_FREEZE_H
@@ -35,8 +36,8 @@ void bdrv_activity_end(BlockDriverState *bs);
 void bdrv_freeze_kick(void);
 
 /**
- * Wait until every request that was in flight above @bs has ended.  New ones are held back meanwhile
- * and go on afterwards.
+ * Wait until every request that was in flight above @bs has ended.  New ones are held back
+ * meanwhile and go on afterwards.
  */
 void coroutine_fn bdrv_co_drain(BlockDriverState *bs);
 

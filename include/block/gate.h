@@ -24,7 +24,7 @@ typedef struct BdrvGateOps {
     BdrvOwner (*owner)(BdrvGate *gate);
     /* Name of the backend ("" or NULL: none), for device-name lookups. */
     const char *(*name)(BdrvGate *gate);
-    /* A freeze begins or ends: jobs pause and resume here.  NULL: nothing to do but stop entering. */
+    /* A freeze begins or ends: jobs pause and resume here. NULL: just stop entering. */
     void (*quiesce)(BdrvGate *gate);
     void (*resume)(BdrvGate *gate);
     /* True while the user still does work outside the gate's count (a job not yet paused). */
@@ -47,6 +47,7 @@ struct BdrvGate {
     QTAILQ_ENTRY(BdrvGate) next; /* all gates; main thread */
 };
 
+/** Make a gate ready; @ops lives as long as it. */
 void bdrv_gate_init(BdrvGate *gate, const BdrvGateOps *ops);
 /** The gate must be empty, without edges, and nobody wait at it; freezes forget it. */
 void bdrv_gate_done(BdrvGate *gate);

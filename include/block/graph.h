@@ -2,7 +2,8 @@
 /*
  * The graph: nodes, the edges between them, the one mutable global, and the control lock.
  *
- *  - The graph changes only in the main thread, only under the control lock, and only while the gates
+ *  - The graph changes only in the main thread, only under the control lock, and only while the
+ *  gates
  *    above the changed edge are frozen; so a running request walks it without a lock.
  *  - rank(node) = 1 + the highest rank of its children: an edge to a node of equal or higher rank
  *    would close a loop and is refused.
@@ -17,7 +18,7 @@
 #include "qemu/co-lock.h"
 #include "qemu/transaction.h"
 
-/* ---- roles of a child ------------------------------------------------------------------------- */
+/* ---- roles of a child ------------------------------------------------------------------------ */
 
 /* 0: none of the node's content lies there; flushing the node leaves it alone. */
 typedef enum BdrvChildRole {
@@ -41,7 +42,7 @@ struct BdrvChild {
     QTAILQ_ENTRY(BdrvChild) next_parent; /* in bs's parents */
 };
 
-/* ---- the one global --------------------------------------------------------------------------- */
+/* ---- the one global -------------------------------------------------------------------------- */
 
 typedef struct BlockGraph BlockGraph;
 
@@ -51,12 +52,14 @@ BlockGraph *bdrv_graph(void);
 /** Free everything and start again; asserts that no node is left.  Tests. */
 void bdrv_graph_reset(void);
 
-/** Close all that is left at the end of a program: backends first (their owners did), then nodes. */
+/**
+ * Close all that is left at the end of a program: backends first (their owners did), then nodes.
+ */
 void coroutine_fn bdrv_co_close_all(void);
 
 /**
- * The control lock: one control operation at a time.  Release closes the nodes that nobody refers to
- * any more.  Nobody waits for a guest, a user or a job to finish while holding it.
+ * The control lock: one control operation at a time.  Release closes the nodes that nobody refers
+ * to any more.  Nobody waits for a guest, a user or a job to finish while holding it.
  */
 void coroutine_fn bdrv_co_control_lock(void);
 void coroutine_fn bdrv_co_control_unlock(void);
@@ -73,7 +76,7 @@ static inline BdrvControlGuard *coroutine_fn bdrv_co_control_guard(void)
     bdrv_co_control_lock();
     return (BdrvControlGuard *)1;
 }
-static inline void bdrv_control_guard_end(BdrvControlGuard *guard)
+static inline void coroutine_fn bdrv_control_guard_end(BdrvControlGuard *guard)
 {
     if (guard) {
         bdrv_co_control_unlock();
@@ -88,7 +91,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BdrvControlGuard, bdrv_control_guard_end)
 #define CONTROL_PATH() bdrv_assert_control_path(__func__)
 void bdrv_assert_control_path(const char *func);
 
-/* ---- edges ------------------------------------------------------------------------------------ */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 /* What an edge is to be. */
 typedef struct BdrvChildSpec {
@@ -124,7 +127,10 @@ bool coroutine_fn bdrv_co_replace_child(BdrvChild *child, BlockDriverState *new_
 /** Move every movable parent edge of @from to @to (edges below @to and `stays` edges stay). */
 bool coroutine_fn bdrv_co_replace_node(BlockDriverState *from, BlockDriverState *to, Error **errp);
 
-/** Put filter node @filter (opened, childless) over @bs: filter's @child_name -> bs, parents -> filter. */
+/**
+ * Put filter node @filter (opened, childless) over @bs: filter's @child_name -> bs, parents ->
+ * filter.
+ */
 bool coroutine_fn bdrv_co_insert_filter(BlockDriverState *filter, BlockDriverState *bs,
                                         const char *child_name, Error **errp);
 /** Undo: parents of @filter go to its filtered child; drops no reference of the caller. */

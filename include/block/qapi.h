@@ -36,13 +36,14 @@ BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **er
 
 /**
  * For query-block and query-named-block-nodes: without I/O, so sizes are those last known; for that
- * of host storage call bdrv_co_refresh_allocated_sizes() before.  Throttling limits are 0: whoever knows the filter fills them in.
+ * of host storage call bdrv_co_refresh_allocated_sizes() before.  Throttling limits are 0: whoever
+ * knows the filter fills them in.
  */
 BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp);
 
 /**
- * Ask all files how much host storage they take.  Waits a moment for the answers, not for hung storage.
- * The graph may have changed when it returns.  No lock needed.
+ * Ask all files how much host storage they take.  Waits a moment for the answers, not for hung
+ * storage. The graph may have changed when it returns.  No lock needed.
  */
 void coroutine_fn bdrv_co_refresh_allocated_sizes(void);
 

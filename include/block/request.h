@@ -2,7 +2,8 @@
 /*
  * Tracked requests: who runs over which bytes of a node, and who waits for whom.
  *
- * A request is on its coroutine's stack from begin to end.  Order of begin (the order is essential):
+ * A request is on its coroutine's stack from begin to end.  Order of begin (the order is
+ * essential):
  *   1. whether it is serialising is decided before it is visible; a serialising one raises
  *      bs->n_serialising;
  *   2. link into the shard of this thread;

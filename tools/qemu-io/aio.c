@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * aio_read, aio_write, aio_discard, aio_flush: several requests at a time.  Each is a coroutine of its
- * own, which reports when it is done.
+ * aio_read, aio_write, aio_discard, aio_flush: several requests at a time.  Each is a coroutine of
+ * its own, which reports when it is done.
  */
 #include "qemu/osdep.h"
 
@@ -24,7 +24,8 @@ typedef struct AioRequest {
 
 static void report(AioRequest *req, int ret)
 {
-    static const char *const failed[] = { "readv failed", "aio_write failed", "aio_discard failed" };
+    static const char *const failed[] = { "readv failed", "aio_write failed",
+                                         "aio_discard failed" };
     static const char *const done[] = { "read", "wrote", "discarded " };
 
     if (ret < 0) {

@@ -87,14 +87,16 @@ static int coroutine_fn co_abort(QemuIo *io, int argc, char **argv)
 }
 
 const IoCommand io_debug_commands[] = {
-    { "break", NULL, 2, 2, "event tag", "sets a breakpoint on event and tags the stopped request as tag",
+    { "break", NULL, 2, 2, "event tag",
+      "sets a breakpoint on event and tags the stopped request as tag",
       NULL, false, 0, co_break },
     { "remove_break", NULL, 1, 1, "tag", "remove a breakpoint by tag", NULL, false, 0,
       co_remove_break },
     { "resume", NULL, 1, 1, "tag", "resumes the request tagged as tag", NULL, false, 0, co_resume },
     { "wait_break", NULL, 1, 1, "tag", "waits for the suspension of a request", NULL, false, 0,
       co_wait_break },
-    { "sleep", NULL, 1, 1, "ms", "waits for the given value in milliseconds", NULL, true, 0, co_sleep },
+    { "sleep", NULL, 1, 1, "ms", "waits for the given value in milliseconds",
+      NULL, true, 0, co_sleep },
     { "sigraise", NULL, 1, 1, "signal", "raises a signal", NULL, true, 0, co_sigraise },
     { "abort", NULL, 0, 0, "", "simulate a program crash using abort(3)", NULL, true, 0, co_abort },
     { NULL },

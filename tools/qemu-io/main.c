@@ -64,7 +64,7 @@ static const char usage_text[] =
     "  -V, --version        version\n\n"
     "See 'qemu-io -c help' for information on available commands.\n";
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static QEMU_NORETURN void bad_option(const char *what, const char *value)
 {
@@ -154,7 +154,7 @@ static void parse_command_line(Program *p, int argc, char **argv)
     }
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static QemuOptsList file_opts = { .name = "file", .implied_opt_name = "file" };
 

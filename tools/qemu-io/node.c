@@ -31,7 +31,7 @@ static QDict *parse_options(const char *text)
     return qemu_opts_to_qdict(opts, NULL);
 }
 
-/* ---- open and close --------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 bool coroutine_fn qemuio_co_open(QemuIo *io, IoOpen *open)
 {
@@ -155,7 +155,7 @@ static int coroutine_fn co_quit(QemuIo *io, int argc, char **argv)
     return 0;
 }
 
-/* ---- reopen ----------------------------------------------------------------------------------- */
+/* ---- reopen ---------------------------------------------------------------------------------- */
 
 typedef struct ReopenArgs {
     bool has_rw, writable, has_cache, writethrough;
@@ -251,7 +251,7 @@ static int coroutine_fn co_reopen(QemuIo *io, int argc, char **argv)
     return ret;
 }
 
-/* ---- size ------------------------------------------------------------------------------------- */
+/* ---- size ------------------------------------------------------------------------------------ */
 
 static int coroutine_fn co_truncate(QemuIo *io, int argc, char **argv)
 {
@@ -299,7 +299,7 @@ static int coroutine_fn co_length(QemuIo *io, int argc, char **argv)
     return 0;
 }
 
-/* ---- questions -------------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 static int coroutine_fn co_info(QemuIo *io, int argc, char **argv)
 {
@@ -391,7 +391,8 @@ static bool print_claim(const BdrvClaim *claim, void *opaque)
     g_autofree char *remedy = bdrv_claim_remedy(claim);
 
     printf("%s: %s uses %s; forbids %s; %s%s%sfor %.1f s%s%s\n",
-           bdrv_get_node_name(claim->node), holder, *uses ? uses : "nothing", *forbids ? forbids : "nothing", claim->reason ? "because " : "",
+           bdrv_get_node_name(claim->node), holder, *uses ? uses : "nothing",
+           *forbids ? forbids : "nothing", claim->reason ? "because " : "",
            claim->reason ? claim->reason : "", claim->reason ? "; " : "", bdrv_claim_age(claim),
            remedy ? "; to end it: " : "", remedy ? remedy : "");
     return true;
@@ -424,15 +425,16 @@ const IoCommand io_node_commands[] = {
       " -r, -- read-only\n -w, -- read-write\n -c, -- cache mode\n"
       " -o, -- options of the block driver (see 'open')\n",
       false, 0, co_reopen },
-    { "truncate", "t", 1, 3, "[-m prealloc_mode] off", "truncates the current file at the given offset",
+    { "truncate", "t", 1, 3, "[-m prealloc_mode] off",
+      "truncates the current file at the given offset",
       NULL, false, BLK_PERM_WRITE | BLK_PERM_RESIZE, co_truncate },
     { "length", "l", 0, 0, "", "gets the length of the current file", NULL, false, 0, co_length },
     { "info", "i", 0, 0, "", "prints information about the current file", NULL, false, 0, co_info },
-    { "alloc", "a", 1, 2, "offset [count]", "checks if offset is allocated in the file", NULL, false, 0,
-      co_alloc },
+    { "alloc", "a", 1, 2, "offset [count]", "checks if offset is allocated in the file", NULL,
+      false, 0,      co_alloc },
     { "map", NULL, 0, 0, "", "prints the allocated areas of a file", NULL, false, 0, co_map },
-    { "blockers", NULL, 0, 0, "", "shows who uses which node, what they forbid, and why", NULL, false, 0,
-      co_blockers },
+    { "blockers", NULL, 0, 0, "", "shows who uses which node, what they forbid, and why",
+      NULL, false, 0,      co_blockers },
     { "quit", "q", 0, 0, "", "exit the program", NULL, true, 0, co_quit },
     { NULL },
 };

@@ -2,8 +2,8 @@
 /*
  * qemu-io: requests by hand.  What its files share.
  *
- * Every command runs in the program's one coroutine and may yield; aio_* commands start coroutines of
- * their own, which end before aio_flush, close or the program do.
+ * Every command runs in the program's one coroutine and may yield; aio_* commands start coroutines
+ * of their own, which end before aio_flush, close or the program do.
  */
 #ifndef TOOLS_QEMU_IO_H
 #define TOOLS_QEMU_IO_H

@@ -48,7 +48,8 @@ static void count_one(BlockAcctStats *stats, int64_t latency_ns)
 static void test_histogram(void)
 {
     static const uint64_t hour = UINT64_C(3600000000000);
-    const uint64_t boundaries[] = { hour, 2 * hour, 3 * hour }, unsorted[] = { 2, 1 }, zero[] = { 0 };
+    const uint64_t boundaries[] = { hour, 2 * hour, 3 * hour };
+    const uint64_t unsorted[] = { 2, 1 }, zero[] = { 0 };
     BlockAcctStats stats;
     block_acct_init(&stats, true, true);
     g_assert_false(block_latency_histogram_set(&stats, BLOCK_ACCT_READ, unsorted, 2));
@@ -69,7 +70,7 @@ static void test_histogram(void)
     block_acct_cleanup(&stats);
 }
 
-/* ---- write threshold -------------------------------------------------------------------------- */
+/* ---- write threshold ------------------------------------------------------------------------- */
 
 static int events;
 

@@ -176,7 +176,7 @@ static void coroutine_fn co_tall_graph(void)
     bdrv_unref(bs);
 }
 
-/* ---- reopening raw ---------------------------------------------------------------------------- */
+/* ---- reopening raw --------------------------------------------------------------------------- */
 
 static void coroutine_fn co_reopen_raw(void)
 {

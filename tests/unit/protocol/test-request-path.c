@@ -160,8 +160,9 @@ static void coroutine_fn co_run_setup(void *opaque)
         Worker *w = g_new(Worker, 1);
 
         *w = (Worker){ setup, g_rand_new_with_seed(g_rand_int(rand)), i };
-        aio_co_schedule(setup->n_iothreads ? iothread_get_aio_context(threads[i % setup->n_iothreads])
-                                           : qemu_get_aio_context(),
+        aio_co_schedule(setup->n_iothreads
+                            ? iothread_get_aio_context(threads[i % setup->n_iothreads])
+                            : qemu_get_aio_context(),
                         qemu_coroutine_create(co_worker, w));
     }
     co_freeze_now_and_then(setup);
