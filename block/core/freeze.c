@@ -84,9 +84,9 @@ static void hold_above(BdrvFreeze *freeze, BlockDriverState *bs)
         QTAILQ_FOREACH(edge, &node->parents, next_parent) {
             if (edge->gate) {
                 hold_gate(freeze, edge->gate);
-            } else {
+            } else if (edge->parent->refcnt > 0) {
                 g_ptr_array_add(stack, edge->parent);
-            }
+            } /* else it waits to be closed: nobody is above it, so nothing can run in it */
         }
     }
 }

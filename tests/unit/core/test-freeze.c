@@ -63,6 +63,19 @@ static void coroutine_fn co_attach_above_frozen(void)
     fake_co_detach(&user);
 }
 
+/* A node nobody refers to any more, not closed yet, is no reason to fail. */
+static void coroutine_fn co_dead_parent(void)
+{
+    BlockDriverState *bs = fake_co_open_image("n", "c0");
+    g_autoptr(BlockDriverState) file = bdrv_ref(bs->file->bs);
+    bdrv_unref(bs);
+    BdrvFreeze *freeze = bdrv_co_freeze_node(file);
+    g_assert_true(bdrv_is_frozen(file));
+    bdrv_thaw(freeze);
+    bdrv_co_reap();
+    g_assert_null(bdrv_find_node("n"));
+}
+
 static void end_work(void *opaque)
 {
     FakeUser *user = opaque;
@@ -212,6 +225,7 @@ int main(int argc, char **argv)
         { "/freeze/nested/ends-with-the-last", co_nests },
         { "/freeze/branch/others-run", co_other_branch_runs },
         { "/freeze/attach/joins-the-freeze", co_attach_above_frozen },
+        { "/freeze/dead-parent/is-left-alone", co_dead_parent },
         { "/freeze/job/is-waited-for", co_waits_for_job },
         { "/freeze/activity/is-waited-for", co_waits_for_activity },
         { "/freeze/threads/no-request-sees-a-change", co_many_threads },
