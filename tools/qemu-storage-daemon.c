@@ -3,7 +3,7 @@
  * qemu-storage-daemon: block nodes, jobs and exports without a machine.
  *
  * Options are carried out in the order of the command line, so that a later one can name what an
- * earlier one made; then the monitors are served until "quit" or a signal.
+ * earlier one made; then monitors are made and served until "quit" or a signal.
  */
 #include "qemu/osdep.h"
 
@@ -213,7 +213,11 @@ static void look_through_options(int argc, char **argv, Settings *settings)
     }
 }
 
-static void carry_out_options(int argc, char **argv)
+/*
+ * In the order of the line; monitors last, since opening images runs the loop, and a client that is
+ * served before all options are carried out would see half of what it was promised.
+ */
+static void carry_out_options(int argc, char **argv, bool only_monitors)
 {
     Location loc;
     int option;
@@ -225,6 +229,9 @@ static void carry_out_options(int argc, char **argv)
             break;
         }
         Error *err = NULL;
+        if ((option == OPT_MONITOR) != only_monitors) {
+            continue;
+        }
         loc_set_cmdline(argv, first, MAX(1, optind - first));
         if (!carry_out(option, optarg, &err)) {
             error_report_err(err);
@@ -289,7 +296,8 @@ int main(int argc, char **argv)
         error_report_err(err);
         return 1;
     }
-    carry_out_options(argc, argv);
+    carry_out_options(argc, argv, false);
+    carry_out_options(argc, argv, true);
     daemon_ready();
     while (!exit_requested) {
         main_loop_wait(false);

@@ -310,7 +310,7 @@ void bdrv_stats_from_accounting(BlockAcctStats *stats, BlockDeviceStats *dst)
     }
 }
 
-BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_children)
+BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_backing)
 {
     GLOBAL_STATE_CODE();
     BlockStats *stats = g_new0(BlockStats, 1);
@@ -320,11 +320,9 @@ BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_children)
     if (bs->drv && bs->drv->bdrv_get_specific_stats) {
         stats->driver_specific = bs->drv->bdrv_get_specific_stats(bs);
     }
-    if (with_children) {
-        BlockDriverState *primary = bdrv_primary_bs(bs);
-        BlockDriverState *cow = bdrv_cow_bs(bs);
-        stats->parent = primary ? bdrv_node_stats(primary, true) : NULL;
-        stats->backing = cow ? bdrv_node_stats(cow, true) : NULL;
-    }
+    BlockDriverState *primary = bdrv_primary_bs(bs);
+    BlockDriverState *cow = with_backing ? bdrv_cow_bs(bs) : NULL;
+    stats->parent = primary ? bdrv_node_stats(primary, with_backing) : NULL;
+    stats->backing = cow ? bdrv_node_stats(cow, with_backing) : NULL;
     return stats;
 }

@@ -53,8 +53,11 @@ int64_t bdrv_known_allocated_size(const BlockDriverState *bs);
 /** Limits of @bs (qemu-img info --limits). */
 BlockLimitsInfo *bdrv_limits_info(const BlockDriverState *bs);
 
-/** Counters of @bs and the nodes below; a node counts wr_highest_offset only. */
-BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_children);
+/**
+ * Counters of @bs and of the nodes its content is stored in, with @with_backing also of the backing
+ * chain; a node counts wr_highest_offset only.
+ */
+BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_backing);
 
 /** Copy the counters of @stats to @dst (zeroed before). */
 void bdrv_stats_from_accounting(BlockAcctStats *stats, BlockDeviceStats *dst);

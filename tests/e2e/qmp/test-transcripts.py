@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Replay QMP sessions recorded with QEMU 10.0: each request must get the same answer.
+
+  test-transcripts.py [-v] [NAME...]      -v prints the requests whose answers differ
+
+Lines: $ shell command, @ program with a QMP session, > request, < what came back, ~ wait for an
+event; others belong to the shell commands, whose output is not compared here.  An answer may have more members than the recorded one; volatile ones are not compared, nor are events,
+whose order is tested elsewhere.  transcripts/DIFFERENCES lists the numbers of the requests whose
+answers are known to differ, and why; exactly these must differ.
+"""
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [os.path.join(HERE, "../../lib"), os.path.join(HERE, "../../../scripts")]
+
+from imgtest import BUILD, have  # noqa: E402
+from qmp import Client  # noqa: E402
+
+FOLDER = os.path.join(HERE, "transcripts")
+PROGRAMS = {"qemu-system-x86_64": "qemu-system-e2k"}
+VOLATILE = {"actual-size", "id", "timestamp", "version", "package", "idle_time_ns", "thread-id"}
+TEXTS = ((re.compile(r"#block\d+"), "#block"), (re.compile(r"disk size: [^\\]*"), "disk size"),
+         (re.compile(r"(total_time_ns|idle_time_ns)=\d+"), r"\1=N"),
+         (re.compile(r"The lock is held by process \d+ \(.*?\)\.\\r\\n"), ""))  # we tell more
+
+
+def canonical_graph(graph):
+    """x-debug-query-block-graph: numbers are arbitrary, so things are named."""
+    names = {node["id"]: [node["type"], canonical(node["name"])] for node in graph["nodes"]}
+    edges = [[names[edge["parent"]], edge["name"], names[edge["child"]], sorted(edge["perm"]),
+              sorted(edge["shared-perm"])] for edge in graph["edges"]]
+    return {"nodes": sorted(names.values()), "edges": sorted(edges)}
+
+
+def canonical(value):
+    """Without what changes from run to run."""
+    if isinstance(value, dict) and "edges" in value and isinstance(value["edges"], list):
+        return canonical_graph(value)
+    if isinstance(value, dict):
+        return {k: canonical(v) for k, v in value.items() if k not in VOLATILE}
+    if isinstance(value, list):
+        return [canonical(v) for v in value]
+    if isinstance(value, str):
+        text = json.dumps(value)
+        for pattern, replacement in TEXTS:
+            text = pattern.sub(replacement, text)
+        return json.loads(text)
+    return value
+
+
+def covers(got, wanted):
+    """Is all of @wanted in @got?"""
+    if isinstance(wanted, dict):
+        return isinstance(got, dict) and all(k in got and covers(got[k], v)
+                                             for k, v in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(got, list) and len(got) == len(wanted) and all(map(covers, got, wanted))
+    return got == wanted
+
+
+class Player:
+    """One transcript in its empty folder."""
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8") as file:
+            self.lines = [line.rstrip("\n") for line in file]
+        self.vm, self.number, self.differing = None, 0, {}
+
+    def wanted_answer(self, index):
+        """The recorded answer to the request in line @index; None if none was recorded."""
+        for line in self.lines[index + 1:]:
+            if line[:1] in ">@$=":
+                break
+            if line.startswith("< {") and '"event"' not in line:
+                return json.loads(line[2:])
+        return None
+
+    def start(self, command):
+        words = shlex.split(command)
+        words[0] = os.path.join(BUILD, PROGRAMS.get(words[0], words[0]))
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL)
+        self.vm = Client(process, timeout=20, negotiate=False)
+
+    def stop(self, failed=False):
+        if self.vm:
+            self.vm.process.stdin.close()
+            try:
+                if not failed:
+                    self.vm.process.wait(20)
+            finally:
+                self.vm.process.kill()
+                self.vm.process.stdout.close()
+                self.vm.process.wait()
+            self.vm = None
+
+    def answer(self):
+        """The next one; events that come first are kept."""
+        while True:
+            answer = self.vm.read_object()
+            if "event" not in answer:
+                return answer
+            self.vm.events.append(answer)
+
+    def request(self, index, text):
+        self.number += 1
+        wanted = self.wanted_answer(index)
+        self.vm.send(text)
+        if wanted is None:
+            return
+        try:
+            answer = self.answer()
+        except TimeoutError:
+            answer = "nothing"
+        if not covers(canonical(answer), canonical(wanted)):
+            self.differing[self.number] = f"> {text}\n  wanted {wanted}\n  got    {answer}"
+
+    def wait(self, text):
+        name, *fields = text.split()
+        data = dict(field.split("=", 1) for field in fields)
+        try:
+            self.vm.wait_event(name, timeout=5, **data)
+        except TimeoutError:
+            self.differing[self.number] = f"no event {text}"
+
+    def play(self):
+        env = dict(os.environ, PATH=f"{BUILD}:{os.environ['PATH']}")
+        try:
+            for index, line in enumerate(self.lines):
+                kind, text = line[:1], line[2:]
+                if kind in "$@":
+                    self.stop()
+                if kind == "$" and line:
+                    subprocess.run(["bash", "-c", text], env=env, check=False,
+                                   stdin=subprocess.DEVNULL, capture_output=True)
+                elif kind == "@":
+                    self.start(text)
+                elif kind == ">":
+                    self.request(index, text)
+                elif kind == "~":
+                    self.wait(text)
+        except Exception:
+            self.stop(failed=True)
+            raise
+        self.stop()
+        return self.differing
+
+
+def known_differences():
+    known = {}
+    with open(os.path.join(FOLDER, "DIFFERENCES"), encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                name, numbers, reason = line.strip().split(None, 2)
+                known[name] = {int(n) for n in numbers.split(",")}, reason
+    return known
+
+
+def play(name):
+    home = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            return Player(os.path.join(FOLDER, name + ".txt")).play()
+        except (OSError, ConnectionError, TimeoutError, subprocess.TimeoutExpired) as error:
+            return {0: f"the session broke off: {error!r}"}
+        finally:
+            os.chdir(home)
+
+
+def main(words):
+    names = sorted(n[:-4] for n in os.listdir(FOLDER) if n.endswith(".txt"))
+    if not have("qemu-storage-daemon") or not have("qemu-system-e2k"):
+        print("1..0 # SKIP the programs are not built")
+        return 0
+    verbose = "-v" in words
+    names = [w for w in words if w != "-v"] or names
+    known, failed = known_differences(), 0
+    print(f"1..{len(names)}")
+    for number, name in enumerate(names, 1):
+        differing = play(name)
+        expected, reason = known.get(name, (set(), ""))
+        good = set(differing) == expected
+        failed += not good
+        note = f" # SKIP known difference: {reason}" if good and expected else ""
+        print(f"{'ok' if good else 'not ok'} {number} - {name}{note}", flush=True)
+        if not good:
+            print(f"# differ: {','.join(map(str, sorted(differing)))}")
+        for n, text in differing.items():
+            if verbose or (not good and n not in expected):
+                print("\n".join("# " + line[:600] for line in f"{n}: {text}".splitlines()))
+        if not good and expected - set(differing):
+            print(f"# no longer differ: {sorted(expected - set(differing))}")
+    return 1 if failed else 0
+
+
+sys.exit(main(sys.argv[1:]))
