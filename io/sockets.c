@@ -32,8 +32,8 @@ static bool close_keep_errno(int fd)
 static bool inet_parse_option(InetSocketAddress *inet, const char *option, Error **errp)
 {
     g_auto(GStrv) pair = g_strsplit(option, "=", 2);
-    const char *name = pair[0];
-    const char *value = pair[1] ? pair[1] : "on";
+    const char *name = pair[0] ? pair[0] : ""; /* g_strsplit() makes nothing of nothing */
+    const char *value = pair[0] && pair[1] ? pair[1] : "on";
     unsigned int number;
 
     if (!strcmp(name, "to")) {
@@ -75,7 +75,7 @@ static bool inet_parse(InetSocketAddress *inet, const char *str, Error **errp)
     if (*text == '[') {
         const char *end = strchr(text, ']');
 
-        if (!end || end[1] != ':') {
+        if (!end || end[1] != ':' || strchr(end + 2, ':') || strchr(text + 1, '[')) {
             error_setg(errp, "error parsing IPv6 address '%s'", str);
             return false;
         }
