@@ -197,12 +197,19 @@ $(TEST_PRELOAD): $(SRC)/tests/lib/ioshim.c
 # ---- fuzzers: tests/fuzz/fuzz-<parser>.c, in a build of configure --enable-fuzz -------------------
 FUZZ_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/fuzz/fuzz-*.c))
 FUZZERS := $(FUZZ_SOURCES:.c=)
+# In any build the entries are fed their seeds, and mutants of them, as a test.
+FUZZ_TESTS := $(patsubst tests/fuzz/%,tests/fuzz/test-%,$(FUZZERS))
+$(FUZZ_TESTS): tests/fuzz/test-%: tests/fuzz/%.o tests/fuzz/replay.o $(TESTLIB_SOURCES:.c=.o) \
+        libmarshal.a $(call libs-of,frontend)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	    -Wl,--end-group $(LIBS)
+all-objects += $(FUZZ_SOURCES:.c=.o) tests/fuzz/replay.o
 ifdef CONFIG_FUZZ
 $(FUZZERS): %: %.o libmarshal.a $(call libs-of,frontend)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< -Wl,--start-group \
 	    $(filter %.a,$^) -Wl,--end-group $(LIBS)
-all-objects += $(FUZZ_SOURCES:.c=.o)
 fuzzers: $(FUZZERS)
 else
 fuzzers:
@@ -250,7 +257,7 @@ guests/%.bin: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
 .SECONDARY:
 all: $(PROGRAMS) guests
 guests: $(GUESTS)
-unit-tests: $(UNIT_TESTS) $(TEST_PRELOAD)
+unit-tests: $(UNIT_TESTS) $(FUZZ_TESTS) $(TEST_PRELOAD)
 # Everything that prints TAP, added up; `make check-unit`, `make check TEST=claim` run a part.
 RUN_TESTS := $(SRC)/tests/run-tests --build .
 check: all unit-tests
@@ -286,7 +293,8 @@ install: all docs
 made-dirs := $(sort $(foreach o,$(all-objects) guests/x docs/x include/x,$(filter-out %.o,$(firstword $(subst /, ,$(o))))))
 clean:
 	$(call say,CLEAN)
-	$(Q)rm -f $(PROGRAMS) $(UNIT_TESTS) $(BENCH_PROGRAMS) $(FUZZERS) $(GUESTS) docs/qmp-reference.md *.a *.[od]
+	$(Q)rm -f $(PROGRAMS) $(UNIT_TESTS) $(BENCH_PROGRAMS) $(FUZZERS) $(FUZZ_TESTS) $(TEST_PRELOAD) \
+	    $(GUESTS) docs/qmp-reference.md *.a *.[od]
 	$(Q)rm -rf qapi/gen include/qapi/gen $(test-gen)
 	$(Q)for d in $(made-dirs); do [ ! -d $$d ] || find $$d \( -type f \( -name '*.[od]' -o -name '*.a' -o -name '*.so' \
 	    -o -name '*.gc??' \) -o -type d -empty \) -delete; done
