@@ -51,6 +51,7 @@ class Run:
 
     def __init__(self, words, status, out, err):
         self.words, self.status, self.out, self.err = words, status, out, err
+        self.seconds = 0.0
 
     @property
     def text(self):
@@ -84,6 +85,7 @@ def run(*words, timeout=60, memory=None, stdin=None, env=None):
         if memory and not sanitized():
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
+    start = time.monotonic()
     with subprocess.Popen([path, *words[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, preexec_fn=limit,
                           env=dict(os.environ, **(env or {}))) as process:
@@ -94,7 +96,9 @@ def run(*words, timeout=60, memory=None, stdin=None, env=None):
             process.kill()
             out, err = process.communicate()
             status = None
-    return Run(words, status, out.decode(errors="replace"), err.decode(errors="replace"))
+    result = Run(words, status, out.decode(errors="replace"), err.decode(errors="replace"))
+    result.seconds = time.monotonic() - start
+    return result
 
 
 def must(*words, **options):

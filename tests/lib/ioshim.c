@@ -7,7 +7,7 @@
  * a write, its data.  Calls are carried out one at a time, so the log has an order.
  *
  * $IOSHIM_FAIL=N:ERRNO:KINDS: the N-th call (from 1) fails with that number and without effect;
- * with a '+' behind N, all later ones, too.  KINDS are the letters of ShimKind that count.  The file
+ * with a '+' behind N, all later ones, too.  KINDS are the letters of ShimKind that count.  File
  * $IOSHIM_MARK is made when that happens, so that a test knows when it has tried all.
  */
 #include "qemu/osdep.h"
