@@ -68,7 +68,8 @@ def covers(got, wanted):
 class Player:
     """One transcript in its empty folder."""
 
-    def __init__(self, path):
+    def __init__(self, path, hopeless):
+        self.hopeless = hopeless  # requests known to differ: nothing is to be waited for
         with open(path, encoding="utf-8") as file:
             self.lines = [line.rstrip("\n") for line in file]
         self.vm, self.number, self.differing = None, 0, {}
@@ -126,7 +127,7 @@ class Player:
         name, *fields = text.split()
         data = dict(field.split("=", 1) for field in fields)
         try:
-            self.vm.wait_event(name, timeout=5, **data)
+            self.vm.wait_event(name, timeout=0.2 if self.number in self.hopeless else 10, **data)
         except TimeoutError:
             self.differing[self.number] = f"no event {text}"
 
@@ -163,12 +164,12 @@ def known_differences():
     return known
 
 
-def play(name):
+def play(name, hopeless):
     home = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            return Player(os.path.join(FOLDER, name + ".txt")).play()
+            return Player(os.path.join(FOLDER, name + ".txt"), hopeless).play()
         except (OSError, ConnectionError, TimeoutError, subprocess.TimeoutExpired) as error:
             return {0: f"the session broke off: {error!r}"}
         finally:
@@ -185,8 +186,8 @@ def main(words):
     known, failed = known_differences(), 0
     print(f"1..{len(names)}")
     for number, name in enumerate(names, 1):
-        differing = play(name)
         expected, reason = known.get(name, (set(), ""))
+        differing = play(name, expected)
         good = set(differing) == expected
         failed += not good
         note = f" # SKIP known difference: {reason}" if good and expected else ""
