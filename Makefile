@@ -300,7 +300,7 @@ clean:
 	    -o -name '*.gc??' \) -o -type d -empty \) -delete; done
 distclean: clean
 	$(Q)rm -rf demo
-	$(Q)rm -f config.h config.mak config.status configure.log build.log .built-demo .built-check Makefile
+	$(Q)rm -f config.h config.mak config.status configure.log build.log .built-demo .built-check .failed Makefile
 
 help:
 	@echo 'make                 the programs and the guests'

@@ -56,13 +56,17 @@ is 'info --backing-chain names the same files' \
     "$("$STOCK_IMG" info --backing-chain stock.qcow2 | grep '^image:\|^backing')"
 
 # ---- locks
-# hold PROGRAM OTHER: PROGRAM opens ours.qcow2 for writing; wait until OTHER notices.
+# hold PROGRAM OTHER: PROGRAM opens ours.qcow2 for writing; wait until OTHER notices.  OTHER may look
+# just when PROGRAM opens and so keep it out; then PROGRAM tries again.
 hold() {
-    "$1" -c 'sleep 30000' ours.qcow2 >/dev/null 2>&1 &
-    holder=$!
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        "$2" info ours.qcow2 >/dev/null 2>&1 || break
+    holder=
+    for _ in $(seq 100); do
+        if [ -z "$holder" ] || ! kill -0 "$holder" 2>/dev/null; then
+            "$1" -c 'sleep 60000' ours.qcow2 >/dev/null 2>&1 &
+            holder=$!
+        fi
         sleep 0.1
+        "$2" info ours.qcow2 >/dev/null 2>&1 || break
     done
 }
 locked='Failed to get shared "write" lock
