@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * main() for a fuzz entry in a normal build: feeds it the seeds in tests/fuzz/seeds/<entry>/ and, of
- * each, some random mutants.  $G_TEST_SRCDIR says where the sources are, $SEED repeats a run.
+ * main() for a fuzz entry in a normal build: feeds it the seeds in tests/fuzz/seeds/<entry>/ and of
+ * each some random mutants.  $G_TEST_SRCDIR says where the sources are, $SEED repeats a run.
  */
 #include "qemu/osdep.h"
 
