@@ -74,14 +74,14 @@ static const QemuOptDesc inject_error_desc[] = {
     { .name = "sector", .type = QEMU_OPT_NUMBER },
     { .name = "once", .type = QEMU_OPT_BOOL },
     { .name = "immediately", .type = QEMU_OPT_BOOL },
-    { NULL }
+    { .name = NULL }
 };
 
 static const QemuOptDesc set_state_desc[] = {
     { .name = "event" },
     { .name = "state", .type = QEMU_OPT_NUMBER },
     { .name = "new_state", .type = QEMU_OPT_NUMBER },
-    { NULL }
+    { .name = NULL }
 };
 
 static bool parse_event(const QemuOpts *opts, BlkdebugEvent *event, Error **errp)

@@ -295,7 +295,7 @@ static bool coroutine_fn raw_co_create_opts(BlockDriver *drv, const char *filena
 
 static const QemuOptDesc raw_create_desc[] = {
     { .name = "size", .type = QEMU_OPT_SIZE, .help = "Virtual disk size" },
-    { NULL }
+    { .name = NULL }
 };
 
 static QemuOptsList raw_create_options = {

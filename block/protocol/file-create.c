@@ -139,6 +139,6 @@ QemuOptsList file_create_opts = {
           "Preallocation mode (allowed values: off, falloc, full)", NULL },
         { "extent_size_hint", QEMU_OPT_SIZE,
           "Extent size hint for the image file, 0 to disable", NULL },
-        { NULL },
+        { .name = NULL },
     },
 };

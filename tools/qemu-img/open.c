@@ -9,7 +9,7 @@
 /* "driver=qcow2,file.filename=a" as a dictionary. */
 static QDict *parse_image_opts(const char *text, Error **errp)
 {
-    static const QemuOptDesc any[] = { { NULL } };
+    static const QemuOptDesc any[] = { { .name = NULL } };
     QemuOptsList list = { .name = "source", .implied_opt_name = "file", .desc = any };
     QDict *options = NULL;
     QemuOpts *opts = qemu_opts_parse(&list, text, true, errp);

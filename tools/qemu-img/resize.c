@@ -33,7 +33,8 @@ typedef struct NewSize {
 
 static bool parse_size(const char *text, NewSize *size)
 {
-    static const QemuOptDesc desc[] = { { .name = "size", .type = QEMU_OPT_SIZE }, { NULL } };
+    static const QemuOptDesc desc[] = { { .name = "size", .type = QEMU_OPT_SIZE },
+                                         { .name = NULL } };
     QemuOptsList list = { .name = "resize", .desc = desc };
     Error *local_err = NULL;
     QemuOpts *opts = qemu_opts_create(&list, NULL, false, &error_abort);

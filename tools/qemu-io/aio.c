@@ -230,5 +230,5 @@ const IoCommand io_aio_commands[] = {
       NULL, false, BLK_PERM_WRITE, co_aio_discard },
     { "aio_flush", NULL, 0, 0, "", "completes all outstanding aio requests", NULL, false, 0,
       co_aio_flush },
-    { NULL },
+    { .name = NULL },
 };

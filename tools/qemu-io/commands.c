@@ -16,7 +16,7 @@ static int coroutine_fn co_help(QemuIo *io, int argc, char **argv);
 
 static const IoCommand help_commands[] = {
     { "help", "?", 0, 1, "[command]", "help for one or all commands", NULL, true, 0, co_help },
-    { NULL },
+    { .name = NULL },
 };
 
 static const IoCommand *const tables[] = { io_rw_commands, io_aio_commands, io_node_commands,

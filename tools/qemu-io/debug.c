@@ -99,5 +99,5 @@ const IoCommand io_debug_commands[] = {
       NULL, true, 0, co_sleep },
     { "sigraise", NULL, 1, 1, "signal", "raises a signal", NULL, true, 0, co_sigraise },
     { "abort", NULL, 0, 0, "", "simulate a program crash using abort(3)", NULL, true, 0, co_abort },
-    { NULL },
+    { .name = NULL },
 };

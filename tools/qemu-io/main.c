@@ -42,7 +42,7 @@ static const struct option long_options[] = {
     { "force-share", no_argument, NULL, 'U' },
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "object", required_argument, NULL, OPT_OBJECT },
-    { NULL },
+    { .name = NULL },
 };
 
 static const char usage_text[] =

@@ -436,5 +436,5 @@ const IoCommand io_node_commands[] = {
     { "blockers", NULL, 0, 0, "", "shows who uses which node, what they forbid, and why",
       NULL, false, 0,      co_blockers },
     { "quit", "q", 0, 0, "", "exit the program", NULL, true, 0, co_quit },
-    { NULL },
+    { .name = NULL },
 };

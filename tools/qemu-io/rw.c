@@ -489,5 +489,5 @@ const IoCommand io_rw_commands[] = {
     { "discard", "d", 2, -1, "[-Cq] off len", "discards a number of bytes at a specified offset",
       NULL, false, BLK_PERM_WRITE, co_discard },
     { "flush", "f", 0, 0, "", "flush all in-core file state to disk", NULL, false, 0, co_flush },
-    { NULL },
+    { .name = NULL },
 };
