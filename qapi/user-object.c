@@ -103,7 +103,7 @@ bool user_object_del(const char *id, Error **errp)
         error_setg(errp, "object '%s' not found", id);
         return false;
     }
-    if (obj->users) {
+    if (obj->users || (obj->type->in_use && obj->type->in_use(obj))) {
         error_setg(errp, "object '%s' is in use, can not be deleted", id);
         return false;
     }

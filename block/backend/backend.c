@@ -343,7 +343,7 @@ BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name, Erro
         if (!bs) {
             error_setg(errp, "Device '%s' has no medium", device);
         }
-        return bs;
+        return bs ? bdrv_skip_implicit_filters(bs) : NULL;
     }
     bs = node_name ? bdrv_find_node(node_name) : NULL;
     if (!bs) {

@@ -189,14 +189,19 @@ int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t b
                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     BlockDriverState *bs = child->bs;
+    bool serialising = flags & BDRV_REQ_SERIALISING;
+    int64_t unit = bs->bl.request_alignment;
     BdrvRequest req;
     int ret = bdrv_check_io(child, offset, bytes, false);
 
     if (ret < 0 || bytes == 0) {
         return ret;
     }
-    ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_READ, offset, bytes,
-                                bs->bl.request_alignment, flags & BDRV_REQ_SERIALISING,
+    if (unlikely(bs->drv->bdrv_serialise_reads)) {
+        serialising = true;
+        unit = MAX(unit, bs->drv->bdrv_serialise_reads(bs));
+    }
+    ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_READ, offset, bytes, unit, serialising,
                                 flags & BDRV_REQ_NO_WAIT);
     if (ret < 0) {
         return ret;
@@ -258,7 +263,13 @@ static void raise_highest_offset(BlockDriverState *bs, uint64_t end)
 
 void bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret)
 {
+    const BdrvChild *below = bdrv_forwarding_child(bs);
     int64_t end = offset + bytes;
+
+    /* A filter is as long as what it filters; it may have dropped padding past that. */
+    if (below) {
+        end = MIN(end, MAX(bdrv_getlength(below->bs), offset));
+    }
 
     qatomic_inc(&bs->write_gen);
     if (qatomic_read(&bs->write_threshold)) {

@@ -38,7 +38,7 @@ BlockDriverState *bdrv_lookup(const char *name, Error **errp)
             const char *device = edge->gate && edge->gate->ops->name
                 ? edge->gate->ops->name(edge->gate) : NULL;
             if (device && *device && strcmp(device, name) == 0) {
-                return bs;
+                return bdrv_skip_implicit_filters(bs);
             }
         }
     }
@@ -443,6 +443,19 @@ static BlockDriverState *open_reference(const char *reference, const char *filen
     return bs ? bdrv_ref(bs) : NULL;
 }
 
+static BlockDriverState *coroutine_fn open_with_copy_on_read(const char *filename, QDict *options,
+                                                             int flags, Error **errp)
+{
+    BlockDriver *drv = bdrv_find_format("copy-on-read");
+    if (!(flags & BDRV_O_RDWR)) {
+        error_setg(errp, "Can't use copy-on-read on read-only device");
+        qobject_unref(options);
+        return NULL;
+    }
+    g_autoptr(BlockDriverState) below = bdrv_co_open(filename, NULL, options, flags, errp);
+    return below ? bdrv_co_open_implicit_filter(drv, below, errp) : NULL;
+}
+
 BlockDriverState *coroutine_fn bdrv_co_open(const char *filename, const char *reference,
                                             QDict *options, int flags, Error **errp)
 {
@@ -450,6 +463,10 @@ BlockDriverState *coroutine_fn bdrv_co_open(const char *filename, const char *re
     g_autoptr(QDict) opts = options ? options : qdict_new();
     if (reference) {
         return open_reference(reference, filename, opts, errp);
+    }
+    if (flags & BDRV_O_COPY_ON_READ) {
+        return open_with_copy_on_read(filename, g_steal_pointer(&opts),
+                                      flags & ~BDRV_O_COPY_ON_READ, errp);
     }
     if (flags & BDRV_O_SNAPSHOT) {
         return open_co_temporary_overlay(filename, g_steal_pointer(&opts), flags, errp);
@@ -494,4 +511,29 @@ BlockDriverState *coroutine_fn bdrv_co_open_driver(BlockDriver *drv, const char 
     bs->opened = true;
     bdrv_publish_node(bs);
     return bs;
+}
+
+BlockDriverState *coroutine_fn bdrv_co_open_implicit_filter(BlockDriver *drv,
+                                                            BlockDriverState *below, Error **errp)
+{
+    CONTROL_PATH();
+    int flags = below->open_flags & (BDRV_O_RDWR | BDRV_O_UNMAP | BDRV_O_NOCACHE |
+                                     BDRV_O_NO_FLUSH);
+    g_autoptr(BlockDriverState) bs = bdrv_co_open_driver(drv, NULL, flags, errp);
+    BdrvChildSpec spec = {
+        .name = "file",
+        .role = BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY,
+        .parent = bs,
+    };
+    if (!bs) {
+        return NULL;
+    }
+    bs->implicit = true;
+    bs->read_only = below->read_only;
+    if (!bdrv_co_attach_child(&spec, bdrv_ref(below), errp)) {
+        return NULL;
+    }
+    bdrv_refresh_limits(bs);
+    bdrv_co_refresh_length(bs);
+    return g_steal_pointer(&bs);
 }

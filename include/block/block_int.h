@@ -201,6 +201,11 @@ struct BlockDriver {
     void (*bdrv_set_perm)(BlockDriverState *bs, BlockRights uses, BlockRights shared);
     void (*bdrv_abort_perm_update)(BlockDriverState *bs);
     void (*bdrv_refresh_limits)(BlockDriverState *bs);
+    /*
+     * Drivers that write on reads: the unit, in bytes, over whose multiples each read is serialising,
+     * so that the driver may read and write there undisturbed.  NULL: reads are ordinary requests.
+     */
+    int64_t (*bdrv_serialise_reads)(BlockDriverState *bs);
     /* Options and exact name: set bs->exact_filename if a plain name says it all. */
     void (*bdrv_refresh_filename)(BlockDriverState *bs);
 
@@ -295,6 +300,13 @@ BdrvChild *coroutine_fn bdrv_co_open_child(BlockDriverState *bs, const char *nam
 /** The usual "file" child of a format or filter: open, attach, set bs->file.  */
 bool coroutine_fn bdrv_co_open_file_child(BlockDriverState *bs, const BlockdevRef *ref,
                                           Error **errp);
+
+/**
+ * An implicit filter of driver @drv, without options, over @below; nobody uses it yet.  Context:
+ * control lock.
+ */
+BlockDriverState *coroutine_fn bdrv_co_open_implicit_filter(BlockDriver *drv,
+                                                            BlockDriverState *below, Error **errp);
 
 /**
  * The backing chain: what @ref (may be NULL; copied) and bs->backing_file/backing_format say.  The

@@ -22,6 +22,8 @@ typedef struct UserObjectType {
     /* Fill the zeroed rest of @obj from @options (borrowed).  On failure it leaves nothing. */
     bool (*create)(UserObject *obj, const struct ObjectOptions *options, Error **errp);
     void (*destroy)(UserObject *obj);
+    /* Optional: users that user_object_use() does not count. */
+    bool (*in_use)(UserObject *obj);
     /* Optional: properties as qom-get and qom-set see them.  get: a new value. */
     QObject *(*get)(UserObject *obj, const char *property, Error **errp);
     bool (*set)(UserObject *obj, const char *property, QObject *value, Error **errp);
