@@ -12,7 +12,9 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/job.h"
+#include "block/throttle-group.h"
 #include "qapi/gen/block-core-visit.h"
+#include "qapi/gen/qom-visit.h"
 #include "qapi/object-input.h"
 #include "qemu/cutils.h"
 #include "qobject/flatten.h"
@@ -48,6 +50,8 @@ typedef struct DriveSpec {
     bool writethrough;
     bool account_invalid, account_failed;
     BlockdevOnError on_read_error, on_write_error;
+    ThrottleConfig throttle;
+    char *throttle_group; /* NULL: called as the drive */
     int flags; /* BDRV_O_* */
 } DriveSpec;
 
@@ -56,6 +60,7 @@ static void spec_free(DriveSpec *spec)
     qobject_unref(spec->options);
     g_free(spec->id);
     g_free(spec->file);
+    g_free(spec->throttle_group);
     g_free(spec);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriveSpec, spec_free)
@@ -132,21 +137,18 @@ static bool rename_legacy(QDict *options, Error **errp)
     return qdict_rename_keys(options, legacy_names, errp);
 }
 
-/* There is no throttle filter; a limit that is not kept would be worse than none. 0 is no limit. */
-static bool refuse_throttling(QDict *options, Error **errp)
+/* throttling.*: limits and their group, which need no node of their own to be named. */
+static bool take_throttling(DriveSpec *spec, Error **errp)
 {
-    for (const QDictRenames *r = legacy_names; r->from; r++) {
-        const char *value = qdict_get_try_str(options, r->to);
-        if (!value || !strstart(r->to, "throttling.", NULL)) {
-            continue;
-        }
-        if (strcmp(value, "0") != 0) {
-            error_setg(errp, "I/O throttling is not available: option '%s'", r->to);
-            return false;
-        }
-        qdict_del(options, r->to);
-    }
-    return true;
+    g_autoptr(QDict) dict = NULL;
+    g_autoptr(ThrottleLimits) limits = NULL;
+    g_autoptr(Visitor) v = NULL;
+    throttle_config_init(&spec->throttle);
+    qdict_extract_subqdict(spec->options, &dict, "throttling.");
+    spec->throttle_group = take_str(dict, "group");
+    v = qobject_input_visitor_new_keyval(QOBJECT(dict));
+    return visit_type_ThrottleLimits(v, NULL, &limits, errp) &&
+           throttle_limits_apply(limits, &spec->throttle, errp);
 }
 
 /* ---- place and medium ------------------------------------------------------------------------ */
@@ -343,13 +345,11 @@ static bool take_read_only(DriveSpec *spec, Error **errp)
     read_only |= spec->media_cd;
     if (copy_on_read && read_only) {
         warn_report("disabling copy-on-read on read-only drive");
-    } else if (copy_on_read) {
-        error_setg(errp, "copy-on-read is not available");
-        return false;
     }
     qdict_put_str(spec->options, "read-only", read_only ? "on" : "off");
     qdict_set_default_str(spec->options, "auto-read-only", "on");
-    spec->flags |= (read_only ? 0 : BDRV_O_RDWR) | (snapshot ? BDRV_O_SNAPSHOT : 0);
+    spec->flags |= (read_only ? 0 : BDRV_O_RDWR) | (snapshot ? BDRV_O_SNAPSHOT : 0) |
+                   (copy_on_read && !read_only ? BDRV_O_COPY_ON_READ : 0);
     return true;
 }
 
@@ -388,7 +388,7 @@ static DriveSpec *spec_from_opts(const QemuOpts *opts, BlockInterfaceType defaul
         !take_aio(spec, errp) ||
         !take_discard(spec, errp) ||
         !take_format(spec, errp) ||
-        !refuse_throttling(spec->options, errp)) {
+        !take_throttling(spec, errp)) {
         return NULL;
     }
     if (!spec->id) {
@@ -415,6 +415,15 @@ static bool coroutine_fn co_insert_image(BlockBackend *blk, DriveSpec *spec, Err
     return bs && blk_co_insert_bs(blk, bs, errp);
 }
 
+static bool coroutine_fn co_apply_limits(BlockBackend *blk, DriveSpec *spec, Error **errp)
+{
+    if (!throttle_enabled(&spec->throttle)) {
+        return true;
+    }
+    return blk_co_set_throttle(blk, spec->throttle_group ? spec->throttle_group : spec->id,
+                               &spec->throttle, errp);
+}
+
 /* Until a device takes it, a drive does nothing to its node and forbids nothing. */
 static BlockBackend *coroutine_fn co_backend_from_spec(DriveSpec *spec, Error **errp)
 {
@@ -424,7 +433,7 @@ static BlockBackend *coroutine_fn co_backend_from_spec(DriveSpec *spec, Error **
     }
     BlockBackend *blk = blk_new(0, BLK_PERM_ALL);
     if (!blk_set_name(blk, spec->id, errp) ||
-        (!is_empty && !co_insert_image(blk, spec, errp))) {
+        (!is_empty && !co_insert_image(blk, spec, errp)) || !co_apply_limits(blk, spec, errp)) {
         blk_co_unref(blk);
         return NULL;
     }
@@ -478,7 +487,7 @@ bool coroutine_fn drive_co_del(const char *id, Error **errp)
         error_setg(errp, "Deleting device added with blockdev-add is not supported");
         return false;
     }
-    BlockDriverState *bs = blk_bs(blk);
+    BlockDriverState *bs = blk_bs(blk) ? bdrv_skip_implicit_filters(blk_bs(blk)) : NULL;
     if (bs && bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_DRIVE_DEL, errp)) {
         return false;
     }

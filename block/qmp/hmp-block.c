@@ -56,6 +56,16 @@ static void print_node(Monitor *mon, const BlockDeviceInfo *node, bool verbose)
         monitor_printf(mon, "    Detect zeroes:    %s\n",
                        BlockdevDetectZeroesOptions_str(node->detect_zeroes));
     }
+    if (node->group) {
+        monitor_printf(mon, "    I/O throttling:   bps=%" PRId64 " bps_rd=%" PRId64 " bps_wr=%"
+                       PRId64 " bps_max=%" PRId64 " bps_rd_max=%" PRId64 " bps_wr_max=%" PRId64
+                       " iops=%" PRId64 " iops_rd=%" PRId64 " iops_wr=%" PRId64 " iops_max=%"
+                       PRId64 " iops_rd_max=%" PRId64 " iops_wr_max=%" PRId64 " iops_size=%" PRId64
+                       " group=%s\n", node->bps, node->bps_rd, node->bps_wr, node->bps_max,
+                       node->bps_rd_max, node->bps_wr_max, node->iops, node->iops_rd,
+                       node->iops_wr, node->iops_max, node->iops_rd_max, node->iops_wr_max,
+                       node->iops_size, node->group);
+    }
     if (verbose) {
         print_images(mon, node->image);
     }
@@ -352,6 +362,27 @@ static void coroutine_fn hmp_object_del(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void coroutine_fn hmp_block_set_io_throttle(Monitor *mon, const QDict *args)
+{
+    const char *device = qdict_get_str(args, "device");
+    bool is_drive = blk_by_name(device) != NULL;
+    Error *err = NULL;
+    BlockIOThrottle limits = {
+        .device = is_drive ? (char *)device : NULL,
+        .id = is_drive ? NULL : (char *)device,
+        .bps = qdict_get_int(args, "bps"),
+        .bps_rd = qdict_get_int(args, "bps_rd"),
+        .bps_wr = qdict_get_int(args, "bps_wr"),
+        .iops = qdict_get_int(args, "iops"),
+        .iops_rd = qdict_get_int(args, "iops_rd"),
+        .iops_wr = qdict_get_int(args, "iops_wr"),
+    };
+    qmp_block_set_io_throttle(&limits, &err);
+    hmp_handle_error(mon, err);
+}
+
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 static const HMPCommand commands[] = {
@@ -377,6 +408,9 @@ static const HMPCommand commands[] = {
       hmp_block_job_pause, true },
     { "block_job_resume", "device:B", "device", "resume a paused background block operation",
       hmp_block_job_resume, true },
+    { "block_set_io_throttle", "device:B,bps:l,bps_rd:l,bps_wr:l,iops:l,iops_rd:l,iops_wr:l",
+      "device bps bps_rd bps_wr iops iops_rd iops_wr", "change I/O throttle limits of a device",
+      hmp_block_set_io_throttle, false },
     { "object_add", "object:S", "qom-type,id=id[,prop=value][,...]", "create an object",
       hmp_object_add, false },
     { "object_del", "id:s", "id", "delete an object", hmp_object_del, false },

@@ -4,6 +4,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/blockdev.h"
+#include "block/throttle-group.h"
 #include "qapi/gen/qom-commands.h"
 #include "qapi/user-object.h"
 #include "qemu/iothread.h"
@@ -130,6 +132,7 @@ static const UserObjectType iothread_type = {
 void block_objects_register(void)
 {
     user_object_register_type(&iothread_type);
+    throttle_group_register_type();
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */

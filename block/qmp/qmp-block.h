@@ -7,6 +7,7 @@
 #ifndef BLOCK_QMP_QMP_BLOCK_H
 #define BLOCK_QMP_QMP_BLOCK_H
 
+#include "block/block-backend.h"
 #include "block/dirty-bitmap.h"
 #include "qapi/gen/block-core-types.h"
 
@@ -52,6 +53,10 @@ void coroutine_fn snapshot_co_abort(SnapshotAction *action);
 /* ---- start-up -------------------------------------------------------------------------------- */
 
 void hmp_block_register(void);
-void block_objects_register(void);
+
+/* ---- limits of drives (throttle.c) ----------------------------------------------------------- */
+
+/** The limits of @blk into @info, if it has any. */
+void throttle_fill_info(BlockBackend *blk, BlockDeviceInfo *info);
 
 #endif

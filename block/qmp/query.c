@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "block/qapi.h"
 #include "qapi/gen/block-info-commands.h"
+#include "qmp-block.h"
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
@@ -62,6 +63,7 @@ static BlockInfo *backend_info(BlockBackend *blk, bool flat, Error **errp)
             return NULL;
         }
         info->inserted->cache->writeback = blk_enable_write_cache(blk);
+        throttle_fill_info(blk, info->inserted);
     }
     return g_steal_pointer(&info);
 }

@@ -202,8 +202,9 @@ struct BlockDriver {
     void (*bdrv_abort_perm_update)(BlockDriverState *bs);
     void (*bdrv_refresh_limits)(BlockDriverState *bs);
     /*
-     * Drivers that write on reads: the unit, in bytes, over whose multiples each read is serialising,
-     * so that the driver may read and write there undisturbed.  NULL: reads are ordinary requests.
+     * Drivers that write on reads: the unit, in bytes, over whose multiples each read is
+     * serialising, so that the driver may read and write there undisturbed.  NULL: reads are
+     * ordinary requests.
      */
     int64_t (*bdrv_serialise_reads)(BlockDriverState *bs);
     /* Options and exact name: set bs->exact_filename if a plain name says it all. */

@@ -8,6 +8,7 @@
 
 #include "block/block-backend.h"
 #include "qapi/dispatch.h"
+#include "qemu/bucket.h"
 #include "qobject/opts.h"
 
 typedef enum BlockInterfaceType {
@@ -70,6 +71,13 @@ DriveInfo *blk_legacy_dinfo(BlockBackend *blk);
 /** The value of if= for @type. */
 const char *drive_if_name(BlockInterfaceType type);
 
+/**
+ * Give the drive @blk the limits @cfg, in the group @name; no limits at all: end them.
+ * Context: control lock.
+ */
+bool coroutine_fn blk_co_set_throttle(BlockBackend *blk, const char *name,
+                                      const ThrottleConfig *cfg, Error **errp);
+
 /** Parse the argument of -blockdev, JSON or key=value. */
 BlockdevOptions *blockdev_parse(const char *arg, Error **errp);
 /** Open the node that blockdev-add or -blockdev describes; the monitor owns it. */
@@ -81,6 +89,9 @@ bool coroutine_fn blockdev_co_add(const BlockdevOptions *options, Error **errp);
  * start-up.
  */
 void blockdev_register_commands(QmpCommandList *commands, bool with_hmp);
+
+/** Make the kinds of objects of the block layer known, where no commands are offered (tools). */
+void block_objects_register(void);
 
 /** Close every drive and monitor-owned node, ending jobs and exports first (end of a program). */
 void coroutine_fn blockdev_co_close_all(void);

@@ -8,8 +8,10 @@
 
 #include <getopt.h>
 
+#include "block/blockdev.h"
 #include "block/graph.h"
 #include "block/thread-pool.h"
+#include "qapi/user-object.h"
 #include "qemu/main-loop.h"
 #include "qemu/version.h"
 #include "qobject/opts.h"
@@ -74,6 +76,8 @@ static QEMU_NORETURN void bad_option(const char *what, const char *value)
 
 static void parse_option(Program *p, int c)
 {
+    Error *err = NULL;
+
     switch (c) {
     case 'c':
         g_ptr_array_add(p->commands, optarg);
@@ -122,8 +126,11 @@ static void parse_option(Program *p, int c)
         p->image_opts = true;
         break;
     case OPT_OBJECT:
-        error_report("--object: no kind of object that qemu-io could use is available");
-        exit(1);
+        if (!user_object_add_from_str(optarg, &err)) {
+            error_report_err(err);
+            exit(1);
+        }
+        break;
     case 'h':
         fputs(usage_text, stdout);
         exit(0);
@@ -245,9 +252,11 @@ int main(int argc, char **argv)
     error_init(argv[0]);
     qemu_init_main_loop(&error_fatal);
     bdrv_init();
+    block_objects_register();
     p.commands = g_ptr_array_new();
     parse_command_line(&p, argc, argv);
     co_run(co_main, &p);
+    user_object_del_all();
     g_ptr_array_unref(p.commands);
     return p.failed;
 }

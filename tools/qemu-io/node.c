@@ -241,7 +241,7 @@ static int coroutine_fn co_reopen(QemuIo *io, int argc, char **argv)
     if (args.has_rw && !args.writable) {
         blk_co_set_perm(io->blk, perm & ~(BLK_PERM_WRITE | BLK_PERM_RESIZE), shared, &error_abort);
     }
-    if (!bdrv_co_reopen(blk_bs(io->blk), args.options, true, &err)) {
+    if (!bdrv_co_reopen(bdrv_skip_implicit_filters(blk_bs(io->blk)), args.options, true, &err)) {
         error_report_err(err);
         ret = -EINVAL;
     } else if (args.has_cache) {

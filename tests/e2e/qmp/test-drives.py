@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """-drive and -blockdev of the emulator, and the human monitor's commands about disks."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from qmptest import BUILD, MiB, Tap, Vm, have, make_qcow2, make_raw, same  # noqa: E402
+from qmptest import BUILD, MiB, QMPError, Tap, Vm, have, make_qcow2, make_raw, same  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 BASE = ["-M", "none", "-display", "none", "-nodefaults", "-S"]
@@ -48,8 +49,10 @@ def bad_drives_are_refused():
             ("index cannot be used with bus and unit", t + "bus=0,unit=0,index=0"),
             ("Parameter 'index' expects a number", t + "index=x"),
             ("Parameter 'read-only' expects 'on' or 'off'", t + "read-only=maybe"),
-            ("I/O throttling is not available: option 'throttling.iops-total'", t + "iops=10"),
-            ("copy-on-read is not available", t + "copy-on-read=on"),
+            ("bps/iops/max total values and read/write values cannot be used at the same time",
+             t + "iops=10,iops_rd=5"),
+            ("Parameter 'bogus' is unexpected", t + "throttling.bogus=1"),
+            ("Device 'none0' has no medium", "if=none,iops=10"),
             ("machine type does not support if=ide,bus=0,unit=0", "if=ide,file=t.qcow2"),
             ("unit 2 too big (max is 1)", "if=ide,unit=2"),
             ("werror is not supported by this bus type", "if=floppy,werror=stop")):
@@ -64,6 +67,66 @@ def places_are_taken_once():
              "drive with bus=0, unit=0 (index=0) exists\r\n")
         same(vm.hmp("drive_add 0 if=none,id=a"), "Duplicate ID 'a' for drive\r\n")
         same(vm.hmp("drive_add 0 if=none,id=c"), "OK\r\n")
+
+
+def limits(vm):
+    node = vm.command("query-block")[0]["inserted"]
+    return (node["drv"], node["iops"], node.get("iops_max"), node.get("group"))
+
+
+def set_limits(vm, **more):
+    arguments = {"device": "d", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0,
+                 "iops_wr": 0}
+    return vm.execute("block_set_io_throttle", {**arguments, **more})
+
+
+def drives_are_throttled():
+    make_qcow2("t.qcow2")
+    with vm_with("if=none,id=d,file=t.qcow2,format=qcow2,node-name=n,iops=100,"
+                 "throttling.iops-total-max=200") as vm:
+        same(limits(vm), ("qcow2", 100, 200, "d"))
+        set_limits(vm, iops=50, group="other")
+        same(limits(vm), ("qcow2", 50, None, "other"))
+        # What is done to the drive is done to the node below the limits.
+        vm.command("blockdev-snapshot-sync", device="d", **{"snapshot-file": "o.qcow2"})
+        same(limits(vm), ("qcow2", 50, None, "other"))
+        same(vm.command("query-block")[0]["inserted"]["file"], "o.qcow2")
+        set_limits(vm)
+        same(limits(vm), ("qcow2", 0, None, None))
+        set_limits(vm, iops=7)
+        same(limits(vm), ("qcow2", 7, None, "d"))
+        try:
+            set_limits(vm, bps=1, bps_rd=1)
+            same("taken", "refused")
+        except QMPError as error:
+            same(error.desc, "bps/iops/max total values and read/write values cannot be used at the "
+                 "same time")
+        same(vm.hmp("block_set_io_throttle d 0 0 0 100 0 0"), "")
+        same(vm.hmp("info block d").splitlines()[-1],
+             "    I/O throttling:   bps=0 bps_rd=0 bps_wr=0 bps_max=0 bps_rd_max=0 bps_wr_max=0 "
+             "iops=100 iops_rd=0 iops_wr=0 iops_max=0 iops_rd_max=0 iops_wr_max=0 iops_size=0 "
+             "group=d")
+        same(vm.hmp("block_set_io_throttle nope 0 0 0 0 0 0"),
+             "Error: Device 'nope' not found\r\n")
+        same(vm.hmp("drive_del d"), "")
+        same([n["node-name"] for n in vm.command("query-named-block-nodes")], [])
+
+
+def drives_copy_on_read():
+    make_raw("base.raw")
+    make_qcow2("t.qcow2", "-b", "base.raw", "-F", "raw", size="1M")
+    with vm_with("if=none,id=d,file=t.qcow2,format=qcow2,copy-on-read=on,iops=1000") as vm:
+        same(limits(vm), ("qcow2", 1000, None, "d"))
+        drivers = [node["drv"] for node in vm.command("query-named-block-nodes")]
+        same(sorted(drivers), ["copy-on-read", "file", "file", "qcow2", "raw", "throttle"])
+        same(vm.hmp("drive_del d"), "")
+        same(vm.command("query-named-block-nodes"), [])
+    subprocess.run([os.path.join(BUILD, "qemu-io"), "-C", "-f", "qcow2", "-c", "read 64k 4k",
+                    "t.qcow2"], capture_output=True, check=True)
+    image = subprocess.run([os.path.join(BUILD, "qemu-img"), "map", "--output=json", "t.qcow2"],
+                           capture_output=True, check=True).stdout
+    same([(e["start"], e["length"]) for e in json.loads(image) if e["depth"] == 0],
+         [(65536, 65536)])
 
 
 def query_block_shows_drives():
@@ -139,9 +202,10 @@ def main():
         print(f"1..0 # SKIP {EMULATOR} is not built")
         return 0
     home = os.getcwd()
-    for case in (bad_drives_are_refused, places_are_taken_once, query_block_shows_drives,
-                 cache_modes, drives_come_and_go, hmp_resizes_and_snapshots,
-                 snapshot_on_leaves_the_image_alone):
+    for case in (bad_drives_are_refused, places_are_taken_once, drives_are_throttled,
+                 drives_copy_on_read,
+                 query_block_shows_drives, cache_modes, drives_come_and_go,
+                 hmp_resizes_and_snapshots, snapshot_on_leaves_the_image_alone):
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             try:

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * copy-on-read: what was read from a backing node is written to the top one, too.
+ *
+ * Between reading a cluster and writing its copy nobody else may write there: so reads of this node
+ * are serialising over whole clusters (bdrv_serialise_reads), and the core has begun such a request
+ * when it calls the driver.  A copy that cannot be written fails the read, as in stock.
+ */
+#include "qemu/osdep.h"
+
+#include "filter-int.h"
+
+#include "qemu/iszero.h"
+
+#define MAX_COPY (1 * MiB)
+
+typedef struct CorState {
+    BlockDriverState *bottom; /* referenced; NULL: copy from the whole chain */
+} CorState;
+
+/* The unit of copying. */
+static int64_t cluster_size(BlockDriverState *bs)
+{
+    int64_t align = bs->bl.request_alignment;
+
+    return MAX(bdrv_get_cluster_size(bs->file->bs), align);
+}
+
+/*
+ * Is the start of the range to be copied up?  *@n: for how much of it that holds.  1, 0, or a
+ * negative errno.  What no image holds reads as zeroes anyway and stays as it is.
+ */
+static int coroutine_fn cor_co_wants_copy(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                          int64_t *n)
+{
+    const CorState *s = bs->opaque;
+    BlockDriverState *file = bs->file->bs;
+    int64_t below;
+    int ret;
+
+    if (bs->inactive || file->inactive) {
+        *n = bytes;
+        return 0;
+    }
+    ret = bdrv_co_is_allocated(file, offset, bytes, n);
+    if (ret != 0) {
+        return MIN(ret, 0);
+    }
+    ret = bdrv_co_is_allocated_above(file, s->bottom, s->bottom != NULL, offset, *n, &below);
+    *n = MIN(*n, below);
+    return ret;
+}
+
+/* Copy up whole clusters, [start, start + bytes). */
+static int coroutine_fn cor_co_copy(BlockDriverState *bs, int64_t start, int64_t bytes,
+                                    uint8_t *buf)
+{
+    int ret = bdrv_co_pread(bs->file, start, bytes, buf, 0);
+
+    if (ret < 0) {
+        return ret;
+    }
+    BLKDBG_CO_EVENT(bs->file, COR_WRITE);
+    if (buffer_is_zero(buf, bytes)) {
+        return bdrv_co_pwrite_zeroes(bs->file, start, bytes, BDRV_REQ_WRITE_UNCHANGED);
+    }
+    return bdrv_co_pwrite(bs->file, start, bytes, buf, BDRV_REQ_WRITE_UNCHANGED);
+}
+
+/* A part of the request that is to be copied up, widened to clusters, and handed to the reader. */
+static int coroutine_fn cor_co_read_and_copy(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                             QEMUIOVector *qiov, size_t qiov_offset)
+{
+    int64_t cluster = cluster_size(bs);
+    int64_t size = bdrv_getlength(bs->file->bs);
+    int64_t end = offset + bytes;
+
+    while (offset < end) {
+        int64_t start = QEMU_ALIGN_DOWN(offset, cluster);
+        int64_t n = MIN(QEMU_ALIGN_UP(end, cluster) - start, MAX(MAX_COPY, cluster));
+        int64_t copied = MIN(n, size - start);
+        int64_t wanted = MIN(end, start + n) - offset;
+        QEMU_AUTO_VFREE uint8_t *buf = bdrv_try_blockalign(bs->file->bs, n);
+        int ret;
+
+        if (!buf) {
+            return -ENOMEM;
+        }
+        /* Past the end of the node there are zeroes, and nothing to copy. */
+        memset(buf, 0, n);
+        ret = copied > 0 ? cor_co_copy(bs, start, copied, buf) : 0;
+        if (ret < 0) {
+            return ret;
+        }
+        qemu_iovec_from_buf(qiov, qiov_offset, buf + (offset - start), wanted);
+        offset += wanted;
+        qiov_offset += wanted;
+    }
+    return 0;
+}
+
+static int coroutine_fn cor_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    while (bytes > 0) {
+        int64_t n;
+        int ret = cor_co_wants_copy(bs, offset, bytes, &n);
+
+        if (ret < 0) {
+            return ret;
+        }
+        ret = ret ? cor_co_read_and_copy(bs, offset, n, qiov, qiov_offset)
+                  : bdrv_co_preadv_part(bs->file, offset, n, qiov, qiov_offset, flags);
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+        qiov_offset += n;
+    }
+    return 0;
+}
+
+static int coroutine_fn cor_co_pwritev_compressed(BlockDriverState *bs, int64_t offset,
+                                                  int64_t bytes, QEMUIOVector *qiov,
+                                                  size_t qiov_offset)
+{
+    return bdrv_co_pwritev_part(bs->file, offset, bytes, qiov, qiov_offset,
+                                BDRV_REQ_WRITE_COMPRESSED);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* Whoever reads through this node writes, if only what is there. */
+static BdrvChildClaims cor_child_claims(BlockDriverState *bs, const BdrvChild *child,
+                                        BdrvChildRole role, BlockRights parent_uses,
+                                        BlockRights parent_shared)
+{
+    BdrvChildClaims claims = bdrv_default_child_claims(bs, child, role, parent_uses,
+                                                       parent_shared);
+
+    if (parent_uses & BLK_PERM_CONSISTENT_READ) {
+        claims.uses |= BLK_PERM_WRITE_UNCHANGED;
+    }
+    return claims;
+}
+
+static bool coroutine_fn cor_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                     int flags, Error **errp)
+{
+    const BlockdevOptionsCor *opts = options ? &options->u.copy_on_read : NULL;
+    CorState *s = bs->opaque;
+    BlockDriverState *bottom;
+
+    if (!opts) {
+        return true;
+    }
+    if (!bdrv_co_open_file_child(bs, opts->file, errp)) {
+        return false;
+    }
+    if (!opts->bottom) {
+        return true;
+    }
+    bottom = bdrv_find_node(opts->bottom);
+    if (!bottom) {
+        error_setg(errp, "Bottom node '%s' not found", opts->bottom);
+        return false;
+    }
+    if (bdrv_is_filter(bottom)) {
+        error_setg(errp, "Bottom node '%s' is a filter", opts->bottom);
+        return false;
+    }
+    s->bottom = bdrv_ref(bottom);
+    return true;
+}
+
+static void coroutine_fn cor_co_close(BlockDriverState *bs)
+{
+    CorState *s = bs->opaque;
+
+    bdrv_unref(g_steal_pointer(&s->bottom));
+}
+
+static const char *const cor_strong_opts[] = { "bottom", NULL };
+
+BlockDriver bdrv_copy_on_read = {
+    .format_name = "copy-on-read",
+    .instance_size = sizeof(CorState),
+    .options_type = BLOCKDEV_DRIVER_COPY_ON_READ,
+    .is_filter = true,
+    .strong_runtime_opts = cor_strong_opts,
+    .bdrv_co_open = cor_co_open,
+    .bdrv_co_close = cor_co_close,
+    .bdrv_child_claims = cor_child_claims,
+    .bdrv_refresh_limits = filter_take_flags_of_file,
+    .bdrv_serialise_reads = cluster_size,
+    .bdrv_co_preadv = cor_co_preadv,
+    .bdrv_co_pwritev_compressed = cor_co_pwritev_compressed,
+};
