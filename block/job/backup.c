@@ -186,7 +186,7 @@ static void coroutine_fn backup_co_clean(Job *job)
 {
     BackupJob *s = (BackupJob *)job;
     /* Nobody else may hold it, and it may be above the source: it goes when the filter is out. */
-    g_autoptr(BlockDriverState) target G_GNUC_UNUSED = bdrv_ref(s->target);
+    g_autoptr(BlockDriverState) target = bdrv_ref(s->target);
     Error *local_err = NULL;
 
     block_job_co_remove_all_bdrv(&s->common);

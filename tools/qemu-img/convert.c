@@ -440,7 +440,7 @@ static int coroutine_fn co_run_convert(int argc, char **argv)
     ConvertOptions opts = { 0 };
     int status;
     bool go_on = img_parse(&img_convert, &opts, argc, argv, &status);
-    g_autofree char *owned_options G_GNUC_UNUSED = opts.options;
+    g_autofree char *owned_options = opts.options;
     if (!go_on) {
         return status;
     }

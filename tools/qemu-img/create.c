@@ -62,7 +62,7 @@ static int coroutine_fn co_run_create(int argc, char **argv)
     CreateOptions opts = { 0 };
     int status;
     bool go_on = img_parse(&img_create, &opts, argc, argv, &status);
-    g_autofree char *owned_options G_GNUC_UNUSED = opts.options;
+    g_autofree char *owned_options = opts.options;
     if (!go_on) {
         return status;
     }

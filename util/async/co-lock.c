@@ -50,7 +50,7 @@ void qemu_co_mutex_init(CoMutex *mutex)
 
 static void coroutine_fn __attribute__((noinline)) co_mutex_wait(CoMutex *mutex)
 {
-    CoWaiter w = { NULL };
+    CoWaiter w = { 0 };
     bool must_wait;
 
     qemu_mutex_lock(&mutex->lock);
@@ -129,7 +129,7 @@ void qemu_co_queue_init(CoQueue *queue)
 
 void coroutine_fn qemu_co_queue_wait_impl(CoQueue *queue, QemuLockable *lock)
 {
-    CoWaiter w = { NULL };
+    CoWaiter w = { 0 };
 
     qemu_mutex_lock(&queue->lock);
     waiter_add(&queue->waiters, &w);
@@ -352,7 +352,7 @@ bool qemu_co_sem_try_down(CoSemaphore *sem)
 
 void coroutine_fn qemu_co_sem_down(CoSemaphore *sem)
 {
-    CoWaiter w = { NULL };
+    CoWaiter w = { 0 };
     bool must_wait;
 
     qemu_mutex_lock(&sem->lock);

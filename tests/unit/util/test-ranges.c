@@ -68,7 +68,7 @@ static void test_random_against_list(void)
 
 static void test_edges_do_not_overlap(void)
 {
-    RangeTree tree = { NULL };
+    RangeTree tree = { 0 };
     RangeNode a = { .start = 10, .end = 20 }, huge = { .start = 0, .end = INT64_MAX };
 
     range_tree_insert(&tree, &a);
