@@ -27,6 +27,12 @@ int bdrv_check_request(int64_t offset, int64_t bytes, Error **errp)
     return 0;
 }
 
+/* Only files grow by being written to, and what passes requests on to them: not formats. */
+static bool grows_by_writes(BlockDriverState *bs)
+{
+    return bs->drv->is_protocol || bs->drv->has_variable_length || bdrv_forwarding_child(bs);
+}
+
 int bdrv_check_io(BdrvChild *child, int64_t offset, int64_t bytes, bool is_write)
 {
     BlockDriverState *bs = child->bs;
@@ -40,7 +46,11 @@ int bdrv_check_io(BdrvChild *child, int64_t offset, int64_t bytes, bool is_write
     if (is_write && !(child->claim.uses & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED))) {
         return -EPERM;
     }
-    return bdrv_check_request(offset, bytes, NULL);
+    if (bdrv_check_request(offset, bytes, NULL) < 0 ||
+        (is_write && offset + bytes > qatomic_read(&bs->total_bytes) && !grows_by_writes(bs))) {
+        return -EIO;
+    }
+    return 0;
 }
 
 BdrvChild *bdrv_forwarding_child(BlockDriverState *bs)
@@ -261,7 +271,7 @@ static void raise_highest_offset(BlockDriverState *bs, uint64_t end)
     }
 }
 
-void bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret)
+void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret)
 {
     const BdrvChild *below = bdrv_forwarding_child(bs);
     int64_t end = offset + bytes;
@@ -279,8 +289,10 @@ void bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int re
     bdrv_set_dirty(bs, offset, bytes);
     if (ret >= 0) {
         raise_highest_offset(bs, end);
-        if (end > qatomic_read(&bs->total_bytes)) {
+        if (end > qatomic_read(&bs->total_bytes) && bs->drv->is_protocol) {
             bdrv_size_changed(bs, end);
+        } else if (end > qatomic_read(&bs->total_bytes)) {
+            bdrv_co_refresh_length(bs);
         }
     }
 }

@@ -26,7 +26,7 @@ int coroutine_fn bdrv_co_driver_pwrite_zeroes(BlockDriverState *bs, int64_t offs
 
 /* Step 7 after anything that changed content: generation, bitmaps (also on error), size,
  * threshold. */
-void bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret);
+void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret);
 
 /* Length of the node; asked again if it may have grown behind our back and @end lies past it. */
 int64_t coroutine_fn bdrv_co_length_for(BlockDriverState *bs, int64_t end);

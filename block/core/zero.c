@@ -148,13 +148,19 @@ static int coroutine_fn co_discard(BlockDriverState *bs, int64_t offset, int64_t
 int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset, int64_t bytes)
 {
     BlockDriverState *bs = child->bs;
-    int ret = bdrv_check_io(child, offset, bytes, true);
+    int64_t total = qatomic_read(&bs->total_bytes);
     BdrvRequest req;
+    int ret;
 
+    /* There is nothing past the end to be discarded. */
+    if (offset >= 0 && offset < total) {
+        bytes = MIN(bytes, total - offset);
+    }
+    ret = bdrv_check_io(child, offset, bytes, true);
     if (ret < 0 || bytes == 0) {
         return ret;
     }
-    if (!(bs->open_flags & BDRV_O_UNMAP)) {
+    if (!(bs->open_flags & BDRV_O_UNMAP) || offset >= total) {
         return 0;
     }
     ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_DISCARD, offset, bytes, 1, false, false);
