@@ -161,7 +161,7 @@ static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreatePa
     size_t cluster_size = (size_t)1 << p->header.cluster_bits;
     g_autofree uint8_t *buf = g_malloc0(NB_FIRST_CLUSTERS * cluster_size);
     Qcow2Extensions ext = { 0 };
-    Qcow2HeaderImage image = { &p->header, &ext, NULL, p->backing_file };
+    Qcow2HeaderImage image = { &p->header, &ext, NULL, p->backing_file, false };
     int ret;
 
     memcpy(ext.backing_format, p->backing_format, sizeof(ext.backing_format));

@@ -435,7 +435,7 @@ static void put_extensions(Writer *w, const Qcow2HeaderImage *image, size_t clus
         stq_be_p(data + 8, ext->crypto_len);
         put_extension(w, QCOW2_EXT_CRYPTO, data, 16);
     }
-    if (image->header->version >= 3 && cluster_size > 4096) {
+    if (image->header->version >= 3 && cluster_size > 4096 && !image->without_feature_names) {
         put_feature_table(w);
     }
     if (ext->has_bitmaps) {
@@ -562,52 +562,65 @@ int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs)
     return ret;
 }
 
-/* Is a new name at @pos written by the switch itself, or where the old name is not? */
-static bool name_can_stand(const Qcow2State *s, uint64_t pos, uint32_t len, uint64_t old_pos,
-                           uint32_t old_len)
+/* Where the extensions in a header cluster end, the end marker included. */
+static uint64_t extensions_end(const uint8_t *buf, uint64_t size)
 {
-    if (pos + len <= BDRV_SECTOR_SIZE || s->cluster_size == BDRV_SECTOR_SIZE) {
-        return true;
+    uint64_t pos = ldl_be_p(buf + 4) >= 3 ? ldl_be_p(buf + 100) : QCOW2_V2_HEADER_LEN;
+
+    while (pos + 8 <= size) {
+        uint32_t type = ldl_be_p(buf + pos);
+
+        pos += 8 + QEMU_ALIGN_UP((uint64_t)ldl_be_p(buf + pos + 4), 8);
+        if (type == QCOW2_EXT_END) {
+            break;
+        }
     }
-    return pos >= BDRV_SECTOR_SIZE && !ranges_overlap(pos, len, old_pos, old_len);
+    return MIN(pos, size);
+}
+
+/* Move the name in @new to where nothing of @old and no extension is, if it can be done. */
+static uint64_t move_name(const Qcow2State *s, const uint8_t *old, uint8_t *new)
+{
+    uint64_t pos = ldq_be_p(new + 8), old_end = ldq_be_p(old + 8) + ldl_be_p(old + 16);
+    uint32_t len = ldl_be_p(new + 16);
+    uint64_t to = QEMU_ALIGN_UP(MAX(old_end, extensions_end(old, s->cluster_size)), 8);
+
+    to = MAX(to, MAX(extensions_end(new, s->cluster_size), BDRV_SECTOR_SIZE));
+    if (pos + len <= BDRV_SECTOR_SIZE || to + len > s->cluster_size) {
+        return pos;
+    }
+    memmove(new + to, new + pos, len);
+    memset(new + pos, 0, MIN(len, to - pos));
+    stq_be_p(new + 8, to);
+    return to;
 }
 
 /*
- * Write @new over @old, both a header cluster of which all but the backing name and its place is
- * alike up to the name.  The new name goes beside the old one; then one sector makes it count
- * (R5).
+ * Write @new over @old, both a header cluster, of which @bare is the same without the names of
+ * features, so that all but the backing file's name is within the first sector.  First the name
+ * goes where nothing is; then one sector makes it count (R5).  It does not need what is behind it,
+ * which comes next; and last the first sector as it shall be.
  */
-static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *old, uint8_t *new)
+static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *old, uint8_t *bare,
+                                         uint8_t *new)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t old_pos = ldq_be_p(old + 8), pos = ldq_be_p(new + 8);
-    uint32_t old_len = ldl_be_p(old + 16), len = ldl_be_p(new + 16);
-    int ret;
+    uint32_t rest = s->cluster_size - BDRV_SECTOR_SIZE, len = ldl_be_p(new + 16);
+    uint64_t pos = len ? move_name(s, old, new) : 0;
+    int ret = 0;
 
-    if (pos && !name_can_stand(s, pos, len, old_pos, old_len)) {
-        uint64_t behind = QEMU_ALIGN_UP(MAX(old_pos + old_len, BDRV_SECTOR_SIZE), 8);
-
-        if (behind + len <= s->cluster_size) {
-            memmove(new + behind, new + pos, len);
-            memset(new + pos, 0, MIN(len, behind - pos));
-            stq_be_p(new + 8, behind);
-            pos = behind;
-        }
-    }
-    if (pos >= BDRV_SECTOR_SIZE) {
+    stq_be_p(bare + 8, pos);
+    if (pos + len > BDRV_SECTOR_SIZE) {
         ret = bdrv_co_pwrite_sync(bs->file, pos, len, new + pos, 0);
-        if (ret < 0) {
-            return ret;
-        }
     }
-    ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
-    if (ret < 0) {
-        return ret;
+    if (ret >= 0) {
+        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, bare, 0);
     }
-    /* The rest: feature names that moved, and what is left of the old name. */
-    if (s->cluster_size > BDRV_SECTOR_SIZE) {
-        ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, s->cluster_size - BDRV_SECTOR_SIZE,
-                                  new + BDRV_SECTOR_SIZE, 0);
+    if (ret >= 0 && rest) {
+        ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, rest, new + BDRV_SECTOR_SIZE, 0);
+    }
+    if (ret >= 0 && memcmp(bare, new, BDRV_SECTOR_SIZE)) {
+        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
     }
     return ret;
 }
@@ -617,9 +630,10 @@ int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *n
 {
     Qcow2State *s = bs->opaque;
     g_autofree uint8_t *old = g_malloc(s->cluster_size);
+    g_autofree uint8_t *bare = g_malloc(s->cluster_size);
     g_autofree uint8_t *new = g_malloc(s->cluster_size);
     Qcow2Extensions ext = s->ext;
-    Qcow2HeaderImage image = { &s->header, &ext, s->unknown_fields, name };
+    Qcow2HeaderImage image = { &s->header, &ext, s->unknown_fields, name, false };
     int ret;
 
     memset(ext.backing_format, 0, sizeof(ext.backing_format));
@@ -633,9 +647,13 @@ int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *n
     if (!qcow2_header_build(&image, new, s->cluster_size, errp)) {
         return -ENOSPC;
     }
+    image.without_feature_names = true;
+    if (!qcow2_header_build(&image, bare, s->cluster_size, errp)) {
+        return -ENOSPC;
+    }
     ret = bdrv_co_pread(bs->file, 0, s->cluster_size, old, 0);
     if (ret >= 0) {
-        ret = co_switch_header(bs, old, new);
+        ret = co_switch_header(bs, old, bare, new);
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the image header");

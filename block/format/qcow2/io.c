@@ -82,7 +82,8 @@ typedef struct CowPart {
 /* What the guest sees there now. */
 static int coroutine_fn co_read_old(BlockDriverState *bs, const CowPart *part)
 {
-    int64_t readable = MIN(part->bytes, MAX(bs->total_bytes - part->offset, 0));
+    int64_t total = qatomic_read(&bs->total_bytes);
+    int64_t readable = MIN(part->bytes, MAX(total - part->offset, 0));
     QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, part->buf, readable);
 
     memset(part->buf + readable, 0, part->bytes - readable);
@@ -176,6 +177,13 @@ int coroutine_fn qcow2_co_before_change(BlockDriverState *bs)
     if (unlikely(qatomic_read(&s->is_corrupt))) {
         return -EIO;
     }
+    if (unlikely(s->has_shared_tables)) {
+        /* Counts mean nothing then, and a search for free clusters would have no end. */
+        CO_LOCK_GUARD(&s->lock);
+        qcow2_co_mark_corrupt(bs, s->reftable.offset, (uint64_t)s->reftable.size * 8,
+                              "Refcount block shared with another table");
+        return -EIO;
+    }
     return unlikely(qatomic_read(&s->needs_autoclear)) ? qcow2_co_prepare_change(bs) : 0;
 }
 
@@ -212,8 +220,8 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
     if (ret < 0) {
         return qcow2_co_after_step(bs, ret);
     }
-    *done = n;
     if (in_place) {
+        *done = n;
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
         return bdrv_co_pwritev_part(bs->file, host, n, qiov, qiov_offset, 0);
     }
@@ -225,6 +233,8 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
         qcow2_alloc_co_abort(bs, &alloc);
     }
     qemu_co_mutex_unlock(&s->lock);
+    /* -EAGAIN also from linking: then the data went to clusters that were given back. */
+    *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);
 }
 

@@ -63,8 +63,10 @@ int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp)
         }
     }
     for (uint32_t i = 0; i < s->reftable.size; i++) {
-        if (s->reftable.entries[i] & QCOW2_REFTABLE_MASK) {
-            qcow2_overlap_add(s, s->reftable.entries[i] & QCOW2_REFTABLE_MASK);
+        uint64_t offset = s->reftable.entries[i] & QCOW2_REFTABLE_MASK;
+
+        if (offset && !g_hash_table_add(s->metadata, set_key(s, offset))) {
+            s->has_shared_tables = true;
         }
     }
     if (!(s->opt.overlap_checks & QCOW2_OL_INACTIVE_L2)) {

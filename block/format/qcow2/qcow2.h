@@ -38,6 +38,7 @@
 #define QCOW2_MAX_BITMAP_DIR_BYTES (64 * MiB)
 #define QCOW2_MAX_BACKING_NAME 1023
 #define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
+#define QCOW2_MAX_GAP (INT64_C(1) << 40) /* of clusters in use past the end of the file */
 
 /* Offsets of fields that are changed on their own. */
 #define QCOW2_HDR_SIZE 24
@@ -133,6 +134,7 @@ typedef struct Qcow2HeaderImage {
     const Qcow2Extensions *ext;
     GBytes *unknown_fields;         /* bytes of the header past QCOW2_HEADER_LEN, or NULL */
     const char *backing_file;       /* or NULL */
+    bool without_feature_names;
 } Qcow2HeaderImage;
 
 /** Serialize into the @cluster_size bytes at @buf.  Sets header fields of the backing name. */
@@ -249,6 +251,7 @@ typedef struct Qcow2State {
     uint64_t refcount_max;
     uint32_t refblock_bits, refblock_size; /* entries of a refcount block */
     bool is_extended_l2;
+    bool has_shared_tables;         /* two entries name one refcount block: damage */
     CodecKind codec;
     Qcow2Options opt;
     GBytes *unknown_fields;

@@ -157,6 +157,24 @@ static int coroutine_fn co_change(BlockDriverState *bs, uint64_t first, uint64_t
 /* ---- finding free clusters ----------------------------------------------------------------- */
 
 /*
+ * Is there no reason for clusters up to @end to be in use?  What a crash leaks may lie past the end
+ * of the file, but not that far: such counts are damage, and to believe them would make the file
+ * enormous.
+ */
+static bool coroutine_fn co_is_too_far(BlockDriverState *bs, uint64_t end)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (end <= s->fresh_from + ((uint64_t)QCOW2_MAX_GAP >> s->cluster_bits)) {
+        return false;
+    }
+    qcow2_co_mark_corrupt(bs, s->fresh_from << s->cluster_bits, QCOW2_MAX_GAP,
+                          "Refcounts say that the %" PRIi64 " bytes after the end of the file are "
+                          "in use", QCOW2_MAX_GAP);
+    return true;
+}
+
+/*
  * First of @n adjacent free clusters at or after free_cluster_index, or a negative errno.
  * @found: not NULL: fewer will do where more would need a new refcount block; gets their number.
  */
@@ -183,6 +201,9 @@ static int64_t coroutine_fn co_find_free(BlockDriverState *bs, uint64_t n, uint6
         qcow2_cache_put(block);
         if (cluster > limit) {
             return -EFBIG;
+        }
+        if (co_is_too_far(bs, cluster - run)) {
+            return -EIO;
         }
     }
     if (found) {
@@ -237,6 +258,9 @@ static int64_t coroutine_fn co_alloc_behind(BlockDriverState *bs, uint64_t n)
     }
     if (first + nb_blocks + n > (uint64_t)QCOW2_MAX_HOST_OFFSET >> s->cluster_bits) {
         return -EFBIG;
+    }
+    if (co_is_too_far(bs, first)) {
+        return -EIO;
     }
     if (first_block + nb_blocks > s->reftable.size) {
         s->reftable_wanted = first + nb_blocks + n;

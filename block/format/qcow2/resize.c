@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 
 #include "qcow2.h"
+#include "qemu/atomic.h"
 
 #define ZERO_BUFFER_BYTES (1 * MiB)
 
@@ -183,7 +184,7 @@ static int coroutine_fn co_hide_backing(BlockDriverState *bs, int64_t old_size, 
     if (!bs->backing) {
         return 0;
     }
-    end = MIN(end, MAX(bs->backing->bs->total_bytes, start));
+    end = MIN(end, MAX(qatomic_read(&bs->backing->bs->total_bytes), start));
     return co_write_zero_data(bs, start, end - start);
 }
 
@@ -223,7 +224,7 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
         qcow2_alloc_co_abort(bs, &alloc);
     }
     qemu_co_mutex_unlock(&s->lock);
-    *done = n;
+    *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);
 }
 

@@ -24,7 +24,7 @@ static Qcow2Header good_header(void)
 /* The header cluster of @h with nothing else in it. */
 static uint8_t *build(const Qcow2Header *h, const Qcow2Extensions *ext, const char *backing)
 {
-    Qcow2HeaderImage image = { h, ext, NULL, backing };
+    Qcow2HeaderImage image = { h, ext, NULL, backing, false };
     size_t len = (size_t)1 << h->cluster_bits;
     uint8_t *buf = g_malloc(len);
 

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2 at its edges: requests past the end of the disk, refcounts that lie, and power cuts while
+ * the name of the backing file changes.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2-test.h"
+
+#define DISK_BYTES (256 * KiB)
+
+static void coroutine_fn co_make(uint32_t cluster_size, int refcount_bits, const char *backing)
+{
+    BlockdevCreateOptionsQcow2 o = {
+        .size = DISK_BYTES,
+        .has_cluster_size = true,
+        .cluster_size = cluster_size,
+        .has_refcount_bits = true,
+        .refcount_bits = refcount_bits,
+        .backing_file = (char *)backing,
+    };
+
+    g_assert_true(qcow2_test_create("disk", &o, &error_abort));
+}
+
+static bool swallow_report(const char *text)
+{
+    return true;
+}
+
+/* ---- past the end -------------------------------------------------------------------------- */
+
+static void coroutine_fn co_past_end(void)
+{
+    uint8_t buf[8192];
+    MemUser *user;
+
+    co_make(65536, 16, NULL);
+    user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    memset(buf, 0x11, sizeof(buf));
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES - 4096, 8192, buf, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES, 512, buf, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES + 1, 1, buf, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_co_pwrite_zeroes(user->root, DISK_BYTES, 65536, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_co_pdiscard(user->root, DISK_BYTES - 65536, 131072), ==, 0);
+    g_assert_cmpint(bdrv_getlength(user->bs), ==, DISK_BYTES);
+    g_assert_cmpint(bdrv_co_pread(user->root, DISK_BYTES - 4096, 4096, buf, 0), ==, 0);
+    g_assert_cmpint(buf[0], ==, 0);
+    g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    mem_co_unuse(user);
+}
+
+/* A freed cluster may lie past the end of the file; the file is no longer for its discard. */
+static void coroutine_fn co_discard_past_end_of_file(void)
+{
+    MemUser *user;
+    int64_t len;
+
+    co_make(65536, 16, NULL);
+    user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    len = bdrv_getlength(user->bs->file->bs);
+    g_assert_cmpint(bdrv_co_pdiscard(user->bs->file, len + 65536, 65536), ==, 0);
+    g_assert_cmpint(bdrv_co_pdiscard(user->bs->file, 131072, len), ==, 0);
+    g_assert_cmpint(bdrv_getlength(user->bs->file->bs), ==, len);
+    mem_co_unuse(user);
+}
+
+/* ---- refcounts that lie -------------------------------------------------------------------- */
+
+static uint64_t reftable_offset(void)
+{
+    return ldq_be_p(mem_file("disk")->data->data + 48);
+}
+
+static void expect_corrupt(bool yes)
+{
+    g_assert_cmpint(mem_file("disk")->data->data[72 + 7] & 2, ==, yes ? 2 : 0);
+}
+
+static void coroutine_fn co_write_is_refused(void)
+{
+    uint8_t buf[512] = { 1 };
+    MemUser *user = qcow2_test_open("disk", BDRV_O_RDWR);
+
+    g_assert_cmpint(bdrv_co_pread(user->root, 0, 512, buf, 0), ==, 0);
+    expect_corrupt(false);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, -EIO);
+    expect_corrupt(true);
+    mem_co_unuse(user);
+}
+
+/* A table whose every entry names one and the same block: a search would go on for ages. */
+static void coroutine_fn co_one_block_for_all(void)
+{
+    uint8_t *table;
+
+    co_make(65536, 16, NULL);
+    table = mem_file("disk")->data->data + reftable_offset();
+    for (int i = 1; i < 65536 / 8; i++) {
+        memcpy(table + i * 8, table, 8);
+    }
+    co_write_is_refused();
+}
+
+/* Real blocks, all full: the first free cluster is beyond a terabyte in a file of 3 MiB. */
+static void coroutine_fn co_far_away(void)
+{
+    GByteArray *data;
+    guint old_len;
+
+    co_make(65536, 1, NULL);
+    data = mem_file("disk")->data;
+    old_len = QEMU_ALIGN_UP(data->len, 65536);
+    mem_resize(data, old_len + 40 * 65536);
+    memset(data->data + old_len, 0xff, 40 * 65536);
+    for (int i = 0; i < 40; i++) {
+        stq_be_p(data->data + reftable_offset() + i * 8, old_len + i * UINT64_C(65536));
+    }
+    co_write_is_refused();
+}
+
+/* ---- the backing file's name --------------------------------------------------------------- */
+
+typedef struct Naming {
+    const char *file, *format;
+} Naming;
+
+/* The name is @a's or @b's, and everything else is in order. */
+static void coroutine_fn co_check_naming(const Naming *a, const Naming *b)
+{
+    QDict *options = qcow2_test_options("crash");
+    MemUser *user;
+    bool is_a, is_b;
+
+    qdict_put_null(options, "backing");
+    user = mem_co_use(options, 0, &error_abort);
+    is_a = !strcmp(user->bs->backing_file, a->file) && !strcmp(user->bs->backing_format, a->format);
+    is_b = !strcmp(user->bs->backing_file, b->file) && !strcmp(user->bs->backing_format, b->format);
+    g_assert_true(is_a || is_b);
+    g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    mem_co_unuse(user);
+}
+
+static bool pick_any(void *opaque)
+{
+    return g_rand_boolean(opaque);
+}
+
+/* The log's operations up to the last flush before @t, and any sectors of those after it. */
+static void coroutine_fn co_cut(const GByteArray *start, const GArray *log, guint t, GRand *rand)
+{
+    guint flushed = 0;
+
+    mem_set_content("crash", start->data, start->len);
+    for (guint i = 0; i < t; i++) {
+        flushed = g_array_index(log, MemOp, i).kind == MEM_FLUSH ? i : flushed;
+    }
+    for (guint i = 0; i < t; i++) {
+        mem_apply(mem_file("crash")->data, &g_array_index(log, MemOp, i),
+                  i < flushed ? NULL : pick_any, rand);
+    }
+}
+
+static void coroutine_fn co_rename(const Naming *a, const Naming *b, GRand *rand)
+{
+    g_autoptr(GByteArray) start = g_byte_array_new();
+    QDict *options = qcow2_test_options("disk");
+    MemFile *file = mem_file("disk");
+    MemUser *user;
+
+    qdict_put_null(options, "backing");
+    user = mem_co_use(options, BDRV_O_RDWR, &error_abort);
+    g_assert_cmpint(bdrv_co_change_backing_file(user->bs, a->file, a->format, false), ==, 0);
+    g_byte_array_append(start, file->data->data, file->data->len);
+    mem_record(file);
+    g_assert_cmpint(bdrv_co_change_backing_file(user->bs, b->file, b->format, false), ==, 0);
+    for (guint t = 0; t <= file->log->len; t++) {
+        for (int i = 0; i < 6; i++) {
+            co_cut(start, file->log, t, rand);
+            co_check_naming(a, b);
+        }
+    }
+    g_clear_pointer(&file->log, g_array_unref);
+    mem_co_unuse(user);
+}
+
+static void coroutine_fn co_rename_cuts(void)
+{
+    static const Naming names[] = {
+        { "", "" },
+        { "a", "" },
+        { "base", "qcow2" },
+        { "a-longer-name-of-a-file-that-is-more-than-any-sector-has-left-over", "" },
+        { "a-longer-name-of-a-file-that-is-more-than-any-sector-has-left-over", "raw" },
+        { "another-long-one-with-other-letters-and-yet-another-length-of-its-own", "qcow2" },
+    };
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree char *huge = g_strnfill(900, 'x');
+    Naming last = { huge, "raw" };
+
+    co_make(65536, 16, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+            co_rename(&names[i], &names[k], rand);
+        }
+        co_rename(&names[i], &last, rand);
+        co_rename(&last, &names[i], rand);
+    }
+}
+
+/* ---- main ---------------------------------------------------------------------------------- */
+
+typedef struct Case {
+    const char *path;
+    void (*co_fn)(void);
+} Case;
+
+static void test_case(gconstpointer data)
+{
+    const Case *c = data;
+
+    mem_run_case(qcow2_drivers, c->co_fn);
+}
+
+int main(int argc, char **argv)
+{
+    static const Case cases[] = {
+        { "/qcow2/edges/past-end-is-refused", co_past_end },
+        { "/qcow2/edges/discard-does-not-lengthen-the-file", co_discard_past_end_of_file },
+        { "/qcow2/edges/one-refcount-block-for-all-is-damage", co_one_block_for_all },
+        { "/qcow2/edges/clusters-far-away-are-damage", co_far_away },
+        { "/qcow2/edges/power-cut-leaves-old-or-new-backing-name", co_rename_cuts },
+    };
+
+    test_init(&argc, &argv);
+    qemu_init_main_loop(&error_abort);
+    error_set_report_hook(swallow_report, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_test_add_data_func(cases[i].path, &cases[i], test_case);
+    }
+    return g_test_run();
+}
