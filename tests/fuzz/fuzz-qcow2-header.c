@@ -13,7 +13,7 @@ static void build_and_compare(const Qcow2Header *h, const Qcow2Extensions *ext)
 {
     size_t cluster_size = (size_t)1 << h->cluster_bits;
     g_autofree uint8_t *cluster = g_malloc(cluster_size);
-    Qcow2HeaderImage image = { h, ext, NULL, NULL };
+    Qcow2HeaderImage image = { h, ext, NULL, NULL, false };
     Qcow2Header again;
 
     if (!qcow2_header_build(&image, cluster, cluster_size, NULL)) {
