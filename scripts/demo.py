@@ -6,9 +6,11 @@ Real e2k machine code drives a virtio-blk disk of qemu-system-e2k; this script i
 It prints a line per step, and at the end whether everything that must be true was true.
 """
 import argparse
+import atexit
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,6 +67,7 @@ class Guest:
              '-device', 'isa-debug-exit', '-serial', 'stdio', '-no-reboot',
              '-qmp', f'unix:{socket},server=on,wait=off'],
             cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.errors, 'w'))
+        atexit.register(self.kill)
         threading.Thread(target=self.listen, daemon=True).start()
         self.monitor = qmp.Client(socket, timeout=60)
 
@@ -235,6 +238,8 @@ def main():
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     work = os.path.abspath(args.work or os.path.join(build, 'demo'))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # so that the guest ends, too
     home = os.getcwd()
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
