@@ -231,6 +231,13 @@ def closing(build, work):
         '-device isa-debug-exit')
 
 
+def ended_by_signal(number, frame):
+    """End as at the end of main(), so that the guest ends, too; once."""
+    for again in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--build', default='build')
@@ -239,7 +246,7 @@ def main():
     build = os.path.abspath(args.build)
     work = os.path.abspath(args.work or os.path.join(build, 'demo'))
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))  # so that the guest ends, too
+        signal.signal(number, ended_by_signal)
     home = os.getcwd()
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
