@@ -11,7 +11,7 @@ extern BlockDriver bdrv_raw;
 extern BlockDriver bdrv_file, bdrv_host_device;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
 extern BlockDriver bdrv_blkdebug, bdrv_blklogwrites, bdrv_copy_before_write;
-extern BlockDriver bdrv_compress, bdrv_copy_on_read, bdrv_throttle;
+extern BlockDriver bdrv_compress, bdrv_copy_on_read, bdrv_quorum, bdrv_throttle;
 
 BlockDriver *const bdrv_drivers[] = {
     /* formats; raw takes what nobody else wants */
@@ -28,6 +28,7 @@ BlockDriver *const bdrv_drivers[] = {
     &bdrv_compress,
     &bdrv_copy_before_write,
     &bdrv_copy_on_read,
+    &bdrv_quorum,
     &bdrv_throttle,
     NULL,
 };

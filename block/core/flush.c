@@ -48,6 +48,9 @@ static int coroutine_fn co_flush_locked(BlockDriverState *bs)
     uint64_t gen = qatomic_read(&bs->write_gen);
     int ret = 0;
 
+    if (bs->drv->bdrv_co_flush) {
+        return MIN(bs->drv->bdrv_co_flush(bs), 0);
+    }
     if (bs->drv->bdrv_co_flush_to_os) {
         BLKDBG_CO_EVENT(bs->file, FLUSH_TO_OS);
         ret = bs->drv->bdrv_co_flush_to_os(bs);

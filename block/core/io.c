@@ -208,8 +208,10 @@ int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t b
         return ret;
     }
     if (unlikely(bs->drv->bdrv_serialise_reads)) {
-        serialising = true;
-        unit = MAX(unit, bs->drv->bdrv_serialise_reads(bs));
+        int64_t wanted = bs->drv->bdrv_serialise_reads(bs);
+
+        serialising |= wanted > 0;
+        unit = MAX(unit, wanted);
     }
     ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_READ, offset, bytes, unit, serialising,
                                 flags & BDRV_REQ_NO_WAIT);

@@ -203,8 +203,8 @@ struct BlockDriver {
     void (*bdrv_refresh_limits)(BlockDriverState *bs);
     /*
      * Drivers that write on reads: the unit, in bytes, over whose multiples each read is
-     * serialising, so that the driver may read and write there undisturbed.  NULL: reads are
-     * ordinary requests.
+     * serialising, so that the driver may read and write there undisturbed.  NULL or 0: reads
+     * are ordinary requests.
      */
     int64_t (*bdrv_serialise_reads)(BlockDriverState *bs);
     /* Options and exact name: set bs->exact_filename if a plain name says it all. */
@@ -234,6 +234,8 @@ struct BlockDriver {
     /* Caches of the driver to the host; then the host's to the medium (protocols). */
     int coroutine_fn (*bdrv_co_flush_to_os)(BlockDriverState *bs);
     int coroutine_fn (*bdrv_co_flush_to_disk)(BlockDriverState *bs);
+    /* Instead of both and of the children's flushes: for a driver that can do without some. */
+    int coroutine_fn (*bdrv_co_flush)(BlockDriverState *bs);
     /* @bytes aligned; answers for a prefix *pnum > 0.  @want_zero false: allocation only. */
     int coroutine_fn (*bdrv_co_block_status)(BlockDriverState *bs, bool want_zero, int64_t offset,
                                              int64_t bytes, int64_t *pnum, int64_t *map,
