@@ -154,8 +154,23 @@ def objects_come_and_go(vm):
     vm.refused("object 'io0' not found", "object-del", id="io0")
 
 
+def quorum_reports_what_lost(vm):
+    for i in range(3):
+        make_raw(f"q{i}.raw")
+        vm.add(f"q{i}", "raw", file={"driver": "file", "filename": f"q{i}.raw"})
+    with open("q1.raw", "r+b") as file:
+        file.seek(4096)
+        file.write(b"x")
+    vm.add("q", "quorum", vote_threshold=2, children=["q0", "q1", "q2"])
+    vm.null("t")
+    vm.command("blockdev-backup", job_id="j", device="q", target="t", sync="full")
+    data = vm.wait_event("QUORUM_REPORT_BAD", timeout=20)["data"]
+    same((data["type"], data["node-name"], "error" in data), ("read", "q1", False))
+    vm.wait_event("BLOCK_JOB_COMPLETED", timeout=20)
+
+
 run("nodes", [add_and_delete, add_refuses_bad_options, a_failed_add_leaves_nothing_open,
               names_are_unique, reopen_changes_options, reopen_is_all_or_nothing,
               reopen_wants_to_know_of_the_backing_node, resize,
               the_space_taken_on_the_host_is_told, the_graph_is_told,
-              counters_are_told_by_node, objects_come_and_go])
+              counters_are_told_by_node, objects_come_and_go, quorum_reports_what_lost])
