@@ -76,7 +76,10 @@ $(QAPI_STAMP): $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
 	$(Q)$(PYTHON) $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
 	    --out-c qapi/gen --out-h include/qapi/gen
 	@touch $@
-$(qapi-gen-c): $(QAPI_STAMP) ;
+# Known as made by the generator, so that make looks at their dates after it ran, not before.
+qapi-gen-h := $(foreach m,$(QAPI_MODULES),$(foreach k,types visit commands events,\
+              include/qapi/gen/$(m)-$(k).h)) include/qapi/gen/emit-events.h
+$(qapi-gen-c) $(qapi-gen-h): $(QAPI_STAMP) ;
 # Headers must exist before anything that may include them is compiled.
 QAPI_ORDER := $(QAPI_STAMP)
 endif
