@@ -4,8 +4,8 @@
  *
  * A change goes to all copies and succeeds if vote-threshold of them took it.  A read asks all of
  * them, and what at least vote-threshold copies agree on wins; with read-pattern=fifo it asks them
- * in order until one answers.  Each copy that failed or lost is told by QUORUM_REPORT_BAD, a request
- * without a quorum by QUORUM_FAILURE.
+ * in order until one answers.  Each copy that failed or lost is told by QUORUM_REPORT_BAD, a
+ * request without a quorum by QUORUM_FAILURE.
  *
  * With rewrite-corrupted reads are serialising, so that putting a copy right undoes no write.
  */

@@ -40,6 +40,7 @@ ThrottleGroup *throttle_group_use_or_new(const char *name);
 void throttle_group_unref(ThrottleGroup *group);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ThrottleGroup, throttle_group_unref)
 
+/** Its name, as long as @group lives. */
 const char *throttle_group_name(const ThrottleGroup *group);
 
 /** Use @cfg, which is valid, from now on; whoever need not wait any more goes. */
