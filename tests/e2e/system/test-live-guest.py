@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that writes records, and what is done to its disk meanwhile."""
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from imgtest import SRC, stock                                                 # noqa: E402
+from qmptest import BUILD, Client, MiB, Tap, have, make_qcow2, make_raw, same  # noqa: E402
+
+LIMIT = 60      # seconds for anything that is waited for
+IMG = os.path.join(BUILD, "qemu-img")
+
+
+class Guest:
+    """The emulator with the record-writing guest; killed at the end of the with block."""
+
+    def __init__(self, *args, run=1):
+        self.process = subprocess.Popen(
+            [os.path.join(BUILD, "qemu-system-e2k"), "-m", "64", "-display", "none", "-nodefaults",
+             "-kernel", os.path.join(BUILD, "guests/disk.elf"),
+             "-append", f"records=0 area=1024 flush=16 run={run}", "-device", "isa-debug-exit",
+             "-serial", "stdio", "-qmp", "unix:qmp.sock,server=on,wait=off", *args],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.said = queue.Queue()
+        self.ear = threading.Thread(target=self.listen, daemon=True)
+        self.ear.start()
+        self.vm = Client("qmp.sock", timeout=LIMIT)
+
+    def listen(self):
+        for line in self.process.stdout:
+            self.said.put(line.decode(errors="replace").strip())
+        self.said.put(None)
+
+    def until(self, words):
+        """Read the console up to a new line with @words in it."""
+        while True:
+            line = self.said.get(timeout=LIMIT)
+            assert line is not None, f"the guest ended before it said '{words}'"
+            if words in line:
+                return line
+
+    def works(self):
+        """It gets on: a progress line that was not there yet, and one more begun after it."""
+        while not self.said.empty():
+            self.said.get()
+        self.until("verified")
+
+    def stop(self):
+        """End it; it must have found all its records."""
+        self.process.stdin.write(b"q")
+        self.process.stdin.flush()
+        self.until("guest: PASS")
+        same(self.process.wait(timeout=LIMIT), 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.kill()
+        self.process.wait()
+        self.ear.join()
+        self.vm.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("qmp.sock")
+
+
+def drive(name, *more, image_format="qcow2"):
+    return ["-drive", ",".join([f"file={name},if=none,id=d,format={image_format}", *more])]
+
+
+DEVICE = ["-device", "virtio-blk-pci,drive=d,id=v"]
+
+
+def consistent(name, run=1):
+    """Image @name is clean and holds the records as they were at one moment."""
+    subprocess.run([IMG, "check", "-q", name], check=True)
+    subprocess.run([IMG, "convert", "-O", "raw", name, name + ".raw"], check=True)
+    subprocess.run([sys.executable, os.path.join(SRC, "scripts/check-records.py"), "--area", "1024",
+                    "--run", str(run), "--min", "1", name + ".raw"], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def snapshots_and_resizes():
+    make_qcow2("a.qcow2")
+    with Guest(*drive("a.qcow2"), *DEVICE) as guest:
+        guest.works()
+        guest.vm.command("blockdev-snapshot-sync", device="d", snapshot_file="b.qcow2")
+        guest.works()
+        guest.vm.command("transaction", actions=[
+            {"type": "blockdev-snapshot-sync",
+             "data": {"device": "d", "snapshot-file": "c.qcow2", "snapshot-node-name": "c"}}])
+        guest.works()
+        for size in (8 * MiB, 4 * MiB):
+            guest.vm.command("block_resize", device="d", size=size)
+            guest.works()
+        guest.stop()
+    for name in ("a.qcow2", "b.qcow2", "c.qcow2"):
+        consistent(name)
+
+
+def backup_from_an_iothread():
+    make_qcow2("a.qcow2")
+    with Guest("-object", "iothread,id=io0", *drive("a.qcow2"),
+               "-device", "virtio-blk-pci,drive=d,iothread=io0", run=7) as guest:
+        guest.works()
+        for name, sync in (("full.qcow2", "full"), ("top.qcow2", "top")):
+            guest.vm.command("drive-backup", job_id="j", device="d", target=name, sync=sync,
+                             format="qcow2")
+            guest.vm.wait_job("j")
+            guest.works()
+        guest.stop()
+    consistent("a.qcow2", run=7)
+    consistent("full.qcow2", run=7)
+
+
+def stock_respects_the_guests_disk():
+    if not stock("qemu-io"):
+        return "stock qemu-io is not installed"
+    make_raw("a.raw", 4 * MiB)
+    with Guest(*drive("a.raw", image_format="raw"), *DEVICE) as guest:
+        guest.works()
+        for words, status in ((["-f", "raw"], 1), (["-r", "-U", "-f", "raw"], 0)):
+            done = subprocess.run([stock("qemu-io"), *words, "-c", "quit", "a.raw"], text=True,
+                                  capture_output=True, check=False, timeout=LIMIT)
+            same((done.returncode, '"write" lock' in done.stderr), (status, status == 1))
+        guest.stop()
+    return None
+
+
+def a_disk_that_is_pulled_is_safe():
+    make_qcow2("a.qcow2")
+    with Guest(*drive("a.qcow2"), *DEVICE) as guest:
+        guest.works()
+        guest.vm.command("human-monitor-command", command_line="drive_del d")
+        guest.until("status 1")
+        same(guest.process.wait(timeout=LIMIT), 7)
+    consistent("a.qcow2")
+
+
+def main():
+    tap = Tap()
+    if not have("qemu-system-e2k"):
+        print("1..0 # SKIP qemu-system-e2k is not built")
+        return 0
+    home = os.getcwd()
+    for case in (snapshots_and_resizes, backup_from_an_iothread, stock_respects_the_guests_disk, a_disk_that_is_pulled_is_safe):
+        name = f"/live-guest/{case.__name__.replace('_', '-')}"
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            try:
+                reason = case()
+                tap.skip(name, reason) if reason else tap.ok(True, name)
+            except Exception:  # pylint: disable=broad-except
+                tap.ok(False, name, traceback.format_exc())
+            finally:
+                os.chdir(home)
+    return tap.finish()
+
+
+sys.exit(main())
