@@ -173,8 +173,7 @@ void options_fail(const Options *options, OptionId id, Error *err)
 
 void options_print_help(const char *program)
 {
-    printf("usage: %s [options] [disk_image]\n\n'disk_image' is a raw hard disk image for IDE "
-           "hard disk 0\n\n", program);
+    printf("usage: %s [options]\n\n", program);
     for (size_t i = 0; i < ARRAY_SIZE(infos); i++) {
         if (infos[i].params) {
             g_autofree char *left = g_strdup_printf("-%s %s", infos[i].name, infos[i].params);

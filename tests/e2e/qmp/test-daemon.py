@@ -84,7 +84,8 @@ def it_serves_in_the_background():
     with Client("m") as vm:
         same([row["id"] for row in vm.command("query-block-exports")], ["e"])
         vm.command("quit")
-        same(vm.sock.recv(1), b"")
+        while vm.sock.recv(4096):
+            pass  # perhaps the event of the export's end, then nothing
     for _ in range(1000):
         if not os.path.exists("pid"):
             break
