@@ -213,7 +213,7 @@ int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *b
     if (ret == 0) {
         g_free(bs->backing_file);
         g_free(bs->backing_format);
-        g_free(bs->auto_backing_file);
+        g_clear_pointer(&bs->auto_backing_file, g_free); /* looked at on the way to the new one */
         bs->backing_file = g_strdup(backing_file ? backing_file : "");
         bs->backing_format = g_strdup(backing_file && backing_fmt ? backing_fmt : "");
         bs->auto_backing_file = bdrv_get_full_backing_filename(bs, NULL);
