@@ -8,6 +8,7 @@
 #include "block/block.h"
 #include "block/graph.h"
 #include "hw/virtio/virtio-blk.h"
+#include "qemu/atomic.h"
 #include "qemu/error.h"
 #include "qemu/main-loop.h"
 #include "system/dma.h"
@@ -156,7 +157,7 @@ static unsigned submit(Fixture *f, uint32_t type, uint64_t sector, uint32_t byte
     put_desc(f, d + 1, DATA + slot * 0x1000, bytes, NEXT | (type == TYPE_READ ? WRITE : 0));
     put_desc(f, d + 2, header + 16, 1, WRITE);
     mem_store(f->map, AVAIL + 4 + 2 * (f->n_requests % QUEUE_SIZE), 2, d);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    smp_mb();
     mem_store(f->map, AVAIL + 2, 2, (uint16_t)++f->n_requests);
     virtio_kick(&f->blk.vdev, 0);
     return slot;
@@ -179,7 +180,7 @@ static void wait_for_all(Fixture *f)
         g_thread_yield();
         bql_lock();
     }
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    smp_mb();
 }
 
 static uint8_t status_of(Fixture *f, unsigned slot)
