@@ -131,7 +131,7 @@ static void coroutine_fn co_freeze_now_and_then(Setup *setup)
         bdrv_co_control_lock();
         BdrvFreeze *freeze = bdrv_co_freeze_node(blk_bs(setup->blk));
 
-        g_assert_cmpint(blk_in_flight(setup->blk), ==, 0);
+        g_assert_true(bdrv_is_frozen(blk_bs(setup->blk)));
         bdrv_thaw(freeze);
         bdrv_co_control_unlock();
         qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, 200000);
