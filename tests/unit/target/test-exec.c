@@ -3,7 +3,7 @@
  * Channel operations against recorded results.  Each row becomes a bundle that the CPU executes:
  * sources in %r0..%r2, result in %r3 or %pred0, merge condition in %pred1.
  *
- * What is not implemented is counted by operation; rows of the first profile may not be among it.
+ * Operations this CPU lacks are counted as skipped; none of the first profile may be among them.
  */
 #include "qemu/osdep.h"
 
