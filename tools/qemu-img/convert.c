@@ -3,12 +3,11 @@
 #include "qemu/osdep.h"
 
 #include <getopt.h>
-#include <signal.h>
-#include <sys/stat.h>
 
 #include "block/graph.h"
 #include "copy.h"
 #include "create-opts.h"
+#include "new-file.h"
 #include "qemu-img.h"
 #include "qemu/bucket.h"
 #include "qemu/cutils.h"
@@ -79,8 +78,7 @@ typedef struct Convert {
     ImgOpen target;
     ImgCopy copy;
     int64_t bytes;         /* of all sources */
-    char *created_path;    /* the host's file that the target is, if it can be taken back; owned */
-    bool existed;          /* it was there before */
+    ImgNewFile file;       /* what the target is on the host */
 } Convert;
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -229,21 +227,6 @@ static bool set_create_options(Convert *c, QemuOpts *opts)
     return true;
 }
 
-/* Remember what to take back if the copy fails: half an image must not pass for a whole one. */
-static void note_path(Convert *c, const BlockDriver *proto)
-{
-    const char *path = c->target_name;
-    struct stat st;
-    if (strcmp(bdrv_driver_name(proto), "file") != 0) {
-        return;
-    }
-    strstart(path, "file:", &path);
-    c->existed = stat(path, &st) == 0;
-    if (!c->existed || S_ISREG(st.st_mode)) {
-        c->created_path = g_strdup(path);
-    }
-}
-
 static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDriver *proto,
                                         QemuOptsList *list)
 {
@@ -261,9 +244,9 @@ static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDrive
     c->copy.target_is_zero = bdrv_create_opts(proto) && !c->copy.target_has_backing;
 
     BDRV_CONTROL_GUARD();
-    note_path(c, proto);
+    img_new_file_note(&c->file, c->target_name, proto);
     if (!bdrv_co_create_opts(drv, c->target_name, opts, &local_err)) {
-        g_clear_pointer(&c->created_path, g_free); /* the driver has cleaned up after itself */
+        img_new_file_forget(&c->file); /* the driver has cleaned up after itself */
         error_reportf_err(local_err, "%s: error while converting %s: ", c->target_name,
                           c->target.format);
         return false;
@@ -318,46 +301,6 @@ static bool coroutine_fn co_check_target(Convert *c)
     return true;
 }
 
-static void discard_half_target(Convert *c)
-{
-    if (!c->created_path) {
-        return;
-    }
-    if (c->existed && !c->copy.target) {
-        return; /* not opened after it was made: somebody else may have it by now */
-    }
-    /* A file that was there keeps its place and owner, but is no image any more. */
-    int ret = c->existed ? truncate(c->created_path, 0) : unlink(c->created_path);
-    if (ret < 0) {
-        warn_report("Could not remove the incomplete '%s': %s", c->created_path,
-                    g_strerror(errno));
-    }
-}
-
-/* ---- being interrupted ----------------------------------------------------------------------- */
-
-static volatile sig_atomic_t interrupted;
-
-static void note_interrupt(int signo)
-{
-    interrupted = 1;
-}
-
-static bool is_interrupted(void)
-{
-    return interrupted;
-}
-
-/* From here on the first signal ends the command in good order, the next one at once. */
-static void catch_interrupts(void)
-{
-    struct sigaction action = { .sa_handler = note_interrupt };
-    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-}
-
 /* ---- running --------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_fill_target(Convert *c)
@@ -382,7 +325,7 @@ static bool coroutine_fn co_convert(Convert *c, char **sources)
     if (!co_open_sources(c, sources)) {
         return false;
     }
-    catch_interrupts();
+    img_catch_interrupts();
     if (!c->opts->no_create && !co_create_target(c)) {
         return false;
     }
@@ -391,9 +334,11 @@ static bool coroutine_fn co_convert(Convert *c, char **sources)
         c->copy.target_is_zero = c->opts->target_is_zero && !c->opts->backing;
     }
     bool ok = co_fill_target(c);
+    /* A file that was there and could not be opened may be somebody else's by now. */
+    bool is_ours = c->copy.target || !c->file.existed;
     img_co_close(c->copy.target);
-    if (!ok) {
-        discard_half_target(c);
+    if (!ok && is_ours) {
+        img_new_file_discard(&c->file);
     }
     return ok;
 }
@@ -413,7 +358,7 @@ static int coroutine_fn co_run_with(const ConvertOptions *opts, char **names, in
         .offload = opts->offload,
         .salvage = opts->salvage,
         .quiet = opts->quiet,
-        .is_interrupted = is_interrupted,
+        .is_interrupted = img_is_interrupted,
     };
     if (!check_combinations(opts) || !parse_numbers(opts, &c.copy) ||
         !parse_target(opts, &c.copy, c.target_name, &c.target)) {
@@ -431,7 +376,7 @@ static int coroutine_fn co_run_with(const ConvertOptions *opts, char **names, in
         img_co_close(c.copy.sources[i]);
     }
     g_free(c.copy.sources);
-    g_free(c.created_path);
+    img_new_file_forget(&c.file);
     return ok ? 0 : 1;
 }
 

@@ -31,7 +31,7 @@ typedef struct Piece {
 typedef struct CopyState {
     const ImgCopy *copy;
     int64_t *ends;      /* of each source, in the concatenation */
-    int64_t bytes;
+    int64_t bytes;      /* end of what is copied, in the concatenation */
     int64_t unit;       /* in which zeroes are looked for */
     int64_t cluster;    /* compressed: unit of writing */
     bool offload;       /* still worth trying */
@@ -106,6 +106,12 @@ static int source_at(const CopyState *s, int64_t offset)
 static int64_t source_start(const CopyState *s, int i)
 {
     return i ? s->ends[i - 1] : 0;
+}
+
+/* Where in the target @offset of the concatenation goes. */
+static int64_t target_offset(const CopyState *s, int64_t offset)
+{
+    return offset - s->copy->skip;
 }
 
 static PieceKind kind_of(const CopyState *s, int flags)
@@ -228,7 +234,8 @@ static int coroutine_fn co_take_piece(CopyState *s, Piece *piece)
     }
     /* Pieces end at multiples of their size: no cluster of the target is in two of them. */
     int64_t size = kind == PIECE_DATA ? IMG_COPY_CHUNK : ZERO_CHUNK;
-    *piece = (Piece){ s->next, MIN(bytes, size - s->next % size), kind };
+    int64_t fill = size - target_offset(s, s->next) % size;
+    *piece = (Piece){ s->next, MIN(MIN(bytes, s->bytes - s->next), fill), kind };
     s->next += piece->bytes;
     return 0;
 }
@@ -275,7 +282,7 @@ static int coroutine_fn co_write_zeroes(CopyState *s, int64_t offset, int64_t by
     if (s->copy->target_is_zero) {
         return 0;
     }
-    return blk_co_pwrite_zeroes(s->copy->target, offset, bytes,
+    return blk_co_pwrite_zeroes(s->copy->target, target_offset(s, offset), bytes,
                                 s->copy->target_has_backing ? 0 : BDRV_REQ_MAY_UNMAP);
 }
 
@@ -285,7 +292,7 @@ static int64_t run_length(const CopyState *s, const uint8_t *buf, int64_t offset
 {
     int64_t n = 0;
     while (n < bytes) {
-        int64_t step = MIN(bytes - n, s->unit - (offset + n) % s->unit);
+        int64_t step = MIN(bytes - n, s->unit - (target_offset(s, offset) + n) % s->unit);
         bool zero = buffer_is_zero(buf + n, step);
         if (n == 0) {
             *is_zero = zero;
@@ -307,7 +314,7 @@ static int coroutine_fn co_write_sparse(CopyState *s, int64_t offset, int64_t by
         if (is_zero) {
             ret = co_write_zeroes(s, offset, n);
         } else {
-            ret = blk_co_pwrite(s->copy->target, offset, n, buf, 0);
+            ret = blk_co_pwrite(s->copy->target, target_offset(s, offset), n, buf, 0);
         }
         offset += n;
         bytes -= n;
@@ -322,13 +329,13 @@ static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const ui
         if (s->copy->sparse_bytes && buffer_is_zero(buf, piece->bytes)) {
             return co_write_zeroes(s, piece->offset, piece->bytes);
         }
-        return blk_co_pwrite(s->copy->target, piece->offset, piece->bytes, buf,
+        return blk_co_pwrite(s->copy->target, target_offset(s, piece->offset), piece->bytes, buf,
                              BDRV_REQ_WRITE_COMPRESSED);
     }
     if (s->copy->sparse_bytes) {
         return co_write_sparse(s, piece->offset, piece->bytes, buf);
     }
-    return blk_co_pwrite(s->copy->target, piece->offset, piece->bytes, buf, 0);
+    return blk_co_pwrite(s->copy->target, target_offset(s, piece->offset), piece->bytes, buf, 0);
 }
 
 /* Let the host copy.  False: it can not, and will not be asked again. */
@@ -339,7 +346,7 @@ static bool coroutine_fn co_offload(CopyState *s, const Piece *piece)
         return false;
     }
     int ret = blk_co_copy_range(s->copy->sources[i], piece->offset - source_start(s, i),
-                                s->copy->target, piece->offset, piece->bytes, 0);
+                                s->copy->target, target_offset(s, piece->offset), piece->bytes, 0);
     s->offload = s->offload && ret >= 0;
     return ret >= 0;
 }
@@ -403,7 +410,7 @@ static void coroutine_fn co_copy_piece(CopyState *s, const Piece *piece, uint8_t
     }
     s->done += piece->bytes;
     if (s->ret >= 0) {
-        qemu_progress_print(100.0 * s->done / s->bytes, 0);
+        qemu_progress_print(100.0 * s->done / (s->bytes - s->copy->skip), 0);
     }
 }
 
@@ -460,6 +467,8 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
         .copy = copy,
         .ends = ends,
         .bytes = img_co_copy_length(copy),
+        .next = copy->skip,
+        .write_next = copy->skip,
         .unit = MAX(copy->sparse_bytes, MIN(cluster, MAX_ZERO_UNIT)),
         .cluster = copy->compressed ? cluster : 0,
         .offload = copy->offload,
@@ -470,6 +479,9 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
     }
     for (int i = 0; i < copy->n_sources; i++) {
         ends[i] = (i ? ends[i - 1] : 0) + blk_getlength(copy->sources[i]);
+    }
+    if (copy->limit && copy->limit < s.bytes - copy->skip) {
+        s.bytes = copy->skip + copy->limit;
     }
     qemu_co_mutex_init(&s.pick_lock);
     qemu_co_queue_init(&s.turn);

@@ -18,6 +18,8 @@ typedef struct ImgCopy {
     ImgBackend **sources; /* their contents one after the other */
     int n_sources;
     ImgBackend *target;
+    int64_t skip;         /* bytes of their contents that are left out at the start */
+    int64_t limit;        /* bytes to be copied at most; 0: all */
     int n_workers;
     int64_t sparse_bytes;    /* aligned zeroes of this length are not written as data; 0: all are */
     uint64_t rate;           /* bytes per second; 0: no limit */
@@ -31,7 +33,7 @@ typedef struct ImgCopy {
     bool (*is_interrupted)(void); /* asked before each piece: is the user tired of waiting? */
 } ImgCopy;
 
-/** Bytes of all sources, or a negative errno. */
+/** Bytes of all sources without regard to skip and limit, or a negative errno. */
 int64_t coroutine_fn img_co_copy_length(const ImgCopy *copy);
 
 /**

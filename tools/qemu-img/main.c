@@ -18,13 +18,13 @@
 #include "qemu/version.h"
 
 static const ImgCommand *const commands[] = {
-    &img_bench, &img_check, &img_compare, &img_convert, &img_create, &img_info, &img_map,
-    &img_resize,
+    &img_bench, &img_check, &img_compare, &img_convert, &img_create, &img_dd, &img_info,
+    &img_map, &img_resize,
 };
 
 /* Known to users of QEMU, but not part of this version. */
 static const char *const absent_commands[] = {
-    "amend", "bitmap", "commit", "dd", "measure", "rebase", "snapshot",
+    "amend", "bitmap", "commit", "measure", "rebase", "snapshot",
 };
 
 typedef struct Run {
