@@ -113,6 +113,7 @@ upto-format := $(upto-block)
 upto-protocol := $(upto-block)
 upto-filter := $(upto-block)
 upto-job := util async qobject qapi codec crypto io nbd core backend copy format protocol filter job registry
+upto-lab := $(upto-job)
 upto-export := $(upto-block) export
 upto-frontend := util async qobject qapi codec crypto io nbd monitor core backend copy format protocol filter job export registry frontend
 upto-tools := $(upto-frontend)
@@ -256,7 +257,7 @@ guests/%.bin: $(SRC)/tests/emulator/guests/%.s $(E2K_AS_PARTS)
 -include $(addsuffix .d,$(basename $(GUESTS)))
 
 # ---- goals -------------------------------------------------------------------------------------
-.PHONY: all unit-tests guests docs check check-unit check-emulator check-lint bench fuzzers install clean distclean help
+.PHONY: all unit-tests guests docs check check-long check-unit check-emulator check-lint bench fuzzers install clean distclean help
 .SECONDARY:
 all: $(PROGRAMS) guests
 guests: $(GUESTS)
@@ -265,6 +266,10 @@ unit-tests: $(UNIT_TESTS) $(FUZZ_TESTS) $(TEST_PRELOAD)
 RUN_TESTS := $(SRC)/tests/run-tests --build .
 check: all unit-tests
 	@$(RUN_TESTS) $(TEST)
+# The labs of tests/unit/lab and tests/crash, with new seeds until each program tried this many states.
+LAB_STATES ?= 100000
+check-long: all unit-tests
+	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --limit 7200 --verbose tests/unit/lab/ tests/crash/ $(TEST)
 check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all
@@ -308,6 +313,7 @@ distclean: clean
 help:
 	@echo 'make                 the programs and the guests'
 	@echo 'make check           all tests; TEST=word for those with the word in their path'
+	@echo 'make check-long      the crash and model labs, for minutes; LAB_STATES=n states for each program'
 	@echo 'make check-unit      the unit tests; check-emulator: those of the machine; check-lint: layers and style'
 	@echo 'make bench           measure, against stock where installed; BENCH="--quick null" for a part'
 	@echo 'make docs            docs/qmp-reference.md, from the schema'

@@ -23,18 +23,21 @@
 
 typedef enum MemOpKind { MEM_WRITE, MEM_TRUNCATE, MEM_FLUSH } MemOpKind;
 
+typedef struct MemFile MemFile;
+
 typedef struct MemOp {
+    MemFile *file;
     MemOpKind kind;
     int64_t offset; /* of a write; new length of a truncate */
     GBytes *data;
 } MemOp;
 
-typedef struct MemFile {
+struct MemFile {
     GByteArray *data;
-    GArray *log;    /* of MemOp; NULL: not recorded */
+    GArray *log;    /* of MemOp, several files may share it; NULL: not recorded */
     int fail_after; /* this many writes or flushes go well, the next fails once; < 0: none fails */
     bool may_discard;
-} MemFile;
+};
 
 static GHashTable *mem_files; /* name -> MemFile */
 static GRand *mem_rand;       /* borrowed; NULL: requests do not yield */
@@ -85,15 +88,22 @@ static inline void mem_set_content(const char *name, const void *data, size_t le
     g_byte_array_append(file->data, data, len);
 }
 
+static inline GArray *mem_journal_new(void)
+{
+    GArray *log = g_array_new(FALSE, FALSE, sizeof(MemOp));
+
+    g_array_set_clear_func(log, mem_op_clear);
+    return log;
+}
+
 static inline void mem_record(MemFile *file)
 {
-    file->log = g_array_new(FALSE, FALSE, sizeof(MemOp));
-    g_array_set_clear_func(file->log, mem_op_clear);
+    file->log = mem_journal_new();
 }
 
 static void mem_log(MemFile *file, MemOpKind kind, int64_t offset, GBytes *data)
 {
-    MemOp op = { kind, offset, data };
+    MemOp op = { file, kind, offset, data };
 
     if (file->log) {
         g_array_append_val(file->log, op);
@@ -189,7 +199,7 @@ static int coroutine_fn mem_co_preadv(BlockDriverState *bs, int64_t offset, int6
 
 static void mem_write(MemFile *file, int64_t offset, void *buf, int64_t bytes)
 {
-    MemOp op = { MEM_WRITE, offset, g_bytes_new_take(buf, bytes) };
+    MemOp op = { file, MEM_WRITE, offset, g_bytes_new_take(buf, bytes) };
 
     mem_apply(file->data, &op, NULL, NULL);
     mem_log(file, MEM_WRITE, offset, op.data);
@@ -268,6 +278,12 @@ static int64_t coroutine_fn mem_co_getlength(BlockDriverState *bs)
     return mem_of(bs)->data->len;
 }
 
+static void mem_refresh_filename(BlockDriverState *bs)
+{
+    g_free(bs->exact_filename);
+    bs->exact_filename = g_strdup(bs->options->u.file.filename);
+}
+
 static BlockDriver mem_driver = {
     .format_name = "file",
     .protocol_name = "file",
@@ -282,6 +298,7 @@ static BlockDriver mem_driver = {
     .bdrv_co_flush_to_disk = mem_co_flush_to_disk,
     .bdrv_co_truncate = mem_co_truncate,
     .bdrv_co_getlength = mem_co_getlength,
+    .bdrv_refresh_filename = mem_refresh_filename,
 };
 
 /* ---- a user of a node ---------------------------------------------------------------------- */

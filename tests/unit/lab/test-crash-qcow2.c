@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Power cuts of qcow2.  Cases bear the numbers of the rules in block/format/qcow2/README.md that
+ * they are meant to break.
+ */
+#include "qemu/osdep.h"
+
+#include "crash-lab.h"
+
+#define DISK "'driver': 'qcow2', 'file': {'driver': 'file', 'filename': 'disk'}"
+#define OPEN "{" DISK "}"
+#define MAKE "'driver': 'qcow2', 'file': 'file-disk'"
+
+/* Larger by a lot, which moves the L1 table, while the others go on. */
+static void coroutine_fn co_resize(CrashRun *r)
+{
+    for (int i = 2; i <= 4; i++) {
+        g_assert_cmpint(bdrv_co_truncate(r->user->root, i * r->k->disk_bytes, true,
+                                         PREALLOC_MODE_OFF, 0, &error_abort), ==, 0);
+    }
+}
+
+static const CrashCase cases[] = {
+    { .path = "/qcow2/crash/R1-R2-allocate/leaks-at-most",
+      .create = { "{" MAKE ", 'size': 1048576, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 1 * MiB, .cluster_size = 4096, .mix = { 10, 0, 0, 1, 16 }, .rounds = 60,
+      .step = 5 },
+    { .path = "/qcow2/crash/R2-copy-on-write/keeps-neighbours",
+      .create = { "{" MAKE ", 'size': 1048576}" }, .open = OPEN,
+      .disk_bytes = 1 * MiB, .mix = { 12, 0, 0, 2, 4 }, .rounds = 60, .step = 5 },
+    { .path = "/qcow2/crash/R2-backing/keeps-neighbours",
+      .create = { "{" MAKE ", 'size': 524288, 'cluster-size': 8192, 'backing-file': 'base', "
+                  "'backing-fmt': 'raw'}" }, .open = OPEN, .has_base = true,
+      .disk_bytes = 512 * KiB, .cluster_size = 8192, .mix = { 12, 2, 2, 2, 4 }, .rounds = 50,
+      .step = 5 },
+    { .path = "/qcow2/crash/R3-new-tables/leaks-at-most",
+      .create = { "{" MAKE ", 'size': 6291456, 'cluster-size': 512, 'refcount-bits': 64}" },
+      .open = OPEN, .disk_bytes = 6 * MiB, .cluster_size = 512, .mix = { 10, 0, 0, 1, 16 },
+      .rounds = 150, .step = 41 },
+    { .path = "/qcow2/crash/R3-small-cache/leaks-at-most",
+      .create = { "{" MAKE ", 'size': 1048576, 'cluster-size': 512}" },
+      .open = "{" DISK ", 'l2-cache-size': 1024}",
+      .disk_bytes = 1 * MiB, .cluster_size = 512, .mix = { 10, 1, 1, 1, 16 }, .rounds = 60,
+      .step = 11 },
+    { .path = "/qcow2/crash/R4-free-and-reuse/never-used-twice",
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 10, 6, 6, 3, 16 }, .rounds = 120,
+      .step = 5 },
+    { .path = "/qcow2/crash/R4-version-2/never-used-twice",
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096, 'version': 'v2'}" },
+      .open = OPEN, .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 10, 4, 6, 3, 16 },
+      .rounds = 100, .step = 5 },
+    { .path = "/qcow2/crash/R5-resize/old-or-new-size",
+      .create = { "{" MAKE ", 'size': 524288, 'cluster-size': 512}" }, .open = OPEN,
+      .disk_bytes = 512 * KiB, .cluster_size = 512, .mix = { 10, 1, 1, 1, 16 }, .rounds = 50,
+      .step = 7, .co_beside = co_resize },
+};
+
+int main(int argc, char **argv)
+{
+    return crash_lab_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
