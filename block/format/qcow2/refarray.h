@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Metadata in bulk: the refcounts of many clusters as one array, and walks over L2 tables with
+ * large reads, several at a time.  For what touches much of an image (check, repair, snapshots),
+ * while nothing else uses the image: these functions read the file, so write back first.
+ *
+ * The array is the refcount blocks as the file has them, one after the other; a block that does
+ * not exist is all zeroes.  So a block is written as it stands.  It costs refcount_bits per
+ * cluster: 2 bytes for 64 KiB as a rule.
+ */
+#ifndef BLOCK_FORMAT_QCOW2_REFARRAY_H
+#define BLOCK_FORMAT_QCOW2_REFARRAY_H
+
+#include "qcow2.h"
+
+/* An array may not be larger; who meets larger images works range by range. */
+#define QCOW2_REFARRAY_MAX_BYTES (192 * MiB)
+
+typedef struct Qcow2RefArray {
+    uint8_t *counts;              /* big endian, as on disk */
+    uint64_t first_block;         /* index in the refcount table of the first block */
+    uint64_t nb_blocks;
+    uint64_t first, end;          /* host clusters covered: [first, end) */
+    uint32_t bits;                /* of a count */
+    uint64_t max;                 /* the highest count */
+    uint32_t block_bits;          /* log2 of the counts in a block */
+    uint32_t block_bytes;
+    size_t mem_align;             /* of counts, for direct I/O */
+    unsigned long *dirty;         /* one bit per block: changed since it was loaded */
+    unsigned long *bad;           /* one bit per block: misplaced or unreadable; counts are 0 */
+    uint64_t nb_bad;
+} Qcow2RefArray;
+
+/** Number of entries of the refcount table up to the last one in use. */
+uint64_t qcow2_refarray_used_blocks(const Qcow2State *s);
+/** How many blocks QCOW2_REFARRAY_MAX_BYTES allows; at least 1. */
+uint64_t qcow2_refarray_max_blocks(const Qcow2State *s);
+/**
+ * Load the counts of @nb_blocks entries of the refcount table from @first_block on, which may lie
+ * past its end.  Blocks outside the file, misplaced or unreadable are marked in ->bad.  NULL: no
+ * memory.
+ */
+Qcow2RefArray *coroutine_fn qcow2_refarray_co_load(BlockDriverState *bs, uint64_t first_block,
+                                                   uint64_t nb_blocks);
+void qcow2_refarray_free(Qcow2RefArray *array);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2RefArray, qcow2_refarray_free)
+/** Cover @nb_blocks blocks, at least as many as now; the new counts are 0. */
+bool qcow2_refarray_extend(Qcow2RefArray *array, uint64_t nb_blocks);
+
+/** The count of @cluster, which the array covers. */
+static inline uint64_t qcow2_refarray_get(const Qcow2RefArray *array, uint64_t cluster)
+{
+    uint64_t i = cluster - array->first;
+
+    return array->bits == 16 ? (uint64_t)lduw_be_p(array->counts + i * 2)
+                             : qcow2_refcount_read(array->counts, array->bits, i);
+}
+
+void qcow2_refarray_set(Qcow2RefArray *array, uint64_t cluster, uint64_t count);
+
+/**
+ * Add @change (1 or -1) to the counts of [@first, @first + @n), as far as the array covers them.
+ * -ERANGE: a count would pass its maximum; -EINVAL: it would fall below 0.  Those before the
+ * offender have been changed.
+ */
+int qcow2_refarray_add(Qcow2RefArray *array, uint64_t first, uint64_t n, int change);
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+/* One cluster to be read or written. */
+typedef struct Qcow2Place {
+    uint64_t offset;
+    uint8_t *buf;    /* aligned for the file */
+    int ret;         /* after reading: 0 or a negative errno */
+} Qcow2Place;
+
+/**
+ * Read (write) @n whole clusters; adjacent ones with adjacent buffers together, and several
+ * requests at a time.  Every place is tried; reading sets ->ret of each.  Returns the first error.
+ */
+int coroutine_fn qcow2_co_read_places(BlockDriverState *bs, Qcow2Place *places, size_t n);
+int coroutine_fn qcow2_co_write_places(BlockDriverState *bs, Qcow2Place *places, size_t n);
+
+/*
+ * A walk over L2 tables:
+ *
+ *     g_autoptr(Qcow2Walk) walk = qcow2_walk_new(bs, l1, size);
+ *     while ((ret = qcow2_walk_co_next(walk)) > 0) {
+ *         for (uint32_t i = 0; i < walk->n; i++) { ... walk->index[i], walk->places[i] ... }
+ *     }
+ */
+typedef struct Qcow2Walk {
+    BlockDriverState *bs;
+    const uint64_t *l1;   /* host byte order; the owner may change what the walk has passed */
+    uint32_t size, next;  /* entries; the first that is not in the window yet */
+    uint64_t file_len;
+    /* The window: tables in the order of their L1 entries. */
+    uint32_t n, max;
+    uint32_t *index;      /* of the L1 entry */
+    Qcow2Place *places;   /* table, big endian; ->ret of those that could not be read */
+    uint8_t *data;
+} Qcow2Walk;
+
+/** Walk over the tables that the @size entries at @l1 name; NULL: no memory. */
+Qcow2Walk *qcow2_walk_new(BlockDriverState *bs, const uint64_t *l1, uint32_t size);
+void qcow2_walk_free(Qcow2Walk *walk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2Walk, qcow2_walk_free)
+/**
+ * The next window.  1: there is one; 0: the end.  Entries that are misaligned or outside the file
+ * are in the window, with ->ret -EINVAL; those that cannot be read have their error.
+ */
+int coroutine_fn qcow2_walk_co_next(Qcow2Walk *walk);
+
+/** An L1 table of the file in host byte order; NULL with a negative errno in *@ret. */
+uint64_t *coroutine_fn qcow2_co_read_l1(BlockDriverState *bs, uint64_t offset, uint32_t size,
+                                        int *ret);
+
+#endif
