@@ -12,6 +12,7 @@
 #include "block/blockdev.h"
 #include "block/export.h"
 #include "block/graph.h"
+#include "block/lock-wait.h"
 #include "io/chardev.h"
 #include "monitor/monitor.h"
 #include "qapi/gen/block-export-commands.h"
@@ -42,6 +43,7 @@ enum {
     OPT_NBD_SERVER,
     OPT_OBJECT,
     OPT_PIDFILE,
+    OPT_WAIT_LOCK,
 };
 
 static const struct option long_options[] = {
@@ -55,6 +57,7 @@ static const struct option long_options[] = {
     { "object", required_argument, NULL, OPT_OBJECT },
     { "pidfile", required_argument, NULL, OPT_PIDFILE },
     { "version", no_argument, NULL, 'V' },
+    { "wait-lock", required_argument, NULL, OPT_WAIT_LOCK },
     { NULL, 0, NULL, 0 },
 };
 
@@ -95,7 +98,10 @@ static void print_help(void)
            "  --object iothread,id=<id>[,poll-max-ns=<n>]...\n"
            "                         create a new object of the given type\n"
            "\n"
-           "  --pidfile <path>       write process ID to a file after startup\n",
+           "  --pidfile <path>       write process ID to a file after startup\n"
+           "\n"
+           "  --wait-lock <seconds>  while these options are carried out, wait that long\n"
+           "                         for each image that another process has locked\n",
            error_get_progname());
 }
 
@@ -184,6 +190,7 @@ typedef struct Settings {
 static void look_through_options(int argc, char **argv, Settings *settings)
 {
     int option;
+    Error *err = NULL;
     while ((option = getopt_long(argc, argv, "-hV", long_options, NULL)) != -1) {
         switch (option) {
         case 'h':
@@ -197,6 +204,12 @@ static void look_through_options(int argc, char **argv, Settings *settings)
             break;
         case OPT_PIDFILE:
             settings->pidfile = optarg;
+            break;
+        case OPT_WAIT_LOCK:
+            if (!bdrv_parse_lock_wait(optarg, &err)) {
+                error_report_err(err);
+                exit(1);
+            }
             break;
         case '?':
             exit(1);
@@ -297,6 +310,7 @@ int main(int argc, char **argv)
         return 1;
     }
     carry_out_options(argc, argv, false);
+    bdrv_set_lock_wait(0);
     carry_out_options(argc, argv, true);
     daemon_ready();
     while (!exit_requested) {

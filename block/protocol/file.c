@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
+#include "block/lock-wait.h"
 #include "block/thread-pool.h"
 #include "qemu/atomic.h"
 #include "qemu/cutils.h"
@@ -429,6 +430,10 @@ bool coroutine_fn file_co_check_perm(BlockDriverState *bs, BlockRights uses, Blo
     if (s->locking &&
         !file_locks_co_get(s->lock_fd, &s->locks, &both, bs->options->u.file.filename, errp)) {
         return false;
+    }
+    if (bdrv_lock_wait()) {
+        /* Whoever was waited for may have made the file longer. */
+        bdrv_co_refresh_length(bs);
     }
     if (!prepare_access(bs, uses, errp)) {
         file_abort_perm_update(bs);

@@ -11,6 +11,7 @@
 
 #include "block/coroutine.h"
 #include "block/graph.h"
+#include "block/lock-wait.h"
 #include "qapi/user-object.h"
 #include "qemu-img.h"
 #include "qemu/log.h"
@@ -67,6 +68,8 @@ static void print_help(void)
 {
     printf("qemu-img version %s\n%s\n"
            "Usage: qemu-img [-h|--help] [-V|--version] [-T|--trace PATTERN] COMMAND [OPTION]...\n\n"
+           "  --wait-lock=SECONDS  with any command: wait up to SECONDS for each image that\n"
+           "                       another process has locked, instead of failing at once\n\n"
            "Commands ('qemu-img COMMAND --help' explains one):\n",
            QEMU_FULL_VERSION, QEMU_COPYRIGHT);
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
@@ -115,11 +118,16 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     static char program[] = "qemu-img";
+    Error *err = NULL;
     int opt;
 
     error_init(program);
     argv[0] = program;
     signal(SIGPIPE, SIG_IGN);
+    if (!bdrv_take_lock_wait_option(&argc, argv, &err)) {
+        error_report_err(err);
+        return 1;
+    }
     while ((opt = getopt_long(argc, argv, "+hVT:", long_options, NULL)) != -1) {
         switch (opt) {
         case 'h':

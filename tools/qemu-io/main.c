@@ -10,6 +10,7 @@
 
 #include "block/blockdev.h"
 #include "block/graph.h"
+#include "block/lock-wait.h"
 #include "block/thread-pool.h"
 #include "qapi/user-object.h"
 #include "qemu/main-loop.h"
@@ -25,7 +26,7 @@ typedef struct Program {
     bool failed;
 } Program;
 
-enum { OPT_IMAGE_OPTS = 256, OPT_OBJECT };
+enum { OPT_IMAGE_OPTS = 256, OPT_OBJECT, OPT_WAIT_LOCK };
 
 static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
@@ -44,6 +45,7 @@ static const struct option long_options[] = {
     { "force-share", no_argument, NULL, 'U' },
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "object", required_argument, NULL, OPT_OBJECT },
+    { "wait-lock", required_argument, NULL, OPT_WAIT_LOCK },
     { .name = NULL },
 };
 
@@ -62,6 +64,7 @@ static const char usage_text[] =
     "  -t, --cache=MODE     cache mode of the image\n"
     "  -d, --discard=MODE   ignore or unmap\n"
     "  -U, --force-share    share all permissions\n"
+    "  --wait-lock=SECONDS  wait that long for an image that another process has locked\n"
     "  -h, --help           this text\n"
     "  -V, --version        version\n\n"
     "See 'qemu-io -c help' for information on available commands.\n";
@@ -127,6 +130,12 @@ static void parse_option(Program *p, int c)
         break;
     case OPT_OBJECT:
         if (!user_object_add_from_str(optarg, &err)) {
+            error_report_err(err);
+            exit(1);
+        }
+        break;
+    case OPT_WAIT_LOCK:
+        if (!bdrv_parse_lock_wait(optarg, &err)) {
             error_report_err(err);
             exit(1);
         }

@@ -30,7 +30,7 @@ VOLATILE = {"actual-size", "id", "timestamp", "version", "package", "idle_time_n
 JOB_VOLATILE = {"busy", "offset", "status"}
 TEXTS = ((re.compile(r"#block\d+"), "#block"), (re.compile(r"disk size: [^\\]*"), "disk size"),
          (re.compile(r"(total_time_ns|idle_time_ns)=\d+"), r"\1=N"),
-         (re.compile(r"The lock is held by process \d+ \(.*?\)\.\\r\\n"), ""))  # we tell more
+         (re.compile(r"The lock is held by .*?\.\\r\\n"), ""))  # we tell more
 
 
 def canonical_graph(graph):
