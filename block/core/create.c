@@ -311,14 +311,14 @@ bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp)
 
 /* ---- measure, check -------------------------------------------------------------------------- */
 
-BlockMeasureInfo *bdrv_measure(BlockDriver *drv, QemuOpts *opts, BlockDriverState *in_bs,
-                               Error **errp)
+BlockMeasureInfo *coroutine_fn bdrv_co_measure(BlockDriver *drv, QemuOpts *opts,
+                                               BlockDriverState *in_bs, Error **errp)
 {
-    if (!drv->bdrv_measure) {
+    if (!drv->bdrv_co_measure) {
         error_setg(errp, "Block driver '%s' does not support size measurement", drv->format_name);
         return NULL;
     }
-    return drv->bdrv_measure(opts, in_bs, errp);
+    return drv->bdrv_co_measure(opts, in_bs, errp);
 }
 
 int coroutine_fn bdrv_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix)

@@ -275,7 +275,8 @@ static int raw_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     return bdrv_get_info(bs->file->bs, info);
 }
 
-static BlockMeasureInfo *raw_measure(QemuOpts *opts, BlockDriverState *in_bs, Error **errp)
+static BlockMeasureInfo *coroutine_fn raw_co_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                                     Error **errp)
 {
     int64_t bytes = in_bs ? bdrv_getlength(in_bs) : (int64_t)qemu_opt_get_size(opts, "size", 0);
     if (bytes < 0) {
@@ -330,6 +331,6 @@ BlockDriver bdrv_raw = {
     .bdrv_co_getlength = raw_co_getlength,
     .bdrv_co_truncate = raw_co_truncate,
     .bdrv_get_info = raw_get_info,
-    .bdrv_measure = raw_measure,
+    .bdrv_co_measure = raw_co_measure,
     .bdrv_co_create_opts = raw_co_create_opts,
 };

@@ -255,10 +255,10 @@ bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp);
 
 /**
  * How large an image of format @drv with @opts (of its create_opts) would be, holding what @in_bs
- * holds (NULL: nothing; its size is in @opts).
+ * holds (NULL: nothing; its size is in @opts).  Reads metadata only.
  */
-BlockMeasureInfo *bdrv_measure(BlockDriver *drv, struct QemuOpts *opts, BlockDriverState *in_bs,
-                               Error **errp);
+BlockMeasureInfo *coroutine_fn bdrv_co_measure(BlockDriver *drv, struct QemuOpts *opts,
+                                               BlockDriverState *in_bs, Error **errp);
 
 /* ---- finding and asking ---------------------------------------------------------------------- */
 

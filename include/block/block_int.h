@@ -253,7 +253,8 @@ struct BlockDriver {
                                              Error **errp);
     bool coroutine_fn (*bdrv_co_delete_file)(BlockDriverState *bs, Error **errp);
     int coroutine_fn (*bdrv_co_check)(BlockDriverState *bs, BdrvCheckResult *res, int fix);
-    BlockMeasureInfo *(*bdrv_measure)(QemuOpts *opts, BlockDriverState *in_bs, Error **errp);
+    BlockMeasureInfo *coroutine_fn (*bdrv_co_measure)(QemuOpts *opts, BlockDriverState *in_bs,
+                                                      Error **errp);
     int coroutine_fn (*bdrv_co_make_empty)(BlockDriverState *bs);
     int coroutine_fn (*bdrv_co_change_backing_file)(BlockDriverState *bs, const char *backing_file,
                                                     const char *backing_fmt);

@@ -60,7 +60,7 @@ typedef struct ImgCommand {
 } ImgCommand;
 
 extern const ImgCommand img_bench, img_check, img_compare, img_convert, img_create, img_dd;
-extern const ImgCommand img_info, img_map, img_resize;
+extern const ImgCommand img_info, img_map, img_measure, img_resize;
 
 /**
  * Parse argv[1..] into @values, the command's zeroed struct of options.  getopt's optind is then

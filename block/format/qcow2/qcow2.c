@@ -418,6 +418,7 @@ BlockDriver bdrv_qcow2 = {
 
     .bdrv_co_create = qcow2_co_create,
     .bdrv_co_create_opts = qcow2_co_create_opts,
+    .bdrv_co_measure = qcow2_co_measure,
     .bdrv_co_check = qcow2_co_check,
     .bdrv_co_change_backing_file = qcow2_co_change_backing_file,
     .bdrv_get_info = qcow2_get_info,

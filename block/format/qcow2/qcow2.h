@@ -526,6 +526,10 @@ bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **
 bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
                                        Error **errp);
 
+/** How large a new image with @opts would be; see bdrv_co_measure(). */
+BlockMeasureInfo *coroutine_fn qcow2_co_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                                Error **errp);
+
 extern BlockDriver bdrv_qcow2;
 
 #endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How large an image would become.  Arithmetic, and the block status of the source; data is not
+ * read, nothing is written.
+ */
+#include "qemu/osdep.h"
+
+#include "block/dirty-bitmap.h"
+#include "qapi/gen/block-info-types.h"
+#include "qcow2.h"
+#include "qobject/opts.h"
+
+#define BITMAP_DIR_ENTRY_BYTES 24
+
+typedef struct Measure {
+    uint64_t size;          /* of the disk, whole clusters */
+    uint64_t cluster_size;
+    uint32_t l2_entry_size;
+    uint32_t refcount_bits;
+    bool is_v3;
+    bool is_full;           /* preallocation writes every cluster */
+    bool has_backing;       /* what of the source it would provide is not known */
+} Measure;
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+static bool read_refcounts(const QemuOpts *opts, Measure *m, Error **errp)
+{
+    const char *compat = qemu_opt_get(opts, "compat");
+    uint64_t bits = qemu_opt_get_number(opts, "refcount_bits", 16);
+
+    m->is_v3 = !compat || !strcmp(compat, "1.1") || !strcmp(compat, "v3");
+    if (!m->is_v3 && strcmp(compat, "0.10") && strcmp(compat, "v2")) {
+        error_setg(errp, "Invalid compatibility level: '%s'", compat);
+        return false;
+    }
+    if (bits < 1 || bits > 64 || !is_power_of_2(bits)) {
+        error_setg(errp, "Refcount width must be a power of two and may not exceed 64 bits");
+        return false;
+    }
+    if (!m->is_v3 && bits != 16) {
+        error_setg(errp, "Different refcount widths than 16 bits require compatibility level 1.1 "
+                   "or above (use compat=1.1 or greater)");
+        return false;
+    }
+    m->refcount_bits = bits;
+    return true;
+}
+
+static bool read_clusters(const QemuOpts *opts, Measure *m, Error **errp)
+{
+    bool is_extended = qemu_opt_get_bool(opts, "extended_l2", false);
+
+    m->cluster_size = qemu_opt_get_size(opts, "cluster_size", 65536);
+    m->l2_entry_size = is_extended ? 16 : 8;
+    if (!is_power_of_2(m->cluster_size) || m->cluster_size < (1U << QCOW2_MIN_CLUSTER_BITS) ||
+        m->cluster_size > (1U << QCOW2_MAX_CLUSTER_BITS)) {
+        error_setg(errp, "Cluster size must be a power of two between %d and %dk",
+                   1 << QCOW2_MIN_CLUSTER_BITS, 1 << (QCOW2_MAX_CLUSTER_BITS - 10));
+        return false;
+    }
+    if (is_extended && !m->is_v3) {
+        error_setg(errp, "Extended L2 entries are only supported with compatibility level 1.1 and "
+                   "above (use version=v3 or greater)");
+        return false;
+    }
+    if (is_extended && m->cluster_size < QCOW2_SUBCLUSTERS * BDRV_SECTOR_SIZE) {
+        error_setg(errp, "Extended L2 entries are only supported with cluster sizes of at least %d "
+                   "bytes", QCOW2_SUBCLUSTERS * (int)BDRV_SECTOR_SIZE);
+        return false;
+    }
+    return true;
+}
+
+static bool read_options(const QemuOpts *opts, Measure *m, Error **errp)
+{
+    const char *prealloc = qemu_opt_get(opts, "preallocation");
+    const char *backing = qemu_opt_get(opts, "backing_file");
+    const char *encryption = qemu_opt_get(opts, "encrypt.format");
+
+    if (encryption && !strcmp(encryption, "luks")) {
+        error_setg(errp, "The size of encrypted images cannot be measured");
+        return false;
+    }
+    m->has_backing = backing && *backing;
+    if (prealloc) {
+        int mode = 0;
+
+        while (mode < PreallocMode_lookup.size && strcmp(PreallocMode_lookup.names[mode], prealloc)) {
+            mode++;
+        }
+        if (mode == PreallocMode_lookup.size) {
+            error_setg(errp, "invalid parameter value: %s", prealloc);
+            return false;
+        }
+        m->is_full = mode == PREALLOC_MODE_FALLOC || mode == PREALLOC_MODE_FULL;
+    }
+    return read_refcounts(opts, m, errp) && read_clusters(opts, m, errp);
+}
+
+/* ---- arithmetic ---------------------------------------------------------------------------- */
+
+/* Bytes of refcount table and blocks that count @clusters others and themselves. */
+static uint64_t refcount_bytes(const Measure *m, uint64_t clusters)
+{
+    uint64_t per_block = m->cluster_size * 8 / m->refcount_bits;
+    uint64_t blocks_per_cluster = m->cluster_size / 8;
+    uint64_t blocks = 0, table = 0, last;
+
+    do {
+        last = blocks + table;
+        blocks = DIV_ROUND_UP(clusters + last, per_block);
+        table = DIV_ROUND_UP(blocks, blocks_per_cluster);
+    } while (blocks + table != last);
+    return last * m->cluster_size;
+}
+
+static uint64_t full_bytes(const Measure *m)
+{
+    uint64_t l2_tables = DIV_ROUND_UP(m->size / m->cluster_size, m->cluster_size / m->l2_entry_size);
+    uint64_t l1_clusters = DIV_ROUND_UP(l2_tables * 8, m->cluster_size);
+    uint64_t used = m->size + (1 + l1_clusters + l2_tables) * m->cluster_size;
+
+    return used + refcount_bytes(m, used / m->cluster_size);
+}
+
+/* ---- the source ---------------------------------------------------------------------------- */
+
+/* Bytes of the clusters that would hold data. */
+static int64_t coroutine_fn co_data_bytes(const Measure *m, BlockDriverState *in_bs, int64_t bytes)
+{
+    int64_t required = 0, pnum;
+
+    for (int64_t offset = 0; offset < bytes; offset += pnum) {
+        int status = bdrv_co_block_status_above(in_bs, NULL, offset, bytes - offset, &pnum, NULL,
+                                                NULL, NULL);
+
+        if (status < 0) {
+            return status;
+        }
+        if (pnum == 0) {
+            break;
+        }
+        if (!(status & BDRV_BLOCK_ZERO) && (status & BDRV_BLOCK_DATA) &&
+            (status & BDRV_BLOCK_ALLOCATED)) {
+            /* Whole clusters: that of the beginning was not counted yet, or offset is its start. */
+            int64_t start = QEMU_ALIGN_DOWN(offset, (int64_t)m->cluster_size);
+
+            pnum = QEMU_ALIGN_UP(offset + pnum, (int64_t)m->cluster_size) - offset;
+            required += offset + pnum - start;
+        }
+    }
+    return required;
+}
+
+static uint64_t bitmaps_bytes(const Measure *m, BlockDriverState *in_bs)
+{
+    uint64_t bytes = 0, directory = 0;
+
+    for (BdrvDirtyBitmap *bm = bdrv_dirty_bitmap_next(in_bs, NULL); bm;
+         bm = bdrv_dirty_bitmap_next(in_bs, bm)) {
+        uint64_t bits, clusters;
+
+        if (!bdrv_dirty_bitmap_persistent(bm)) {
+            continue;
+        }
+        bits = DIV_ROUND_UP((uint64_t)bdrv_dirty_bitmap_size(bm),
+                            bdrv_dirty_bitmap_granularity(bm));
+        clusters = DIV_ROUND_UP(DIV_ROUND_UP(bits, 8), m->cluster_size);
+        bytes += clusters * m->cluster_size + QEMU_ALIGN_UP(clusters * 8, m->cluster_size);
+        directory += QEMU_ALIGN_UP(BITMAP_DIR_ENTRY_BYTES + strlen(bdrv_dirty_bitmap_name(bm)), 8);
+    }
+    return bytes + QEMU_ALIGN_UP(directory, m->cluster_size);
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+static bool set_size(Measure *m, int64_t bytes, Error **errp)
+{
+    uint64_t per_l2 = m->cluster_size * (m->cluster_size / m->l2_entry_size);
+
+    m->size = QEMU_ALIGN_UP((uint64_t)bytes, m->cluster_size);
+    if (bytes > BDRV_MAX_LENGTH || DIV_ROUND_UP(m->size, per_l2) > QCOW2_MAX_L1_BYTES / 8) {
+        error_setg(errp, "The image size is too large (try using a larger cluster size)");
+        return false;
+    }
+    return true;
+}
+
+static int64_t coroutine_fn co_source_length(BlockDriverState *in_bs, Error **errp)
+{
+    int64_t bytes = bdrv_co_getlength(in_bs);
+
+    if (bytes < 0) {
+        error_setg_errno(errp, -bytes, "Unable to get image virtual_size");
+    }
+    return bytes;
+}
+
+BlockMeasureInfo *coroutine_fn qcow2_co_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                                Error **errp)
+{
+    Measure m = { 0 };
+    BlockMeasureInfo *info;
+    int64_t bytes, data = 0;
+
+    if (!read_options(opts, &m, errp)) {
+        return NULL;
+    }
+    bytes = in_bs ? co_source_length(in_bs, errp)
+                  : (int64_t)MIN(qemu_opt_get_size(opts, "size", 0), INT64_MAX);
+    if (bytes < 0 || !set_size(&m, bytes, errp)) {
+        return NULL;
+    }
+    if (m.is_full || (in_bs && m.has_backing)) {
+        /* With a backing file all may differ from it. */
+        data = m.size;
+    } else if (in_bs) {
+        data = co_data_bytes(&m, in_bs, bytes);
+        if (data < 0) {
+            error_setg_errno(errp, -data, "Unable to get block status");
+            return NULL;
+        }
+    }
+    info = g_new0(BlockMeasureInfo, 1);
+    info->fully_allocated = full_bytes(&m);
+    /* Metadata counts as for the full image. */
+    info->required = info->fully_allocated - m.size + data;
+    info->has_bitmaps = m.is_v3 && in_bs && in_bs->drv == &bdrv_qcow2;
+    info->bitmaps = info->has_bitmaps ? bitmaps_bytes(&m, in_bs) : 0;
+    return info;
+}
