@@ -39,7 +39,17 @@ struct MemFile {
     bool may_discard;
 };
 
+/* Calls on any file that fail, without effect; counted from 1. */
+typedef struct MemFault {
+    const char *kinds; /* letters: r, w (and zeroes), d (discard), t (truncate), f (flush) */
+    int error;         /* errno */
+    guint at;          /* this call; 0: none */
+    bool persists;     /* and all later ones */
+    guint calls, hits;
+} MemFault;
+
 static GHashTable *mem_files; /* name -> MemFile */
+static MemFault mem_fault;
 static GRand *mem_rand;       /* borrowed; NULL: requests do not yield */
 
 static void mem_op_clear(void *item)
@@ -165,13 +175,29 @@ static void coroutine_fn mem_co_dawdle(void)
     }
 }
 
-/* 0, or the error of a write that ends at @end. */
-static int mem_may_write(MemFile *file, int64_t end)
+/* 0, or the error that mem_fault has for a call of this kind. */
+static int mem_may_call(char kind)
+{
+    MemFault *f = &mem_fault;
+
+    if (!f->at || !strchr(f->kinds, kind)) {
+        return 0;
+    }
+    f->calls++;
+    if (f->calls != f->at && !(f->persists && f->calls > f->at)) {
+        return 0;
+    }
+    f->hits++;
+    return -f->error;
+}
+
+/* 0, or the error of a write or a flush; @end: of the write. */
+static int mem_may_write(MemFile *file, int64_t end, char kind)
 {
     if (file->fail_after >= 0 && file->fail_after-- == 0) {
         return -EIO;
     }
-    return end > MEM_MAX_BYTES ? -EFBIG : 0;
+    return end > MEM_MAX_BYTES ? -EFBIG : mem_may_call(kind);
 }
 
 static bool coroutine_fn mem_co_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -187,8 +213,13 @@ static int coroutine_fn mem_co_preadv(BlockDriverState *bs, int64_t offset, int6
 {
     MemFile *file = mem_of(bs);
     int64_t have;
+    int ret;
 
     mem_co_dawdle();
+    ret = mem_may_call('r');
+    if (ret < 0) {
+        return ret;
+    }
     have = MIN(MAX((int64_t)file->data->len - offset, 0), bytes);
     if (have) {
         qemu_iovec_from_buf(qiov, qiov_offset, file->data->data + offset, have);
@@ -212,7 +243,7 @@ static int coroutine_fn mem_co_pwritev(BlockDriverState *bs, int64_t offset, int
     int ret;
 
     mem_co_dawdle();
-    ret = mem_may_write(mem_of(bs), offset + bytes);
+    ret = mem_may_write(mem_of(bs), offset + bytes, 'w');
     if (ret < 0) {
         return ret;
     }
@@ -228,7 +259,7 @@ static int coroutine_fn mem_co_pwrite_zeroes(BlockDriverState *bs, int64_t offse
     int ret;
 
     mem_co_dawdle();
-    ret = mem_may_write(mem_of(bs), offset + bytes);
+    ret = mem_may_write(mem_of(bs), offset + bytes, 'w');
     if (ret >= 0) {
         mem_write(mem_of(bs), offset, g_malloc0(bytes), bytes);
     }
@@ -240,7 +271,11 @@ static int coroutine_fn mem_co_pdiscard(BlockDriverState *bs, int64_t offset, in
 {
     MemFile *file = mem_of(bs);
     uint8_t *buf;
+    int ret = mem_may_call('d');
 
+    if (ret < 0) {
+        return ret;
+    }
     bytes = MIN(bytes, (int64_t)file->data->len - offset);
     if (!file->may_discard || bytes <= 0) {
         return 0;
@@ -253,7 +288,7 @@ static int coroutine_fn mem_co_pdiscard(BlockDriverState *bs, int64_t offset, in
 
 static int coroutine_fn mem_co_flush_to_disk(BlockDriverState *bs)
 {
-    int ret = mem_may_write(mem_of(bs), 0);
+    int ret = mem_may_write(mem_of(bs), 0, 'f');
 
     if (ret >= 0) {
         mem_log(mem_of(bs), MEM_FLUSH, 0, NULL);
@@ -264,9 +299,11 @@ static int coroutine_fn mem_co_flush_to_disk(BlockDriverState *bs)
 static int coroutine_fn mem_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                                         PreallocMode prealloc, unsigned flags, Error **errp)
 {
-    if (offset > MEM_MAX_BYTES) {
-        error_setg(errp, "No room");
-        return -ENOSPC;
+    int ret = offset > MEM_MAX_BYTES ? -ENOSPC : mem_may_call('t');
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not resize file");
+        return ret;
     }
     mem_resize(mem_of(bs)->data, offset);
     mem_log(mem_of(bs), MEM_TRUNCATE, offset, NULL);

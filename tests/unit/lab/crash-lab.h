@@ -24,7 +24,8 @@
 #define CRASH_BLOCK 16         /* sectors that one worker has to itself */
 #define CRASH_FILES 4
 #define CRASH_GO_ON_EVERY 16   /* states */
-#define CRASH_SINGLES 3        /* operations left out, and kept alone, per cut; all with LAB_STATES */
+/* Operations left out, and kept alone, at each cut; in long runs all. */
+#define CRASH_SINGLES 3
 
 /* How often each kind of request is made, in shares of their sum. */
 typedef struct CrashMix {
