@@ -278,7 +278,7 @@ char *bdrv_claim_remedy(const BdrvClaim *claim)
     }
 }
 
-static void append_holder_hint(const BdrvClaim *claim, Error **errp)
+void claim_append_hint(const BdrvClaim *claim, Error **errp)
 {
     g_autofree char *holder = bdrv_claim_holder(claim);
     g_autofree char *remedy = bdrv_claim_remedy(claim);
@@ -295,7 +295,7 @@ void claim_report_busy(const BdrvClaim *holder, Error **errp)
         error_setg(errp, "Node '%s' is busy: %s", node,
                    holder->reason ? holder->reason : "node is in use");
     }
-    append_holder_hint(holder, errp);
+    claim_append_hint(holder, errp);
 }
 
 static void report_permission(const BdrvClaim *user, const BdrvClaim *forbidder,
@@ -306,7 +306,7 @@ static void report_permission(const BdrvClaim *user, const BdrvClaim *forbidder,
     g_autofree char *forbidder_text = claim_user_text(forbidder);
     error_setg(errp, "Permission conflict on node '%s': permissions '%s' are both required by %s "
                "and unshared by %s.", user->node->node_name, names, user_text, forbidder_text);
-    append_holder_hint(forbidder, errp);
+    claim_append_hint(forbidder, errp);
 }
 
 /* ---- the rule -------------------------------------------------------------------------------- */
@@ -415,7 +415,7 @@ bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void 
             g_autofree char *holder = claim_user_text(claim);
             error_setg(errp, "Permission conflict on node '%s': permissions '%s' are unshared by "
                        "%s", bs->node_name, names, holder);
-            append_holder_hint(claim, errp);
+            claim_append_hint(claim, errp);
             return false;
         }
     }

@@ -59,6 +59,8 @@ void claim_unlink(BdrvClaim *claim);
 void claim_assign(BdrvClaim *claim, BlockRights uses, BlockRights forbids);
 /** The same, undone when @tran is aborted. */
 void claim_assign_tran(Transaction *tran, BdrvClaim *claim, BlockRights uses, BlockRights forbids);
+/** Add to @errp's hint who holds @claim, for how long, and what would end that. */
+void claim_append_hint(const BdrvClaim *claim, Error **errp);
 /** Forbid @op, and be the latest to do so. */
 void claim_forbid_op(BdrvClaim *claim, BlockOpType op);
 /** The latest claim that forbids @op to the owner of @asker (NULL: anybody); NULL: none. */

@@ -174,10 +174,25 @@ static void link_abort(void *opaque)
 
 static const TransactionActionDrv link_step = { .abort = link_abort };
 
+/* What another process may change cannot be built upon. */
+static bool check_active(const BlockDriverState *parent, const char *name,
+                         const BlockDriverState *bs, Error **errp)
+{
+    if (bs->inactive && parent && !parent->inactive) {
+        error_setg(errp, "Inactive '%s' can't be a %s child of active '%s'", bs->node_name, name,
+                   parent->node_name);
+        return false;
+    }
+    return true;
+}
+
 BdrvChild *graph_link(Transaction *tran, const BdrvChildSpec *spec, BlockDriverState *bs,
                       Error **errp)
 {
     assert(!spec->parent != !spec->gate);
+    if (!check_active(spec->parent, spec->name, bs, errp)) {
+        return NULL;
+    }
     if (spec->parent && is_at_or_above(bs, spec->parent)) {
         error_setg(errp, "Making '%s' a %s child of '%s' would create a cycle", bs->node_name,
                    spec->name, spec->parent->node_name);
@@ -221,6 +236,9 @@ static const TransactionActionDrv repoint_step = {
 
 bool graph_repoint(Transaction *tran, BdrvChild *child, BlockDriverState *new_bs, Error **errp)
 {
+    if (!check_active(child->parent, child->name, new_bs, errp)) {
+        return false;
+    }
     if (child->parent && is_at_or_above(new_bs, child->parent)) {
         error_setg(errp, "Making '%s' a %s child of '%s' would create a cycle", new_bs->node_name,
                    child->name, child->parent->node_name);
@@ -307,12 +325,9 @@ bool graph_may_change(const BdrvChild *child, Error **errp)
     BdrvClaim *claim;
     QTAILQ_FOREACH(claim, &child->parent->claims, next) {
         if (claim->forbids & BLK_RIGHT_CHANGE_CHILDREN) {
-            g_autofree char *holder = bdrv_claim_holder(claim);
-            g_autofree char *remedy = bdrv_claim_remedy(claim);
             error_setg(errp, "Cannot change frozen '%s' link from '%s' to '%s'", child->name,
                        child->parent->node_name, child->bs->node_name);
-            error_append_hint(errp, "Held by %s for %.1f seconds; to end that: %s\n", holder,
-                              bdrv_claim_age(claim), remedy);
+            claim_append_hint(claim, errp);
             return false;
         }
     }

@@ -275,6 +275,20 @@ static void put_references(BlockDriverState *bs, QDict *flat)
 
 /* ---- prepare --------------------------------------------------------------------------------- */
 
+/* Whether a node is active is not changed by the way: that takes locks and reads metadata again. */
+static bool check_active_option(Entry *entry, const QDict *given, Error **errp)
+{
+    bool active = !entry->state.bs->inactive;
+    if (qdict_haskey(given, "active") && !entry->keep_old &&
+        entry->state.options->active != active) {
+        error_setg(errp, "Cannot change the option 'active'");
+        error_append_hint(errp, "blockdev-set-active does that.\n");
+        return false;
+    }
+    entry->state.options->active = active;
+    return true;
+}
+
 static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Error **errp)
 {
     BlockDriverState *bs = entry->state.bs;
@@ -307,7 +321,8 @@ static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Err
     /* What was never given stays as it is, or becomes the default. */
     options_complete(entry->state.options, parent_options, entry->role,
                      entry->keep_old ? bs->open_flags : BDRV_O_RDWR);
-    if (!options_check(entry->state.options, errp)) {
+    if (!options_check(entry->state.options, errp) ||
+        !check_active_option(entry, own, errp)) {
         return false;
     }
     entry->state.flags = options_to_flags(entry->state.options) |

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Nodes: blockdev-add, blockdev-del, blockdev-reopen, block_resize.
+ * Nodes: blockdev-add, blockdev-del, blockdev-set-active, blockdev-reopen, block_resize.
  */
 #include "qemu/osdep.h"
 
@@ -84,6 +84,29 @@ void coroutine_fn qmp_blockdev_del(const char *node_name, Error **errp)
     }
     if (may_delete(bs, errp)) {
         bdrv_set_monitor_owned(bs, false);
+    }
+}
+
+/* ---- blockdev-set-active --------------------------------------------------------------------- */
+
+void coroutine_fn qmp_blockdev_set_active(const char *node_name, bool active, Error **errp)
+{
+    CONTROL_PATH();
+    if (!node_name && active) {
+        bdrv_co_activate_all(errp);
+        return;
+    }
+    if (!node_name) {
+        bdrv_co_inactivate_all(errp);
+        return;
+    }
+    BlockDriverState *bs = bdrv_find_node(node_name);
+    if (!bs) {
+        error_setg(errp, "Failed to find node with node-name='%s'", node_name);
+    } else if (active) {
+        bdrv_co_activate(bs, errp);
+    } else {
+        bdrv_co_inactivate(bs, errp);
     }
 }
 

@@ -213,6 +213,20 @@ bool coroutine_fn bdrv_co_reopen(BlockDriverState *bs, QDict *options, bool keep
                                  Error **errp);
 bool coroutine_fn bdrv_co_reopen_set_read_only(BlockDriverState *bs, bool read_only, Error **errp);
 
+/**
+ * Take back from another process @bs and all that is below it: get its locks, read its metadata
+ * again.  All of them or none.  Context: control lock.
+ */
+bool coroutine_fn bdrv_co_activate(BlockDriverState *bs, Error **errp);
+/**
+ * Hand over @bs, and what is below it unless others use that: write back, give up the locks.
+ * Refused while somebody writes to it.  Context: control lock.
+ */
+bool coroutine_fn bdrv_co_inactivate(BlockDriverState *bs, Error **errp);
+/** The same for all nodes. */
+bool coroutine_fn bdrv_co_activate_all(Error **errp);
+bool coroutine_fn bdrv_co_inactivate_all(Error **errp);
+
 /** Parse a cache mode name into BDRV_O_* bits of @flags and @writethrough; false if unknown. */
 bool bdrv_parse_cache_mode(const char *mode, int *flags, bool *writethrough);
 /** Parse "ignore"/"off"/"unmap"/"on" into BDRV_O_UNMAP of @flags; false if unknown. */

@@ -186,6 +186,13 @@ struct BlockDriver {
     void (*bdrv_reopen_commit)(BdrvReopenState *state);
     void (*bdrv_reopen_abort)(BdrvReopenState *state);
     /*
+     * Frozen.  Another process owned the image and may have changed it: read again what is kept of
+     * it in memory, or set @errp and keep the old (the node stays inactive).  And the opposite:
+     * write back everything, also what a flush may leave for later; 0 or negative errno.
+     */
+    bool coroutine_fn (*bdrv_co_activate)(BlockDriverState *bs, Error **errp);
+    int coroutine_fn (*bdrv_co_inactivate)(BlockDriverState *bs);
+    /*
      * What this node uses and shares at @child (may be NULL: about to be attached) with role @role,
      * given what its own parents use and share in sum.  NULL: bdrv_default_child_claims().
      */

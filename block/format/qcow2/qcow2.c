@@ -279,6 +279,33 @@ static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
     free_state(s);
 }
 
+/* ---- handing over -------------------------------------------------------------------------- */
+
+static int coroutine_fn qcow2_co_inactivate(BlockDriverState *bs)
+{
+    return bs->read_only ? 0 : co_write_all(bs);
+}
+
+static bool coroutine_fn qcow2_co_activate(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *old = bs->opaque;
+
+    bs->opaque = g_malloc0(bs->drv->instance_size);
+    init_state(bs->opaque);
+    if (!co_open_image(bs, bs->options ? &bs->options->u.qcow2 : NULL, bs->open_flags, errp)) {
+        free_state(bs->opaque);
+        g_free(bs->opaque);
+        bs->opaque = old;
+        return false;
+    }
+    free_state(old);
+    g_free(old);
+    qatomic_set(&bs->total_bytes,
+                QEMU_ALIGN_DOWN((int64_t)((Qcow2State *)bs->opaque)->header.size,
+                                BDRV_SECTOR_SIZE));
+    return true;
+}
+
 /* ---- reopen -------------------------------------------------------------------------------- */
 
 static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error **errp)
@@ -401,6 +428,8 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_probe = qcow2_probe,
     .bdrv_co_open = qcow2_co_open,
     .bdrv_co_close = qcow2_co_close,
+    .bdrv_co_activate = qcow2_co_activate,
+    .bdrv_co_inactivate = qcow2_co_inactivate,
     .bdrv_co_reopen_prepare = qcow2_co_reopen_prepare,
     .bdrv_reopen_commit = qcow2_reopen_commit,
     .bdrv_reopen_abort = qcow2_reopen_abort,
