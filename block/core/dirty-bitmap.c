@@ -21,6 +21,7 @@ struct BdrvDirtyBitmap {
     char *name;          /* NULL: internal */
     int64_t bytes;       /* length of the node, under the lock */
     bool enabled;        /* atomic for readers, changed under the lock */
+    bool changed;        /* bits differ from the stored ones, under the lock */
     bool busy, readonly, persistent, inconsistent, skip_store;
     int iterators;       /* in use: the bitmap must not go */
     QLIST_ENTRY(BdrvDirtyBitmap) next;
@@ -62,6 +63,22 @@ static bool name_is_usable(BlockDriverState *bs, const char *name, Error **errp)
     return true;
 }
 
+static BdrvDirtyBitmap *add_bitmap(BlockDriverState *bs, HBitmap *bits, const char *name)
+{
+    BdrvDirtyBitmap *bitmap = g_new0(BdrvDirtyBitmap, 1);
+    *bitmap = (BdrvDirtyBitmap) {
+        .bs = bs,
+        .bits = bits,
+        .bytes = hbitmap_size(bits),
+        .name = g_strdup(name),
+        .enabled = true,
+        .changed = true,
+    };
+    QEMU_LOCK_GUARD(&bs->dirty_bitmap_lock);
+    QLIST_INSERT_HEAD(&bs->dirty_bitmaps, bitmap, next);
+    return bitmap;
+}
+
 BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
                                           const char *name, Error **errp)
 {
@@ -76,19 +93,19 @@ BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granula
         return NULL;
     }
     HBitmap *bits = hbitmap_try_alloc(bytes, ctz32(granularity), errp);
-    if (!bits) {
+    return bits ? add_bitmap(bs, bits, name) : NULL;
+}
+
+BdrvDirtyBitmap *bdrv_add_inconsistent_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
+                                                    const char *name, Error **errp)
+{
+    GLOBAL_STATE_CODE();
+    if (!name_is_usable(bs, name, errp)) {
         return NULL;
     }
-    BdrvDirtyBitmap *bitmap = g_new0(BdrvDirtyBitmap, 1);
-    *bitmap = (BdrvDirtyBitmap) {
-        .bs = bs,
-        .bits = bits,
-        .bytes = bytes,
-        .name = g_strdup(name),
-        .enabled = true,
-    };
-    QEMU_LOCK_GUARD(&bs->dirty_bitmap_lock);
-    QLIST_INSERT_HEAD(&bs->dirty_bitmaps, bitmap, next);
+    BdrvDirtyBitmap *bitmap = add_bitmap(bs, hbitmap_alloc(0, ctz32(granularity)), name);
+    bdrv_dirty_bitmap_set_persistence(bitmap, true);
+    bdrv_dirty_bitmap_set_inconsistent(bitmap);
     return bitmap;
 }
 
@@ -146,7 +163,7 @@ bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const
 {
     int error = bs->drv ? ENOTSUP : ENOMEDIUM;
     if (!bs->drv || !bs->drv->bdrv_co_can_store_new_dirty_bitmap) {
-        error_setg_errno(errp, error, "Cannot store persistent bitmaps to %s",
+        error_setg_errno(errp, error, "Can't store persistent bitmaps to %s",
                          bdrv_get_device_or_node_name(bs));
         return false;
     }
@@ -160,6 +177,22 @@ int coroutine_fn bdrv_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, co
         return 0;
     }
     return bs->drv->bdrv_co_remove_persistent_dirty_bitmap(bs, name, errp);
+}
+
+bool coroutine_fn bdrv_co_dirty_bitmap_before_change(BdrvDirtyBitmap *bitmap, Error **errp)
+{
+    BlockDriverState *bs = bitmap->bs;
+    /* A read-only node stores nothing, so nothing that is stored gets out of date. */
+    if (!bdrv_dirty_bitmap_persistent(bitmap) || bs->read_only || bs->inactive ||
+        !bs->drv->bdrv_co_before_bitmap_change) {
+        return true;
+    }
+    int ret = bs->drv->bdrv_co_before_bitmap_change(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not mark the bitmaps of '%s' as in use",
+                         bdrv_get_device_or_node_name(bs));
+    }
+    return ret >= 0;
 }
 
 static void set_enabled(BdrvDirtyBitmap *bitmap, bool enabled)
@@ -350,6 +383,8 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap, Error **err
     QEMU_LOCK_GUARD(&successor->bs->dirty_bitmap_lock);
     successor->name = g_steal_pointer(&bitmap->name);
     successor->persistent = bitmap->persistent;
+    successor->skip_store = bitmap->skip_store;
+    successor->changed = true;
     successor->busy = false;
     bitmap->persistent = false;
     bitmap->busy = false;
@@ -367,6 +402,7 @@ BdrvDirtyBitmap *bdrv_reclaim_dirty_bitmap(BdrvDirtyBitmap *bitmap, Error **errp
     }
     QEMU_LOCK_GUARD(lock_of(bitmap));
     hbitmap_merge(bitmap->bits, successor->bits, bitmap->bits);
+    bitmap->changed |= !hbitmap_empty(successor->bits);
     bitmap->enabled = successor->enabled;
     bitmap->busy = false;
     bitmap->successor = NULL;
@@ -403,6 +439,7 @@ void bdrv_set_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t byte
     QEMU_LOCK_GUARD(lock_of(bitmap));
     if (clip(bitmap, offset, &bytes)) {
         hbitmap_set(bitmap->bits, offset, bytes);
+        bitmap->changed = true;
     }
 }
 
@@ -412,12 +449,14 @@ void bdrv_reset_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t by
     QEMU_LOCK_GUARD(lock_of(bitmap));
     if (clip(bitmap, offset, &bytes)) {
         hbitmap_reset(bitmap->bits, offset, bytes);
+        bitmap->changed = true;
     }
 }
 
 void bdrv_clear_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap **backup)
 {
     QEMU_LOCK_GUARD(lock_of(bitmap));
+    bitmap->changed = true;
     if (!backup) {
         hbitmap_reset_all(bitmap->bits);
         return;
@@ -431,6 +470,7 @@ void bdrv_restore_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap *backup)
     QEMU_LOCK_GUARD(lock_of(bitmap));
     hbitmap_free(bitmap->bits);
     bitmap->bits = backup;
+    bitmap->changed = true;
 }
 
 bool bdrv_merge_dirty_bitmap(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src, HBitmap **backup,
@@ -461,6 +501,7 @@ bool bdrv_merge_dirty_bitmap(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src, 
     hbitmap_merge(dest->bits, src->bits, merged);
     HBitmap *old = dest->bits;
     dest->bits = merged;
+    dest->changed = true;
     if (second != first) {
         qemu_mutex_unlock(second);
     }
@@ -490,6 +531,46 @@ bool bdrv_dirty_bitmap_next_dirty_area(BdrvDirtyBitmap *bitmap, int64_t start, i
 {
     QEMU_LOCK_GUARD(lock_of(bitmap));
     return hbitmap_next_dirty_area(bitmap->bits, start, end, max, dirty_start, dirty_bytes);
+}
+
+/* ---- storing --------------------------------------------------------------------------------- */
+
+void bdrv_dirty_bitmap_serialize_part(BdrvDirtyBitmap *bitmap, uint8_t *buf, int64_t offset,
+                                      int64_t bytes)
+{
+    QEMU_LOCK_GUARD(lock_of(bitmap));
+    hbitmap_serialize_part(bitmap->bits, buf, offset, bytes);
+}
+
+void bdrv_dirty_bitmap_deserialize_part(BdrvDirtyBitmap *bitmap, const uint8_t *buf,
+                                        int64_t offset, int64_t bytes)
+{
+    QEMU_LOCK_GUARD(lock_of(bitmap));
+    hbitmap_deserialize_part(bitmap->bits, buf, offset, bytes, false);
+}
+
+void bdrv_dirty_bitmap_deserialize_ones(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes)
+{
+    QEMU_LOCK_GUARD(lock_of(bitmap));
+    hbitmap_deserialize_ones(bitmap->bits, offset, bytes, false);
+}
+
+void bdrv_dirty_bitmap_deserialize_finish(BdrvDirtyBitmap *bitmap)
+{
+    QEMU_LOCK_GUARD(lock_of(bitmap));
+    hbitmap_deserialize_finish(bitmap->bits);
+}
+
+bool bdrv_dirty_bitmap_changed(const BdrvDirtyBitmap *bitmap)
+{
+    QEMU_LOCK_GUARD(lock_of(bitmap));
+    return bitmap->changed;
+}
+
+void bdrv_dirty_bitmap_set_stored(BdrvDirtyBitmap *bitmap)
+{
+    QEMU_LOCK_GUARD(lock_of(bitmap));
+    bitmap->changed = false;
 }
 
 /* ---- iterating ------------------------------------------------------------------------------- */
@@ -540,6 +621,7 @@ void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes)
         if (bitmap->enabled && clip(bitmap, offset, &inside)) {
             assert(!bitmap->readonly);
             hbitmap_set(bitmap->bits, offset, inside);
+            bitmap->changed = true;
         }
     }
 }
@@ -549,7 +631,11 @@ void bdrv_dirty_bitmap_truncate(BlockDriverState *bs, int64_t bytes)
     BdrvDirtyBitmap *bitmap;
     QEMU_LOCK_GUARD(&bs->dirty_bitmap_lock);
     QLIST_FOREACH(bitmap, &bs->dirty_bitmaps, next) {
+        if (bitmap->bytes == bytes || bitmap->inconsistent) {
+            continue;
+        }
         hbitmap_truncate(bitmap->bits, bytes);
         bitmap->bytes = bytes;
+        bitmap->changed = true;
     }
 }

@@ -277,6 +277,8 @@ struct BlockDriver {
                                                             uint32_t granularity, Error **errp);
     int coroutine_fn (*bdrv_co_remove_persistent_dirty_bitmap)(BlockDriverState *bs,
                                                                const char *name, Error **errp);
+    /* Bitmaps that persist will change: what is stored of them is out of date from now on. */
+    int coroutine_fn (*bdrv_co_before_bitmap_change)(BlockDriverState *bs);
 
     /* ---- quiesce: stop background work, let go of held-back requests.  No waiting. ---- */
     void (*bdrv_drain_begin)(BlockDriverState *bs);

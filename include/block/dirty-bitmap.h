@@ -31,6 +31,12 @@ typedef enum BdrvBitmapChecks {
 /** @granularity: bytes, power of two >= 512.  @name NULL: internal.  Enabled. */
 BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
                                           const char *name, Error **errp);
+/**
+ * A bitmap that is stored in the image but misses writes: it has no bits, and is good for nothing
+ * but being listed and removed.
+ */
+BdrvDirtyBitmap *bdrv_add_inconsistent_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
+                                                    const char *name, Error **errp);
 /** Forget @bitmap (not busy); or all of @bs that have names. */
 void bdrv_release_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs);
@@ -40,6 +46,12 @@ bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const
 /** Remove the copy of @name from the image; nothing if there is none.  0 or negative errno. */
 int coroutine_fn bdrv_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                         Error **errp);
+/**
+ * To be called before bits or state of a bitmap that persists are changed by other means than a
+ * write to the node: the image says first that its copy is out of date.  Else a crash would leave
+ * the old copy, which looks good.
+ */
+bool coroutine_fn bdrv_co_dirty_bitmap_before_change(BdrvDirtyBitmap *bitmap, Error **errp);
 /** The bitmap of @bs called @name, or NULL. */
 BdrvDirtyBitmap *bdrv_find_dirty_bitmap(BlockDriverState *bs, const char *name);
 /** The next bitmap of @bs, internal ones included; NULL starts, NULL ends. */
@@ -95,6 +107,20 @@ int64_t bdrv_dirty_bitmap_next_dirty(BdrvDirtyBitmap *bitmap, int64_t offset, in
 int64_t bdrv_dirty_bitmap_next_zero(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
 bool bdrv_dirty_bitmap_next_dirty_area(BdrvDirtyBitmap *bitmap, int64_t start, int64_t end,
                                        int64_t max, int64_t *dirty_start, int64_t *dirty_bytes);
+
+/**
+ * Bits as bytes, for those who store them: @offset is a multiple of 64 granules, @bytes too, unless
+ * it reaches the end.  Deserializing wants a new bitmap; it is usable after _finish().
+ */
+void bdrv_dirty_bitmap_serialize_part(BdrvDirtyBitmap *bitmap, uint8_t *buf, int64_t offset,
+                                      int64_t bytes);
+void bdrv_dirty_bitmap_deserialize_part(BdrvDirtyBitmap *bitmap, const uint8_t *buf,
+                                        int64_t offset, int64_t bytes);
+void bdrv_dirty_bitmap_deserialize_ones(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
+void bdrv_dirty_bitmap_deserialize_finish(BdrvDirtyBitmap *bitmap);
+/** Whether bits changed since set_stored() was last called; true for a new bitmap. */
+bool bdrv_dirty_bitmap_changed(const BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_bitmap_set_stored(BdrvDirtyBitmap *bitmap);
 
 /** Walk over dirty granules; next() gives offsets in bytes.  The bitmap must outlive the walk. */
 BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap);

@@ -91,7 +91,7 @@ def bad_arguments_are_refused(vm):
                    node="a", name="g", granularity=granularity)
     vm.refused("Bitmap name too long: " + "x" * 1024, "block-dirty-bitmap-add", node="a",
                name="x" * 1024)
-    vm.refused("Cannot store persistent bitmaps to a: Operation not supported",
+    vm.refused("Can't store persistent bitmaps to a: Operation not supported",
                "block-dirty-bitmap-add", node="a", name="p", persistent=True)
     for verb in ("remove", "clear", "enable", "disable"):
         vm.refused("Dirty bitmap 'nope' not found", f"block-dirty-bitmap-{verb}", node="a",
