@@ -547,16 +547,22 @@ int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t
 int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t zero = 0;
+    uint64_t kept = s->bitmaps->len ? s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS : 0;
+    uint64_t be = cpu_to_be64(kept);
     int ret = 0;
 
     CO_LOCK_GUARD(&s->lock);
     if (!s->needs_autoclear) {
         return 0;
     }
-    ret = qcow2_header_co_patch(bs, QCOW2_HDR_AUTOCLEAR, &zero, sizeof(zero));
+    if (kept) {
+        ret = qcow2_bitmaps_co_mark_in_use(bs);
+    }
+    if (ret >= 0 && s->header.autoclear != kept) {
+        ret = qcow2_header_co_patch(bs, QCOW2_HDR_AUTOCLEAR, &be, sizeof(be));
+    }
     if (ret >= 0) {
-        s->header.autoclear = 0;
+        s->header.autoclear = kept;
         qatomic_set(&s->needs_autoclear, false);
     }
     return ret;
@@ -625,25 +631,18 @@ static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *ol
     return ret;
 }
 
-int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *name,
-                                             const char *format, Error **errp)
+int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header *header,
+                                         const Qcow2Extensions *ext, const char *backing_file,
+                                         Error **errp)
 {
     Qcow2State *s = bs->opaque;
     g_autofree uint8_t *old = g_malloc(s->cluster_size);
     g_autofree uint8_t *bare = g_malloc(s->cluster_size);
     g_autofree uint8_t *new = g_malloc(s->cluster_size);
-    Qcow2Extensions ext = s->ext;
-    Qcow2HeaderImage image = { &s->header, &ext, s->unknown_fields, name, false };
+    Qcow2HeaderImage image = { header, ext, s->unknown_fields, backing_file, false };
+    Qcow2Header written = *header;
     int ret;
 
-    memset(ext.backing_format, 0, sizeof(ext.backing_format));
-    if (format) {
-        if (strlen(format) >= sizeof(ext.backing_format)) {
-            error_setg(errp, "Backing format name '%s' is too long", format);
-            return -EINVAL;
-        }
-        strcpy(ext.backing_format, format);
-    }
     if (!qcow2_header_build(&image, new, s->cluster_size, errp)) {
         return -ENOSPC;
     }
@@ -659,9 +658,27 @@ int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *n
         error_setg_errno(errp, -ret, "Could not write the image header");
         return ret;
     }
-    s->header.backing_offset = ldq_be_p(new + 8);
-    s->header.backing_len = ldl_be_p(new + 16);
-    s->header.header_len = s->header.version >= 3 ? ldl_be_p(new + 100) : QCOW2_V2_HEADER_LEN;
-    s->ext = ext;
+    written.backing_offset = ldq_be_p(new + 8);
+    written.backing_len = ldl_be_p(new + 16);
+    written.header_len = written.version >= 3 ? ldl_be_p(new + 100) : QCOW2_V2_HEADER_LEN;
+    s->header = written;
+    s->ext = *ext;
     return 0;
+}
+
+int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *name,
+                                             const char *format, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Extensions ext = s->ext;
+
+    memset(ext.backing_format, 0, sizeof(ext.backing_format));
+    if (format) {
+        if (strlen(format) >= sizeof(ext.backing_format)) {
+            error_setg(errp, "Backing format name '%s' is too long", format);
+            return -EINVAL;
+        }
+        strcpy(ext.backing_format, format);
+    }
+    return qcow2_header_co_rewrite(bs, &s->header, &ext, name, errp);
 }

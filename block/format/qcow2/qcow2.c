@@ -4,10 +4,11 @@
  *
  * Not supported: encryption and external data files (only information about such images),
  * writing to images with extended L2 entries, writing compressed clusters, changing internal
- * snapshots and stored bitmaps.
+ * snapshots.
  */
 #include "qemu/osdep.h"
 
+#include "block/dirty-bitmap.h"
 #include "qcow2.h"
 #include "qemu/atomic.h"
 
@@ -220,6 +221,8 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     if (s->ext.has_bitmaps && !(s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         warn_report("a program lacking bitmap support modified this file, so all bitmaps are now "
                     "considered inconsistent");
+        error_printf("Some clusters may be leaked, run 'qemu-img check -r' on the image file to "
+                     "fix.\n");
     }
     s->needs_autoclear = s->header.autoclear != 0;
     s->is_corrupt = s->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
@@ -248,6 +251,10 @@ static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptio
         free_state(s);
         return false;
     }
+    if (!(flags & (BDRV_O_NO_IO | BDRV_O_CHECK)) && !qcow2_bitmaps_co_load(bs, errp)) {
+        free_state(s);
+        return false;
+    }
     return true;
 }
 
@@ -264,10 +271,23 @@ static int coroutine_fn co_write_all(BlockDriverState *bs)
     return ret < 0 ? ret : qcow2_co_write_back(bs);
 }
 
+static void coroutine_fn store_bitmaps(BlockDriverState *bs)
+{
+    Error *local_err = NULL;
+
+    if (qcow2_bitmaps_co_store(bs, &local_err) < 0) {
+        error_reportf_err(local_err, "Lost persistent bitmaps during inactivation of node '%s': ",
+                          bdrv_get_node_name(bs));
+    }
+}
+
 static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
+    if (!bs->inactive) {
+        store_bitmaps(bs);
+    }
     if (!bs->read_only && !bs->inactive) {
         int ret = co_write_all(bs);
 
@@ -324,6 +344,11 @@ static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error *
         g_free(opt);
         return false;
     }
+    if (!writable && !bs->read_only && qcow2_bitmaps_co_store(bs, errp) < 0) {
+        error_prepend(errp, "Cannot make the node read-only: ");
+        g_free(opt);
+        return false;
+    }
     /* Caches may be replaced, and a read-only node can write nothing back. */
     ret = bs->read_only ? 0 : co_write_all(bs);
     if (ret < 0) {
@@ -336,11 +361,27 @@ static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error *
     return true;
 }
 
+/* Those that are stored; others of a read-only node live in memory only. */
+static void set_bitmaps_readonly(BlockDriverState *bs, bool readonly)
+{
+    const Qcow2State *s = bs->opaque;
+
+    for (guint i = 0; i < s->bitmaps->len; i++) {
+        const char *name = g_array_index(s->bitmaps, Qcow2Bitmap, i).name;
+        BdrvDirtyBitmap *bitmap = bdrv_find_dirty_bitmap(bs, name);
+
+        if (bitmap) {
+            bdrv_dirty_bitmap_set_readonly(bitmap, readonly);
+        }
+    }
+}
+
 static void qcow2_reopen_commit(BdrvReopenState *state)
 {
     Qcow2State *s = state->bs->opaque;
     Qcow2Options *opt = state->opaque;
 
+    set_bitmaps_readonly(state->bs, !(state->flags & BDRV_O_RDWR));
     s->opt = *opt;
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
@@ -453,4 +494,8 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_get_info = qcow2_get_info,
     .bdrv_get_specific_info = qcow2_get_specific_info,
     .bdrv_get_snapshots = qcow2_get_snapshots,
+
+    .bdrv_co_can_store_new_dirty_bitmap = qcow2_co_can_store_new_dirty_bitmap,
+    .bdrv_co_remove_persistent_dirty_bitmap = qcow2_co_remove_persistent_dirty_bitmap,
+    .bdrv_co_before_bitmap_change = qcow2_co_before_change,
 };

@@ -36,6 +36,10 @@
 #define QCOW2_MAX_SNAPSHOT_TABLE_BYTES (64 * MiB)
 #define QCOW2_MAX_BITMAPS 65535
 #define QCOW2_MAX_BITMAP_DIR_BYTES (64 * MiB)
+#define QCOW2_MAX_BITMAP_NAME 1023
+#define QCOW2_MAX_BITMAP_BYTES (512 * MiB) /* stored bits of one */
+#define QCOW2_MIN_BITMAP_GRANULARITY_BITS 9
+#define QCOW2_MAX_BITMAP_GRANULARITY_BITS 31
 #define QCOW2_MAX_BACKING_NAME 1023
 #define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
 #define QCOW2_MAX_GAP (INT64_C(1) << 40) /* of clusters in use past the end of the file */
@@ -275,10 +279,10 @@ typedef struct Qcow2State {
     QLIST_HEAD(, Qcow2Alloc) allocs;
     GArray *snapshots;              /* of Qcow2Snapshot */
     uint64_t snapshots_bytes;       /* length of the snapshot table */
-    GArray *bitmaps;                /* of Qcow2Bitmap: stored ones that were in order at open */
+    GArray *bitmaps;                /* of Qcow2Bitmap: the directory; empty if it is not valid */
     GHashTable *metadata;           /* cluster index of each L2 table and refcount block */
     GHashTable *inactive_l2;        /* of snapshots' L2 tables; NULL: not checked */
-    bool needs_autoclear;           /* autoclear bits to be cleared before the first change */
+    bool needs_autoclear;           /* something to be said in the file before the first change */
 
     /* Atomic. */
     bool is_corrupt;                /* marked; no more writes */
@@ -353,7 +357,18 @@ int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, co
 /** Set or clear incompatible feature bits in the file.  Lock held. */
 int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t set,
                                                   uint64_t clear);
-/** Before the first change of anything: clear autoclear bits of what we do not maintain. */
+/**
+ * Write the header cluster anew, so that it is old or new at every instant.  @header and @ext
+ * become those in force; what @ext points to is taken over.  @backing_file: its name or NULL.
+ * Lock held.
+ */
+int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header *header,
+                                         const Qcow2Extensions *ext, const char *backing_file,
+                                         Error **errp);
+/**
+ * Before the first change of anything: clear autoclear bits of what we do not maintain, and say in
+ * the directory of bitmaps that they are in use (R10).
+ */
 int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs);
 /** Write the backing file's name and format (NULL: none).  Lock held. */
 int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *name,
@@ -371,6 +386,8 @@ int coroutine_fn qcow2_refcount_co_get(BlockDriverState *bs, uint64_t cluster, u
  * qcow2_refcount_co_grow(), try again.
  */
 int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh);
+/** The same without the lock, and growing the refcount table where that is needed. */
+int64_t coroutine_fn qcow2_co_alloc_unlocked(BlockDriverState *bs, uint64_t n);
 /** The same for a run of at most *@n clusters, at least one; *@n becomes its length. */
 int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh);
 /** Make the refcount table cover what the last -EAGAIN wanted.  No lock held. */
@@ -497,7 +514,7 @@ void qcow2_snapshots_clear(Qcow2State *s);
 /** Length of a snapshot's L1 in the file, and whether place and length are allowed. */
 bool qcow2_snapshot_l1_is_sane(const Qcow2State *s, const Qcow2Snapshot *sn);
 
-/* A stored bitmap, as its directory says. */
+/* A stored bitmap, as its directory on disk says. */
 typedef struct Qcow2Bitmap {
     char *name;
     uint64_t table_offset;
@@ -512,8 +529,34 @@ typedef struct Qcow2Bitmap {
 /** Parse a directory of @len bytes; NULL with @errp set if it is damaged.  Pure. */
 GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_t cluster_size,
                             Error **errp);
+/** The bytes of a directory; free with g_bytes_unref().  Pure. */
+GBytes *qcow2_bitmaps_build(const GArray *bitmaps);
+/** An empty directory. */
+GArray *qcow2_bitmaps_new(void);
+void qcow2_bitmaps_append(GArray *bitmaps, const Qcow2Bitmap *bm);
+Qcow2Bitmap *qcow2_bitmaps_find(const GArray *bitmaps, const char *name);
+/** Clusters that the table of a bitmap of this disk has entries for. */
+uint64_t qcow2_bitmap_table_size(const Qcow2State *s, int64_t disk_bytes,
+                                 unsigned granularity_bits);
+/** Is @entry of a bitmap's table something that may be there?  Pure. */
+bool qcow2_bitmap_entry_is_sane(const Qcow2State *s, uint64_t entry);
 /** Read the directory; an empty array if there is none. */
 GArray *coroutine_fn qcow2_bitmaps_co_read(BlockDriverState *bs, Error **errp);
+/** Make the dirty bitmaps of the node from what is stored.  Context: open. */
+bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp);
+/** Say in the file that the stored bitmaps are out of date from now on.  Lock held. */
+int coroutine_fn qcow2_bitmaps_co_mark_in_use(BlockDriverState *bs);
+/** May the disk be resized, as far as its bitmaps are concerned? */
+bool qcow2_bitmaps_check_resize(BlockDriverState *bs, Error **errp);
+
+/* bitmap-store.c; control path */
+
+/** Store what changed.  Nobody writes to the node meanwhile. */
+int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp);
+bool coroutine_fn qcow2_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                                      uint32_t granularity, Error **errp);
+int coroutine_fn qcow2_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                                         Error **errp);
 
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix);
 

@@ -494,6 +494,24 @@ int coroutine_fn qcow2_refcount_co_grow(BlockDriverState *bs)
     return ret;
 }
 
+int64_t coroutine_fn qcow2_co_alloc_unlocked(BlockDriverState *bs, uint64_t n)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t ret;
+
+    do {
+        qemu_co_mutex_lock(&s->lock);
+        ret = qcow2_co_alloc_clusters(bs, n, NULL);
+        qemu_co_mutex_unlock(&s->lock);
+        if (ret == -EAGAIN) {
+            int grown = qcow2_refcount_co_grow(bs);
+
+            ret = grown < 0 ? grown : -EAGAIN;
+        }
+    } while (ret == -EAGAIN);
+    return ret;
+}
+
 /* ---- freeing ------------------------------------------------------------------------------- */
 
 int coroutine_fn qcow2_co_free_unused(BlockDriverState *bs, uint64_t host_offset, uint64_t n)

@@ -31,24 +31,6 @@ static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
 
 /* ---- a longer L1 table --------------------------------------------------------------------- */
 
-static int64_t coroutine_fn co_alloc(BlockDriverState *bs, uint64_t n)
-{
-    Qcow2State *s = bs->opaque;
-    int64_t ret;
-
-    do {
-        qemu_co_mutex_lock(&s->lock);
-        ret = qcow2_co_alloc_clusters(bs, n, NULL);
-        qemu_co_mutex_unlock(&s->lock);
-        if (ret == -EAGAIN) {
-            int grown = qcow2_refcount_co_grow(bs);
-
-            ret = grown < 0 ? grown : -EAGAIN;
-        }
-    } while (ret == -EAGAIN);
-    return ret;
-}
-
 /* Both locks held, nothing of the old table unwritten. */
 static int coroutine_fn co_switch_l1(BlockDriverState *bs, uint64_t offset, uint32_t new_size)
 {
@@ -98,7 +80,7 @@ static int coroutine_fn co_grow_l1(BlockDriverState *bs, uint32_t new_size)
         return 0;
     }
     BLKDBG_CO_EVENT(bs->file, L1_GROW_ALLOC_TABLE);
-    offset = co_alloc(bs, n);
+    offset = qcow2_co_alloc_unlocked(bs, n);
     if (offset < 0) {
         return offset;
     }
@@ -374,6 +356,9 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool ex
 
     if (ret < 0) {
         return ret;
+    }
+    if (!qcow2_bitmaps_check_resize(bs, errp)) {
+        return -ENOTSUP;
     }
     ret = qcow2_co_before_change(bs);
     if (ret < 0) {
