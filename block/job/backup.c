@@ -444,6 +444,9 @@ BlockJob *coroutine_fn backup_job_co_create(BlockDriverState *bs, BlockDriverSta
     if (!job_args.id) {
         return NULL;
     }
+    if (bitmap && !bdrv_co_dirty_bitmap_before_change(bitmap, errp)) {
+        return NULL;
+    }
     /* Filter and bitmap are of one instant. */
     freeze = bdrv_co_freeze_node(bs);
     filter = co_insert_filter(bs, target, args, bitmap, &bcs, errp);

@@ -102,14 +102,15 @@ static bool check_sources(const char *node, const BdrvDirtyBitmap *target,
     return true;
 }
 
-BdrvDirtyBitmap *block_dirty_bitmap_merge(const char *node, const char *target,
-                                          const BlockDirtyBitmapOrStrList *sources,
-                                          HBitmap **backup, Error **errp)
+BdrvDirtyBitmap *coroutine_fn block_dirty_bitmap_co_merge(const char *node, const char *target,
+                                                          const BlockDirtyBitmapOrStrList *sources,
+                                                          HBitmap **backup, Error **errp)
 {
     BdrvDirtyBitmap *dest = block_dirty_bitmap_lookup(node, target, NULL, errp);
     HBitmap *first = NULL;
     if (!dest || !bdrv_dirty_bitmap_check(dest, BDRV_BITMAP_DEFAULT, errp) ||
-        !check_sources(node, dest, sources, errp)) {
+        !check_sources(node, dest, sources, errp) ||
+        !bdrv_co_dirty_bitmap_before_change(dest, errp)) {
         return NULL;
     }
     for (; sources; sources = sources->next) {
@@ -145,7 +146,8 @@ void coroutine_fn qmp_block_dirty_bitmap_remove(BlockDirtyBitmap *arg, Error **e
 void coroutine_fn qmp_block_dirty_bitmap_clear(BlockDirtyBitmap *arg, Error **errp)
 {
     BdrvDirtyBitmap *bitmap = block_dirty_bitmap_lookup(arg->node, arg->name, NULL, errp);
-    if (bitmap && bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_DEFAULT, errp)) {
+    if (bitmap && bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_DEFAULT, errp) &&
+        bdrv_co_dirty_bitmap_before_change(bitmap, errp)) {
         bdrv_clear_dirty_bitmap(bitmap, NULL);
     }
 }
@@ -153,7 +155,8 @@ void coroutine_fn qmp_block_dirty_bitmap_clear(BlockDirtyBitmap *arg, Error **er
 void coroutine_fn qmp_block_dirty_bitmap_enable(BlockDirtyBitmap *arg, Error **errp)
 {
     BdrvDirtyBitmap *bitmap = block_dirty_bitmap_lookup(arg->node, arg->name, NULL, errp);
-    if (bitmap && bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_ALLOW_RO, errp)) {
+    if (bitmap && bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_ALLOW_RO, errp) &&
+        bdrv_co_dirty_bitmap_before_change(bitmap, errp)) {
         bdrv_enable_dirty_bitmap(bitmap);
     }
 }
@@ -161,12 +164,13 @@ void coroutine_fn qmp_block_dirty_bitmap_enable(BlockDirtyBitmap *arg, Error **e
 void coroutine_fn qmp_block_dirty_bitmap_disable(BlockDirtyBitmap *arg, Error **errp)
 {
     BdrvDirtyBitmap *bitmap = block_dirty_bitmap_lookup(arg->node, arg->name, NULL, errp);
-    if (bitmap && bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_ALLOW_RO, errp)) {
+    if (bitmap && bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_ALLOW_RO, errp) &&
+        bdrv_co_dirty_bitmap_before_change(bitmap, errp)) {
         bdrv_disable_dirty_bitmap(bitmap);
     }
 }
 
 void coroutine_fn qmp_block_dirty_bitmap_merge(BlockDirtyBitmapMerge *arg, Error **errp)
 {
-    block_dirty_bitmap_merge(arg->node, arg->target, arg->bitmaps, NULL, errp);
+    block_dirty_bitmap_co_merge(arg->node, arg->target, arg->bitmaps, NULL, errp);
 }

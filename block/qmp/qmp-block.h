@@ -25,9 +25,9 @@ BdrvDirtyBitmap *coroutine_fn block_dirty_bitmap_co_add(const BlockDirtyBitmapAd
  * Merge @sources into bitmap @target of @node; all or nothing.
  * @backup: receives the old content for bdrv_restore_dirty_bitmap(); may be NULL.
  */
-BdrvDirtyBitmap *block_dirty_bitmap_merge(const char *node, const char *target,
-                                          const BlockDirtyBitmapOrStrList *sources,
-                                          HBitmap **backup, Error **errp);
+BdrvDirtyBitmap *coroutine_fn block_dirty_bitmap_co_merge(const char *node, const char *target,
+                                                          const BlockDirtyBitmapOrStrList *sources,
+                                                          HBitmap **backup, Error **errp);
 
 /** Remove a bitmap, from its image as well. */
 bool coroutine_fn block_dirty_bitmap_co_remove(const char *node, const char *name, Error **errp);

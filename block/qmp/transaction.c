@@ -129,7 +129,8 @@ static void coroutine_fn bitmap_remove_co_abort(Step *step)
 static bool coroutine_fn bitmap_clear_co_prepare(Step *step, const TransactionAction *action,
                                                  Error **errp)
 {
-    if (!find_bitmap(step, action, BDRV_BITMAP_DEFAULT, errp)) {
+    if (!find_bitmap(step, action, BDRV_BITMAP_DEFAULT, errp) ||
+        !bdrv_co_dirty_bitmap_before_change(step->bitmap, errp)) {
         return false;
     }
     bdrv_clear_dirty_bitmap(step->bitmap, &step->old_bits);
@@ -146,8 +147,8 @@ static bool coroutine_fn bitmap_merge_co_prepare(Step *step, const TransactionAc
 {
     const BlockDirtyBitmapMerge *args = action->u.block_dirty_bitmap_merge.data;
 
-    step->bitmap = block_dirty_bitmap_merge(args->node, args->target, args->bitmaps,
-                                            &step->old_bits, errp);
+    step->bitmap = block_dirty_bitmap_co_merge(args->node, args->target, args->bitmaps,
+                                               &step->old_bits, errp);
     return step->bitmap;
 }
 
@@ -168,7 +169,8 @@ static void coroutine_fn old_bits_co_abort(Step *step)
 static bool coroutine_fn bitmap_switch_co_prepare(Step *step, const TransactionAction *action,
                                                   Error **errp)
 {
-    if (!find_bitmap(step, action, BDRV_BITMAP_ALLOW_RO, errp)) {
+    if (!find_bitmap(step, action, BDRV_BITMAP_ALLOW_RO, errp) ||
+        !bdrv_co_dirty_bitmap_before_change(step->bitmap, errp)) {
         return false;
     }
     step->was_enabled = bdrv_dirty_bitmap_enabled(step->bitmap);
