@@ -47,9 +47,16 @@ static inline void lab_init(int *argc, char ***argv)
     error_set_report_hook(lab_swallow, NULL);
 }
 
+/* Put before names of files; "" for files in memory. */
+static const char *lab_folder = "";
+
+/* The dictionary of @json, in which '@' stands for lab_folder. */
 static inline QDict *lab_parse(const char *json)
 {
-    return qobject_to(QDict, qobject_from_json(json, &error_abort));
+    g_auto(GStrv) parts = g_strsplit(json, "@", -1);
+    g_autofree char *text = g_strjoinv(lab_folder, parts);
+
+    return qobject_to(QDict, qobject_from_json(text, &error_abort));
 }
 
 /* Nodes that nobody refers to are closed when the control lock is let go. */
@@ -61,7 +68,7 @@ static inline void coroutine_fn lab_co_settle(void)
 
 /*
  * Carry out the blockdev-create that @json describes.  Every "file-NAME" that it mentions is a
- * node of the memory file NAME.
+ * node of the file NAME.
  */
 static inline void coroutine_fn lab_co_create(const char *json)
 {
@@ -75,10 +82,11 @@ static inline void coroutine_fn lab_co_create(const char *json)
     for (g_regex_match(names, json, 0, &match); g_match_info_matches(match);
          g_match_info_next(match, NULL)) {
         g_autofree char *node = g_match_info_fetch(match, 0), *name = g_match_info_fetch(match, 1);
+        g_autofree char *path = g_strconcat(lab_folder, name, NULL);
         QDict *file = qdict_new();
 
         qdict_put_str(file, "driver", "file");
-        qdict_put_str(file, "filename", name);
+        qdict_put_str(file, "filename", path);
         qdict_put_str(file, "node-name", node);
         g_ptr_array_add(nodes, bdrv_co_open(NULL, NULL, file, BDRV_O_RDWR | BDRV_O_PROTOCOL,
                                             &error_abort));
