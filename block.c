@@ -68,6 +68,8 @@ void coroutine_fn bdrv_co_control_unlock(void)
 {
     BlockGraph *graph = bdrv_graph();
     bdrv_co_reap();
+    /* Whatever was done, be it inside a driver. */
+    bdrv_chains_changed();
     graph->control_locked = false;
     qemu_co_mutex_unlock(&graph->control);
 }
@@ -226,6 +228,7 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
         qemu_mutex_init(&bs->shard[i].lock);
         QTAILQ_INIT(&bs->shard[i].requests);
     }
+    QSIMPLEQ_INIT(&bs->visit_waiters);
     qemu_co_mutex_init(&bs->flush_lock);
     qemu_mutex_init(&bs->dirty_bitmap_lock);
     g_hash_table_insert(graph->nodes_by_name, bs->node_name, bs);
@@ -284,6 +287,7 @@ static void node_free(BlockDriverState *bs)
     g_free(bs->auto_backing_file);
     g_free(bs->filename);
     g_free(bs->exact_filename);
+    bdrv_chain_free(bs);
     g_free(bs->opaque);
     g_free(bs);
 }

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 
 #include "core-int.h"
+#include "qemu/atomic.h"
 
 /* ---- rank ------------------------------------------------------------------------------------ */
 
@@ -81,9 +82,20 @@ static BdrvChild **shorthand_of(BlockDriverState *parent, const char *name)
     return strcmp(name, "backing") == 0 ? &parent->backing : NULL;
 }
 
+/* Does what the parent shows of @child reach others in turn? */
+static bool is_overlay(const BdrvChild *child)
+{
+    return (child->role & BDRV_CHILD_COW) ||
+           ((child->role & BDRV_CHILD_FILTERED) && child->parent && child->parent->drv &&
+            child->parent->drv->is_filter);
+}
+
 static void link_below(BdrvChild *child, BlockDriverState *bs)
 {
     child->bs = bdrv_ref(bs);
+    child->counts_as_overlay = is_overlay(child);
+    qatomic_add(&bs->n_overlays, child->counts_as_overlay);
+    bdrv_chains_changed();
     QTAILQ_INSERT_TAIL(&bs->parents, child, next_parent);
     claim_link(&child->claim, bs);
 }
@@ -94,6 +106,8 @@ static BlockDriverState *unlink_below(BdrvChild *child)
     BlockDriverState *bs = child->bs;
     claim_unlink(&child->claim);
     QTAILQ_REMOVE(&bs->parents, child, next_parent);
+    qatomic_sub(&bs->n_overlays, child->counts_as_overlay);
+    bdrv_chains_changed();
     child->bs = NULL;
     return bs;
 }

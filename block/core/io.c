@@ -158,6 +158,9 @@ static int coroutine_fn co_in_pieces(BlockDriverState *bs, bool is_write, int64_
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+static int coroutine_fn co_pwritev_full(BdrvChild *child, int64_t offset, int64_t bytes,
+                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+
 int coroutine_fn bdrv_co_aligned_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
                                         QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
@@ -195,8 +198,8 @@ static int coroutine_fn co_padded_preadv(BdrvChild *child, int64_t offset, int64
     return ret;
 }
 
-int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t bytes,
-                                     QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+static int coroutine_fn co_preadv_full(BdrvChild *child, int64_t offset, int64_t bytes,
+                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     BlockDriverState *bs = child->bs;
     bool serialising = flags & BDRV_REQ_SERIALISING;
@@ -225,6 +228,57 @@ int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t b
     }
     bdrv_request_end(&req);
     return ret;
+}
+
+static void fast_done(BdrvFastRequest *req, int ret)
+{
+    aio_co_wake(req->opaque);
+}
+
+/* What starting @req returned, but for BDRV_FAST_NO. */
+static int coroutine_fn co_finish_fast(BdrvFastRequest *req, int result)
+{
+    if (result <= 0) {
+        return result;
+    }
+    if (result == BDRV_FAST_PENDING) {
+        qemu_coroutine_yield();
+        return req->ret;
+    }
+    result = req->is_write ? co_pwritev_full(req->child, req->offset, req->bytes, req->qiov,
+                                             req->qiov_offset, 0)
+                           : co_preadv_full(req->child, req->offset, req->bytes, req->qiov,
+                                            req->qiov_offset, 0);
+    bdrv_fast_end(req, result);
+    return result;
+}
+
+static int coroutine_fn co_try_fast(BdrvChild *child, bool is_write, int64_t offset, int64_t bytes,
+                                    QEMUIOVector *qiov, size_t qiov_offset)
+{
+    BdrvFastRequest req;
+    int ret;
+
+    req.child = child;
+    req.offset = offset;
+    req.bytes = bytes;
+    req.qiov = qiov;
+    req.qiov_offset = qiov_offset;
+    req.is_write = is_write;
+    req.done = fast_done;
+    req.opaque = qemu_coroutine_self();
+    ret = bdrv_fast_start(&req);
+    return ret == BDRV_FAST_NO ? ret : co_finish_fast(&req, ret);
+}
+
+int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t bytes,
+                                     QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    int ret = flags ? BDRV_FAST_NO
+                    : co_try_fast(child, false, offset, bytes, qiov, qiov_offset);
+
+    return ret != BDRV_FAST_NO ? ret
+                               : co_preadv_full(child, offset, bytes, qiov, qiov_offset, flags);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -273,6 +327,19 @@ static void raise_highest_offset(BlockDriverState *bs, uint64_t end)
     }
 }
 
+void bdrv_note_write(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t end, int ret)
+{
+    qatomic_inc(&bs->write_gen);
+    if (qatomic_read(&bs->write_threshold)) {
+        bdrv_write_threshold_check(bs, end);
+    }
+    /* Also after an error: what the range holds now is unknown. */
+    bdrv_set_dirty(bs, offset, bytes);
+    if (ret >= 0) {
+        raise_highest_offset(bs, end);
+    }
+}
+
 void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret)
 {
     const BdrvChild *below = bdrv_forwarding_child(bs);
@@ -282,20 +349,17 @@ void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t 
     if (below) {
         end = MIN(end, MAX(bdrv_getlength(below->bs), offset));
     }
-
-    qatomic_inc(&bs->write_gen);
-    if (qatomic_read(&bs->write_threshold)) {
-        bdrv_write_threshold_check(bs, end);
+    if (bs->drv->supports_backing && qatomic_read(&bs->n_overlays)) {
+        bdrv_chains_changed();
     }
-    /* Also after an error: what the range holds now is unknown. */
-    bdrv_set_dirty(bs, offset, bytes);
-    if (ret >= 0) {
-        raise_highest_offset(bs, end);
-        if (end > qatomic_read(&bs->total_bytes) && bs->drv->is_protocol) {
-            bdrv_size_changed(bs, end);
-        } else if (end > qatomic_read(&bs->total_bytes)) {
-            bdrv_co_refresh_length(bs);
-        }
+    bdrv_note_write(bs, offset, bytes, end, ret);
+    if (ret < 0 || end <= qatomic_read(&bs->total_bytes)) {
+        return;
+    }
+    if (bs->drv->is_protocol) {
+        bdrv_size_changed(bs, end);
+    } else {
+        bdrv_co_refresh_length(bs);
     }
 }
 
@@ -398,8 +462,8 @@ static bool extends_by_zeroes(BlockDriverState *bs, int64_t offset, int64_t byte
            offset + bytes > qatomic_read(&bs->total_bytes);
 }
 
-int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t bytes,
-                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+static int coroutine_fn co_pwritev_full(BdrvChild *child, int64_t offset, int64_t bytes,
+                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     BlockDriverState *bs = child->bs;
     int ret = bdrv_check_io(child, offset, bytes, true);
@@ -432,6 +496,16 @@ int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t 
     }
     bdrv_request_end(&req);
     return ret;
+}
+
+int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t bytes,
+                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    int ret = flags ? BDRV_FAST_NO
+                    : co_try_fast(child, true, offset, bytes, qiov, qiov_offset);
+
+    return ret != BDRV_FAST_NO ? ret
+                               : co_pwritev_full(child, offset, bytes, qiov, qiov_offset, flags);
 }
 
 /* ---- one buffer ------------------------------------------------------------------------------ */

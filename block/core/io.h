@@ -28,6 +28,12 @@ int coroutine_fn bdrv_co_driver_pwrite_zeroes(BlockDriverState *bs, int64_t offs
  * threshold. */
 void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret);
 
+/*
+ * The part of that which does not yield: a write of @bytes at @offset has reached @end and ended
+ * with @ret.
+ */
+void bdrv_note_write(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t end, int ret);
+
 /* Length of the node; asked again if it may have grown behind our back and @end lies past it. */
 int64_t coroutine_fn bdrv_co_length_for(BlockDriverState *bs, int64_t end);
 

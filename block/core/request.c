@@ -14,7 +14,7 @@
 #include "qemu/lockable.h"
 
 /* Threads are dealt out to shards in order of first use. */
-static unsigned my_shard(void)
+unsigned bdrv_request_shard(void)
 {
     static unsigned next_shard;
     static __thread unsigned shard_plus_one;
@@ -83,6 +83,91 @@ static WaitResult coroutine_fn co_wait_for_one(BdrvRequest *me, bool no_wait)
     return NOBODY_IN_THE_WAY;
 }
 
+/* ---- visits of the fast path ----------------------------------------------------------------- */
+
+static bool bank_is_in_use(BlockDriverState *bs, unsigned bank)
+{
+    for (unsigned i = 0; i < BDRV_REQUEST_SHARDS; i++) {
+        if (qatomic_load_acquire(&bs->shard[i].visits[bank]) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_visits(BlockDriverState *bs)
+{
+    return bank_is_in_use(bs, 0) || bank_is_in_use(bs, 1);
+}
+
+/*
+ * n_serialising is raised, so no visit begins: each count needs to be seen at 0 only once.  Those
+ * that look and step back wake us as well.
+ */
+static void coroutine_fn co_wait_for_visits(BlockDriverState *bs)
+{
+    BdrvRequestWaiter waiter = { .co = qemu_coroutine_self() };
+
+    qatomic_inc(&bs->n_visit_waiters);
+    smp_mb(); /* pairs with the end of a visit: count lowered, then waiters looked for */
+    qemu_mutex_lock(&bs->shard[0].lock);
+    while (has_visits(bs)) {
+        QSIMPLEQ_INSERT_TAIL(&bs->visit_waiters, &waiter, next);
+        qemu_mutex_unlock(&bs->shard[0].lock);
+        qemu_coroutine_yield();
+        qemu_mutex_lock(&bs->shard[0].lock);
+    }
+    qemu_mutex_unlock(&bs->shard[0].lock);
+    qatomic_dec(&bs->n_visit_waiters);
+}
+
+void bdrv_visit_wake(BlockDriverState *bs)
+{
+    for (;;) {
+        BdrvRequestWaiter *waiter;
+
+        qemu_mutex_lock(&bs->shard[0].lock);
+        waiter = has_visits(bs) ? NULL : QSIMPLEQ_FIRST(&bs->visit_waiters);
+        if (waiter) {
+            QSIMPLEQ_REMOVE_HEAD(&bs->visit_waiters, next);
+        }
+        qemu_mutex_unlock(&bs->shard[0].lock);
+        if (!waiter) {
+            return;
+        }
+        aio_co_wake(waiter->co);
+    }
+}
+
+/*
+ * Serial that all visits are younger than, or @none without any.
+ *
+ * The number of a new bank is taken before the bank is found empty: whoever enters it then sees all
+ * that was changed before that number was given out, and what is changed later has a greater one.
+ */
+static uint64_t oldest_visit(BlockDriverState *bs, uint64_t none)
+{
+    QEMU_LOCK_GUARD(&bs->shard[0].lock);
+    unsigned now = bs->visit_bank & 1, other = !now;
+    uint64_t serial;
+
+    smp_mb();
+    if (bank_is_in_use(bs, other)) {
+        return bs->bank_serial[other];
+    }
+    if (!bank_is_in_use(bs, now)) {
+        return none;
+    }
+    serial = qatomic_fetch_inc(&bs->next_serial);
+    if (!bank_is_in_use(bs, other)) {
+        bs->bank_serial[other] = serial;
+        qatomic_set_mb(&bs->visit_bank, other);
+    }
+    return MIN(bs->bank_serial[now], none);
+}
+
+/* ---- begin, end ------------------------------------------------------------------------------ */
+
 int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, BdrvRequestKind kind,
                                        int64_t offset, int64_t bytes, int64_t align,
                                        bool serialising, bool no_wait)
@@ -95,7 +180,7 @@ int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, B
         .serialising = serialising,
         .offset = offset,
         .bytes = bytes,
-        .shard = my_shard(),
+        .shard = bdrv_request_shard(),
     };
     QSIMPLEQ_INIT(&req->waiters);
     set_overlap_range(req, align);
@@ -110,6 +195,13 @@ int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, B
 
     if (likely(!serialising && qatomic_read(&bs->n_serialising) == 0)) {
         return 0;
+    }
+    if (serialising && no_wait && has_visits(bs)) {
+        bdrv_request_end(req);
+        return -EBUSY;
+    }
+    if (serialising) {
+        co_wait_for_visits(bs);
     }
     do {
         result = co_wait_for_one(req, no_wait);
@@ -156,7 +248,7 @@ uint64_t bdrv_oldest_serial(BlockDriverState *bs)
             oldest = MIN(oldest, req->serial);
         }
     }
-    return oldest;
+    return MIN(oldest, oldest_visit(bs, oldest));
 }
 
 /* Wait for one request older than @serial; false if there is none. */
@@ -179,6 +271,10 @@ static bool coroutine_fn co_wait_for_older(BlockDriverState *bs, uint64_t serial
 
 void coroutine_fn bdrv_co_wait_older(BlockDriverState *bs, uint64_t serial)
 {
+    /* Keeps visits out; that also holds up no one else. */
+    qatomic_inc(&bs->n_serialising);
+    co_wait_for_visits(bs);
+    qatomic_dec(&bs->n_serialising);
     while (co_wait_for_older(bs, serial)) {
         /* One ended; look again. */
     }

@@ -197,6 +197,18 @@ static int coroutine_fn raw_co_pwritev(BlockDriverState *bs, int64_t offset, int
     return bdrv_co_pwritev_part(bs->file, offset, bytes, qiov, qiov_offset, flags);
 }
 
+static BdrvMapKind raw_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
+                           BdrvMapping *map)
+{
+    if ((is_write && bs->probed && offset < BDRV_PROBE_BYTES) ||
+        raw_map_range(bs->opaque, &offset, bytes, is_write) < 0) {
+        return BDRV_MAP_NONE;
+    }
+    map->child = bs->file;
+    map->offset = offset;
+    return BDRV_MAP_CHILD;
+}
+
 static int coroutine_fn raw_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                              unsigned flags)
 {
@@ -323,6 +335,7 @@ BlockDriver bdrv_raw = {
     .bdrv_refresh_limits = raw_refresh_limits,
     .bdrv_co_preadv = raw_co_preadv,
     .bdrv_co_pwritev = raw_co_pwritev,
+    .bdrv_map = raw_map,
     .bdrv_co_pwrite_zeroes = raw_co_pwrite_zeroes,
     .bdrv_co_pdiscard = raw_co_pdiscard,
     .bdrv_co_copy_range_from = raw_co_copy_range_from,

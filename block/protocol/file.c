@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * file: an image in a regular file of the host.  I/O by worker threads, linux-aio or io_uring; byte
+ * file: an image in a regular file of the host.  Reading and writing is in file-io.c; byte
  * locks tell other processes what is claimed here (file-locks.c).
  */
 #include "qemu/osdep.h"
@@ -47,7 +47,6 @@ void file_refresh_filename(BlockDriverState *bs)
 
 /* ---- direct I/O alignment -------------------------------------------------------------------- */
 
-#define MAX_ALIGN 4096
 
 static bool probe_read(int fd, void *buf, size_t len)
 {
@@ -72,24 +71,24 @@ static bool probe_alignment(FileState *s, Error **errp)
     if (!s->direct) {
         return true;
     }
-    buf = qemu_memalign(MAX_ALIGN, 2 * MAX_ALIGN);
+    buf = qemu_memalign(FILE_MAX_ALIGN, 2 * FILE_MAX_ALIGN);
     if (ioctl(s->fd, BLKSSZGET, &sector_size) == 0 && sector_size >= 512 &&
-        sector_size <= MAX_ALIGN && is_power_of_2(sector_size)) {
+        sector_size <= FILE_MAX_ALIGN && is_power_of_2(sector_size)) {
         s->request_align = sector_size;
     } else if (probe_read(s->fd, buf, 1)) {
         /* A file system that takes one byte does not tell the truth about its device. */
-        s->request_align = MAX_ALIGN;
+        s->request_align = FILE_MAX_ALIGN;
     } else {
-        for (align = 512; align <= MAX_ALIGN && !probe_read(s->fd, buf, align); align *= 2) {
+        for (align = 512; align <= FILE_MAX_ALIGN && !probe_read(s->fd, buf, align); align *= 2) {
         }
-        s->request_align = align <= MAX_ALIGN ? align : 0;
+        s->request_align = align <= FILE_MAX_ALIGN ? align : 0;
     }
-    for (align = 1; align <= MAX_ALIGN; align = align == 1 ? 512 : align * 2) {
-        if (probe_read(s->fd, buf + align, MAX_ALIGN)) {
+    for (align = 1; align <= FILE_MAX_ALIGN; align = align == 1 ? 512 : align * 2) {
+        if (probe_read(s->fd, buf + align, FILE_MAX_ALIGN)) {
             break;
         }
     }
-    s->mem_align = align > MAX_ALIGN ? 0 : align == 1 ? s->request_align : align;
+    s->mem_align = align > FILE_MAX_ALIGN ? 0 : align == 1 ? s->request_align : align;
     if (!s->request_align || !s->mem_align) {
         error_setg(errp, "Could not find working O_DIRECT alignment");
         error_append_hint(errp, "Try cache.direct=off\n");
@@ -104,7 +103,7 @@ void file_refresh_limits(BlockDriverState *bs)
 
     bs->bl.request_alignment = s->request_align;
     bs->bl.min_mem_alignment = s->mem_align;
-    bs->bl.opt_mem_alignment = MAX(s->mem_align, (size_t)MAX_ALIGN);
+    bs->bl.opt_mem_alignment = MAX(s->mem_align, (size_t)FILE_MAX_ALIGN);
     bs->bl.max_iov = IOV_MAX;
 }
 
@@ -467,161 +466,6 @@ void file_abort_perm_update(BlockDriverState *bs)
     if (s->locking) {
         file_locks_drop(s->lock_fd, &s->new_locks, &s->locks);
     }
-}
-
-/* ---- reading and writing --------------------------------------------------------------------- */
-
-/* Worker. */
-static int read_worker(void *opaque)
-{
-    FileRequest *req = opaque;
-    ssize_t ret = qemu_preadv_full(req->s->fd, req->iov, req->niov, req->offset);
-
-    if (ret < 0) {
-        return ret;
-    }
-    /* The file ends inside its last block: the rest reads as zeroes. */
-    if (ret < req->bytes) {
-        iov_memset(req->iov, req->niov, ret, 0, req->bytes - ret);
-    }
-    return 0;
-}
-
-/* Worker. */
-static int write_worker(void *opaque)
-{
-    FileRequest *req = opaque;
-    ssize_t ret = qemu_pwritev_full(req->s->fd, req->iov, req->niov, req->offset);
-
-    if (ret < 0) {
-        return ret;
-    }
-    return ret == req->bytes ? 0 : -ENOSPC;
-}
-
-/* Copying more than this at once would hold up the loop for longer than a thread takes to wake. */
-#define MAX_INLINE (256 * KiB)
-
-/*
- * What the page cache can give or take without waiting is done at once, without a thread.  Returns
- * how many bytes were; 0 also if it cannot be done so at all.
- */
-static int64_t transfer_cached(FileState *s, bool is_write, int64_t offset,
-                               const QEMUIOVector *qiov)
-{
-    bool *is_missing = is_write ? &s->no_nowait_write : &s->no_nowait_read;
-    ssize_t ret;
-
-    if (s->direct || qiov->size > MAX_INLINE || qatomic_read(is_missing)) {
-        return 0;
-    }
-    ret = is_write ? pwritev2(s->fd, qiov->iov, qiov->niov, offset, RWF_NOWAIT)
-                   : preadv2(s->fd, qiov->iov, qiov->niov, offset, RWF_NOWAIT);
-    if (ret < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
-        qatomic_set(is_missing, true);
-    }
-    return MAX(ret, 0);
-}
-
-/* A loop thread that cannot have the kernel's interface (limits of the host) uses workers. */
-static int coroutine_fn co_submit(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
-{
-    AioFileOp op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
-    FileRequest req = { .s = s, .offset = offset, .bytes = qiov->size,
-                        .iov = qiov->iov, .niov = qiov->niov };
-
-    if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE && laio_setup(NULL)) {
-        return laio_co_submit(s->fd, offset, qiov, op);
-    }
-    if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
-        return luring_co_submit(s->fd, offset, qiov, op);
-    }
-    return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
-}
-
-static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
-                                    QEMUIOVector *qiov)
-{
-    int64_t done = transfer_cached(s, is_write, offset, qiov);
-    QEMUIOVector rest;
-    int ret;
-
-    if (done == (int64_t)qiov->size) {
-        return 0;
-    }
-    if (likely(done == 0)) {
-        return co_submit(s, is_write, offset, qiov);
-    }
-    qemu_iovec_init_slice(&rest, qiov, done, qiov->size - done);
-    ret = co_submit(s, is_write, offset + done, &rest);
-    qemu_iovec_destroy(&rest);
-    return ret;
-}
-
-static bool is_mem_aligned(const FileState *s, const QEMUIOVector *qiov)
-{
-    for (int i = 0; i < qiov->niov; i++) {
-        if (((uintptr_t)qiov->iov[i].iov_base | qiov->iov[i].iov_len) & (s->mem_align - 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Direct I/O from or to memory that is not aligned for it. */
-static int coroutine_fn co_bounced(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
-{
-    QEMU_AUTO_VFREE uint8_t *buf = qemu_try_memalign(MAX(s->mem_align, (size_t)MAX_ALIGN),
-                                                     qiov->size);
-    QEMUIOVector one = QEMU_IOVEC_INIT_BUF(one, buf, qiov->size);
-    int ret;
-
-    if (!buf) {
-        return -ENOMEM;
-    }
-    if (is_write) {
-        qemu_iovec_to_buf(qiov, 0, buf, qiov->size);
-    }
-    ret = co_transfer(s, is_write, offset, &one);
-    if (ret >= 0 && !is_write) {
-        qemu_iovec_from_buf(qiov, 0, buf, qiov->size);
-    }
-    return ret;
-}
-
-static int coroutine_fn co_rw(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
-                              QEMUIOVector *qiov, size_t qiov_offset)
-{
-    FileState *s = bs->opaque;
-    QEMUIOVector slice;
-    bool whole = qiov_offset == 0 && qiov->size == (size_t)bytes;
-    int ret;
-
-    if (!whole) {
-        qemu_iovec_init_slice(&slice, qiov, qiov_offset, bytes);
-        qiov = &slice;
-    }
-    if (unlikely(s->direct && !is_mem_aligned(s, qiov))) {
-        ret = co_bounced(s, is_write, offset, qiov);
-    } else {
-        ret = co_transfer(s, is_write, offset, qiov);
-    }
-    if (!whole) {
-        qemu_iovec_destroy(&slice);
-    }
-    return ret;
-}
-
-int coroutine_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
-{
-    return co_rw(bs, false, offset, bytes, qiov, qiov_offset);
-}
-
-int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                 QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
-{
-    return co_rw(bs, true, offset, bytes, qiov, qiov_offset);
 }
 
 /* ---- flush ----------------------------------------------------------------------------------- */
@@ -1086,6 +930,8 @@ BlockDriver bdrv_file = {
 
     .bdrv_co_preadv = file_co_preadv,
     .bdrv_co_pwritev = file_co_pwritev,
+    .bdrv_map = file_map,
+    .bdrv_submit = file_submit,
     .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
     .bdrv_co_pdiscard = file_co_pdiscard,
     .bdrv_co_copy_range_from = file_co_copy_range_from,

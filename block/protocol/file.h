@@ -10,6 +10,9 @@
 
 #include "block/block_int.h"
 
+/* No host wants memory or requests for direct I/O aligned to more. */
+#define FILE_MAX_ALIGN 4096
+
 /* Byte locks of one open file: bit i of @uses is byte 100+i, of @unshared byte 200+i. */
 typedef struct FileLocks {
     BlockRights uses, unshared;
@@ -77,7 +80,7 @@ bool coroutine_fn file_locks_co_get(int fd, const FileLocks *held, const FileLoc
 /* Give up the locks of @have that are not in @keep.  Failures are only warned of. */
 void file_locks_drop(int fd, const FileLocks *have, const FileLocks *keep);
 
-/* ---- for both drivers (file.c) --------------------------------------------------------------- */
+/* ---- for both drivers (file.c; file-io.c: reading and writing) ------------------------------- */
 
 /* Open bs's file; see BlockDriver.bdrv_co_open. */
 bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
@@ -105,6 +108,9 @@ int coroutine_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t by
                                 QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
 int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                  QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+BdrvMapKind file_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
+                     BdrvMapping *map);
+int file_submit(BlockDriverState *bs, BdrvDirectIO *io);
 int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs);
 int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        unsigned flags);

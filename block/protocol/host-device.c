@@ -187,6 +187,8 @@ BlockDriver bdrv_host_device = {
 
     .bdrv_co_preadv = file_co_preadv,
     .bdrv_co_pwritev = file_co_pwritev,
+    .bdrv_map = file_map,
+    .bdrv_submit = file_submit,
     .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
     .bdrv_co_pdiscard = file_co_pdiscard,
     .bdrv_co_flush_to_disk = file_co_flush_to_disk,

@@ -124,6 +124,21 @@ static int coroutine_fn null_co_pwritev(BlockDriverState *bs, int64_t offset, in
     return null_co_wait(bs->opaque);
 }
 
+static BdrvMapKind null_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
+                            BdrvMapping *map)
+{
+    const NullState *s = bs->opaque;
+    if (s->latency_ns || s->always_yield) {
+        return BDRV_MAP_NONE;
+    }
+    return s->read_zeroes && !is_write ? BDRV_MAP_ZERO : BDRV_MAP_HERE;
+}
+
+static int null_submit(BlockDriverState *bs, BdrvDirectIO *io)
+{
+    return 0;
+}
+
 static int coroutine_fn null_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                               unsigned flags)
 {
@@ -176,6 +191,8 @@ static const char *const null_mutable_opts[] = { "size", "latency-ns", "read-zer
     .bdrv_refresh_filename = null_refresh_filename, \
     .bdrv_co_preadv = null_co_preadv, \
     .bdrv_co_pwritev = null_co_pwritev, \
+    .bdrv_map = null_map, \
+    .bdrv_submit = null_submit, \
     .bdrv_co_pwrite_zeroes = null_co_pwrite_zeroes, \
     .bdrv_co_pdiscard = null_co_pdiscard, \
     .bdrv_co_flush_to_disk = null_co_flush, \

@@ -17,6 +17,7 @@
 #include "block/aio.h"
 #include "block/block.h"
 #include "block/claim.h"
+#include "block/fast-path.h"
 #include "block/graph.h"
 #include "block/request.h"
 #include "qapi/gen/block-info-types.h"
@@ -110,12 +111,19 @@ struct BlockDriverState {
     int activities;
     uint64_t wr_highest_offset;
     uint64_t write_threshold; /* 0: none */
+    int n_overlays; /* edges above that pass content on to others: backing and filtered */
+    struct BdrvChainMap *chain_map; /* chain-map.c; NULL until needed */
+    unsigned visit_bank; /* the lowest bit: which of a shard's two counts new visits are in */
+    int n_visit_waiters;
 
     /* Own locks. */
     struct {
         QemuMutex lock;
         BdrvRequestList requests;
+        int visits[2]; /* atomic: requests of the fast path that pass here, two banks */
     } shard[BDRV_REQUEST_SHARDS];
+    QSIMPLEQ_HEAD(, BdrvRequestWaiter) visit_waiters; /* under the lock of shard 0; so is the next */
+    uint64_t bank_serial[2]; /* visits in a bank began when next_serial was at least this */
     CoMutex flush_lock; /* one driver flush at a time; later callers reuse its result */
     QemuMutex dirty_bitmap_lock;
     QLIST_HEAD(, BdrvDirtyBitmap) dirty_bitmaps;
@@ -228,6 +236,16 @@ struct BlockDriver {
     int coroutine_fn (*bdrv_co_pwrite_zeroes)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                               unsigned flags);
     int coroutine_fn (*bdrv_co_pdiscard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
+    /*
+     * The fast path (fast-path.h): where is the range?  One answer for all of it, from memory only:
+     * it may try locks, and never yields.  It may be called outside coroutines.  It gets what
+     * bdrv_co_preadv and bdrv_co_pwritev get, and what is inside the node's length.  NULL: never,
+     * but for filters without a callback for the request, which the core passes by.
+     */
+    BdrvMapKind (*bdrv_map)(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
+                            BdrvMapping *map);
+    /* Protocols that answer BDRV_MAP_HERE: start @io.  Returns as bdrv_fast_start(), never REST. */
+    int (*bdrv_submit)(BlockDriverState *bs, BdrvDirectIO *io);
     /*
      * Offloaded copy.  _from of the source maps down to its protocol node and then calls
      * bdrv_co_copy_range_to(); _to maps the target down and ends in a protocol that can do it.

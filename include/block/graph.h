@@ -37,6 +37,7 @@ struct BdrvChild {
     BdrvGate *gate;           /* the gate above, or NULL */
     BlockDriverState *bs;     /* the node below; changes only while frozen */
     bool stays;               /* not moved by bdrv_replace_node() (jobs, operations) */
+    bool counts_as_overlay;   /* in bs->n_overlays */
     BdrvClaim claim;          /* on bs */
     QLIST_ENTRY(BdrvChild) next;        /* in parent's children */
     QTAILQ_ENTRY(BdrvChild) next_parent; /* in bs's parents */

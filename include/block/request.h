@@ -12,6 +12,13 @@
  *      serialising requests with a smaller serial; a serialising one waits for every overlapping
  *      request with a smaller serial.
  * Waits are only ever for a smaller serial, so no cycle can form.  Thread-safe.
+ *
+ * Requests of the fast path are not linked; they are counted as visits of the nodes they pass, from
+ * before they look at a mapping until they have ended (fast-path.c):
+ *   - a visit raises its count, then looks at n_serialising, and steps back unless it is 0;
+ *   - a serialising request raises n_serialising, then waits until the counts are 0;
+ *   - a node has two banks of counts, turned over by bdrv_oldest_serial(), so that waiting for the
+ *     visits of one bank ends although others come.
  */
 #ifndef BLOCK_REQUEST_H
 #define BLOCK_REQUEST_H
@@ -64,5 +71,11 @@ uint64_t bdrv_current_serial(BlockDriverState *bs);
 
 /** Sleep until every request older than @serial has ended. */
 void coroutine_fn bdrv_co_wait_older(BlockDriverState *bs, uint64_t serial);
+
+/** Fast path: a visit has ended, and somebody waits for that. */
+void bdrv_visit_wake(BlockDriverState *bs);
+
+/** The shard of the calling thread, below BDRV_REQUEST_SHARDS. */
+unsigned bdrv_request_shard(void);
 
 #endif

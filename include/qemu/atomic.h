@@ -71,6 +71,16 @@ static inline void smp_wmb(void)
 }
 #pragma GCC diagnostic pop
 
+/* Full barrier behind one of the read-modify-write operations above, which on x86 are one. */
+static inline void smp_mb__after_rmw(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    barrier();
+#else
+    smp_mb();
+#endif
+}
+
 /* Tell the processor that this is a spin loop. */
 static inline void cpu_relax(void)
 {
