@@ -45,7 +45,7 @@ typedef struct CopyState {
 
     /* Writing in order. */
     CoQueue turn;
-    int64_t write_next; /* pieces before this have begun to be written */
+    int64_t write_next; /* all requests of pieces before this have begun */
 
     int64_t done;       /* bytes */
     int ret;            /* first error */
@@ -200,7 +200,7 @@ static int coroutine_fn co_extent_here(CopyState *s)
     return 0;
 }
 
-/* Whole clusters; one that is not all alike is data. */
+/* The cluster at s->next; one that is not all alike is data. */
 static int coroutine_fn co_take_cluster(CopyState *s, Piece *piece)
 {
     int64_t end = MIN(s->next + s->cluster, s->bytes);
@@ -218,6 +218,30 @@ static int coroutine_fn co_take_cluster(CopyState *s, Piece *piece)
     return 0;
 }
 
+/* Whole clusters, as many as are known to be alike: the target compresses them side by side. */
+static int coroutine_fn co_take_clusters(CopyState *s, Piece *piece)
+{
+    int ret = co_take_cluster(s, piece);
+    if (piece->kind == PIECE_ZERO && s->copy->sparse_bytes == 0) {
+        piece->kind = PIECE_DATA;
+    }
+    int64_t size = piece->kind == PIECE_DATA ? MAX(IMG_COPY_CHUNK, s->cluster) : ZERO_CHUNK;
+    int64_t stop = MIN(piece->offset - piece->offset % size + size, s->bytes);
+    while (ret >= 0 && s->next < stop) {
+        ret = co_extent_here(s);
+        int64_t end = MIN(s->extent.offset + s->extent.bytes, stop);
+        if (end < s->bytes) {
+            end -= end % s->cluster;
+        }
+        if (ret < 0 || end <= s->next || s->extent.kind != piece->kind) {
+            break;
+        }
+        piece->bytes += end - s->next;
+        s->next = end;
+    }
+    return ret;
+}
+
 static int coroutine_fn co_take_piece(CopyState *s, Piece *piece)
 {
     int ret = co_extent_here(s);
@@ -225,7 +249,7 @@ static int coroutine_fn co_take_piece(CopyState *s, Piece *piece)
         return ret;
     }
     if (s->copy->compressed) {
-        return co_take_cluster(s, piece);
+        return co_take_clusters(s, piece);
     }
     int64_t bytes = s->extent.offset + s->extent.bytes - s->next;
     PieceKind kind = s->extent.kind;
@@ -260,21 +284,27 @@ static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* The next writers follow as soon as this one has begun. */
 static bool coroutine_fn co_wait_for_turn(CopyState *s, const Piece *piece)
 {
     if (s->copy->out_of_order) {
         return s->ret >= 0;
     }
-    while (s->ret >= 0 && s->write_next != piece->offset) {
+    while (s->ret >= 0 && s->write_next < piece->offset) {
         qemu_co_queue_wait(&s->turn, NULL);
     }
-    if (s->ret < 0) {
-        return false;
+    return s->ret >= 0;
+}
+
+/*
+ * The next writer may follow.  It runs when this one yields, that is after this one's last request
+ * has begun; so the requests begin in the same order whatever the number of workers.
+ */
+static void pass_turn(CopyState *s, const Piece *piece)
+{
+    if (s->write_next == piece->offset) {
+        s->write_next += piece->bytes;
+        qemu_co_queue_restart_all(&s->turn);
     }
-    s->write_next += piece->bytes;
-    qemu_co_queue_restart_all(&s->turn);
-    return true;
 }
 
 static int coroutine_fn co_write_zeroes(CopyState *s, int64_t offset, int64_t bytes)
@@ -304,38 +334,28 @@ static int64_t run_length(const CopyState *s, const uint8_t *buf, int64_t offset
     return n;
 }
 
-static int coroutine_fn co_write_sparse(CopyState *s, int64_t offset, int64_t bytes,
-                                        const uint8_t *buf)
+/* What is zero as zeroes, the rest as data; passes the turn on. */
+static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const uint8_t *buf)
 {
+    unsigned flags = s->copy->compressed ? BDRV_REQ_WRITE_COMPRESSED : 0;
+    int64_t offset = piece->offset, bytes = piece->bytes;
     int ret = 0;
     while (bytes > 0 && ret >= 0) {
-        bool is_zero;
-        int64_t n = run_length(s, buf, offset, bytes, &is_zero);
+        bool is_zero = false;
+        int64_t n = s->copy->sparse_bytes ? run_length(s, buf, offset, bytes, &is_zero) : bytes;
+        if (n == bytes) {
+            pass_turn(s, piece);
+        }
         if (is_zero) {
             ret = co_write_zeroes(s, offset, n);
         } else {
-            ret = blk_co_pwrite(s->copy->target, target_offset(s, offset), n, buf, 0);
+            ret = blk_co_pwrite(s->copy->target, target_offset(s, offset), n, buf, flags);
         }
         offset += n;
         bytes -= n;
         buf += n;
     }
     return ret;
-}
-
-static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const uint8_t *buf)
-{
-    if (s->copy->compressed) {
-        if (s->copy->sparse_bytes && buffer_is_zero(buf, piece->bytes)) {
-            return co_write_zeroes(s, piece->offset, piece->bytes);
-        }
-        return blk_co_pwrite(s->copy->target, target_offset(s, piece->offset), piece->bytes, buf,
-                             BDRV_REQ_WRITE_COMPRESSED);
-    }
-    if (s->copy->sparse_bytes) {
-        return co_write_sparse(s, piece->offset, piece->bytes, buf);
-    }
-    return blk_co_pwrite(s->copy->target, target_offset(s, piece->offset), piece->bytes, buf, 0);
 }
 
 /* Let the host copy.  False: it can not, and will not be asked again. */
@@ -353,19 +373,21 @@ static bool coroutine_fn co_offload(CopyState *s, const Piece *piece)
 
 static void coroutine_fn co_copy_data(CopyState *s, const Piece *piece, uint8_t *buf)
 {
-    bool has_turn = false;
     if (s->offload) {
-        if (!co_wait_for_turn(s, piece) || co_offload(s, piece)) {
+        if (!co_wait_for_turn(s, piece)) {
             return;
         }
-        has_turn = true;
+        pass_turn(s, piece);
+        if (co_offload(s, piece)) {
+            return;
+        }
     }
     int ret = co_read(s, piece->offset, piece->bytes, buf);
     if (ret < 0) {
         fail(s, ret, "reading", piece->offset);
         return;
     }
-    if (!has_turn && !co_wait_for_turn(s, piece)) {
+    if (!co_wait_for_turn(s, piece)) {
         return;
     }
     ret = co_write_data(s, piece, buf);
@@ -402,8 +424,9 @@ static void coroutine_fn co_copy_piece(CopyState *s, const Piece *piece, uint8_t
     }
     if (piece->kind == PIECE_DATA) {
         co_copy_data(s, piece, buf);
-    } else if (co_wait_for_turn(s, piece) && piece->kind == PIECE_ZERO) {
-        int ret = co_write_zeroes(s, piece->offset, piece->bytes);
+    } else if (co_wait_for_turn(s, piece)) {
+        pass_turn(s, piece);
+        int ret = piece->kind == PIECE_ZERO ? co_write_zeroes(s, piece->offset, piece->bytes) : 0;
         if (ret < 0) {
             fail(s, ret, "writing", piece->offset);
         }
@@ -469,7 +492,8 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
         .bytes = img_co_copy_length(copy),
         .next = copy->skip,
         .write_next = copy->skip,
-        .unit = MAX(copy->sparse_bytes, MIN(cluster, MAX_ZERO_UNIT)),
+        .unit = copy->compressed ? MAX(cluster, 1)
+                                 : MAX(copy->sparse_bytes, MIN(cluster, MAX_ZERO_UNIT)),
         .cluster = copy->compressed ? cluster : 0,
         .offload = copy->offload,
     };

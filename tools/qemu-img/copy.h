@@ -2,9 +2,9 @@
 /*
  * Copying the content of images into another: what qemu-img convert does once all are open.
  *
- * Several workers share the work.  Each takes the next piece, reads it, waits until the pieces
- * before it have begun to be written, and writes; so reading and writing overlap while the target
- * is filled in order, which keeps it free of fragmentation.
+ * Several workers share the work.  Each takes the next piece, reads it, waits until all writes of
+ * the pieces before it have begun, and writes; so reading and writing overlap while the target is
+ * filled in order, which keeps it free of fragmentation, and the same for any number of workers.
  */
 #ifndef QEMU_IMG_COPY_H
 #define QEMU_IMG_COPY_H

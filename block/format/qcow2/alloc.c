@@ -70,6 +70,24 @@ static void alloc_end_of_life(Qcow2Alloc *alloc)
     qemu_co_queue_restart_all(&alloc->waiters);
 }
 
+void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
+                                         uint32_t nb_clusters, Qcow2Alloc *alloc)
+{
+    Qcow2State *s = bs->opaque;
+
+    while (qcow2_alloc_co_wait(bs, offset, (int64_t)nb_clusters << s->cluster_bits)) {
+        /* Look again. */
+    }
+    *alloc = (Qcow2Alloc){ .guest_offset = offset, .nb_clusters = nb_clusters };
+    qemu_co_queue_init(&alloc->waiters);
+    QLIST_INSERT_HEAD(&s->allocs, alloc, next);
+}
+
+void qcow2_alloc_release(Qcow2Alloc *alloc)
+{
+    alloc_end_of_life(alloc);
+}
+
 /* ---- begin --------------------------------------------------------------------------------- */
 
 /* How a cluster can be written to. */

@@ -45,10 +45,28 @@ Qcow2Kind qcow2_subcluster_kind(uint64_t entry, uint64_t bitmap, unsigned index)
     return has_host ? QCOW2_UNALLOCATED_RESERVED : QCOW2_UNALLOCATED;
 }
 
+/* Streams begin below this: the entry has no room for more bits. */
+static unsigned packed_offset_bits(const Qcow2State *s)
+{
+    return 62 - (s->cluster_bits - 8);
+}
+
+uint64_t qcow2_packed_limit(const Qcow2State *s)
+{
+    return (UINT64_C(1) << packed_offset_bits(s)) - s->cluster_size;
+}
+
+uint64_t qcow2_packed_entry(const Qcow2State *s, uint64_t host_offset, uint32_t len)
+{
+    uint64_t more = (host_offset + len - 1) / BDRV_SECTOR_SIZE - host_offset / BDRV_SECTOR_SIZE;
+
+    return QCOW2_COMPRESSED | more << packed_offset_bits(s) | host_offset;
+}
+
 void qcow2_parse_compressed(const Qcow2State *s, uint64_t entry, uint64_t *host_offset,
                             uint32_t *len)
 {
-    unsigned offset_bits = 62 - (s->cluster_bits - 8);
+    unsigned offset_bits = packed_offset_bits(s);
     uint64_t sectors = ((entry >> offset_bits) & ((UINT64_C(1) << (s->cluster_bits - 8)) - 1)) + 1;
 
     *host_offset = entry & ((UINT64_C(1) << offset_bits) - 1);

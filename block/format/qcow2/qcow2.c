@@ -3,8 +3,7 @@
  * qcow2 (docs/interop/qcow2 of QEMU, versions 2 and 3): the driver's table; open, close, reopen.
  *
  * Not supported: encryption and external data files (only information about such images),
- * writing to images with extended L2 entries, writing compressed clusters, changing internal
- * snapshots.
+ * writing to images with extended L2 entries, changing internal snapshots.
  */
 #include "qemu/osdep.h"
 
@@ -173,6 +172,7 @@ static void free_state(Qcow2State *s)
 {
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
+    qcow2_unpacked_free(s->unpacked);
     g_free(s->l1.entries);
     g_free(s->reftable.entries);
     qcow2_snapshots_clear(s);
@@ -190,6 +190,7 @@ static void init_state(Qcow2State *s)
     qemu_co_mutex_init(&s->wb_lock);
     qemu_co_mutex_init(&s->lock);
     QLIST_INIT(&s->allocs);
+    qemu_co_queue_init(&s->pack_waiters);
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->gone_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
 }
@@ -211,6 +212,7 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
         return false;
     }
     make_caches(s);
+    s->unpacked = qcow2_unpacked_new(s->cluster_size);
     if (!co_load_tables(bs, errp) || !qcow2_snapshots_co_read(bs, errp)) {
         return false;
     }
@@ -281,6 +283,19 @@ static void coroutine_fn store_bitmaps(BlockDriverState *bs)
     }
 }
 
+/* Some readers want whole sectors, also of a stream at the end of the file. */
+static int coroutine_fn co_complete_last_sector(BlockDriverState *bs)
+{
+    static const uint8_t zeroes[BDRV_SECTOR_SIZE];
+    Qcow2State *s = bs->opaque;
+    uint64_t end = s->packed_end;
+
+    /* Nobody has the bytes behind the last stream. */
+    return end % BDRV_SECTOR_SIZE == 0
+               ? 0 : bdrv_co_pwrite(bs->file, end, BDRV_SECTOR_SIZE - end % BDRV_SECTOR_SIZE,
+                                    zeroes, 0);
+}
+
 static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
@@ -291,6 +306,9 @@ static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
     if (!bs->read_only && !bs->inactive) {
         int ret = co_write_all(bs);
 
+        if (ret >= 0) {
+            ret = co_complete_last_sector(bs);
+        }
         if (ret < 0) {
             error_report("qcow2: Could not write back the metadata of node '%s': %s",
                          bs->node_name, strerror(-ret));
@@ -478,6 +496,7 @@ BlockDriver bdrv_qcow2 = {
 
     .bdrv_co_preadv = qcow2_co_preadv,
     .bdrv_co_pwritev = qcow2_co_pwritev,
+    .bdrv_co_pwritev_compressed = qcow2_co_pwritev_compressed,
     .bdrv_co_pwrite_zeroes = qcow2_co_pwrite_zeroes,
     .bdrv_co_pdiscard = qcow2_co_pdiscard,
     .bdrv_co_flush_to_os = qcow2_co_flush_to_os,

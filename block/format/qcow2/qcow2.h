@@ -198,6 +198,10 @@ typedef struct Qcow2Alloc {
     QLIST_ENTRY(Qcow2Alloc) next;
 } Qcow2Alloc;
 
+/* ---- inflated clusters (unpack.c) ---------------------------------------------------------- */
+
+typedef struct Qcow2Unpacked Qcow2Unpacked;
+
 /* ---- snapshots (snapshot.c) ---------------------------------------------------------------- */
 
 typedef struct Qcow2Snapshot {
@@ -272,6 +276,10 @@ typedef struct Qcow2State {
     bool wants_write_back;          /* a cache is over its size */
     uint64_t free_cluster_index;    /* where the search for free clusters starts */
     uint64_t fresh_from;            /* host clusters from here on were never written */
+    uint64_t packed_end;            /* host offset where the next stream fits behind the last; 0 */
+    uint64_t pack_tickets;          /* given out: compressed writes take room in that order */
+    uint64_t pack_turn;             /* the ticket whose holder may take room */
+    CoQueue pack_waiters;
     uint64_t reftable_wanted;       /* clusters to cover, when growing is asked for by -EAGAIN */
     GArray *pending_frees;          /* of Qcow2Free: reference perhaps still on disk */
     GArray *gone_frees;             /* reference gone on disk; older requests may still run */
@@ -283,6 +291,9 @@ typedef struct Qcow2State {
     GHashTable *metadata;           /* cluster index of each L2 table and refcount block */
     GHashTable *inactive_l2;        /* of snapshots' L2 tables; NULL: not checked */
     bool needs_autoclear;           /* something to be said in the file before the first change */
+
+    /* With its own lock. */
+    Qcow2Unpacked *unpacked;        /* the clusters inflated last */
 
     /* Atomic. */
     bool is_corrupt;                /* marked; no more writes */
@@ -390,6 +401,8 @@ int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, b
 int64_t coroutine_fn qcow2_co_alloc_unlocked(BlockDriverState *bs, uint64_t n);
 /** The same for a run of at most *@n clusters, at least one; *@n becomes its length. */
 int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh);
+/** Room for @size bytes (less than a cluster), behind the last such if possible; else the same. */
+int64_t coroutine_fn qcow2_co_alloc_bytes(BlockDriverState *bs, uint32_t size);
 /** Make the refcount table cover what the last -EAGAIN wanted.  No lock held. */
 int coroutine_fn qcow2_refcount_co_grow(BlockDriverState *bs);
 /** Give back clusters that nothing on disk ever referred to: at once. */
@@ -443,6 +456,11 @@ Qcow2Kind qcow2_subcluster_kind(uint64_t entry, uint64_t bitmap, unsigned index)
 void qcow2_parse_compressed(const Qcow2State *s, uint64_t entry, uint64_t *host_offset,
                             uint32_t *len);
 
+/** The entry for a stream of @len bytes at @host_offset.  Pure. */
+uint64_t qcow2_packed_entry(const Qcow2State *s, uint64_t host_offset, uint32_t len);
+/** Clusters that hold streams begin below this host offset.  Pure. */
+uint64_t qcow2_packed_limit(const Qcow2State *s);
+
 /** Map a prefix of [@offset, @offset + @bytes).  Lock held. */
 int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
                               Qcow2Mapping *map);
@@ -477,19 +495,37 @@ int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int6
                                       uint64_t *host_offset, Qcow2Alloc *alloc);
 int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc);
 void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc);
+/** Reserve the range for a writer of its own kind: others that overlap it wait for the end. */
+void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
+                                         uint32_t nb_clusters, Qcow2Alloc *alloc);
+/** The end of what qcow2_alloc_co_reserve() began. */
+void qcow2_alloc_release(Qcow2Alloc *alloc);
 /** Wait until no allocating write overlaps the clusters of the range; true if it had to wait. */
 bool coroutine_fn qcow2_alloc_co_wait(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
-/* ---- io.c, compress.c, zero.c -------------------------------------------------------------- */
+/* ---- unpack.c ------------------------------------------------------------------------------ */
+
+Qcow2Unpacked *qcow2_unpacked_new(uint32_t cluster_size);
+void qcow2_unpacked_free(Qcow2Unpacked *cache);
+/** The streams in [@host_offset, + @bytes) are to be overwritten. */
+void qcow2_unpacked_drop(Qcow2Unpacked *cache, uint64_t host_offset, uint64_t bytes);
+/** Read [@in_cluster, + @bytes) of the compressed cluster @map. */
+int coroutine_fn qcow2_co_read_compressed(BlockDriverState *bs, const Qcow2Mapping *map,
+                                          uint32_t in_cluster, int64_t bytes, QEMUIOVector *qiov,
+                                          size_t qiov_offset);
+
+/* ---- pack.c -------------------------------------------------------------------------------- */
+
+/** Write whole clusters (or up to the end of the disk) compressed. */
+int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                             QEMUIOVector *qiov, size_t qiov_offset);
+
+/* ---- io.c, zero.c -------------------------------------------------------------- */
 
 int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                  QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
 int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                   QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
-/** Read [@in_cluster, + @bytes) of the compressed cluster @map. */
-int coroutine_fn qcow2_co_read_compressed(BlockDriverState *bs, const Qcow2Mapping *map,
-                                          uint32_t in_cluster, int64_t bytes, QEMUIOVector *qiov,
-                                          size_t qiov_offset);
 int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         unsigned flags);
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);

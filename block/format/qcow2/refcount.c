@@ -118,6 +118,14 @@ static int coroutine_fn co_add_block(BlockDriverState *bs, uint64_t index, uint6
 
 /* ---- changing counts ----------------------------------------------------------------------- */
 
+/* No more streams behind those in one of the clusters: it may be discarded or given away. */
+static void forget_packed_end(Qcow2State *s, uint64_t first, uint64_t n)
+{
+    if ((s->packed_end >> s->cluster_bits) - first < n) {
+        s->packed_end = 0;
+    }
+}
+
 /* Add @change (1 or -1) to the counts of @n clusters.  All or none. */
 static int coroutine_fn co_change(BlockDriverState *bs, uint64_t first, uint64_t n, int change)
 {
@@ -144,6 +152,7 @@ static int coroutine_fn co_change(BlockDriverState *bs, uint64_t first, uint64_t
         set_count(s, block, cluster, count + change);
         if (count + change == 0) {
             s->free_cluster_index = MIN(s->free_cluster_index, cluster);
+            forget_packed_end(s, cluster, 1);
         }
     }
     qcow2_cache_put(block);
@@ -347,6 +356,51 @@ int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool 
     return co_take(bs, first, found, is_fresh);
 }
 
+/* Bytes left in the cluster that holds the last stream. */
+static int coroutine_fn co_packed_room(BlockDriverState *bs, uint32_t *room)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t count;
+    int ret;
+
+    *room = 0;
+    if (!s->packed_end) {
+        return 0;
+    }
+    ret = qcow2_refcount_co_get(bs, s->packed_end >> s->cluster_bits, &count);
+    if (ret >= 0 && count > 0 && count < s->refcount_max) {
+        *room = s->cluster_size - qcow2_offset_in_cluster(s, s->packed_end);
+    }
+    return ret;
+}
+
+/* Streams follow each other without a gap; each is counted in every cluster that it touches. */
+int64_t coroutine_fn qcow2_co_alloc_bytes(BlockDriverState *bs, uint32_t size)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = s->packed_end, new = 0;
+    uint32_t room;
+    int ret = co_packed_room(bs, &room);
+
+    if (ret >= 0 && size > room) {
+        new = qcow2_co_alloc_clusters(bs, 1, NULL);
+        ret = new < 0 ? new : (uint64_t)new >= qcow2_packed_limit(s) ? -EFBIG : 0;
+        start = room && new == start + room ? start : new;
+    }
+    if (ret >= 0 && start != new) {
+        ret = co_change(bs, start >> s->cluster_bits, 1, 1);
+    }
+    if (ret < 0 && new > 0) {
+        qcow2_co_free_unused(bs, new, 1);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    s->packed_end = qcow2_offset_in_cluster(s, start + size) ? start + size : 0;
+    qcow2_unpacked_drop(s->unpacked, start, size);
+    return start;
+}
+
 /* ---- a larger table ------------------------------------------------------------------------ */
 
 /* The new structure: a table, and blocks that count it and themselves, one after the other. */
@@ -531,6 +585,7 @@ void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t by
                           ? &g_array_index(s->pending_frees, Qcow2Free, s->pending_frees->len - 1)
                           : NULL;
 
+    forget_packed_end(s, first, n);
     s->nb_pending_frees += n;
     if (last && last->type == type && last->cluster + last->n == first) {
         last->n += n;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2 against an array: random reads, writes, zeroes, discards, flushes, resizes and
- * reopenings by several coroutines, for many cluster sizes, refcount widths and cache sizes,
- * with and without a backing file.  At the end the image is checked and must not even leak.
+ * qcow2 against an array: random reads, writes (also compressed), zeroes, discards, flushes,
+ * resizes and reopenings by several coroutines, for many cluster sizes, refcount widths and cache
+ * sizes, with and without a backing file.  At the end the image is checked and must not even leak.
  */
 #include "qemu/osdep.h"
 
@@ -38,6 +38,7 @@ typedef struct Test {
     GRand *rand;
     MemCrew crew;
     int rounds;
+    int64_t cluster_size;
 } Test;
 
 typedef struct Worker {
@@ -126,6 +127,63 @@ static void coroutine_fn co_verify(Test *t)
     g_assert_cmpmem(buf, DISK_BYTES, t->model, DISK_BYTES);
 }
 
+/* Something that shrinks by half; every third time nothing that shrinks. */
+static void fill_half(Test *t, int64_t offset, int64_t bytes)
+{
+    bool is_noise = g_rand_int_range(t->rand, 0, 3) == 0;
+
+    for (int64_t i = 0; i < bytes; i += 512) {
+        if (is_noise || i % 1024 == 0) {
+            test_rand_fill(t->rand, t->model + offset + i, 512);
+        } else {
+            memset(t->model + offset + i, 'x', 512);
+        }
+    }
+}
+
+/* Whole clusters compressed, parts of them read and overwritten; each worker has its own. */
+static void coroutine_fn co_pack_worker(void *opaque)
+{
+    Worker *w = opaque;
+    Test *t = w->test;
+    int64_t size = t->cluster_size, n = DISK_BYTES / size / WORKERS;
+
+    for (int i = 0; i < t->rounds / 4; i++) {
+        int64_t offset = (g_rand_int_range(t->rand, 0, n) * WORKERS + w->index) * size;
+        int64_t at = offset + 512 * g_rand_int_range(t->rand, 0, size / 512);
+        uint8_t buf[512];
+
+        switch (g_rand_int_range(t->rand, 0, 4)) {
+        case 0:
+            memset(t->model + at, i, 512);
+            g_assert_cmpint(bdrv_co_pwrite(t->user->root, at, 512, t->model + at, 0), ==, 0);
+            break;
+        case 1:
+            fill_half(t, offset, size);
+            g_assert_cmpint(bdrv_co_pwrite(t->user->root, offset, size, t->model + offset,
+                                           BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+            break;
+        default:
+            g_assert_cmpint(bdrv_co_pread(t->user->root, at, 512, buf, 0), ==, 0);
+            g_assert_cmpmem(buf, 512, t->model + at, 512);
+            break;
+        }
+    }
+    g_free(w);
+    mem_crew_leave(&t->crew);
+}
+
+static void coroutine_fn co_packed_requests(Test *t)
+{
+    for (int i = 0; i < WORKERS && DISK_BYTES / t->cluster_size >= WORKERS; i++) {
+        Worker *w = g_new0(Worker, 1);
+
+        *w = (Worker){ t, i };
+        mem_crew_start(&t->crew, co_pack_worker, w);
+    }
+    mem_crew_wait(&t->crew);
+}
+
 /* One large request after the other. */
 static void coroutine_fn co_large_requests(Test *t, const Shape *shape)
 {
@@ -137,7 +195,14 @@ static void coroutine_fn co_large_requests(Test *t, const Shape *shape)
 
         bytes = MIN(bytes, DISK_BYTES - offset);
         end = offset + bytes;
-        switch (g_rand_int_range(t->rand, 0, 4)) {
+        switch (g_rand_int_range(t->rand, 0, 5)) {
+        case 4:
+            offset = ROUND_DOWN(offset, (int64_t)shape->cluster_size);
+            end = MIN(ROUND_UP(end, (int64_t)shape->cluster_size), DISK_BYTES);
+            fill_half(t, offset, end - offset);
+            g_assert_cmpint(bdrv_co_pwrite(t->user->root, offset, end - offset, t->model + offset,
+                                           BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+            break;
         case 0:
         case 1:
             test_rand_fill(t->rand, t->model + offset, bytes);
@@ -210,7 +275,8 @@ static void coroutine_fn co_test_shape(const Shape *shape)
     };
     g_autoptr(GRand) rand = test_rand_new();
     g_autofree uint8_t *model = g_malloc0(DISK_BYTES);
-    Test t = { .model = model, .rand = rand, .rounds = 120 };
+    Test t = { .model = model, .rand = rand, .rounds = 120,
+               .cluster_size = shape->cluster_size };
 
     g_test_message("cluster size %" PRIu32 ", refcount bits %d%s%s", shape->cluster_size,
                    shape->refcount_bits, shape->is_v2 ? ", version 2" : "",
@@ -228,6 +294,7 @@ static void coroutine_fn co_test_shape(const Shape *shape)
         co_verify(&t);
         co_small_requests(&t);
         co_large_requests(&t, shape);
+        co_packed_requests(&t);
         co_verify(&t);
         if (!(shape->is_v2 && shape->has_backing)) {
             co_resize(&t);
