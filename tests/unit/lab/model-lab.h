@@ -354,6 +354,10 @@ static inline void coroutine_fn model_co_finish(ModelRun *r, ModelJob *job)
     const ModelOp *op = job->op;
     uint8_t *place = r->model + op->offset;
 
+    if (job->ret == -EINVAL && op->kind == MODEL_COMPRESSED) {
+        model_co_settle(r, job, NULL); /* not a whole cluster of this image */
+        return;
+    }
     if (job->ret == -ENOTSUP && (op->kind == MODEL_COMPRESSED || op->kind == MODEL_COPY ||
                                  op->kind == MODEL_ZERO_STRICT)) {
         model_co_settle(r, job, op->kind == MODEL_COPY ? r->model + op->value : NULL);
