@@ -158,6 +158,11 @@ bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Erro
     return true;
 }
 
+bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs)
+{
+    return bs->drv && bs->drv->bdrv_co_can_store_new_dirty_bitmap;
+}
+
 bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                      uint32_t granularity, Error **errp)
 {
@@ -183,9 +188,14 @@ bool coroutine_fn bdrv_co_dirty_bitmap_before_change(BdrvDirtyBitmap *bitmap, Er
 {
     BlockDriverState *bs = bitmap->bs;
     /* A read-only node stores nothing, so nothing that is stored gets out of date. */
-    if (!bdrv_dirty_bitmap_persistent(bitmap) || bs->read_only || bs->inactive ||
+    if (!bdrv_dirty_bitmap_persistent(bitmap) || bs->read_only ||
         !bs->drv->bdrv_co_before_bitmap_change) {
         return true;
+    }
+    if (bs->inactive) {
+        error_setg(errp, "Node '%s' is inactive, so its bitmap '%s' belongs to another process",
+                   bs->node_name, bitmap->name);
+        return false;
     }
     int ret = bs->drv->bdrv_co_before_bitmap_change(bs);
     if (ret < 0) {

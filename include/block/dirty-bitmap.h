@@ -40,6 +40,8 @@ BdrvDirtyBitmap *bdrv_add_inconsistent_dirty_bitmap(BlockDriverState *bs, uint32
 /** Forget @bitmap (not busy); or all of @bs that have names. */
 void bdrv_release_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void bdrv_release_named_dirty_bitmaps(BlockDriverState *bs);
+/** Can the format of @bs keep bitmaps at all? */
+bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs);
 /** Could the image of @bs keep a bitmap called @name?  Sets @errp if not. */
 bool coroutine_fn bdrv_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                      uint32_t granularity, Error **errp);

@@ -4,6 +4,8 @@
 
 #include <getopt.h>
 
+#include "bitmaps.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "copy.h"
 #include "create-opts.h"
@@ -60,8 +62,9 @@ static const ImgOption convert_options[] = {
     { 0, "salvage", IMG_FLAG, OPT(salvage), NULL, "take what cannot be read for zeroes, go on" },
     /* Known, but refused; see check_combinations(). */
     { 'l', "snapshot", IMG_STRING, OPT(snapshot), "SNAPSHOT", NULL },
-    { 0, "bitmaps", IMG_FLAG, OPT(bitmaps), NULL, NULL },
-    { 0, "skip-broken-bitmaps", IMG_FLAG, OPT(skip_broken_bitmaps), NULL, NULL },
+    { 0, "bitmaps", IMG_FLAG, OPT(bitmaps), NULL, "copy the dirty bitmaps that SOURCE keeps, too" },
+    { 0, "skip-broken-bitmaps", IMG_FLAG, OPT(skip_broken_bitmaps), NULL,
+      "with --bitmaps: leave out those that miss writes" },
     { 'p', "progress", IMG_FLAG, OPT(progress), NULL, "show how far it is" },
     IMG_OPT_FORCE_SHARE(ConvertOptions),
     IMG_OPT_IMAGE_OPTS(ConvertOptions),
@@ -90,8 +93,6 @@ static bool check_combinations(const ConvertOptions *opts)
         problem = "Option -l (--snapshot) is not available in this version";
     } else if (opts->skip_broken_bitmaps && !opts->bitmaps) {
         problem = "Use of --skip-broken-bitmaps requires --bitmaps";
-    } else if (opts->bitmaps) {
-        problem = "Option --bitmaps is not available in this version";
     } else if (opts->target_is_zero && !opts->no_create) {
         problem = "--target-is-zero requires use of -n flag";
     } else if (opts->target_image_opts && !opts->no_create) {
@@ -182,6 +183,13 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
         if (!c->copy.sources[i]) {
             return false;
         }
+    }
+    if (opts->bitmaps && c->copy.n_sources > 1) {
+        error_report("Copying bitmaps only possible with single source");
+        return false;
+    }
+    if (opts->bitmaps && !img_check_bitmaps(c->copy.sources[0], opts->skip_broken_bitmaps)) {
+        return false;
     }
     c->bytes = img_co_copy_length(&c->copy);
     if (c->bytes < 0) {
@@ -293,6 +301,10 @@ static bool coroutine_fn co_check_target(Convert *c)
         error_report("output file is smaller than input file");
         return false;
     }
+    if (c->opts->bitmaps && !bdrv_supports_persistent_dirty_bitmap(bs)) {
+        error_report("Format driver '%s' does not support bitmaps", bdrv_get_format_name(bs));
+        return false;
+    }
     if (c->opts->compressed &&
         (!bdrv_supports_compressed_writes(bs) || bdrv_get_cluster_size(bs) <= 0)) {
         error_report("Compression not supported for this file format");
@@ -310,6 +322,11 @@ static bool coroutine_fn co_fill_target(Convert *c)
         return false;
     }
     if (img_co_copy(&c->copy) < 0) {
+        return false;
+    }
+    if (c->opts->bitmaps &&
+        (!img_co_copy_bitmaps(c->copy.sources[0], c->copy.target, c->opts->skip_broken_bitmaps) ||
+         !img_co_store_bitmaps(c->copy.target, c->target_name))) {
         return false;
     }
     /* With cache mode unsafe this reaches the host's cache only, as the user chose. */

@@ -19,13 +19,13 @@
 #include "qemu/version.h"
 
 static const ImgCommand *const commands[] = {
-    &img_bench, &img_check, &img_compare, &img_convert, &img_create, &img_dd, &img_info,
-    &img_map, &img_measure, &img_resize,
+    &img_bench, &img_bitmap, &img_check, &img_compare, &img_convert, &img_create, &img_dd,
+    &img_info, &img_map, &img_measure, &img_resize,
 };
 
 /* Known to users of QEMU, but not part of this version. */
 static const char *const absent_commands[] = {
-    "amend", "bitmap", "commit", "rebase", "snapshot",
+    "amend", "commit", "rebase", "snapshot",
 };
 
 typedef struct Run {

@@ -53,6 +53,15 @@ static bool store_option(const ImgOption *opt, void *values, const char *arg)
         *list = longer;
         break;
     }
+    case IMG_STEP: {
+        GArray **steps = place;
+        ImgStep step = { opt, arg };
+        if (!*steps) {
+            *steps = g_array_new(FALSE, FALSE, sizeof(ImgStep));
+        }
+        g_array_append_val(*steps, step);
+        break;
+    }
     case IMG_OBJECT:
         if (!user_object_add_from_str(arg, &local_err)) {
             error_report_err(local_err);
@@ -73,7 +82,7 @@ bool img_parse(const ImgCommand *cmd, void *values, int argc, char **argv, int *
     longs[n_longs++] = (struct option){ "help", no_argument, NULL, 'h' };
     for (int i = 0; i < n; i++) {
         const ImgOption *opt = &cmd->options[i];
-        bool has_arg = opt->kind != IMG_FLAG;
+        bool has_arg = opt->kind == IMG_STEP ? opt->arg != NULL : opt->kind != IMG_FLAG;
         if (opt->letter) {
             g_string_append_printf(shorts, "%c%s", opt->letter, has_arg ? ":" : "");
         }

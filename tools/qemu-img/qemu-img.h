@@ -23,6 +23,7 @@ typedef enum ImgOptionKind {
     IMG_FLAG,   /* bool */
     IMG_STRING, /* const char *; the last one counts */
     IMG_LIST,   /* char *, owned: all, joined by commas */
+    IMG_STEP,   /* GArray * of ImgStep, owned: the options of this kind in order */
     IMG_OBJECT, /* nothing kept: the object is made at once */
 } ImgOptionKind;
 
@@ -34,6 +35,12 @@ typedef struct ImgOption {
     const char *arg;    /* what the value is called in the help */
     const char *help;   /* NULL: another name of an option, not shown */
 } ImgOption;
+
+/* An IMG_STEP as it was given. */
+typedef struct ImgStep {
+    const ImgOption *option;
+    const char *arg; /* NULL: takes none */
+} ImgStep;
 
 /* Every table may end with these; @type has the members quiet, image_opts, format, force_share. */
 #define IMG_OPT_QUIET(type) \
@@ -59,8 +66,8 @@ typedef struct ImgCommand {
     int coroutine_fn (*co_run)(int argc, char **argv);
 } ImgCommand;
 
-extern const ImgCommand img_bench, img_check, img_compare, img_convert, img_create, img_dd;
-extern const ImgCommand img_info, img_map, img_measure, img_resize;
+extern const ImgCommand img_bench, img_bitmap, img_check, img_compare, img_convert, img_create;
+extern const ImgCommand img_dd, img_info, img_map, img_measure, img_resize;
 
 /**
  * Parse argv[1..] into @values, the command's zeroed struct of options.  getopt's optind is then

@@ -310,7 +310,11 @@ static BdrvDirtyBitmap *coroutine_fn co_load_one(BlockDriverState *bs, const Qco
     }
     *budget -= need;
     bitmap = bdrv_create_dirty_bitmap(bs, UINT32_C(1) << bm->granularity_bits, bm->name, errp);
-    if (!bitmap || !co_load_bits(bs, bm, table, bitmap, errp)) {
+    if (!bitmap) {
+        return NULL;
+    }
+    if (!co_load_bits(bs, bm, table, bitmap, errp)) {
+        bdrv_release_dirty_bitmap(bitmap);
         return NULL;
     }
     if (!(bm->flags & QCOW2_BITMAP_AUTO)) {
@@ -319,6 +323,18 @@ static BdrvDirtyBitmap *coroutine_fn co_load_one(BlockDriverState *bs, const Qco
     bdrv_dirty_bitmap_set_readonly(bitmap, bs->read_only);
     bdrv_dirty_bitmap_set_stored(bitmap);
     return bitmap;
+}
+
+static void release_loaded(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap, *next = bdrv_dirty_bitmap_next(bs, NULL);
+
+    while ((bitmap = next)) {
+        next = bdrv_dirty_bitmap_next(bs, bitmap);
+        if (bdrv_dirty_bitmap_persistent(bitmap)) {
+            bdrv_release_dirty_bitmap(bitmap);
+        }
+    }
 }
 
 bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp)
@@ -335,10 +351,32 @@ bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp)
                 : co_load_one(bs, bm, &budget, errp);
 
         if (!bitmap) {
-            bdrv_release_named_dirty_bitmaps(bs);
+            release_loaded(bs);
             return false;
         }
         bdrv_dirty_bitmap_set_persistence(bitmap, true);
     }
     return true;
+}
+
+static bool check_not_busy(BlockDriverState *bs, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_persistent(bitmap) &&
+            !bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_BUSY, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool coroutine_fn qcow2_bitmaps_co_reload(BlockDriverState *bs, Error **errp)
+{
+    if (!check_not_busy(bs, errp)) {
+        return false;
+    }
+    release_loaded(bs);
+    return qcow2_bitmaps_co_load(bs, errp);
 }

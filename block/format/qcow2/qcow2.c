@@ -253,7 +253,8 @@ static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptio
         free_state(s);
         return false;
     }
-    if (!(flags & (BDRV_O_NO_IO | BDRV_O_CHECK)) && !qcow2_bitmaps_co_load(bs, errp)) {
+    if (!(flags & (BDRV_O_NO_IO | BDRV_O_CHECK)) && !bs->inactive &&
+        !qcow2_bitmaps_co_load(bs, errp)) {
         free_state(s);
         return false;
     }
@@ -321,27 +322,37 @@ static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
 
 static int coroutine_fn qcow2_co_inactivate(BlockDriverState *bs)
 {
+    Error *local_err = NULL;
+    int ret = bs->read_only ? 0 : qcow2_bitmaps_co_store(bs, &local_err);
+
+    if (ret < 0) {
+        error_report_err(local_err);
+        return ret;
+    }
     return bs->read_only ? 0 : co_write_all(bs);
 }
 
 static bool coroutine_fn qcow2_co_activate(BlockDriverState *bs, Error **errp)
 {
-    Qcow2State *old = bs->opaque;
+    Qcow2State *old = bs->opaque, *s = g_malloc0(bs->drv->instance_size);
+    int64_t old_bytes = qatomic_read(&bs->total_bytes);
+    bool ok;
 
-    bs->opaque = g_malloc0(bs->drv->instance_size);
-    init_state(bs->opaque);
-    if (!co_open_image(bs, bs->options ? &bs->options->u.qcow2 : NULL, bs->open_flags, errp)) {
-        free_state(bs->opaque);
-        g_free(bs->opaque);
+    bs->opaque = s;
+    init_state(s);
+    ok = co_open_image(bs, bs->options ? &bs->options->u.qcow2 : NULL, bs->open_flags, errp);
+    if (ok) {
+        qatomic_set(&bs->total_bytes, QEMU_ALIGN_DOWN((int64_t)s->header.size, BDRV_SECTOR_SIZE));
+        ok = qcow2_bitmaps_co_reload(bs, errp);
+    }
+    if (!ok) {
+        qatomic_set(&bs->total_bytes, old_bytes);
         bs->opaque = old;
-        return false;
+        old = s;
     }
     free_state(old);
     g_free(old);
-    qatomic_set(&bs->total_bytes,
-                QEMU_ALIGN_DOWN((int64_t)((Qcow2State *)bs->opaque)->header.size,
-                                BDRV_SECTOR_SIZE));
-    return true;
+    return ok;
 }
 
 /* ---- reopen -------------------------------------------------------------------------------- */

@@ -580,6 +580,8 @@ bool qcow2_bitmap_entry_is_sane(const Qcow2State *s, uint64_t entry);
 GArray *coroutine_fn qcow2_bitmaps_co_read(BlockDriverState *bs, Error **errp);
 /** Make the dirty bitmaps of the node from what is stored.  Context: open. */
 bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp);
+/** Instead of those that are loaded.  Context: activation. */
+bool coroutine_fn qcow2_bitmaps_co_reload(BlockDriverState *bs, Error **errp);
 /** Say in the file that the stored bitmaps are out of date from now on.  Lock held. */
 int coroutine_fn qcow2_bitmaps_co_mark_in_use(BlockDriverState *bs);
 /** May the disk be resized, as far as its bitmaps are concerned? */
