@@ -604,7 +604,7 @@ bool bdrv_op_is_blocked(BlockDriverState *bs, BlockOpType op, Error **errp)
     assert(op >= 0 && op < BLOCK_OP_TYPE_MAX);
     BdrvClaim *holder = claim_find_op_blocker(bs, op, NULL);
     if (holder) {
-        claim_report_busy(holder, errp);
+        claim_report_busy(holder, op, errp);
     }
     return holder != NULL;
 }

@@ -184,7 +184,7 @@ static bool check_no_writer(BlockDriverState *bs, Error **errp)
         if (edge->gate && (edge->claim.uses & writing)) {
             error_setg_errno(errp, EPERM, "Failed to inactivate node");
             error_append_hint(errp, "Node '%s' is being written.\n", bs->node_name);
-            claim_append_hint(&edge->claim, errp);
+            bdrv_claim_append_hint(&edge->claim, errp);
             return false;
         }
     }

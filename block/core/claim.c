@@ -252,9 +252,25 @@ static char *claim_user_text(const BdrvClaim *claim)
                            claim->edge->name);
 }
 
+/* The job that inserted the filter by which @claim comes: it is whom the user knows. */
+static BdrvGate *job_of_filter(const BdrvClaim *claim)
+{
+    BdrvGate *gate;
+    if (!claim->key || !claim->edge || !claim->edge->parent) {
+        return NULL;
+    }
+    QTAILQ_FOREACH(gate, &bdrv_graph()->gates, next) {
+        if (gate->is_job && gate->ops->owner(gate).key == claim->key) {
+            return gate;
+        }
+    }
+    return NULL;
+}
+
 char *bdrv_claim_remedy(const BdrvClaim *claim)
 {
-    BdrvOwner owner = bdrv_claim_owner(claim);
+    BdrvGate *job = job_of_filter(claim);
+    BdrvOwner owner = job ? job->ops->owner(job) : bdrv_claim_owner(claim);
     const char *id = owner.id ? owner.id : "";
     switch (owner.kind) {
     case BDRV_OWNER_JOB:
@@ -278,15 +294,52 @@ char *bdrv_claim_remedy(const BdrvClaim *claim)
     }
 }
 
-void claim_append_hint(const BdrvClaim *claim, Error **errp)
+/* With the id that the next command needs, where the sentences that clients know have none. */
+char *bdrv_claim_holder_with_id(const BdrvClaim *claim)
 {
-    g_autofree char *holder = bdrv_claim_holder(claim);
+    BdrvGate *job = job_of_filter(claim);
+    BdrvOwner owner = bdrv_claim_owner(claim);
+    if (job) {
+        return g_strdup_printf("%s (its node '%s')", job->ops->owner(job).description,
+                               claim->edge->parent->node_name);
+    }
+    if (owner.kind == BDRV_OWNER_EXPORT) {
+        return g_strdup_printf("export '%s'", owner.id);
+    }
+    return bdrv_claim_holder(claim);
+}
+
+void bdrv_claim_append_hint(const BdrvClaim *claim, Error **errp)
+{
+    g_autofree char *holder = bdrv_claim_holder_with_id(claim);
     g_autofree char *remedy = bdrv_claim_remedy(claim);
     error_append_hint(errp, "Held by %s for %.1f seconds; to end that: %s\n", holder,
                       bdrv_claim_age(claim), remedy);
 }
 
-void claim_report_busy(const BdrvClaim *holder, Error **errp)
+void bdrv_append_users_hint(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *edge;
+    QTAILQ_FOREACH(edge, &bs->parents, next_parent) {
+        if (edge->parent || edge->gate->is_job) {
+            bdrv_claim_append_hint(&edge->claim, errp);
+        }
+    }
+}
+
+/* All that are in the way of @op, not only the one that is reported: one line for each holder. */
+static void append_op_holders(const BdrvClaim *reported, BlockOpType op, Error **errp)
+{
+    struct BdrvOpBlockerList *entry;
+    for (entry = reported->node->op_blockers[op]; entry; entry = entry->next) {
+        const BdrvClaim *claim = entry->claim;
+        if (claim == reported || !reported->key || claim->key != reported->key) {
+            bdrv_claim_append_hint(claim, errp);
+        }
+    }
+}
+
+void claim_report_busy(const BdrvClaim *holder, BlockOpType op, Error **errp)
 {
     const char *node = bdrv_get_device_or_node_name(holder->node);
     if (holder->seed_reason) {
@@ -295,7 +348,7 @@ void claim_report_busy(const BdrvClaim *holder, Error **errp)
         error_setg(errp, "Node '%s' is busy: %s", node,
                    holder->reason ? holder->reason : "node is in use");
     }
-    claim_append_hint(holder, errp);
+    append_op_holders(holder, op, errp);
 }
 
 static void report_permission(const BdrvClaim *user, const BdrvClaim *forbidder,
@@ -306,7 +359,7 @@ static void report_permission(const BdrvClaim *user, const BdrvClaim *forbidder,
     g_autofree char *forbidder_text = claim_user_text(forbidder);
     error_setg(errp, "Permission conflict on node '%s': permissions '%s' are both required by %s "
                "and unshared by %s.", user->node->node_name, names, user_text, forbidder_text);
-    claim_append_hint(forbidder, errp);
+    bdrv_claim_append_hint(forbidder, errp);
 }
 
 /* ---- the rule -------------------------------------------------------------------------------- */
@@ -339,7 +392,7 @@ static bool ops_allowed(BlockDriverState *bs, BlockRights ops, const BdrvClaim *
         if (ops & BLK_RIGHT_OP(op)) {
             BdrvClaim *holder = claim_find_op_blocker(bs, op, asker);
             if (holder) {
-                claim_report_busy(holder, errp);
+                claim_report_busy(holder, op, errp);
                 return false;
             }
         }
@@ -415,7 +468,7 @@ bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void 
             g_autofree char *holder = claim_user_text(claim);
             error_setg(errp, "Permission conflict on node '%s': permissions '%s' are unshared by "
                        "%s", bs->node_name, names, holder);
-            claim_append_hint(claim, errp);
+            bdrv_claim_append_hint(claim, errp);
             return false;
         }
     }
@@ -511,21 +564,22 @@ BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild 
 /* Among all claims on @bs, is there a pair of owners in conflict over data? */
 static bool node_claims_agree(BlockDriverState *bs, Error **errp)
 {
-    BdrvClaim *a, *b;
+    BdrvClaim *user, *forbidder;
     BlockRights uses, forbids;
     bdrv_get_cumulative_rights(bs, &uses, &forbids);
     BlockRights contested = uses & forbids & BLK_DATA_RIGHTS;
     if (!contested) {
         return true;
     }
-    QTAILQ_FOREACH_REVERSE(a, &bs->claims, next) {
-        if (!(a->uses & contested)) {
+    /* Stock's order: of two that both use and forbid, the newer one forbids. */
+    QTAILQ_FOREACH_REVERSE(forbidder, &bs->claims, next) {
+        if (!(forbidder->forbids & contested)) {
             continue;
         }
-        QTAILQ_FOREACH_REVERSE(b, &bs->claims, next) {
-            BlockRights wanted = a->uses & b->forbids & BLK_DATA_RIGHTS;
-            if (wanted && !same_owner(a, b)) {
-                report_permission(a, b, wanted, errp);
+        QTAILQ_FOREACH_REVERSE(user, &bs->claims, next) {
+            BlockRights wanted = user->uses & forbidder->forbids & BLK_DATA_RIGHTS;
+            if (wanted && !same_owner(user, forbidder)) {
+                report_permission(user, forbidder, wanted, errp);
                 return false;
             }
         }

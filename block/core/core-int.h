@@ -59,14 +59,12 @@ void claim_unlink(BdrvClaim *claim);
 void claim_assign(BdrvClaim *claim, BlockRights uses, BlockRights forbids);
 /** The same, undone when @tran is aborted. */
 void claim_assign_tran(Transaction *tran, BdrvClaim *claim, BlockRights uses, BlockRights forbids);
-/** Add to @errp's hint who holds @claim, for how long, and what would end that. */
-void claim_append_hint(const BdrvClaim *claim, Error **errp);
 /** Forbid @op, and be the latest to do so. */
 void claim_forbid_op(BdrvClaim *claim, BlockOpType op);
 /** The latest claim that forbids @op to the owner of @asker (NULL: anybody); NULL: none. */
 BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const BdrvClaim *asker);
 /** Set "Node 'x' is busy: REASON" and the hint that names @holder. */
-void claim_report_busy(const BdrvClaim *holder, Error **errp);
+void claim_report_busy(const BdrvClaim *holder, BlockOpType op, Error **errp);
 /** What the edges above @bs use and share in sum. */
 void claims_sum_edges(const BlockDriverState *bs, BlockRights *uses, BlockRights *shared);
 

@@ -341,7 +341,7 @@ bool graph_may_change(const BdrvChild *child, Error **errp)
         if (claim->forbids & BLK_RIGHT_CHANGE_CHILDREN) {
             error_setg(errp, "Cannot change frozen '%s' link from '%s' to '%s'", child->name,
                        child->parent->node_name, child->bs->node_name);
-            claim_append_hint(claim, errp);
+            bdrv_claim_append_hint(claim, errp);
             return false;
         }
     }

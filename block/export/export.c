@@ -71,11 +71,13 @@ static BlockBackend *coroutine_fn co_make_backend(const BlockExportOptions *args
                                                   BlockDriverState *bs, Error **errp)
 {
     BlockRights perm = BLK_PERM_CONSISTENT_READ | (args->writable ? BLK_PERM_WRITE : 0);
-    BlockBackend *blk = blk_new(perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE);
+    BlockBackend *blk = blk_new(perm, BLK_PERM_ALL);
     /* No description: in conflicts it is "an unnamed block device", the id is in the hint. */
     blk_set_owner(blk, (BdrvOwner) { .kind = BDRV_OWNER_EXPORT, .id = args->id });
     blk_set_enable_write_cache(blk, !args->writethrough);
-    if (!blk_co_insert_bs(blk, bs, errp)) {
+    /* What it uses first, so that a conflict over that is told rather than one over the size. */
+    if (!blk_co_insert_bs(blk, bs, errp) ||
+        !blk_co_set_perm(blk, perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE, errp)) {
         blk_co_unref(blk);
         return NULL;
     }

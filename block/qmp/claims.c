@@ -32,26 +32,11 @@ static BlockBlockerOwnerKind owner_kind(BdrvOwnerKind kind)
 /* Names of backends and nodes change, so an edge's owner is asked now. */
 static BlockBlockerOwner *owner_info(const BdrvClaim *claim)
 {
-    BdrvOwner owner = { .kind = claim->kind, .id = claim->id, .description = claim->description };
-    g_autofree char *text = NULL;
-    if (claim->edge && claim->edge->parent) {
-        owner.id = bdrv_get_node_name(claim->edge->parent);
-        text = g_strdup_printf("node '%s'", owner.id);
-        owner.description = text;
-    } else if (claim->edge) {
-        owner = claim->edge->gate->ops->owner(claim->edge->gate);
-        if (owner.kind == BDRV_OWNER_EXPORT) {
-            /* Conflict texts call it unnamed, as clients expect; here it has a name. */
-            text = g_strdup_printf("export '%s'", owner.id);
-            owner.description = text;
-        }
-    } else if (!owner.description && claim->seed_reason) {
-        owner.description = error_get_pretty(claim->seed_reason);
-    }
+    BdrvOwner owner = bdrv_claim_owner(claim);
     BlockBlockerOwner *info = g_new0(BlockBlockerOwner, 1);
     info->kind = owner_kind(owner.kind);
     info->id = owner.id && *owner.id ? g_strdup(owner.id) : NULL;
-    info->description = g_strdup(owner.description ? owner.description : "somebody unknown");
+    info->description = bdrv_claim_holder_with_id(claim);
     return info;
 }
 
@@ -128,8 +113,7 @@ static bool add_row(const BdrvClaim *claim, void *opaque)
 }
 
 /*
- * What asking for @op tests: the operation itself, and the data rights it takes up at once.  The
- * schema also knows operations of earlier times, which nothing forbids any more.
+ * What asking for @op tests: the operation, and the data right of that name (resizing takes both).
  */
 static BlockRights rights_of(BlockOperation op)
 {
@@ -139,8 +123,10 @@ static BlockRights rights_of(BlockOperation op)
             rights |= BLK_RIGHT_OP(type);
         }
     }
-    if (op == BLOCK_OPERATION_RESIZE) {
-        rights |= BLK_PERM_RESIZE;
+    for (BlockRights right = 1; right & BLK_DATA_RIGHTS; right <<= 1) {
+        if (strcmp(bdrv_right_name(right), BlockOperation_str(op)) == 0) {
+            rights |= right;
+        }
     }
     return rights;
 }

@@ -189,22 +189,32 @@ static void print_words(Monitor *mon, const char *title, const strList *list)
 static void coroutine_fn hmp_info_blockers(Monitor *mon, const QDict *args)
 {
     const char *node = qdict_get_try_str(args, "device");
+    const char *word = qdict_get_try_str(args, "op");
     Error *err = NULL;
-    g_autoptr(BlockBlockerInfoList) list = qmp_query_block_blockers(node, false, 0, &err);
+    unsigned shown = 0;
+    int op = word ? qapi_enum_parse(&BlockOperation_lookup, word, -1, &err) : 0;
+    g_autoptr(BlockBlockerInfoList) list =
+        err ? NULL : qmp_query_block_blockers(node, word != NULL, op, &err);
     if (hmp_handle_error(mon, err)) {
         return;
     }
-    if (!list) {
-        monitor_printf(mon, "Nobody holds a claim\n");
-    }
     for (BlockBlockerInfoList *e = list; e; e = e->next) {
         const BlockBlockerInfo *row = e->value;
+        if (word && !row->blocks_op) {
+            continue;
+        }
+        shown++;
         monitor_printf(mon, "%s%s%s%s: %s, for %.1f s\n", row->node_name,
                        row->device ? " (" : "", row->device ? row->device : "",
                        row->device ? ")" : "", row->owner->description, row->held_for);
         print_words(mon, "uses:    ", row->uses);
         print_words(mon, "forbids: ", row->forbids);
         monitor_printf(mon, "    reason:  %s\n    unblock: %s\n", row->reason, row->unblock);
+    }
+    if (!shown && word) {
+        monitor_printf(mon, "Nobody refuses %s\n", word);
+    } else if (!shown) {
+        monitor_printf(mon, "Nobody holds a claim\n");
     }
 }
 
@@ -423,8 +433,8 @@ static const HMPCommand infos[] = {
     { "blockstats", "", "", "show block device statistics", hmp_info_blockstats, true },
     { "block-jobs", "", "", "show progress of ongoing block device operations",
       hmp_info_block_jobs, true },
-    { "block-blockers|blockers", "device:B?", "[device]",
-      "show who keeps whom from doing what with block nodes", hmp_info_blockers, true },
+    { "block-blockers|blockers", "device:B?,op:s?", "[device] [op]",
+      "show who keeps whom from doing what with block nodes, or only from doing op", hmp_info_blockers, true },
     { .name = NULL },
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Nodes: blockdev-add, blockdev-del, blockdev-set-active, blockdev-reopen, block_resize.
+ * Nodes: blockdev-add, blockdev-del, blockdev-set-active, blockdev-reopen, change-backing-file,
+ * block-set-write-threshold, block_resize.
  */
 #include "qemu/osdep.h"
 
@@ -8,6 +9,7 @@
 #include "block/blockdev.h"
 #include "block/graph.h"
 #include "qapi/gen/block-core-commands.h"
+#include "qmp-block.h"
 #include "qapi/gen/block-core-visit.h"
 #include "qapi/object-output.h"
 
@@ -35,28 +37,13 @@ static bool note_parent(BdrvChild *edge, void *opaque)
     return true;
 }
 
-/* "Node x is in use" leaves open by whom: the hint says it. */
-static void add_holder_hint(const BdrvChild *edge, Error **errp)
-{
-    g_autofree char *remedy = bdrv_claim_remedy(&edge->claim);
-    g_autofree char *holder = NULL;
-    if (edge->parent) {
-        holder = g_strdup_printf("node '%s'", bdrv_get_node_name(edge->parent));
-    } else {
-        BdrvOwner owner = edge->gate->ops->owner(edge->gate);
-        holder = g_strdup(owner.description);
-    }
-    error_append_hint(errp, "Held by %s (as '%s') for %.1f seconds; to end that: %s\n", holder,
-                      edge->name, bdrv_claim_age(&edge->claim), remedy);
-}
-
 static bool may_delete(BlockDriverState *bs, Error **errp)
 {
     ParentSearch search = { NULL, NULL };
     bdrv_foreach_parent(bs, note_parent, &search);
     if (search.first_user) {
         error_setg(errp, "Node %s is in use", bdrv_get_node_name(bs));
-        add_holder_hint(search.first_user, errp);
+        bdrv_claim_append_hint(&search.first_user->claim, errp);
         return false;
     }
     if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_DRIVE_DEL, errp)) {
@@ -68,7 +55,7 @@ static bool may_delete(BlockDriverState *bs, Error **errp)
     }
     if (search.first) {
         error_setg(errp, "Block device %s is in use", bdrv_get_device_or_node_name(bs));
-        add_holder_hint(search.first, errp);
+        bdrv_claim_append_hint(&search.first->claim, errp);
         return false;
     }
     return true;
@@ -150,6 +137,89 @@ void coroutine_fn qmp_blockdev_reopen(BlockdevOptionsList *options, Error **errp
     }
 }
 
+/* ---- change-backing-file --------------------------------------------------------------------- */
+
+BlockDriverState *qmp_lookup_root(const char *name, Error **errp)
+{
+    BlockDriverState *bs = bdrv_lookup_bs(name, name, errp);
+    if (bs && !bdrv_is_root_node(bs)) {
+        error_setg(errp, "Need a root block node");
+        bdrv_append_users_hint(bs, errp);
+        return NULL;
+    }
+    return bs;
+}
+
+/* The image in the chain of @device whose header is to be changed. */
+static BlockDriverState *find_overlay_to_change(const char *device, const char *image_node_name,
+                                                Error **errp)
+{
+    BlockDriverState *bs = qmp_lookup_root(device, errp);
+    BlockDriverState *image = bs ? bdrv_lookup_bs(NULL, image_node_name, errp) : NULL;
+    if (!image) {
+        return NULL;
+    }
+    if (!bdrv_backing_chain_next(image)) {
+        error_setg(errp, "not allowing backing file change on an image without a backing file");
+        return NULL;
+    }
+    /* What keeps the device from being changed keeps its chain as it is. */
+    if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_CHANGE, errp)) {
+        return NULL;
+    }
+    if (!bdrv_chain_contains(bs, image)) {
+        error_setg(errp, "'%s' and image file are not in the same chain", device);
+        return NULL;
+    }
+    return image;
+}
+
+static void coroutine_fn co_write_backing_name(BlockDriverState *image, const char *name,
+                                               Error **errp)
+{
+    /* The format that is found there now, which need not be the one recorded so far. */
+    const char *format = bdrv_get_format_name(bdrv_backing_chain_next(image));
+    int ret = bdrv_co_change_backing_file(image, name, format, false);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not change backing file to '%s'", name);
+    }
+}
+
+void coroutine_fn qmp_change_backing_file(const char *device, const char *image_node_name,
+                                          const char *backing_file, Error **errp)
+{
+    CONTROL_PATH();
+    BlockDriverState *image = find_overlay_to_change(device, image_node_name, errp);
+    bool was_read_only = image && bdrv_is_read_only(image);
+    if (!image ||
+        (was_read_only && !bdrv_co_reopen_set_read_only(image, false, errp))) {
+        return;
+    }
+    Error *local_err = NULL;
+    co_write_backing_name(image, backing_file, &local_err);
+    if (was_read_only) {
+        Error *reopen_err = NULL;
+        if (!bdrv_co_reopen_set_read_only(image, true, &reopen_err)) {
+            warn_reportf_err(reopen_err, "Could not make node '%s' read-only again: ",
+                             bdrv_get_node_name(image));
+        }
+    }
+    error_propagate(errp, local_err);
+}
+
+/* ---- block-set-write-threshold --------------------------------------------------------------- */
+
+void coroutine_fn qmp_block_set_write_threshold(const char *node_name, uint64_t write_threshold,
+                                                Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(node_name);
+    if (!bs) {
+        error_setg(errp, "Device '%s' not found", node_name);
+        return;
+    }
+    bdrv_write_threshold_set(bs, write_threshold);
+}
+
 /* ---- block_resize ---------------------------------------------------------------------------- */
 
 void coroutine_fn qmp_block_resize(const char *device, const char *node_name, int64_t size,
@@ -172,8 +242,12 @@ void coroutine_fn qmp_block_resize(const char *device, const char *node_name, in
                                             BLK_RIGHT_OP(BLOCK_OP_TYPE_RESIZE),
                                             "block device is being resized", errp);
     BlockBackend *blk = claim ? blk_co_new_with_bs(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, errp) : NULL;
-    if (blk) {
-        blk_co_truncate(blk, size, false, PREALLOC_MODE_OFF, 0, errp);
-        blk_co_unref(blk);
+    if (!blk) {
+        return;
     }
+    /* The backend keeps the node; other commands need not wait for the storage. */
+    bdrv_co_control_unlock();
+    blk_co_truncate(blk, size, false, PREALLOC_MODE_OFF, 0, errp);
+    bdrv_co_control_lock();
+    blk_co_unref(blk);
 }

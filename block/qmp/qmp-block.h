@@ -32,6 +32,14 @@ BdrvDirtyBitmap *coroutine_fn block_dirty_bitmap_co_merge(const char *node, cons
 /** Remove a bitmap, from its image as well. */
 bool coroutine_fn block_dirty_bitmap_co_remove(const char *node, const char *name, Error **errp);
 
+/* ---- nodes (node.c) -------------------------------------------------------------------------- */
+
+/**
+ * The node or device @name, if nothing but a user is above it: else @errp is "Need a root block
+ * node", with who is above it in the hint.
+ */
+BlockDriverState *qmp_lookup_root(const char *name, Error **errp);
+
 /* ---- external snapshots (snapshot.c) --------------------------------------------------------- */
 
 /* An overlay in place that can still be taken away again. */

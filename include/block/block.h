@@ -227,6 +227,13 @@ bool coroutine_fn bdrv_co_inactivate(BlockDriverState *bs, Error **errp);
 bool coroutine_fn bdrv_co_activate_all(Error **errp);
 bool coroutine_fn bdrv_co_inactivate_all(Error **errp);
 
+/**
+ * Write another backing file name (NULL or "": none) and format into @bs's header; no node changes.
+ * @require: refuse a name without a format.  0 or negative errno.
+ */
+int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *backing_file,
+                                             const char *backing_fmt, bool require);
+
 /** Parse a cache mode name into BDRV_O_* bits of @flags and @writethrough; false if unknown. */
 bool bdrv_parse_cache_mode(const char *mode, int *flags, bool *writethrough);
 /** Parse "ignore"/"off"/"unmap"/"on" into BDRV_O_UNMAP of @flags; false if unknown. */

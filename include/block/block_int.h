@@ -454,8 +454,6 @@ void bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
 void bdrv_refresh_filename(BlockDriverState *bs);
 /** Resolve @backing_file relative to @bs's own file. */
 char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp);
-int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *backing_file,
-                                             const char *backing_fmt, bool require);
 int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 
 /* Drivers that claim their own node (an image that cannot bear something). */

@@ -116,6 +116,12 @@ BdrvOwner bdrv_claim_owner(const BdrvClaim *claim);
  */
 char *bdrv_claim_holder(const BdrvClaim *claim);
 
+/**
+ * The same for hints and queries: exports by their id, and the filters of a job as that job's.  Free
+ * with g_free.
+ */
+char *bdrv_claim_holder_with_id(const BdrvClaim *claim);
+
 /** Seconds a claim has been held. */
 double bdrv_claim_age(const BdrvClaim *claim);
 
@@ -123,6 +129,11 @@ double bdrv_claim_age(const BdrvClaim *claim);
  * What would end @claim, for a human: "wait for job 'j0', or job-cancel id=j0". Free with g_free.
  */
 char *bdrv_claim_remedy(const BdrvClaim *claim);
+
+/** Add to @errp's hint who holds @claim, for how long, and what would end that. */
+void bdrv_claim_append_hint(const BdrvClaim *claim, Error **errp);
+/** The same of every edge from a node above @bs (not a root node), and of jobs. */
+void bdrv_append_users_hint(BlockDriverState *bs, Error **errp);
 
 /** Names of rights: "consistent read, write" (error text) or schema words.  Free with g_free. */
 char *bdrv_rights_text(BlockRights rights);

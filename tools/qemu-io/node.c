@@ -387,7 +387,7 @@ static bool print_claim(const BdrvClaim *claim, void *opaque)
 {
     g_autofree char *uses = bdrv_rights_text(claim->uses);
     g_autofree char *forbids = bdrv_rights_text(claim->forbids);
-    g_autofree char *holder = bdrv_claim_holder(claim);
+    g_autofree char *holder = bdrv_claim_holder_with_id(claim);
     g_autofree char *remedy = bdrv_claim_remedy(claim);
 
     printf("%s: %s uses %s; forbids %s; %s%s%sfor %.1f s%s%s\n",
