@@ -55,6 +55,12 @@ endif
 ifndef CONFIG_ZSTD
 not-codec := codec/zstd.c
 endif
+ifndef CONFIG_LIBDEFLATE
+not-codec += codec/libdeflate.c
+endif
+ifndef CONFIG_ISAL
+not-codec += codec/isal.c
+endif
 
 sources = $(filter-out $(not-$(1)),$(patsubst $(SRC)/%,%,$(wildcard $(foreach d,$(dirs-$(1)),$(SRC)/$(d)/*.[cS]) \
           $(addprefix $(SRC)/,$(extra-$(1))))))

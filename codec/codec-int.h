@@ -5,8 +5,17 @@
 
 #include "codec/codec.h"
 
+/* Readers in the field have no larger window than 4 KiB. */
+#define DEFLATE_WRITE_WINDOW_BITS 12
+
 int deflate_read(void *dst, size_t dst_len, const void *src, size_t src_len);
 ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len);
+
+/* Only with CONFIG_LIBDEFLATE.  False: perhaps zlib can. */
+bool deflate_read_fast(void *dst, size_t dst_len, const void *src, size_t src_len);
+
+/* Only with CONFIG_ISAL. */
+ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len);
 
 /* Only with CONFIG_ZSTD. */
 int zstd_read(void *dst, size_t dst_len, const void *src, size_t src_len);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Raw deflate (RFC 1951) by zlib.
+ * Raw deflate (RFC 1951): by the faster libraries where there are any, else by zlib.
  *
  * Written with a window of 4 KiB, since readers in the field have no larger one.  Read with the
- * largest, which reads everything.
+ * largest, which reads everything.  What zlib says about a damaged stream is final.
  */
 #include "qemu/osdep.h"
 
@@ -11,7 +11,6 @@
 
 #include "codec-int.h"
 
-#define WRITE_WINDOW_BITS 12
 #define READ_WINDOW_BITS 15
 #define WRITE_MEM_LEVEL 9
 
@@ -28,6 +27,11 @@ int deflate_read(void *dst, size_t dst_len, const void *src, size_t src_len)
     if (dst_len > UINT_MAX) {
         return -EIO;
     }
+#ifdef CONFIG_LIBDEFLATE
+    if (deflate_read_fast(dst, dst_len, src, src_len)) {
+        return 0;
+    }
+#endif
     if (inflateInit2(&strm, -READ_WINDOW_BITS) != Z_OK) {
         return -ENOMEM;
     }
@@ -40,7 +44,8 @@ int deflate_read(void *dst, size_t dst_len, const void *src, size_t src_len)
     return 0;
 }
 
-ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len)
+#ifndef CONFIG_ISAL
+static ssize_t zlib_write(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
     z_stream strm = {
         .next_in = (Bytef *)src,
@@ -53,8 +58,8 @@ ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len
     if (src_len > UINT_MAX) {
         return -EIO;
     }
-    if (deflateInit2(&strm, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -WRITE_WINDOW_BITS, WRITE_MEM_LEVEL,
-                     Z_DEFAULT_STRATEGY) != Z_OK) {
+    if (deflateInit2(&strm, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -DEFLATE_WRITE_WINDOW_BITS,
+                     WRITE_MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
         return -ENOMEM;
     }
     ret = deflate(&strm, Z_FINISH);
@@ -63,4 +68,14 @@ ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len
         return MIN(dst_len, UINT_MAX) - strm.avail_out;
     }
     return ret == Z_OK || ret == Z_BUF_ERROR ? -ENOSPC : -EIO;
+}
+#endif
+
+ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len)
+{
+#ifdef CONFIG_ISAL
+    return isal_write(dst, dst_len, src, src_len);
+#else
+    return zlib_write(dst, dst_len, src, src_len);
+#endif
 }

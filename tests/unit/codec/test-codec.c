@@ -2,6 +2,8 @@
 /* Compression: round trips, foreign streams, damaged input, room that is too small. */
 #include "qemu/osdep.h"
 
+#include <zlib.h>
+
 #include "codec/codec.h"
 #include "../../lib/testlib.h"
 
@@ -59,6 +61,61 @@ static void test_too_little_room(void)
     }
 }
 
+/* A reader that remembers 4 KiB only and takes the output in small pieces. */
+static void test_small_window(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree uint8_t *text = g_malloc(LEN);
+    g_autofree uint8_t *packed = g_malloc(LEN);
+    uint8_t piece[256];
+    z_stream strm = { .next_in = packed };
+    size_t len = 0;
+    ssize_t n;
+    int ret;
+
+    /* Repeats itself at a distance that a large window would use. */
+    test_rand_fill(rand, text, 6000);
+    for (size_t i = 6000; i < LEN; i++) {
+        text[i] = i % 3 ? text[i - 6000] : text[i - 50];
+    }
+    n = codec_compress(CODEC_DEFLATE, packed, LEN, text, LEN);
+    g_assert_cmpint(n, >, 0);
+    strm.avail_in = n;
+    g_assert_cmpint(inflateInit2(&strm, -12), ==, Z_OK);
+    do {
+        strm.next_out = piece;
+        strm.avail_out = sizeof(piece);
+        ret = inflate(&strm, Z_NO_FLUSH);
+        g_assert_true(ret == Z_OK || ret == Z_STREAM_END);
+        g_assert_cmpmem(piece, sizeof(piece) - strm.avail_out, text + len,
+                        sizeof(piece) - strm.avail_out);
+        len += sizeof(piece) - strm.avail_out;
+    } while (ret == Z_OK);
+    inflateEnd(&strm);
+    g_assert_cmpuint(len, ==, LEN);
+}
+
+/* Streams of others: the largest window; and one that lacks its end. */
+static void test_foreign_stream(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree uint8_t *text = g_malloc(LEN);
+    g_autofree uint8_t *packed = g_malloc(LEN);
+    g_autofree uint8_t *out = g_malloc(LEN);
+    z_stream strm = { .next_in = text, .avail_in = LEN, .next_out = packed, .avail_out = LEN };
+
+    test_rand_fill(rand, text, 20000);
+    for (size_t i = 20000; i < LEN; i++) {
+        text[i] = text[i - 20000];
+    }
+    g_assert_cmpint(deflateInit2(&strm, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), ==, Z_OK);
+    g_assert_cmpint(deflate(&strm, Z_SYNC_FLUSH), ==, Z_OK);
+    g_assert_cmpuint(strm.avail_in, ==, 0);
+    g_assert_cmpint(codec_decompress(CODEC_DEFLATE, out, LEN, packed, strm.total_out), ==, 0);
+    g_assert_cmpmem(out, LEN, text, LEN);
+    deflateEnd(&strm);
+}
+
 static void test_short_stream(void)
 {
     g_autoptr(GRand) rand = test_rand_new();
@@ -109,6 +166,8 @@ int main(int argc, char **argv)
     test_init(&argc, &argv);
     g_test_add_func("/codec/round-trip/gives-the-same-bytes", test_round_trip);
     g_test_add_func("/codec/compress/too-little-room-is-enospc", test_too_little_room);
+    g_test_add_func("/codec/compress/needs-a-window-of-4-KiB-only", test_small_window);
+    g_test_add_func("/codec/decompress/streams-of-others", test_foreign_stream);
     g_test_add_func("/codec/decompress/short-stream-is-eio", test_short_stream);
     g_test_add_func("/codec/decompress/damage-stays-inside-the-buffers", test_damage);
     return g_test_run();

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing raw deflate by ISA-L: several times as fast as zlib, a few percent longer.
+ *
+ * The bytes may depend on the processor (ISA-L picks its routines by it), never on anything else.
+ */
+#include "qemu/osdep.h"
+
+#include <isa-l/igzip_lib.h>
+
+#include "codec-int.h"
+
+#define LEVEL 3
+
+typedef struct Writer {
+    struct isal_zstream strm;
+    uint8_t level_buf[ISAL_DEF_LVL3_DEFAULT];
+} Writer;
+
+/* One for each worker: it is large. */
+static GPrivate writer = G_PRIVATE_INIT(g_free);
+
+ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len)
+{
+    Writer *w = g_private_get(&writer);
+    int ret;
+
+    if (src_len > UINT32_MAX) {
+        return -EIO;
+    }
+    if (!w) {
+        w = g_try_new(Writer, 1);
+        if (!w) {
+            return -ENOMEM;
+        }
+        g_private_set(&writer, w);
+    }
+    isal_deflate_stateless_init(&w->strm);
+    w->strm.level = LEVEL;
+    w->strm.level_buf = w->level_buf;
+    w->strm.level_buf_size = sizeof(w->level_buf);
+    w->strm.hist_bits = DEFLATE_WRITE_WINDOW_BITS;
+    w->strm.next_in = (uint8_t *)src;
+    w->strm.avail_in = src_len;
+    w->strm.next_out = dst;
+    w->strm.avail_out = MIN(dst_len, UINT32_MAX);
+    w->strm.end_of_stream = 1;
+    w->strm.flush = NO_FLUSH;
+    ret = isal_deflate_stateless(&w->strm);
+    if (ret == COMP_OK) {
+        return w->strm.total_out;
+    }
+    return ret == STATELESS_OVERFLOW ? -ENOSPC : -EIO;
+}
