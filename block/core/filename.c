@@ -35,7 +35,13 @@ char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp)
         return g_strdup(backing);
     }
     const char *own = bdrv_get_filename(bs);
-    if (strstart(own, "json:", NULL)) {
+    BlockDriverState *storage = bs;
+    /* A node that takes options to describe may still lie in one file. */
+    while (strstart(own, "json:", NULL) && (storage = bdrv_primary_bs(storage))) {
+        own = bdrv_get_filename(storage);
+    }
+    if (!storage) {
+        own = bdrv_get_filename(bs);
         error_setg(errp, "Cannot use relative backing file names for '%s'", own);
         error_append_hint(errp, "A node described by json: has no directory of its own; "
                           "use an absolute backing file name.\n");
