@@ -192,7 +192,7 @@ BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp)
     info->encrypted = bs->encrypted;
     info->active = !bs->inactive;
     info->detect_zeroes = bs->detect_zeroes;
-    info->backing_file_depth = backing_depth(bs);
+    info->backing_file_depth = flat ? 0 : backing_depth(bs);
     BlockDriverState *backing = bdrv_backing_chain_next(bs);
     if (backing) {
         info->backing_file = g_strdup(bdrv_get_filename(backing));
