@@ -27,6 +27,8 @@ typedef struct TaskWaiter {
 /* A range that somebody is copying; on the copier's stack. */
 typedef struct Task {
     int64_t offset, bytes;
+    bool moved;   /* data was written for it */
+    bool is_lock; /* nobody's copying, but keeps others out */
     QSIMPLEQ_HEAD(, TaskWaiter) waiters;
     QLIST_ENTRY(Task) next;
 } Task;
@@ -36,9 +38,10 @@ struct BlockCopyState {
     BdrvChild *source, *target;
     int64_t cluster_size;
     int64_t bytes; /* length of the source */
-    bool discard_source, skip_unallocated, is_compressed;
+    bool discard_source, is_compressed;
     BlockDriverState *source_bs; /* where @left is; referenced, since the edge may move */
-    unsigned write_flags;
+    BlockDriverState *bottom;    /* referenced, or NULL */
+    unsigned write_flags, zero_flags;
     BlockCopyProgress *progress;
     void *progress_opaque;
 
@@ -47,6 +50,8 @@ struct BlockCopyState {
     QemuMutex lock;
     BdrvDirtyBitmap *left; /* changed under lock */
     QLIST_HEAD(, Task) tasks;
+    int64_t cursor; /* where co_copy_some() looks first: no part of the disk is neglected */
+    int64_t failed_offset, failed_bytes;
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -54,9 +59,13 @@ struct BlockCopyState {
 /* Returns 0 with @errp set if there is none. */
 static int64_t choose_cluster_size(const BlockCopyArgs *args, Error **errp)
 {
+    BlockDriverState *bs = (args->target ? args->target : args->source)->bs;
     uint64_t min = args->min_cluster_size;
     BlockDriverInfo info = { 0 };
 
+    if (args->cluster_size) {
+        return args->cluster_size;
+    }
     if (min & (min - 1)) {
         error_setg(errp, "min-cluster-size needs to be a power of 2");
         return 0;
@@ -67,7 +76,7 @@ static int64_t choose_cluster_size(const BlockCopyArgs *args, Error **errp)
         return 0;
     }
     /* Smaller units would make the target copy parts of its own clusters. */
-    if (bdrv_get_info(args->target->bs, &info) < 0 || info.cluster_size < 0) {
+    if (bdrv_get_info(bs, &info) < 0 || info.cluster_size < 0) {
         info.cluster_size = 0;
     }
     return MAX(MAX(DEFAULT_CLUSTER, min), MIN(pow2ceil(info.cluster_size), MAX_CLUSTER));
@@ -84,7 +93,9 @@ static BdrvDirtyBitmap *make_bitmap(const BlockCopyArgs *args, int64_t cluster_s
     }
     bdrv_disable_dirty_bitmap(left);
     if (!args->bitmap) {
-        bdrv_set_dirty_bitmap(left, 0, bytes);
+        if (!args->start_clean) {
+            bdrv_set_dirty_bitmap(left, 0, bytes);
+        }
     } else if (!bdrv_merge_dirty_bitmap(left, args->bitmap, NULL, errp)) {
         bdrv_release_dirty_bitmap(left);
         return NULL;
@@ -115,11 +126,14 @@ BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp)
     state->cluster_size = cluster_size;
     state->bytes = bytes;
     state->discard_source = args->discard_source;
-    state->skip_unallocated = args->skip_unallocated;
+    state->bottom = args->bottom ? bdrv_ref(args->bottom) : NULL;
     state->is_compressed = args->compress;
     state->no_copy_range = !args->use_copy_range || args->compress;
     /* Fleecing: the target's backing chain reads what we write about; no reader in between. */
-    state->write_flags = bdrv_chain_contains(args->target->bs, bs) ? BDRV_REQ_SERIALISING : 0;
+    if (args->target && bdrv_chain_contains(args->target->bs, bs)) {
+        state->write_flags = BDRV_REQ_SERIALISING;
+    }
+    state->zero_flags = state->write_flags | (args->keep_allocated ? 0 : BDRV_REQ_MAY_UNMAP);
     state->left = left;
     qemu_mutex_init(&state->lock);
     QLIST_INIT(&state->tasks);
@@ -132,6 +146,7 @@ void block_copy_state_free(BlockCopyState *state)
         assert(QLIST_EMPTY(&state->tasks));
         bdrv_release_dirty_bitmap(state->left);
         bdrv_unref(state->source_bs);
+        bdrv_unref(state->bottom);
         qemu_mutex_destroy(&state->lock);
         g_free(state);
     }
@@ -155,21 +170,57 @@ BdrvDirtyBitmap *block_copy_dirty_bitmap(BlockCopyState *state)
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
-/* Under the lock: take the next piece that is left in the range.  False: nothing is left. */
-static bool task_begin(BlockCopyState *state, Task *task, int64_t offset, int64_t end,
-                       int64_t max_chunk)
+/* Under the lock: a task that touches the range, or NULL. */
+static Task *find_task(BlockCopyState *state, int64_t offset, int64_t end)
 {
+    Task *task;
+
+    QLIST_FOREACH(task, &state->tasks, next) {
+        if (task->offset < end && offset < task->offset + task->bytes) {
+            return task;
+        }
+    }
+    return NULL;
+}
+
+/* Under the lock. */
+static void task_insert(BlockCopyState *state, Task *task)
+{
+    QSIMPLEQ_INIT(&task->waiters);
+    QLIST_INSERT_HEAD(&state->tasks, task, next);
+}
+
+/* The end of the cluster that ends at or after @end. */
+static int64_t cluster_end(const BlockCopyState *state, int64_t end)
+{
+    return MIN(QEMU_ALIGN_UP(end, state->cluster_size), state->bytes);
+}
+
+/*
+ * Under the lock: take the next piece that is left in the range.  False: nothing is left there
+ * (*@other NULL), or somebody works on that piece.
+ */
+static bool task_begin(BlockCopyState *state, Task *task, int64_t offset, int64_t end,
+                       int64_t max_chunk, Task **other)
+{
+    *other = NULL;
     if (!bdrv_dirty_bitmap_next_dirty_area(state->left, offset, end, max_chunk, &task->offset,
                                            &task->bytes)) {
         return false;
     }
     /* The area may begin and end inside clusters; the bits are for whole ones. */
-    end = MIN(QEMU_ALIGN_UP(task->offset + task->bytes, state->cluster_size), state->bytes);
+    end = cluster_end(state, task->offset + task->bytes);
     task->offset = QEMU_ALIGN_DOWN(task->offset, state->cluster_size);
+    while ((*other = find_task(state, task->offset, end)) && (*other)->offset > task->offset) {
+        end = (*other)->offset;
+    }
+    if (*other) {
+        return false;
+    }
     task->bytes = end - task->offset;
+    task->moved = task->is_lock = false;
     bdrv_reset_dirty_bitmap(state->left, task->offset, task->bytes);
-    QSIMPLEQ_INIT(&task->waiters);
-    QLIST_INSERT_HEAD(&state->tasks, task, next);
+    task_insert(state, task);
     return true;
 }
 
@@ -188,19 +239,6 @@ static void task_end(BlockCopyState *state, Task *task, int ret)
     }
 }
 
-/* Under the lock: a task that touches the range, or NULL. */
-static Task *find_task(BlockCopyState *state, int64_t offset, int64_t end)
-{
-    Task *task;
-
-    QLIST_FOREACH(task, &state->tasks, next) {
-        if (task->offset < end && offset < task->offset + task->bytes) {
-            return task;
-        }
-    }
-    return NULL;
-}
-
 /* Under the lock, which is dropped: sleep until @task has ended. */
 static void coroutine_fn co_wait_for_task(BlockCopyState *state, Task *task)
 {
@@ -209,6 +247,49 @@ static void coroutine_fn co_wait_for_task(BlockCopyState *state, Task *task)
     QSIMPLEQ_INSERT_TAIL(&task->waiters, &waiter, next);
     qemu_mutex_unlock(&state->lock);
     qemu_coroutine_yield();
+}
+
+/* ---- keeping others out ---------------------------------------------------------------------- */
+
+struct BlockCopyLock {
+    Task task;
+};
+
+/* Changes of the length are for the owner to see to: what lies past the end is nobody's. */
+BlockCopyLock *coroutine_fn block_copy_co_lock(BlockCopyState *state, int64_t offset, int64_t bytes)
+{
+    BlockCopyLock *lock = g_new0(BlockCopyLock, 1);
+    Task *task = &lock->task, *other;
+    int64_t end = offset + bytes;
+    int64_t inner = QEMU_ALIGN_UP(offset, state->cluster_size);
+    int64_t inner_end = end >= state->bytes ? end : QEMU_ALIGN_DOWN(end, state->cluster_size);
+
+    task->is_lock = true;
+    task->offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
+    task->bytes = QEMU_ALIGN_UP(end, state->cluster_size) - task->offset;
+    qemu_mutex_lock(&state->lock);
+    while ((other = find_task(state, task->offset, task->offset + task->bytes))) {
+        co_wait_for_task(state, other);
+        qemu_mutex_lock(&state->lock);
+    }
+    task_insert(state, task);
+    /* Now, not at the end: what others mark meanwhile stays marked. */
+    if (inner < inner_end) {
+        bdrv_reset_dirty_bitmap(state->left, inner, inner_end - inner);
+    }
+    qemu_mutex_unlock(&state->lock);
+    return lock;
+}
+
+void block_copy_unlock(BlockCopyState *state, BlockCopyLock *lock, bool same)
+{
+    task_end(state, &lock->task, same ? 0 : -EIO);
+    g_free(lock);
+}
+
+void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes)
+{
+    bdrv_set_dirty_bitmap(state->left, offset, bytes);
 }
 
 /* ---- copying one piece ----------------------------------------------------------------------- */
@@ -262,8 +343,7 @@ static int coroutine_fn co_source_status(BlockCopyState *state, int64_t offset, 
                                          int64_t *pnum)
 {
     BlockDriverState *bs = state->source->bs;
-    BlockDriverState *top = bdrv_skip_filters(bs);
-    BlockDriverState *base = state->skip_unallocated ? bdrv_cow_bs(top) : NULL;
+    BlockDriverState *base = state->bottom ? bdrv_filter_or_cow_bs(state->bottom) : NULL;
     int ret = bdrv_co_block_status_above(bs, base, offset, bytes, pnum, NULL, NULL, NULL);
 
     if (ret < 0 || *pnum == 0) {
@@ -283,28 +363,80 @@ static int coroutine_fn co_source_status(BlockCopyState *state, int64_t offset, 
     return ret;
 }
 
-static int coroutine_fn co_copy_piece(BlockCopyState *state, int64_t offset, int64_t bytes,
-                                      bool *error_is_read)
+static int coroutine_fn co_copy_piece(BlockCopyState *state, Task *task, bool *error_is_read)
 {
-    while (bytes > 0) {
+    int64_t offset = task->offset, end = task->offset + task->bytes;
+
+    while (offset < end) {
         int64_t n;
-        int status = co_source_status(state, offset, bytes, &n);
+        int status = co_source_status(state, offset, end - offset, &n);
         int ret = 0;
 
-        if (state->skip_unallocated && !(status & BDRV_BLOCK_ALLOCATED)) {
-            /* The top layer says nothing of it. */
+        if (state->bottom && !(status & BDRV_BLOCK_ALLOCATED)) {
+            /* The layers that count say nothing of it. */
         } else if (status & BDRV_BLOCK_ZERO) {
             *error_is_read = false;
-            ret = bdrv_co_pwrite_zeroes(state->target, offset, n,
-                                        state->write_flags | BDRV_REQ_MAY_UNMAP);
+            task->moved = true;
+            ret = bdrv_co_pwrite_zeroes(state->target, offset, n, state->zero_flags);
         } else {
+            task->moved = true;
             ret = co_copy_data(state, offset, n, error_is_read);
         }
         if (ret < 0) {
             return ret;
         }
         offset += n;
-        bytes -= n;
+    }
+    return 0;
+}
+
+/* ---- without a target: a copy-on-read node fills itself -------------------------------------- */
+
+/* 1: the start of the range is to be brought to the top, 0: not; for *@n bytes. */
+static int coroutine_fn co_lacks(BlockDriverState *top, BlockDriverState *bottom, int64_t offset,
+                                 int64_t bytes, int64_t *n)
+{
+    int64_t below;
+    int ret = bdrv_co_is_allocated(top, offset, bytes, n);
+
+    if (ret != 0) {
+        return MIN(ret, 0);
+    }
+    ret = bdrv_co_is_allocated_above(top, bottom, bottom != NULL, offset, *n, &below);
+    *n = MIN(*n, below);
+    return ret;
+}
+
+static int coroutine_fn co_prefetch(BdrvChild *source, int64_t offset, int64_t bytes)
+{
+    QEMUIOVector none = { 0 };
+
+    if (QEMU_IS_ALIGNED(offset | bytes, (int64_t)source->bs->bl.request_alignment)) {
+        return bdrv_co_preadv(source, offset, bytes, &none, BDRV_REQ_PREFETCH);
+    }
+    QEMU_AUTO_VFREE uint8_t *buf = bdrv_try_blockalign(source->bs, bytes);
+
+    return buf ? bdrv_co_pread(source, offset, bytes, buf, 0) : -ENOMEM;
+}
+
+static int coroutine_fn co_fill_piece(BlockCopyState *state, Task *task, bool *error_is_read)
+{
+    BlockDriverState *top = bdrv_skip_filters(state->source->bs);
+    int64_t offset = task->offset, end = task->offset + task->bytes;
+
+    *error_is_read = true;
+    while (offset < end) {
+        int64_t n;
+        int ret = co_lacks(top, state->bottom, offset, end - offset, &n);
+
+        if (ret > 0) {
+            task->moved = true;
+            ret = co_prefetch(state->source, offset, n);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
     }
     return 0;
 }
@@ -312,18 +444,80 @@ static int coroutine_fn co_copy_piece(BlockCopyState *state, int64_t offset, int
 static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *error_is_read)
 {
     int64_t bytes = task->bytes;
-    int ret = co_copy_piece(state, task->offset, bytes, error_is_read);
+    int ret = state->target ? co_copy_piece(state, task, error_is_read)
+                            : co_fill_piece(state, task, error_is_read);
 
     if (ret >= 0 && state->discard_source) {
         /* Only saves space: its failure is none of ours. */
         bdrv_co_pdiscard(state->source, task->offset, bytes);
     }
     if (ret >= 0 && state->progress) {
-        state->progress(state->progress_opaque, bytes);
+        state->progress(state->progress_opaque, bytes, task->moved);
     }
     /* Last of all: whoever waits for the task may free the state then. */
     task_end(state, task, ret);
     return ret;
+}
+
+/* ---- looking ahead --------------------------------------------------------------------------- */
+
+#define SCAN_BYTES (1 * GiB)
+#define SCAN_TURNS 256
+
+/* Let others run: status is often answered without waiting. */
+static void coroutine_fn co_give_way(void)
+{
+    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+}
+
+/* Of the range, the clusters that lie in it as a whole need not be copied. */
+static void forget_range(BlockCopyState *state, int64_t offset, int64_t bytes)
+{
+    int64_t start = QEMU_ALIGN_UP(offset, state->cluster_size);
+    int64_t end = offset + bytes;
+
+    end = end >= state->bytes ? state->bytes : QEMU_ALIGN_DOWN(end, state->cluster_size);
+    if (start < end) {
+        bdrv_reset_dirty_bitmap(state->left, start, end - start);
+        if (state->progress) {
+            state->progress(state->progress_opaque, end - start, false);
+        }
+    }
+}
+
+int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bottom, bool mark,
+                                    const BlockCopyAll *how, int64_t *offset)
+{
+    BlockDriverState *top = bdrv_skip_filters(state->source->bs);
+
+    for (int turn = 1; *offset < state->bytes; turn++) {
+        int64_t n = MIN(state->bytes - *offset, SCAN_BYTES);
+        int ret;
+
+        if (how->stop && how->stop(how->opaque)) {
+            return 1;
+        }
+        ret = mark || state->target
+            ? bdrv_co_is_allocated_above(top, bottom, bottom != NULL, *offset, n, &n)
+            : co_lacks(top, bottom, *offset, n, &n);
+        if (ret < 0) {
+            return ret;
+        }
+        if (n == 0) {
+            break;
+        }
+        if (ret && mark) {
+            bdrv_set_dirty_bitmap(state->left, *offset, n);
+        } else if (!ret && !mark) {
+            forget_range(state, *offset, n);
+        }
+        *offset += n;
+        if (turn % SCAN_TURNS == 0) {
+            co_give_way();
+        }
+    }
+    return 0;
 }
 
 /* ---- a range --------------------------------------------------------------------------------- */
@@ -331,7 +525,7 @@ static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *err
 int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int64_t bytes,
                                      bool *error_is_read)
 {
-    int64_t end = MIN(QEMU_ALIGN_UP(offset + bytes, state->cluster_size), state->bytes);
+    int64_t end = cluster_end(state, offset + bytes);
     int ret = 0;
 
     offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
@@ -339,12 +533,12 @@ int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int6
         Task task, *other;
 
         qemu_mutex_lock(&state->lock);
-        if (task_begin(state, &task, offset, end, DEFAULT_CHUNK)) {
+        if (task_begin(state, &task, offset, end, DEFAULT_CHUNK, &other)) {
             qemu_mutex_unlock(&state->lock);
             ret = co_run_task(state, &task, error_is_read);
             continue;
         }
-        other = find_task(state, offset, end);
+        other = other ? other : find_task(state, offset, end);
         if (!other) {
             qemu_mutex_unlock(&state->lock);
             return 0;
@@ -357,7 +551,7 @@ int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int6
 
 void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, int64_t bytes)
 {
-    int64_t end = MIN(QEMU_ALIGN_UP(offset + bytes, state->cluster_size), state->bytes);
+    int64_t end = cluster_end(state, offset + bytes);
 
     offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
     while (offset < end) {
@@ -389,34 +583,70 @@ typedef struct CopyAll {
     bool error_is_read;
 } CopyAll;
 
+/* Under the lock: as task_begin(), wherever something is left, going round the disk. */
+static bool task_begin_anywhere(BlockCopyState *state, Task *task, int64_t max_chunk, Task **other)
+{
+    Task *ahead = NULL;
+    bool found = task_begin(state, task, state->cursor, state->bytes, max_chunk, &ahead);
+
+    *other = ahead;
+    if (!found && state->cursor > 0) {
+        found = task_begin(state, task, 0, state->cursor, max_chunk, other);
+        *other = *other ? *other : ahead;
+    }
+    if (found) {
+        state->cursor = task->offset + task->bytes;
+    }
+    return found;
+}
+
+/* One piece; false: nothing to do. */
+static bool coroutine_fn co_copy_some(CopyAll *all)
+{
+    BlockCopyState *state = all->state;
+    bool error_is_read;
+    Task task, *other;
+    int ret;
+
+    qemu_mutex_lock(&state->lock);
+    if (!task_begin_anywhere(state, &task, all->max_chunk, &other)) {
+        if (!other) {
+            qemu_mutex_unlock(&state->lock);
+            return false;
+        }
+        co_wait_for_task(state, other);
+        return true;
+    }
+    qemu_mutex_unlock(&state->lock);
+    ret = co_run_task(state, &task, &error_is_read);
+    if (ret < 0 && all->ret >= 0) {
+        all->ret = ret;
+        all->error_is_read = error_is_read;
+        state->failed_offset = task.offset;
+        state->failed_bytes = task.bytes;
+    }
+    return true;
+}
+
 static void coroutine_fn co_copy_worker(void *opaque)
 {
     CopyAll *all = opaque;
-    BlockCopyState *state = all->state;
+    bool more = true;
 
-    while (all->ret >= 0 && !all->stopped) {
-        bool error_is_read, found;
-        Task task;
-        int ret;
-
-        if (all->how->stop && all->how->stop(all->how->opaque)) {
-            all->stopped = true;
-            break;
-        }
-        qemu_mutex_lock(&state->lock);
-        found = task_begin(state, &task, 0, state->bytes, all->max_chunk);
-        qemu_mutex_unlock(&state->lock);
-        if (!found) {
-            break;
-        }
-        ret = co_run_task(state, &task, &error_is_read);
-        if (ret < 0 && all->ret >= 0) {
-            all->ret = ret;
-            all->error_is_read = error_is_read;
-        }
+    while (more && all->ret >= 0 && !all->stopped) {
+        all->stopped = all->how->stop && all->how->stop(all->how->opaque);
+        more = !all->stopped && co_copy_some(all);
     }
     if (--all->n_workers == 0 && all->parent) {
         aio_co_wake(all->parent);
+    }
+}
+
+void block_copy_drop_failed_piece(BlockCopyState *state)
+{
+    bdrv_reset_dirty_bitmap(state->left, state->failed_offset, state->failed_bytes);
+    if (state->progress) {
+        state->progress(state->progress_opaque, state->failed_bytes, false);
     }
 }
 
@@ -442,10 +672,11 @@ static bool coroutine_fn co_more_to_do(BlockCopyState *state)
     Task *task;
 
     qemu_mutex_lock(&state->lock);
-    task = find_task(state, 0, state->bytes);
-    if (task) {
-        co_wait_for_task(state, task);
-        return true;
+    QLIST_FOREACH(task, &state->tasks, next) {
+        if (!task->is_lock) {
+            co_wait_for_task(state, task);
+            return true;
+        }
     }
     qemu_mutex_unlock(&state->lock);
     return bdrv_get_dirty_count(state->left) > 0;

@@ -237,7 +237,7 @@ static bool cbw_start(BlockDriverState *bs, const CbwArgs *args, BdrvChild *targ
         .target = target,
         .min_cluster_size = args->min_cluster_size,
         .discard_source = args->discard_source,
-        .skip_unallocated = args->skip_unallocated,
+        .bottom = args->skip_unallocated ? bdrv_skip_filters(bs->file->bs) : NULL,
         .use_copy_range = args->use_copy_range,
         .compress = args->compress,
         .bitmap = args->bitmap,

@@ -8,11 +8,14 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/copy-on-read.h"
 #include "filter-int.h"
 
 #include "qemu/iszero.h"
 
 #define MAX_COPY (1 * MiB)
+
+extern BlockDriver bdrv_copy_on_read;
 
 typedef struct CorState {
     BlockDriverState *bottom; /* referenced; NULL: copy from the whole chain */
@@ -67,7 +70,10 @@ static int coroutine_fn cor_co_copy(BlockDriverState *bs, int64_t start, int64_t
     return bdrv_co_pwrite(bs->file, start, bytes, buf, BDRV_REQ_WRITE_UNCHANGED);
 }
 
-/* A part of the request that is to be copied up, widened to clusters, and handed to the reader. */
+/*
+ * A part of the request that is to be copied up, widened to clusters, and handed to the reader;
+ * @qiov NULL: nobody reads.
+ */
 static int coroutine_fn cor_co_read_and_copy(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                              QEMUIOVector *qiov, size_t qiov_offset)
 {
@@ -87,12 +93,16 @@ static int coroutine_fn cor_co_read_and_copy(BlockDriverState *bs, int64_t offse
             return -ENOMEM;
         }
         /* Past the end of the node there are zeroes, and nothing to copy. */
-        memset(buf, 0, n);
+        if (copied < n) {
+            memset(buf, 0, n);
+        }
         ret = copied > 0 ? cor_co_copy(bs, start, copied, buf) : 0;
         if (ret < 0) {
             return ret;
         }
-        qemu_iovec_from_buf(qiov, qiov_offset, buf + (offset - start), wanted);
+        if (qiov) {
+            qemu_iovec_from_buf(qiov, qiov_offset, buf + (offset - start), wanted);
+        }
         offset += wanted;
         qiov_offset += wanted;
     }
@@ -102,6 +112,8 @@ static int coroutine_fn cor_co_read_and_copy(BlockDriverState *bs, int64_t offse
 static int coroutine_fn cor_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
+    bool prefetch = flags & BDRV_REQ_PREFETCH;
+
     while (bytes > 0) {
         int64_t n;
         int ret = cor_co_wants_copy(bs, offset, bytes, &n);
@@ -109,8 +121,11 @@ static int coroutine_fn cor_co_preadv(BlockDriverState *bs, int64_t offset, int6
         if (ret < 0) {
             return ret;
         }
-        ret = ret ? cor_co_read_and_copy(bs, offset, n, qiov, qiov_offset)
-                  : bdrv_co_preadv_part(bs->file, offset, n, qiov, qiov_offset, flags);
+        if (ret) {
+            ret = cor_co_read_and_copy(bs, offset, n, prefetch ? NULL : qiov, qiov_offset);
+        } else if (!prefetch) {
+            ret = bdrv_co_preadv_part(bs->file, offset, n, qiov, qiov_offset, flags);
+        }
         if (ret < 0) {
             return ret;
         }
@@ -174,6 +189,12 @@ static bool coroutine_fn cor_co_open(BlockDriverState *bs, const BlockdevOptions
     return true;
 }
 
+static void cor_refresh_limits(BlockDriverState *bs)
+{
+    filter_take_flags_of_file(bs);
+    bs->supported_read_flags |= BDRV_REQ_PREFETCH;
+}
+
 static void coroutine_fn cor_co_close(BlockDriverState *bs)
 {
     CorState *s = bs->opaque;
@@ -182,6 +203,37 @@ static void coroutine_fn cor_co_close(BlockDriverState *bs)
 }
 
 static const char *const cor_strong_opts[] = { "bottom", NULL };
+
+/* ---- from code ------------------------------------------------------------------------------- */
+
+static void set_bottom(BlockDriverState *bs, void *bottom)
+{
+    CorState *s = bs->opaque;
+
+    s->bottom = bdrv_ref(bottom);
+}
+
+BlockDriverState *coroutine_fn cor_co_insert(BlockDriverState *bs, BlockDriverState *bottom,
+                                             const char *filter_node_name, const void *owner_key,
+                                             Error **errp)
+{
+    FilterSpec spec = {
+        .drv = &bdrv_copy_on_read,
+        .child_name = "file",
+        .node_name = filter_node_name,
+        .owner_key = owner_key,
+        .flags = BDRV_O_RDWR | BDRV_O_UNMAP,
+    };
+
+    return filter_co_insert(&spec, bs, set_bottom, bottom, errp);
+}
+
+bool coroutine_fn cor_co_drop(BlockDriverState *cor, Error **errp)
+{
+    return filter_co_drop(cor, errp);
+}
+
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 BlockDriver bdrv_copy_on_read = {
     .format_name = "copy-on-read",
@@ -192,7 +244,7 @@ BlockDriver bdrv_copy_on_read = {
     .bdrv_co_open = cor_co_open,
     .bdrv_co_close = cor_co_close,
     .bdrv_child_claims = cor_child_claims,
-    .bdrv_refresh_limits = filter_take_flags_of_file,
+    .bdrv_refresh_limits = cor_refresh_limits,
     .bdrv_serialise_reads = cluster_size,
     .bdrv_co_preadv = cor_co_preadv,
     .bdrv_co_pwritev_compressed = cor_co_pwritev_compressed,

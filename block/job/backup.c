@@ -11,10 +11,9 @@
 #include "block/blockjob.h"
 #include "block/copy-before-write.h"
 #include "block/freeze.h"
+#include "copying.h"
 
 #define DEFAULT_WORKERS 64
-#define DEFAULT_CHUNK (1 * MiB)
-#define RETRY_NS (100 * SCALE_MS)
 #define POLL_NS NANOSECONDS_PER_SECOND
 
 typedef struct BackupJob {
@@ -25,100 +24,15 @@ typedef struct BackupJob {
     BdrvDirtyBitmap *bitmap; /* has a successor while the job runs; or NULL */
     BitmapSyncMode bitmap_mode;
     MirrorSyncMode sync;
-    BlockdevOnError on_source_error, on_target_error;
     OnCbwError on_cbw_error;
-    int max_workers;
-    int64_t max_chunk;
-    int workers; /* of the copying under way */
+    JobCopying copying;
 } BackupJob;
 
 /* ---- the work -------------------------------------------------------------------------------- */
 
-/* In the thread that copied. */
-static void backup_progress(void *opaque, int64_t bytes)
+static int backup_broken(BlockJob *job)
 {
-    BackupJob *s = opaque;
-
-    job_progress_update(&s->common.job, bytes);
-    block_job_ratelimit_account(&s->common, bytes);
-}
-
-/* With a speed limit, not more pieces at once than fit into a tenth of a second, but one. */
-static int wanted_workers(const BackupJob *s)
-{
-    int64_t chunk = s->max_chunk ? s->max_chunk : DEFAULT_CHUNK;
-
-    if (s->common.speed == 0) {
-        return s->max_workers;
-    }
-    return CLAMP(s->common.speed / 10 / chunk, 1, s->max_workers);
-}
-
-static bool backup_should_stop(void *opaque)
-{
-    BackupJob *s = opaque;
-
-    return job_is_interrupted(&s->common.job) || s->workers != wanted_workers(s) ||
-           cbw_snapshot_error(s->cbw) < 0 || block_job_ratelimit_delay(&s->common) > 0;
-}
-
-/* Returns 0 to go on (perhaps after a pause), or the negative errno to fail with. */
-static int coroutine_fn co_handle_error(BackupJob *s, int ret, bool is_read)
-{
-    BlockdevOnError on_err = is_read ? s->on_source_error : s->on_target_error;
-
-    switch (block_job_error_action(&s->common, on_err, is_read, -ret)) {
-    case BLOCK_ERROR_ACTION_REPORT:
-        return ret;
-    case BLOCK_ERROR_ACTION_IGNORE:
-        job_co_sleep_ns(&s->common.job, RETRY_NS, "another try after an I/O error");
-        return 0;
-    default:
-        job_co_pause_point(&s->common.job);
-        return 0;
-    }
-}
-
-/* One round of copying; 0: all is copied, 1: not yet. */
-static int coroutine_fn co_copy_round(BackupJob *s)
-{
-    BlockCopyAll how = {
-        .max_chunk = s->max_chunk,
-        .stop = backup_should_stop,
-        .opaque = s,
-    };
-    bool is_read;
-    int ret;
-
-    s->workers = how.max_workers = wanted_workers(s);
-    ret = block_copy_co_all(s->bcs, &how, &is_read);
-    if (ret == 0) {
-        /* What is told to be complete survives a crash. */
-        is_read = false;
-        ret = bdrv_co_flush(s->target);
-    }
-    if (ret < 0) {
-        ret = co_handle_error(s, ret, is_read);
-        return ret < 0 ? ret : 1;
-    }
-    return ret;
-}
-
-static int coroutine_fn co_copy_everything(BackupJob *s)
-{
-    Job *job = &s->common.job;
-    int ret;
-
-    while ((ret = co_copy_round(s)) == 1) {
-        job_co_sleep_ns(job, block_job_ratelimit_delay(&s->common), "the speed limit");
-        if (job_is_cancelled(job)) {
-            return -ECANCELED;
-        }
-        if (cbw_snapshot_error(s->cbw) < 0) {
-            return cbw_snapshot_error(s->cbw);
-        }
-    }
-    return ret;
+    return cbw_snapshot_error(((BackupJob *)job)->cbw);
 }
 
 /* sync=none: the filter alone works. */
@@ -142,7 +56,8 @@ static int coroutine_fn co_wait_for_cancel(BackupJob *s)
 static int coroutine_fn backup_co_run(Job *job, Error **errp)
 {
     BackupJob *s = (BackupJob *)job;
-    int ret = s->sync == MIRROR_SYNC_MODE_NONE ? co_wait_for_cancel(s) : co_copy_everything(s);
+    int ret = s->sync == MIRROR_SYNC_MODE_NONE ? co_wait_for_cancel(s)
+                                                : job_copying_co_all(&s->copying);
 
     if (ret >= 0) {
         /* A guest write that could not be saved meanwhile broke the copy. */
@@ -406,11 +321,15 @@ static void set_options(BackupJob *s, const BackupCommon *args)
     const BackupPerf *perf = args->x_perf;
 
     s->sync = args->sync;
-    s->on_source_error = args->on_source_error;
-    s->on_target_error = args->on_target_error;
     s->on_cbw_error = args->on_cbw_error;
-    s->max_workers = perf && perf->has_max_workers ? perf->max_workers : DEFAULT_WORKERS;
-    s->max_chunk = perf ? perf->max_chunk : 0;
+    s->copying = (JobCopying) {
+        .written = s->target,
+        .on_source_error = args->on_source_error,
+        .on_target_error = args->on_target_error,
+        .max_workers = perf && perf->has_max_workers ? perf->max_workers : DEFAULT_WORKERS,
+        .max_chunk = perf ? perf->max_chunk : 0,
+        .broken = backup_broken,
+    };
 }
 
 BlockJob *coroutine_fn backup_job_co_create(BlockDriverState *bs, BlockDriverState *target,
@@ -462,13 +381,13 @@ BlockJob *coroutine_fn backup_job_co_create(BlockDriverState *bs, BlockDriverSta
         cbw_co_drop(filter, NULL);
         return NULL;
     }
-    set_options(s, args);
     s->cbw = filter;
     s->target = target;
+    set_options(s, args);
     s->bcs = bcs;
     s->bitmap = bitmap;
     s->bitmap_mode = bitmap_mode;
-    block_copy_set_progress(bcs, backup_progress, s);
+    job_copying_init(&s->copying, &s->common, bcs);
     job_progress_set_remaining(&s->common.job, bytes_left(bcs, bdrv_getlength(bs)));
     return &s->common;
 }

@@ -14,15 +14,26 @@
 
 typedef struct BlockCopyState BlockCopyState;
 
-/* Reported after each piece that was copied: bytes, for progress and rate limit. */
-typedef void BlockCopyProgress(void *opaque, int64_t bytes);
+/*
+ * Reported after each piece: for progress, and if data was @moved for it, for a rate limit.  A
+ * piece that others made dirty again (block_copy_mark_dirty) counts each time.
+ */
+typedef void BlockCopyProgress(void *opaque, int64_t bytes, bool moved);
 
 /* What block_copy_co_state_new() makes. */
 typedef struct BlockCopyArgs {
-    BdrvChild *source, *target; /* edges, borrowed; must outlive the state */
+    /*
+     * Edges, borrowed; must outlive the state.  Without a target the source, a copy-on-read node,
+     * is made to hold what it reads.
+     */
+    BdrvChild *source, *target;
     uint64_t min_cluster_size;  /* bytes, power of two; 0: by the target alone */
+    uint32_t cluster_size;      /* bytes, power of two: exactly this; 0: as above */
     bool discard_source;        /* discard what was copied (fleecing); the source edge writes */
-    bool skip_unallocated;      /* what the source's top layer does not hold is not copied */
+    /* What no layer of the source from the top down to this one holds is not copied; or NULL. */
+    BlockDriverState *bottom;
+    bool keep_allocated;        /* what is zero is written as zeroes and stays allocated */
+    bool start_clean;           /* nothing is to be copied, until it is marked */
     bool use_copy_range;        /* try to copy without the data passing through us */
     bool compress;              /* write compressed; the target must be able to */
     BdrvDirtyBitmap *bitmap;    /* only what is marked here is to be copied; NULL: all */
@@ -65,6 +76,33 @@ typedef struct BlockCopyAll {
  */
 int coroutine_fn block_copy_co_all(BlockCopyState *state, const BlockCopyAll *how,
                                    bool *error_is_read);
+
+/** The piece at which block_copy_co_all() failed last is not to be copied after all. */
+void block_copy_drop_failed_piece(BlockCopyState *state);
+
+/**
+ * Look at the whole source from the top down to and including @bottom: mark what is allocated there
+ * (@mark), or forget what is not (!@mark; what is allocated in the source's top node without a
+ * target).  @how->stop is asked between requests.  Calls the progress function for what it forgets.
+ * *@offset: where to begin, moved on.  Returns as block_copy_co_all().
+ */
+int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bottom, bool mark,
+                                    const BlockCopyAll *how, int64_t *offset);
+
+/* ---- for a filter that keeps the target in step with writes ---------------------------------- */
+
+/** The source changed in this range: copy it (again). */
+void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes);
+
+/* A range nobody else copies or locks; on its owner's stack. */
+typedef struct BlockCopyLock BlockCopyLock;
+BlockCopyLock *coroutine_fn block_copy_co_lock(BlockCopyState *state, int64_t offset,
+                                               int64_t bytes);
+/**
+ * The owner brought the same data to both sides (@same): clusters that lie wholly in the range need
+ * not be copied any more; otherwise all of it must be.
+ */
+void block_copy_unlock(BlockCopyState *state, BlockCopyLock *lock, bool same);
 
 /** The range need not be copied any more: wait for copies under way, forget the rest. */
 void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, int64_t bytes);

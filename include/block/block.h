@@ -74,6 +74,8 @@ typedef enum BdrvRequestFlags {
     BDRV_REQ_WRITE_UNCHANGED = 1 << 5, /* the guest-visible content stays the same */
     BDRV_REQ_SERIALISING = 1 << 6,     /* overlaps with no other request */
     BDRV_REQ_NO_WAIT = 1 << 7,         /* with SERIALISING: -EBUSY instead of waiting */
+    /* Reading copy-on-read nodes: copy up, nobody wants the data; an empty vector; aligned. */
+    BDRV_REQ_PREFETCH = 1 << 8,
 } BdrvRequestFlags;
 
 /* What bdrv_co_block_status() says of a range. */

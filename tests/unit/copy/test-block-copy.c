@@ -21,7 +21,7 @@ typedef struct Setup {
     int64_t progress; /* atomic */
 } Setup;
 
-static void count_progress(void *opaque, int64_t bytes)
+static void count_progress(void *opaque, int64_t bytes, bool moved)
 {
     Setup *setup = opaque;
 
