@@ -487,6 +487,9 @@ bool bdrv_is_root_node(const BlockDriverState *bs)
 {
     BdrvChild *edge;
     QTAILQ_FOREACH(edge, &bs->parents, next_parent) {
+        if (edge->gate && edge->gate->is_job) {
+            return false;
+        }
         /* A filter that -drive inserted is no node to users. */
         if (edge->parent && !(edge->parent->implicit && bdrv_is_root_node(edge->parent))) {
             return false;

@@ -61,12 +61,8 @@ static const BdrvGateOps gate_ops = {
 
 const char *block_job_choose_id(const BlockJobArgs *args, Error **errp)
 {
-    const char *id = args->id && *args->id ? args->id : bdrv_get_device_name(args->device);
+    const char *id = args->id ? args->id : bdrv_get_device_name(args->device);
 
-    if (!*id) {
-        error_setg(errp, "An explicit job ID is required");
-        return NULL;
-    }
     return job_id_is_free(id, errp) ? id : NULL;
 }
 
@@ -92,6 +88,7 @@ void *block_job_create(const BlockJobArgs *args, Error **errp)
                                   job_type_str(&job->job));
     job->nodes = g_ptr_array_new();
     job->claims = g_ptr_array_new();
+    job->frozen = g_ptr_array_new();
     job->speed = args->speed;
     qemu_mutex_init(&job->limit_lock);
     bdrv_gate_init(&job->gate, &gate_ops);
@@ -106,6 +103,7 @@ void block_job_free(Job *job)
     assert(bjob->nodes->len == 0);
     bdrv_gate_done(&bjob->gate);
     qemu_mutex_destroy(&bjob->limit_lock);
+    g_ptr_array_free(bjob->frozen, TRUE);
     g_ptr_array_free(bjob->claims, TRUE);
     g_ptr_array_free(bjob->nodes, TRUE);
     g_free(bjob->reason);
@@ -140,11 +138,31 @@ BdrvChild *coroutine_fn block_job_co_add_bdrv(BlockJob *job, const char *name, B
     return child;
 }
 
+static void release_claims(GPtrArray *claims)
+{
+    while (claims->len) {
+        bdrv_claim_release(g_ptr_array_steal_index(claims, claims->len - 1));
+    }
+}
+
+void block_job_freeze_chain(BlockJob *job, BlockDriverState *top, BlockDriverState *bottom)
+{
+    for (BlockDriverState *bs = top; bs && bs != bottom; bs = bdrv_filter_or_cow_bs(bs)) {
+        /* Nobody uses this right for longer than a change takes. */
+        g_ptr_array_add(job->frozen, bdrv_claim(bs, job_owner(job), 0, BLK_RIGHT_CHANGE_CHILDREN,
+                                                job->reason, &error_abort));
+    }
+}
+
+void block_job_unfreeze_chain(BlockJob *job)
+{
+    release_claims(job->frozen);
+}
+
 void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job)
 {
-    while (job->claims->len) {
-        bdrv_claim_release(g_ptr_array_steal_index(job->claims, job->claims->len - 1));
-    }
+    release_claims(job->frozen);
+    release_claims(job->claims);
     while (job->nodes->len) {
         bdrv_co_detach_child(g_ptr_array_steal_index(job->nodes, job->nodes->len - 1));
     }
@@ -283,6 +301,7 @@ BlockJobInfo *block_job_query(const BlockJob *bjob)
     info->auto_finalize = job->auto_finalize;
     info->auto_dismiss = job->auto_dismiss;
     info->error = job->err ? g_strdup(error_get_pretty(job->err)) : NULL;
+    info->waits_for = job_waits_for(job);
     return info;
 }
 

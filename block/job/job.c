@@ -491,6 +491,26 @@ const char *job_type_str(const Job *job)
     return JobType_str(job->driver->job_type);
 }
 
+char *job_waits_for(const Job *job)
+{
+    switch (job->status) {
+    case JOB_STATUS_CREATED:
+        return g_strdup("It has not been started yet");
+    case JOB_STATUS_WAITING:
+        return g_strdup("Its work is done; it waits for the other jobs of its transaction");
+    case JOB_STATUS_PENDING:
+        return g_strdup("Its work is done; it waits for job-finalize");
+    case JOB_STATUS_CONCLUDED:
+        return g_strdup("It is over and waits for job-dismiss");
+    default:
+        break;
+    }
+    if (job->user_paused) {
+        return g_strdup("It is paused, by a user or an I/O error, and waits for job-resume");
+    }
+    return job->waits_for ? g_strdup_printf("It waits for %s", job->waits_for) : NULL;
+}
+
 JobInfo *job_query(const Job *job)
 {
     JobInfo *info = g_new0(JobInfo, 1);
@@ -503,5 +523,6 @@ JobInfo *job_query(const Job *job)
     info->current_progress = current;
     info->total_progress = total;
     info->error = job->err ? g_strdup(error_get_pretty(job->err)) : NULL;
+    info->waits_for = job_waits_for(job);
     return info;
 }

@@ -320,6 +320,18 @@ static void coroutine_fn hmp_drive_backup(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+static void coroutine_fn hmp_block_stream(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    BlockStreamArgs stream = {
+        .device = (char *)qdict_get_str(args, "device"),
+        .base = (char *)qdict_get_try_str(args, "base"),
+        .speed = qdict_get_try_int(args, "speed", 0),
+    };
+    qmp_block_stream(&stream, &err);
+    hmp_handle_error(mon, err);
+}
+
 static void coroutine_fn hmp_block_job_set_speed(Monitor *mon, const QDict *args)
 {
     Error *err = NULL;
@@ -408,6 +420,8 @@ static const HMPCommand commands[] = {
       "[-n] [-f] [-c] device target [format]",
       "start a backup of a device; -n: the target exists, -f: the whole disk, -c: compressed",
       hmp_drive_backup, false },
+    { "block_stream", "device:B,speed:o?,base:s?", "device [speed [base]]",
+      "start copying data from a backing file into a block device", hmp_block_stream, false },
     { "block_job_set_speed", "device:B,speed:o", "device speed",
       "set the speed of a background block operation", hmp_block_job_set_speed, true },
     { "block_job_cancel", "force:-f,device:B", "[-f] device",

@@ -23,6 +23,7 @@ struct BlockJob {
     char *reason;      /* what nodes are busy with: "block device is in use by block job: TYPE" */
     GPtrArray *nodes;  /* of BdrvChild * */
     GPtrArray *claims; /* of BdrvClaim *, one per node */
+    GPtrArray *frozen; /* of BdrvClaim *: links that must stay as they are */
     int64_t speed;     /* bytes per second, 0: no limit */
     BlockDeviceIoStatus iostatus;
 
@@ -32,7 +33,7 @@ struct BlockJob {
 
 /* What block_job_co_create() makes. */
 typedef struct BlockJobArgs {
-    const char *id;          /* NULL or "": the name of @device's backend */
+    const char *id;          /* NULL: the name of @device's backend */
     const JobDriver *driver; /* instance_size of a struct that begins with a BlockJob */
     JobTxn *txn;
     BlockDriverState *device; /* whose name the job takes by default */
@@ -55,6 +56,13 @@ BdrvChild *coroutine_fn block_job_co_add_bdrv(BlockJob *job, const char *name, B
                                               BlockRights allowed_ops, Error **errp);
 /** Detach all, and forbid nothing any more.  Context: control lock. */
 void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job);
+/**
+ * Nobody may change the links from @top down to, not including, @bottom.  Ends with
+ * block_job_unfreeze_chain(), which the job does before it changes them itself, or with the job's
+ * nodes.
+ */
+void block_job_freeze_chain(BlockJob *job, BlockDriverState *top, BlockDriverState *bottom);
+void block_job_unfreeze_chain(BlockJob *job);
 /** Is one of the job's edges on @bs? */
 bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs);
 
@@ -92,6 +100,50 @@ void block_job_free(Job *job);
  */
 BlockJob *coroutine_fn backup_job_co_create(BlockDriverState *bs, BlockDriverState *target,
                                             const BackupCommon *args, JobTxn *txn, Error **errp);
+
+/* What stream_job_co_create() makes. */
+typedef struct StreamJobArgs {
+    const char *job_id, *filter_node_name; /* or NULL */
+    BlockDriverState *bs;
+    BlockDriverState *base;   /* what it and those below it hold stays there; NULL: nothing stays */
+    BlockDriverState *bottom; /* instead of @base: the last one whose data moves, not a filter */
+    const char *backing_file; /* to write into the image instead of the name of base; or NULL */
+    bool mask_protocol;       /* a protocol as base is called "raw" in the image */
+    int64_t speed;
+    BlockdevOnError on_error;
+    int flags; /* JobFlags */
+} StreamJobArgs;
+
+/**
+ * Make a job that moves data up into @args->bs, which then does without the nodes between it and
+ * the base.  Context: control lock.  Returns the job, not started, or NULL with @errp set.
+ */
+BlockJob *coroutine_fn stream_job_co_create(const StreamJobArgs *args, Error **errp);
+
+/* What commit_job_co_create() makes. */
+typedef struct CommitJobArgs {
+    const char *job_id, *filter_node_name; /* or NULL */
+    BlockDriverState *bs;        /* above top in the chain: the active node */
+    BlockDriverState *top, *base;
+    const char *backing_file;    /* to write into the overlay of top; NULL: the name of base */
+    bool mask_protocol;
+    int64_t speed;
+    BlockdevOnError on_error;
+    int flags; /* JobFlags */
+} CommitJobArgs;
+
+/**
+ * Make a job that moves data from the nodes from @args->top to above @args->base down into the
+ * base, and then takes these nodes out of the chain.  Nobody may write to them.  Context: control
+ * lock.  Returns the job, not started, or NULL with @errp set.
+ */
+BlockJob *coroutine_fn commit_job_co_create(const CommitJobArgs *args, Error **errp);
+
+/**
+ * The same for a node that is written to: the job gets ready, keeps the base in step, and when it
+ * is completed the base takes the place of @args->top.  @args->backing_file does not apply.
+ */
+BlockJob *coroutine_fn commit_active_job_co_create(const CommitJobArgs *args, Error **errp);
 
 /** Start a job that makes an image from @options (copied): blockdev-create. */
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options, Error **errp);

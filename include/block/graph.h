@@ -146,7 +146,7 @@ bool coroutine_fn bdrv_co_set_backing(BlockDriverState *bs, BlockDriverState *ba
 
 /** Is any parent of @bs something else than a gate, or more than one parent there? (root checks) */
 bool bdrv_has_node_parent(const BlockDriverState *bs);
-/** Sets "Need a root block node" unless @bs is the root of a backend or has no parent. */
+/** Has @bs no parents but backends (no node, no job)? */
 bool bdrv_is_root_node(const BlockDriverState *bs);
 /** Number of parents of any kind. */
 unsigned bdrv_parent_count(const BlockDriverState *bs);

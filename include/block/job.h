@@ -201,6 +201,8 @@ void job_resume(Job *job);
 /** Pause so that the user may resume (error policy). */
 void job_pause_for_user(Job *job);
 
+/** A sentence for people: what the job waits for; NULL: it works.  Free with g_free. */
+char *job_waits_for(const Job *job);
 /** One row of query-jobs. */
 JobInfo *job_query(const Job *job);
 /** The schema's word for its type. */

@@ -530,7 +530,7 @@ static void coroutine_fn co_refusals(void)
     expect_refusal(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .x_perf = &perf },
                    "Required max-chunk (4096) is less than backup cluster size (65536)");
     expect_refusal(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .job_id = (char *)"" },
-                   "An explicit job ID is required");
+                   "Invalid job ID ''");
     expect_refusal(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .speed = -1 },
                    "Parameter 'speed' expects a non-negative value");
     events_expect("");

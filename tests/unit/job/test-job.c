@@ -282,7 +282,7 @@ static void coroutine_fn co_ids(void)
     g_clear_pointer(&err, error_free);
     BlockJobArgs args = { .driver = &step_driver, .device = disk };
     g_assert_null(block_job_choose_id(&args, &err));
-    g_assert_cmpstr(error_get_pretty(err), ==, "An explicit job ID is required");
+    g_assert_cmpstr(error_get_pretty(err), ==, "Invalid job ID ''");
     g_clear_pointer(&err, error_free);
     g_assert_null(block_job_get("nope", &err));
     g_assert_cmpint(error_get_class(err), ==, ERROR_CLASS_DEVICE_NOT_ACTIVE);
