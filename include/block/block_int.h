@@ -122,7 +122,8 @@ struct BlockDriverState {
         BdrvRequestList requests;
         int visits[2]; /* atomic: requests of the fast path that pass here, two banks */
     } shard[BDRV_REQUEST_SHARDS];
-    QSIMPLEQ_HEAD(, BdrvRequestWaiter) visit_waiters; /* under the lock of shard 0; so is the next */
+    /* These two under the lock of shard 0. */
+    QSIMPLEQ_HEAD(, BdrvRequestWaiter) visit_waiters;
     uint64_t bank_serial[2]; /* visits in a bank began when next_serial was at least this */
     CoMutex flush_lock; /* one driver flush at a time; later callers reuse its result */
     QemuMutex dirty_bitmap_lock;

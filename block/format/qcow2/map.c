@@ -91,7 +91,7 @@ void qcow2_slice_set(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index
     qcow2_cache_dirty(slice, index * s->l2_entry_size, s->l2_entry_size);
 }
 
-static uint64_t slice_offset(const Qcow2State *s, uint64_t l2_offset, int64_t offset)
+uint64_t qcow2_slice_offset(const Qcow2State *s, uint64_t l2_offset, int64_t offset)
 {
     return l2_offset + (uint64_t)(qcow2_l2_index(s, offset) / s->slice_entries) * s->slice_bytes;
 }
@@ -126,7 +126,7 @@ int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2C
     if (ret < 0) {
         return ret;
     }
-    return qcow2_cache_co_get(bs, s->l2_cache, slice_offset(s, l2_offset, offset), slice);
+    return qcow2_cache_co_get(bs, s->l2_cache, qcow2_slice_offset(s, l2_offset, offset), slice);
 }
 
 /* A new L2 table with the content of the one at @old (0: empty). */
@@ -280,6 +280,27 @@ static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
+void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                   int64_t offset, int64_t bytes, Qcow2Mapping *map)
+{
+    map_unit(s, slice, index, offset, map);
+    while (map->bytes < bytes) {
+        Qcow2Mapping next;
+        int64_t at = offset + map->bytes;
+
+        index += !qcow2_offset_in_cluster(s, at);
+        if (index == s->slice_entries) {
+            break;
+        }
+        map_unit(s, slice, index, at, &next);
+        if (!continues(map, &next)) {
+            break;
+        }
+        map->bytes += next.bytes;
+    }
+    map->bytes = MIN(map->bytes, bytes);
+}
+
 int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
                               Qcow2Mapping *map)
 {
@@ -299,22 +320,7 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t byte
         map->bytes = MIN((uint64_t)bytes, reach - ((uint64_t)offset & (reach - 1)));
         return 0;
     }
-    map_unit(s, slice, index, offset, map);
-    while (map->bytes < bytes) {
-        Qcow2Mapping next;
-        int64_t at = offset + map->bytes;
-
-        index += !qcow2_offset_in_cluster(s, at);
-        if (index == s->slice_entries) {
-            break;
-        }
-        map_unit(s, slice, index, at, &next);
-        if (!continues(map, &next)) {
-            break;
-        }
-        map->bytes += next.bytes;
-    }
-    map->bytes = MIN(map->bytes, bytes);
+    qcow2_map_run(s, slice, index, offset, bytes, map);
     qcow2_cache_put(slice);
     return co_check_mapping(bs, offset, map);
 }

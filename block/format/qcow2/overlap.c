@@ -177,6 +177,11 @@ static const char *overlap_name(unsigned check)
     }
 }
 
+bool qcow2_overlap_is_clear(const Qcow2State *s, uint64_t host_offset, uint64_t bytes)
+{
+    return !find_overlap(s, host_offset, bytes);
+}
+
 int coroutine_fn qcow2_overlap_co_check(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes)
 {
     unsigned hit = find_overlap(bs->opaque, host_offset, bytes);

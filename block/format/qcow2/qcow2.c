@@ -505,6 +505,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_reopen_abort = qcow2_reopen_abort,
     .bdrv_refresh_limits = qcow2_refresh_limits,
 
+    .bdrv_map = qcow2_map,
     .bdrv_co_preadv = qcow2_co_preadv,
     .bdrv_co_pwritev = qcow2_co_pwritev,
     .bdrv_co_pwritev_compressed = qcow2_co_pwritev_compressed,

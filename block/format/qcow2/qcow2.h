@@ -424,6 +424,8 @@ void qcow2_overlap_remove(Qcow2State *s, uint64_t host_offset);
 int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp);
 /** R12: 0 if data may be written to the range, else the image is marked corrupt: -EIO. */
 int coroutine_fn qcow2_overlap_co_check(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes);
+/** R12: may data be written to the range?  Nothing is done if not. */
+bool qcow2_overlap_is_clear(const Qcow2State *s, uint64_t host_offset, uint64_t bytes);
 /** Damage was found: mark the image once, tell the world; writes are refused from now on. */
 void coroutine_fn qcow2_co_mark_corrupt(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
                                         const char *fmt, ...) QEMU_PRINTF(4, 5);
@@ -461,6 +463,11 @@ uint64_t qcow2_packed_entry(const Qcow2State *s, uint64_t host_offset, uint32_t 
 /** Clusters that hold streams begin below this host offset.  Pure. */
 uint64_t qcow2_packed_limit(const Qcow2State *s);
 
+/** Host offset of the slice that has @offset's entry, in the L2 table at @l2_offset. */
+uint64_t qcow2_slice_offset(const Qcow2State *s, uint64_t l2_offset, int64_t offset);
+/** Map a prefix of [@offset, @offset + @bytes), as far as @slice tells; @index is @offset's. */
+void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                   int64_t offset, int64_t bytes, Qcow2Mapping *map);
 /** Map a prefix of [@offset, @offset + @bytes).  Lock held. */
 int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
                               Qcow2Mapping *map);
@@ -535,6 +542,12 @@ int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t by
 int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret);
 /** 0 if the image may be changed now, else a negative errno; clears autoclear bits. */
 int coroutine_fn qcow2_co_before_change(BlockDriverState *bs);
+
+/* ---- fast.c; no lock held ------------------------------------------------------------------ */
+
+/** See BlockDriver.bdrv_map. */
+BdrvMapKind qcow2_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
+                      BdrvMapping *map);
 
 /* ---- the rest ------------------------------------------------------------------------------ */
 
