@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Exports: block-export-add, block-export-del, query-block-exports, nbd-server-start and -stop.
+ * Exports: block-export-add, block-export-del, query-block-exports, nbd-server-start, -stop, and
+ * the older nbd-server-add and -remove.
  */
 #include "qemu/osdep.h"
 
@@ -73,4 +74,46 @@ void coroutine_fn qmp_nbd_server_stop(Error **errp)
         }
     }
     nbd_server_stop();
+}
+
+/* ---- exports as older clients make them ------------------------------------------------------ */
+
+void coroutine_fn qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
+{
+    const char *name = arg->name ? arg->name : arg->device;
+    BlockDriverState *bs = bdrv_lookup_bs(arg->device, arg->device, errp);
+    if (!bs) {
+        return;
+    }
+    if (blk_exp_find(name)) {
+        error_setg(errp, "NBD server already has export named '%s'", name);
+        return;
+    }
+    g_autoptr(BlockExportOptions) options = g_new0(BlockExportOptions, 1);
+    options->type = BLOCK_EXPORT_TYPE_NBD;
+    options->id = g_strdup(name);
+    options->node_name = g_strdup(bdrv_get_node_name(bs));
+    options->has_writable = true;
+    options->writable = arg->writable && !bdrv_is_read_only(bs);
+    options->u.nbd.name = g_strdup(name);
+    options->u.nbd.description = g_strdup(arg->description);
+    if (arg->bitmap) {
+        BlockDirtyBitmapOrStr *bitmap = g_new0(BlockDirtyBitmapOrStr, 1);
+        bitmap->type = QTYPE_QSTRING;
+        bitmap->u.local = g_strdup(arg->bitmap);
+        QAPI_LIST_PREPEND(options->u.nbd.bitmaps, bitmap);
+        options->u.nbd.has_bitmaps = true;
+    }
+    blk_exp_co_add(options, errp);
+}
+
+void coroutine_fn qmp_nbd_server_remove(const char *name, bool has_mode,
+                                        BlockExportRemoveMode mode, Error **errp)
+{
+    BlockExport *exp = blk_exp_find(name);
+    if (exp && exp->drv != &blk_exp_nbd) {
+        error_setg(errp, "Block export '%s' is not an NBD export", name);
+        return;
+    }
+    qmp_block_export_del(name, has_mode, mode, errp);
 }
