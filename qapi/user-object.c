@@ -2,8 +2,10 @@
 #include "qemu/osdep.h"
 #include "qapi/gen/qom-visit.h"
 #include "qapi/object-input.h"
+#include "qapi/object-tree.h"
 #include "qapi/user-object.h"
 #include "qemu/cutils.h"
+#include "qobject/qstring.h"
 
 /* Main thread only; both in order of registration or creation. */
 static GPtrArray *types;
@@ -142,22 +144,119 @@ void user_object_release(UserObject *obj)
     obj->users--;
 }
 
-UserObject *user_object_resolve_path(const char *path, Error **errp)
-{
-    const char *id = path;
-    UserObject *obj;
-
-    strstart(path, "/objects/", &id);
-    obj = user_object_find(id);
-    if (!obj) {
-        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", path);
-    }
-    return obj;
-}
-
 void user_object_foreach(void (*fn)(UserObject *obj, void *opaque), void *opaque)
 {
     for (guint i = 0; objects && i < objects->len; i++) {
         fn(g_ptr_array_index(objects, i), opaque);
     }
+}
+
+/* ---- the branch "/objects" ------------------------------------------------------------------- */
+
+/* Stands for the branch itself. */
+static UserObject root;
+
+static void *branch_find(const char *path)
+{
+    return *path ? user_object_find(path) : &root;
+}
+
+static void add_type_properties(const UserObjectType *type, ObjectPropertyInfoList ***tail)
+{
+    object_tree_add_row(tail, "type", "string", NULL);
+    for (const UserObjectProperty *p = type->properties; p && p->name; p++) {
+        object_tree_add_row(tail, p->name, p->type, NULL);
+    }
+}
+
+static ObjectPropertyInfoList *branch_list(void *opaque)
+{
+    UserObject *obj = opaque;
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
+
+    if (obj != &root) {
+        add_type_properties(obj->type, &tail);
+        return list;
+    }
+    object_tree_add_row(&tail, "type", "string", NULL);
+    for (guint i = 0; objects && i < objects->len; i++) {
+        const UserObject *child = g_ptr_array_index(objects, i);
+        g_autofree char *type = g_strdup_printf("child<%s>", child->type->name);
+
+        object_tree_add_row(&tail, child->id, type, NULL);
+    }
+    return list;
+}
+
+static QObject *branch_get(void *opaque, const char *property, Error **errp)
+{
+    UserObject *obj = opaque;
+    const char *type = obj == &root ? "container" : obj->type->name;
+
+    if (strcmp(property, "type") == 0) {
+        return QOBJECT(qstring_from_str(type));
+    }
+    if (obj != &root && obj->type->get) {
+        return obj->type->get(obj, property, errp);
+    }
+    if (obj == &root && user_object_find(property)) {
+        g_autofree char *path = g_strdup_printf("/objects/%s", property);
+
+        return QOBJECT(qstring_from_str(path));
+    }
+    error_setg(errp, "Property '%s.%s' not found", type, property);
+    return NULL;
+}
+
+static bool branch_set(void *opaque, const char *property, QObject *value, Error **errp)
+{
+    UserObject *obj = opaque;
+
+    if (obj != &root && obj->type->set) {
+        return obj->type->set(obj, property, value, errp);
+    }
+    error_setg(errp, "Property '%s.%s' not found", obj == &root ? "container" : obj->type->name,
+               property);
+    return false;
+}
+
+static void branch_types(void (*fn)(const char *name, const char *parent, bool is_abstract,
+                                    void *opaque), void *opaque)
+{
+    fn("container", "object", false, opaque);
+    for (guint i = 0; types && i < types->len; i++) {
+        fn(((const UserObjectType *)g_ptr_array_index(types, i))->name, "object", false, opaque);
+    }
+}
+
+static bool branch_type_properties(const char *name, ObjectPropertyInfoList **list)
+{
+    const UserObjectType *type = user_object_find_type(name);
+    ObjectPropertyInfoList **tail = list;
+
+    if (!type && strcmp(name, "container") != 0) {
+        return false;
+    }
+    if (type) {
+        add_type_properties(type, &tail);
+    } else {
+        object_tree_add_row(&tail, "type", "string", NULL);
+    }
+    return true;
+}
+
+static const ObjectTreeBranch objects_branch = {
+    .name = "objects",
+    .type = "container",
+    .find = branch_find,
+    .list = branch_list,
+    .get = branch_get,
+    .set = branch_set,
+    .types = branch_types,
+    .type_properties = branch_type_properties,
+};
+
+void user_object_register_branch(void)
+{
+    object_tree_register(&objects_branch);
 }

@@ -64,6 +64,38 @@ void coroutine_fn qmp_system_powerdown(Error **errp)
     system_powerdown_request();
 }
 
+static char *guest_name;
+
+void system_set_name(const char *name)
+{
+    g_free(guest_name);
+    guest_name = g_strdup(name);
+}
+
+NameInfo *coroutine_fn qmp_query_name(Error **errp)
+{
+    NameInfo *info = g_new0(NameInfo, 1);
+
+    info->name = g_strdup(guest_name);
+    return info;
+}
+
+UuidInfo *coroutine_fn qmp_query_uuid(Error **errp)
+{
+    UuidInfo *info = g_new0(UuidInfo, 1);
+
+    info->UUID = g_strdup("00000000-0000-0000-0000-000000000000");
+    return info;
+}
+
+TargetInfo *coroutine_fn qmp_query_target(Error **errp)
+{
+    TargetInfo *info = g_new0(TargetInfo, 1);
+
+    info->arch = SYS_EMU_TARGET_E2K;
+    return info;
+}
+
 void coroutine_fn qmp_quit(Error **errp)
 {
     system_shutdown_request(SHUTDOWN_CAUSE_HOST_QMP_QUIT);

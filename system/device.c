@@ -48,7 +48,7 @@ const DeviceType *device_type_find(const char *name)
 
 /* ---- properties ------------------------------------------------------------------------------ */
 
-static const DeviceProperty *property_find(const DeviceType *type, const char *name)
+const DeviceProperty *device_property_find(const DeviceType *type, const char *name)
 {
     const DevicePropertyTable *table = type->properties;
 
@@ -148,7 +148,7 @@ bool device_set_id(Device *dev, const char *id, Error **errp)
 
 bool device_set(Device *dev, const char *name, const char *value, Error **errp)
 {
-    const DeviceProperty *prop = property_find(dev->type, name);
+    const DeviceProperty *prop = device_property_find(dev->type, name);
 
     if (!prop) {
         error_setg(errp, "Property '%s.%s' not found", dev->type->name, name);
@@ -159,7 +159,7 @@ bool device_set(Device *dev, const char *name, const char *value, Error **errp)
 
 char *device_get(const Device *dev, const char *name)
 {
-    const DeviceProperty *prop = property_find(dev->type, name);
+    const DeviceProperty *prop = device_property_find(dev->type, name);
 
     return prop ? prop->kind->get(dev, prop) : NULL;
 }

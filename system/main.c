@@ -220,18 +220,25 @@ static bool set_log_file(const Option *option, void *opaque, Error **errp)
 
 static bool parse_name(const Option *option, void *opaque, Error **errp)
 {
-    const char *process;
+    static const QemuOptDesc desc[] = {
+        { .name = "guest", .type = QEMU_OPT_STRING },
+        { .name = "process", .type = QEMU_OPT_STRING },
+        { .name = "debug-threads", .type = QEMU_OPT_BOOL }, /* threads always have names */
+        { .name = NULL },
+    };
+    QemuOptsList list = { .name = "name", .implied_opt_name = "guest", .desc = desc };
+    QemuOpts *opts = qemu_opts_parse(&list, option->arg, true, errp);
+    const char *guest = opts ? qemu_opt_get(opts, "guest") : NULL;
+    const char *process = opts ? qemu_opt_get(opts, "process") : NULL;
 
-    if (!strstart(option->arg, "process=", &process)) {
-        process = option->arg;
-        strstart(option->arg, "guest=", &process);
+    if (guest) {
+        system_set_name(guest);
     }
-    if (strchr(process, ',')) {
-        error_setg(errp, "Invalid parameter '%s'", strchr(process, ',') + 1);
-        return false;
+    if (process) {
+        prctl(PR_SET_NAME, process);
     }
-    prctl(PR_SET_NAME, process);
-    return true;
+    qemu_opts_reset(&list);
+    return opts;
 }
 
 static void parse_early(Startup *s)
@@ -697,6 +704,7 @@ static QmpCommandList *register_commands(void)
     qmp_init_machine_commands(commands);
     qmp_init_device_commands(commands);
     system_register_commands();
+    system_register_branch();
     blockdev_register_commands(commands, true);
     hmp_register_info(board_infos);
     return commands;

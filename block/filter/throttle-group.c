@@ -490,12 +490,18 @@ static bool throttle_object_set(UserObject *obj, const char *property, QObject *
     return true;
 }
 
+static const UserObjectProperty throttle_object_properties[] = {
+    { "limits", "ThrottleLimits" },
+    { NULL },
+};
+
 static const UserObjectType throttle_object_type = {
     .name = "throttle-group",
     .size = sizeof(ThrottleObject),
     .create = throttle_object_create,
     .destroy = throttle_object_destroy,
     .in_use = throttle_object_in_use,
+    .properties = throttle_object_properties,
     .get = throttle_object_get,
     .set = throttle_object_set,
 };

@@ -7,6 +7,7 @@
 #include "block/blockdev.h"
 #include "block/throttle-group.h"
 #include "qapi/gen/qom-commands.h"
+#include "qapi/object-tree.h"
 #include "qapi/user-object.h"
 #include "qemu/iothread.h"
 #include "qmp-block.h"
@@ -120,11 +121,19 @@ static bool iothread_object_set(UserObject *obj, const char *property, QObject *
     return true;
 }
 
+static const UserObjectProperty iothread_properties[] = {
+    { "poll-max-ns", "int" },
+    { "poll-grow", "int" },
+    { "poll-shrink", "int" },
+    { NULL },
+};
+
 static const UserObjectType iothread_type = {
     .name = "iothread",
     .size = sizeof(IothreadObject),
     .create = iothread_object_create,
     .destroy = iothread_object_destroy,
+    .properties = iothread_properties,
     .get = iothread_object_get,
     .set = iothread_object_set,
 };
@@ -133,6 +142,7 @@ void block_objects_register(void)
 {
     user_object_register_type(&iothread_type);
     throttle_group_register_type();
+    user_object_register_branch();
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -145,4 +155,31 @@ void coroutine_fn qmp_object_add(ObjectOptions *arg, Error **errp)
 void coroutine_fn qmp_object_del(const char *id, Error **errp)
 {
     user_object_del(id, errp);
+}
+
+ObjectPropertyInfoList *coroutine_fn qmp_qom_list(const char *path, Error **errp)
+{
+    return object_tree_list(path, errp);
+}
+
+QObject *coroutine_fn qmp_qom_get(const char *path, const char *property, Error **errp)
+{
+    return object_tree_get(path, property, errp);
+}
+
+void coroutine_fn qmp_qom_set(const char *path, const char *property, QObject *value,
+                              Error **errp)
+{
+    object_tree_set(path, property, value, errp);
+}
+
+ObjectTypeInfoList *coroutine_fn qmp_qom_list_types(const char *implements, bool has_abstract,
+                                                    bool abstract, Error **errp)
+{
+    return object_tree_types(implements, has_abstract && abstract);
+}
+
+ObjectPropertyInfoList *coroutine_fn qmp_qom_list_properties(const char *type, Error **errp)
+{
+    return object_tree_type_properties(type, errp);
 }

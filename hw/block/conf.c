@@ -61,7 +61,13 @@ static char *get_drive(const Device *dev, const DeviceProperty *prop)
 {
     BlockBackend *blk = *(BlockBackend *const *)device_field(dev, prop);
 
-    return blk && *blk_name(blk) ? g_strdup(blk_name(blk)) : NULL;
+    if (!blk) {
+        return NULL;
+    }
+    if (*blk_name(blk)) {
+        return g_strdup(blk_name(blk));
+    }
+    return blk_bs(blk) ? g_strdup(bdrv_get_node_name(blk_bs(blk))) : NULL;
 }
 
 static void coroutine_fn release_drive(Device *dev, const DeviceProperty *prop)

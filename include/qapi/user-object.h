@@ -16,6 +16,11 @@
 typedef struct UserObject UserObject;
 struct ObjectOptions;
 
+/* What qom-list says of a property; a table ends with a NULL name. */
+typedef struct UserObjectProperty {
+    const char *name, *type;
+} UserObjectProperty;
+
 typedef struct UserObjectType {
     const char *name;  /* a value of the schema's ObjectType */
     size_t size;       /* of the struct that starts with UserObject */
@@ -25,6 +30,7 @@ typedef struct UserObjectType {
     /* Optional: users that user_object_use() does not count. */
     bool (*in_use)(UserObject *obj);
     /* Optional: properties as qom-get and qom-set see them.  get: a new value. */
+    const UserObjectProperty *properties;
     QObject *(*get)(UserObject *obj, const char *property, Error **errp);
     bool (*set)(UserObject *obj, const char *property, QObject *value, Error **errp);
 } UserObjectType;
@@ -59,10 +65,10 @@ UserObject *user_object_use(const char *id, const char *type_name, Error **errp)
 /** The reverse of user_object_use(). */
 void user_object_release(UserObject *obj);
 
-/** The object at "/objects/ID", or called "ID"; NULL with @errp set. */
-UserObject *user_object_resolve_path(const char *path, Error **errp);
-
 /** Call @fn for each object in order of creation. */
 void user_object_foreach(void (*fn)(UserObject *obj, void *opaque), void *opaque);
+
+/** Show the objects in the tree that qom-list walks (object-tree.h).  Once, at start-up. */
+void user_object_register_branch(void);
 
 #endif

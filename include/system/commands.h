@@ -12,4 +12,10 @@
  */
 void system_register_commands(void);
 
+/** Show devices in the tree that qom-list walks (qapi/object-tree.h).  Once, at start-up. */
+void system_register_branch(void);
+
+/** The machine's name, as query-name tells it; copied. */
+void system_set_name(const char *name);
+
 #endif

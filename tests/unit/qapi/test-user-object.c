@@ -70,7 +70,7 @@ static void test_add_del(void)
                                            &error_abort));
     toy = (Toy *)user_object_find("io0");
     g_assert_cmpint(toy->poll, ==, 7);
-    g_assert_true(user_object_resolve_path("/objects/io0", &error_abort) == &toy->base);
+    g_assert_true(user_object_find("io0") == &toy->base);
     refuse_add("iothread,id=io0",
                "attempt to add duplicate property 'io0' to object (type 'container')");
     refuse_add("iothread", "Parameter 'id' is missing");

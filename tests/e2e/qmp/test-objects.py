@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tree of objects (qom-*), and commands that are about one node."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from nbdtest import NbdClient  # noqa: E402
+from qmptest import run, same    # noqa: E402
+
+ERROR = {"error_class": "DeviceNotFound"}
+
+
+def names(rows):
+    return [row["name"] for row in rows]
+
+
+def the_daemon_shows_its_objects(vm):
+    vm.command("object-add", qom_type="iothread", id="io0", poll_max_ns=7)
+    vm.command("object-add", qom_type="throttle-group", id="g", limits={"iops-total": 100})
+    same(vm.command("qom-list", path="/"), [{"name": "type", "type": "string"},
+                                            {"name": "objects", "type": "child<container>"}])
+    same(vm.command("qom-list", path="/objects"),
+         [{"name": "type", "type": "string"}, {"name": "io0", "type": "child<iothread>"},
+          {"name": "g", "type": "child<throttle-group>"}])
+    same(vm.command("qom-get", path="/objects/io0", property="poll-max-ns"), 7)
+    vm.command("qom-set", path="io0", property="poll-max-ns", value=9)
+    same(vm.command("qom-get", path="io0", property="poll-max-ns"), 9)
+    same(vm.command("qom-get", path="/objects/g", property="type"), "throttle-group")
+    same(vm.command("qom-get", path="g", property="limits")["iops-total"], 100)
+    for row in vm.command("qom-list", path="io0"):
+        vm.command("qom-get", path="io0", property=row["name"])
+
+
+def what_is_not_there_is_refused(vm):
+    vm.command("object-add", qom_type="iothread", id="io0")
+    vm.refused("Device '/objects/x' not found", "qom-list", path="/objects/x", **ERROR)
+    vm.refused("Device '/objectsx' not found", "qom-list", path="/objectsx", **ERROR)
+    vm.refused("Device '' not found", "qom-list", path="", **ERROR)
+    vm.refused("Property 'iothread.x' not found", "qom-get", path="io0", property="x")
+    vm.refused("Property 'container.x' not found", "qom-set", path="/objects", property="x",
+               value=1)
+    vm.refused("Class 'x' not found", "qom-list-properties", typename="x", **ERROR)
+    vm.refused("Device 'x' not found", "block-set-write-threshold", node_name="x",
+               write_threshold=1, **ERROR)
+
+
+def types_have_properties(vm):
+    rows = vm.command("qom-list-types")
+    assert {"iothread", "throttle-group"} <= set(names(rows)), rows
+    for name in names(rows):
+        assert names(vm.command("qom-list-properties", typename=name))[0] == "type"
+    same(names(vm.command("qom-list-types", implements="iothread")), ["iothread"])
+    same(vm.command("qom-list-types", implements="nothing"), [])
+
+
+def a_write_threshold_is_told_once(vm):
+    vm.null("n")
+    vm.command("block-set-write-threshold", node_name="n", write_threshold=65536)
+    same(vm.nodes()["n"]["write_threshold"], 65536)
+    vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd.sock"}})
+    vm.command("block-export-add", type="nbd", id="e", node_name="n", writable=True)
+    with NbdClient("nbd.sock", "n") as client:
+        client.write(61440, bytes(4096))
+        client.write(65536, bytes(4096))
+        client.write(65536, bytes(8192))
+    event = vm.wait_event("BLOCK_WRITE_THRESHOLD")
+    same(event["data"], {"node-name": "n", "amount-exceeded": 4096, "write-threshold": 65536})
+    same(vm.nodes()["n"]["write_threshold"], 0)
+
+
+def old_commands_make_exports(vm):
+    vm.null("n")
+    vm.refused("Cannot find device='x' nor node-name='x'", "nbd-server-add", device="x")
+    vm.refused("NBD server not running", "nbd-server-add", device="n")
+    vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd.sock"}})
+    vm.command("nbd-server-add", device="n", name="e", writable=True)
+    vm.refused("NBD server already has export named 'e'", "nbd-server-add", device="n",
+               name="e")
+    vm.command("nbd-server-add", device="n")
+    same(sorted(row["id"] for row in vm.command("query-block-exports")), ["e", "n"])
+    vm.command("nbd-server-remove", name="e")
+    vm.command("nbd-server-remove", name="n", mode="hard")
+    vm.refused("Export 'e' is not found", "nbd-server-remove", name="e")
+    vm.command("nbd-server-stop")
+
+
+run("objects", [the_daemon_shows_its_objects, what_is_not_there_is_refused, types_have_properties,
+                a_write_threshold_is_told_once, old_commands_make_exports])
