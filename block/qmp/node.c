@@ -251,14 +251,3 @@ void coroutine_fn qmp_block_resize(const char *device, const char *node_name, in
     bdrv_co_control_lock();
     blk_co_unref(blk);
 }
-
-void coroutine_fn qmp_block_set_write_threshold(const char *node_name, uint64_t write_threshold,
-                                                Error **errp)
-{
-    BlockDriverState *bs = bdrv_find_node(node_name);
-    if (!bs) {
-        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", node_name);
-        return;
-    }
-    bdrv_write_threshold_set(bs, write_threshold);
-}
