@@ -6,6 +6,7 @@
 
 #include "block/dirty-bitmap.h"
 #include "block/qapi.h"
+#include "block/snapshot.h"
 #include "core-int.h"
 #include "qapi/gen/block-info-types.h"
 #include "qemu/atomic.h"
@@ -68,10 +69,8 @@ static bool fill_node_info(BlockDriverState *bs, BlockNodeInfo *info, Error **er
             return false;
         }
     }
-    if (bs->drv->bdrv_get_snapshots) {
-        info->snapshots = bs->drv->bdrv_get_snapshots(bs);
-        info->has_snapshots = info->snapshots != NULL;
-    }
+    info->snapshots = bdrv_snapshot_list(bs);
+    info->has_snapshots = info->snapshots != NULL;
     fill_backing_names(bs, info);
     return true;
 }

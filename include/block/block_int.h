@@ -291,6 +291,21 @@ struct BlockDriver {
     /* The internal snapshots, oldest first; NULL: there are none. */
     SnapshotInfoList *(*bdrv_get_snapshots)(BlockDriverState *bs);
 
+    /* ---- internal snapshots; through block/snapshot.h, with the node frozen ---- */
+    /* A snapshot of the content as @info says; its id is chosen by the driver. */
+    bool coroutine_fn (*bdrv_co_snapshot_create)(BlockDriverState *bs, const SnapshotInfo *info,
+                                                 Error **errp);
+    /* Content and size become those of snapshot @id. */
+    bool coroutine_fn (*bdrv_co_snapshot_goto)(BlockDriverState *bs, const char *id, Error **errp);
+    bool coroutine_fn (*bdrv_co_snapshot_delete)(BlockDriverState *bs, const char *id,
+                                                 Error **errp);
+    /* This read-only node shows snapshot @id until it is closed. */
+    bool coroutine_fn (*bdrv_co_snapshot_load_tmp)(BlockDriverState *bs, const char *id,
+                                                   Error **errp);
+    /* State of a machine beside the disk, at @pos of its own address space; part of snapshots. */
+    int coroutine_fn (*bdrv_co_save_vmstate)(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
+    int coroutine_fn (*bdrv_co_load_vmstate)(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
+
     /* ---- persistent bitmaps ---- */
     bool coroutine_fn (*bdrv_co_can_store_new_dirty_bitmap)(BlockDriverState *bs, const char *name,
                                                             uint32_t granularity, Error **errp);

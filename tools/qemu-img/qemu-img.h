@@ -67,7 +67,7 @@ typedef struct ImgCommand {
 } ImgCommand;
 
 extern const ImgCommand img_bench, img_bitmap, img_check, img_compare, img_convert, img_create;
-extern const ImgCommand img_dd, img_info, img_map, img_measure, img_resize;
+extern const ImgCommand img_dd, img_info, img_map, img_measure, img_resize, img_snapshot;
 
 /**
  * Parse argv[1..] into @values, the command's zeroed struct of options.  getopt's optind is then

@@ -84,6 +84,15 @@ int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp)
     return 0;
 }
 
+void coroutine_fn qcow2_overlap_co_reload(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    g_clear_pointer(&s->metadata, g_hash_table_destroy);
+    g_clear_pointer(&s->inactive_l2, g_hash_table_destroy);
+    qcow2_overlap_co_load(bs, NULL);
+}
+
 /* ---- the check ----------------------------------------------------------------------------- */
 
 /* A piece of metadata at one place. */

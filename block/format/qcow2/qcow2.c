@@ -3,7 +3,7 @@
  * qcow2 (docs/interop/qcow2 of QEMU, versions 2 and 3): the driver's table; open, close, reopen.
  *
  * Not supported: encryption and external data files (only information about such images),
- * writing to images with extended L2 entries, changing internal snapshots.
+ * writing to images with extended L2 entries.
  */
 #include "qemu/osdep.h"
 
@@ -164,6 +164,13 @@ static void make_caches(Qcow2State *s)
     s->slice_entries = s->slice_bytes / s->l2_entry_size;
     s->l2_cache = qcow2_cache_new(s->slice_bytes, s->opt.l2_cache_bytes);
     s->refcount_cache = qcow2_cache_new(s->cluster_size, s->opt.refcount_cache_bytes);
+}
+
+void qcow2_caches_renew(Qcow2State *s)
+{
+    qcow2_cache_free(s->l2_cache);
+    qcow2_cache_free(s->refcount_cache);
+    make_caches(s);
 }
 
 /* ---- open and close ------------------------------------------------------------------------ */
@@ -412,9 +419,7 @@ static void qcow2_reopen_commit(BdrvReopenState *state)
 
     set_bitmaps_readonly(state->bs, !(state->flags & BDRV_O_RDWR));
     s->opt = *opt;
-    qcow2_cache_free(s->l2_cache);
-    qcow2_cache_free(s->refcount_cache);
-    make_caches(s);
+    qcow2_caches_renew(s);
     g_free(opt);
     state->opaque = NULL;
 }
@@ -525,6 +530,10 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_get_info = qcow2_get_info,
     .bdrv_get_specific_info = qcow2_get_specific_info,
     .bdrv_get_snapshots = qcow2_get_snapshots,
+    .bdrv_co_snapshot_create = qcow2_co_snapshot_create,
+    .bdrv_co_snapshot_goto = qcow2_co_snapshot_goto,
+    .bdrv_co_snapshot_delete = qcow2_co_snapshot_delete,
+    .bdrv_co_snapshot_load_tmp = qcow2_co_snapshot_load_tmp,
 
     .bdrv_co_can_store_new_dirty_bitmap = qcow2_co_can_store_new_dirty_bitmap,
     .bdrv_co_remove_persistent_dirty_bitmap = qcow2_co_remove_persistent_dirty_bitmap,

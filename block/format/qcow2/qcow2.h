@@ -213,7 +213,8 @@ typedef struct Qcow2Snapshot {
     uint64_t vm_state_size;
     uint64_t disk_size;
     uint64_t icount; /* all ones: not recorded */
-    uint32_t extra_len;
+    uint32_t extra_len;     /* in the file */
+    GBytes *unknown_extra;  /* what follows the extra data we know, or NULL */
 } Qcow2Snapshot;
 
 /* ---- overlap checks (overlap.c) ------------------------------------------------------------ */
@@ -422,6 +423,8 @@ void qcow2_overlap_add(Qcow2State *s, uint64_t host_offset);
 void qcow2_overlap_remove(Qcow2State *s, uint64_t host_offset);
 /** Fill s->metadata and s->inactive_l2 after open. */
 int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp);
+/** The same when tables have changed; what cannot be read is not protected. */
+void coroutine_fn qcow2_overlap_co_reload(BlockDriverState *bs);
 /** R12: 0 if data may be written to the range, else the image is marked corrupt: -EIO. */
 int coroutine_fn qcow2_overlap_co_check(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes);
 /** R12: may data be written to the range?  Nothing is done if not. */
@@ -551,6 +554,9 @@ BdrvMapKind qcow2_map(BlockDriverState *bs, bool is_write, int64_t offset, int64
 
 /* ---- the rest ------------------------------------------------------------------------------ */
 
+/** Forget all cached tables, which are clean and not in use.  Lock held. */
+void qcow2_caches_renew(Qcow2State *s);
+
 bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *options,
                         Qcow2Options *opt, Error **errp);
 
@@ -560,6 +566,10 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool ex
 /** Read the snapshot table into s->snapshots. */
 bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, Error **errp);
 void qcow2_snapshots_clear(Qcow2State *s);
+/** A copy of @snapshots; free with g_array_unref(). */
+GArray *qcow2_snapshots_copy(const GArray *snapshots);
+/** What the table in the file would be; NULL with @errp set if that is too long. */
+GByteArray *qcow2_snapshots_build(const GArray *snapshots, Error **errp);
 /** Length of a snapshot's L1 in the file, and whether place and length are allowed. */
 bool qcow2_snapshot_l1_is_sane(const Qcow2State *s, const Qcow2Snapshot *sn);
 
@@ -608,6 +618,13 @@ bool coroutine_fn qcow2_co_can_store_new_dirty_bitmap(BlockDriverState *bs, cons
                                                       uint32_t granularity, Error **errp);
 int coroutine_fn qcow2_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                          Error **errp);
+
+/* snapshot-ops.c: the driver's callbacks */
+bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotInfo *info,
+                                           Error **errp);
+bool coroutine_fn qcow2_co_snapshot_goto(BlockDriverState *bs, const char *id, Error **errp);
+bool coroutine_fn qcow2_co_snapshot_delete(BlockDriverState *bs, const char *id, Error **errp);
+bool coroutine_fn qcow2_co_snapshot_load_tmp(BlockDriverState *bs, const char *id, Error **errp);
 
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix);
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Internal snapshots: reading the table.  What they share with the active image is protected by
- * its refcounts and by COPIED flags that are not set.
+ * Internal snapshots: the table that lists them, read and built.  What they share with the active
+ * image is protected by its refcounts and by COPIED flags that are not set.
  */
 #include "qemu/osdep.h"
 
 #include "qcow2.h"
 
 #define FIXED_LEN 40
+#define KNOWN_EXTRA_LEN 24
 #define READ_CHUNK (1 * MiB)
 
 static void snapshot_clear(void *item)
@@ -16,6 +17,30 @@ static void snapshot_clear(void *item)
 
     g_free(sn->id);
     g_free(sn->name);
+    g_clear_pointer(&sn->unknown_extra, g_bytes_unref);
+}
+
+static GArray *new_list(void)
+{
+    GArray *snapshots = g_array_new(FALSE, FALSE, sizeof(Qcow2Snapshot));
+
+    g_array_set_clear_func(snapshots, snapshot_clear);
+    return snapshots;
+}
+
+GArray *qcow2_snapshots_copy(const GArray *snapshots)
+{
+    GArray *copy = new_list();
+
+    for (guint i = 0; i < snapshots->len; i++) {
+        Qcow2Snapshot sn = g_array_index(snapshots, Qcow2Snapshot, i);
+
+        sn.id = g_strdup(sn.id);
+        sn.name = g_strdup(sn.name);
+        sn.unknown_extra = sn.unknown_extra ? g_bytes_ref(sn.unknown_extra) : NULL;
+        g_array_append_val(copy, sn);
+    }
+    return copy;
 }
 
 void qcow2_snapshots_clear(Qcow2State *s)
@@ -73,6 +98,10 @@ static size_t parse_snapshot(const Qcow2State *s, const uint8_t *buf, size_t len
     if (sn->extra_len >= 24) {
         sn->icount = ldq_be_p(buf + FIXED_LEN + 16);
     }
+    if (sn->extra_len > KNOWN_EXTRA_LEN) {
+        sn->unknown_extra = g_bytes_new(buf + FIXED_LEN + KNOWN_EXTRA_LEN,
+                                        sn->extra_len - KNOWN_EXTRA_LEN);
+    }
     sn->id = g_strndup((const char *)buf + FIXED_LEN + sn->extra_len, id_len);
     sn->name = g_strndup((const char *)buf + FIXED_LEN + sn->extra_len + id_len, name_len);
     return QEMU_ALIGN_UP(total, 8);
@@ -106,8 +135,7 @@ bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, Error **errp)
     size_t max_entry = FIXED_LEN + QCOW2_MAX_SNAPSHOT_EXTRA + 2 * UINT16_MAX;
     size_t pos = 0;
 
-    s->snapshots = g_array_new(FALSE, FALSE, sizeof(Qcow2Snapshot));
-    g_array_set_clear_func(s->snapshots, snapshot_clear);
+    s->snapshots = new_list();
     for (uint32_t i = 0; i < s->header.nb_snapshots; i++) {
         Qcow2Snapshot sn;
         size_t len;
@@ -124,4 +152,47 @@ bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, Error **errp)
     }
     s->snapshots_bytes = pos;
     return true;
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+static void build_one(GByteArray *table, const Qcow2Snapshot *sn)
+{
+    uint8_t head[FIXED_LEN + KNOWN_EXTRA_LEN] = { 0 };
+    static const uint8_t zeroes[8];
+    gsize more_len = 0;
+    const uint8_t *more = sn->unknown_extra ? g_bytes_get_data(sn->unknown_extra, &more_len) : NULL;
+    size_t id_len = strlen(sn->id), name_len = strlen(sn->name);
+
+    stq_be_p(head, sn->l1_offset);
+    stl_be_p(head + 8, sn->l1_size);
+    stw_be_p(head + 12, id_len);
+    stw_be_p(head + 14, name_len);
+    stl_be_p(head + 16, sn->date_sec);
+    stl_be_p(head + 20, sn->date_nsec);
+    stq_be_p(head + 24, sn->vm_clock_nsec);
+    stl_be_p(head + 32, sn->vm_state_size <= UINT32_MAX ? sn->vm_state_size : 0);
+    stl_be_p(head + 36, KNOWN_EXTRA_LEN + more_len);
+    stq_be_p(head + 40, sn->vm_state_size);
+    stq_be_p(head + 48, sn->disk_size);
+    stq_be_p(head + 56, sn->icount);
+    g_byte_array_append(table, head, sizeof(head));
+    g_byte_array_append(table, more, more_len);
+    g_byte_array_append(table, (const uint8_t *)sn->id, id_len);
+    g_byte_array_append(table, (const uint8_t *)sn->name, name_len);
+    g_byte_array_append(table, zeroes, QEMU_ALIGN_UP(table->len, 8) - table->len);
+}
+
+GByteArray *qcow2_snapshots_build(const GArray *snapshots, Error **errp)
+{
+    g_autoptr(GByteArray) table = g_byte_array_new();
+
+    for (guint i = 0; i < snapshots->len; i++) {
+        build_one(table, &g_array_index(snapshots, Qcow2Snapshot, i));
+        if (table->len > QCOW2_MAX_SNAPSHOT_TABLE_BYTES) {
+            error_setg(errp, "The snapshot table would become too large");
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&table);
 }

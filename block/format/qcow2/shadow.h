@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The shadow switch (R15): a change of much metadata as one write of the header.
+ *
+ *   begin    everything cached is written; the refcounts are loaded into an array;
+ *   prepare  count trees up and down, move tables that change into clusters that are free, set
+ *            the fields of ->header; the image in the file stays as it is;
+ *   commit   new refcount blocks and tables are written into free clusters, flushed; then one write
+ *            to the first sector makes all of it valid, and another flush makes it last.
+ *
+ * So a crash leaves the old image or the new one, complete, with no leak.  Both locks are held from
+ * begin to commit, and the node is frozen: nobody has a mapping of the old state.
+ */
+#ifndef BLOCK_FORMAT_QCOW2_SHADOW_H
+#define BLOCK_FORMAT_QCOW2_SHADOW_H
+
+#include "refarray.h"
+
+typedef struct Qcow2Shadow {
+    BlockDriverState *bs;
+    Qcow2RefArray *counts;     /* of the new image */
+    unsigned long *used;       /* clusters that the old image uses: not to be written to */
+    unsigned long *dropped;    /* clusters whose last reference count_tree took away */
+    uint64_t nb_bits;          /* length of the two */
+    uint64_t cursor;           /* no free single cluster before this */
+    Qcow2Header header;        /* of the new image; the places of L1 and refcounts set by commit */
+    uint64_t *l1;              /* the active L1 table of the new image, in host byte order */
+    uint32_t l1_size;
+    GArray *snapshots;         /* of the new image; NULL: as they were */
+    uint64_t snapshots_bytes;  /* length of their table */
+} Qcow2Shadow;
+
+/** Begin; NULL with @errp set.  Both locks held, node frozen, caches written back. */
+Qcow2Shadow *coroutine_fn qcow2_shadow_co_begin(BlockDriverState *bs, Error **errp);
+void qcow2_shadow_free(Qcow2Shadow *sh);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2Shadow, qcow2_shadow_free)
+
+/** @n adjacent clusters for the new image, that the old one does not use; counted once. */
+int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **errp);
+/** The new image does without one reference to each of these clusters of metadata. */
+bool qcow2_shadow_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes, Error **errp);
+/** Add @change (1 or -1) to the counts of all that the L1 table @l1 leads to. */
+bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
+                                             int change, Error **errp);
+/**
+ * Set the COPIED flags of ->l1 and of its L2 tables by the counts, which are final but for
+ * metadata; tables that change get a new place.  @twin (may be NULL): another L1 table of the same
+ * length, which names the same L2 tables and shall go on doing so.
+ */
+bool coroutine_fn qcow2_shadow_co_fix_flags(Qcow2Shadow *sh, uint64_t *twin, Error **errp);
+/** Write @len bytes into new clusters; returns their offset or a negative errno. */
+int64_t coroutine_fn qcow2_shadow_co_write_new(Qcow2Shadow *sh, const void *buf, size_t len,
+                                               Error **errp);
+/** The same of an L1 table in host byte order. */
+int64_t coroutine_fn qcow2_shadow_co_write_l1(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
+                                              Error **errp);
+/**
+ * Make the new image the image; the state in memory follows.  On failure the old image is in force,
+ * or, if not even that is sure, the image takes no more writes.
+ */
+bool coroutine_fn qcow2_shadow_co_commit(Qcow2Shadow *sh, Error **errp);
+
+#endif

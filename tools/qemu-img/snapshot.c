@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qemu-img snapshot: list, create, apply and delete snapshots within an image. */
+#include "qemu/osdep.h"
+
+#include <getopt.h>
+
+#include "block/graph.h"
+#include "block/qapi.h"
+#include "block/snapshot.h"
+#include "qemu-img.h"
+
+typedef struct SnapshotOptions {
+    bool quiet, image_opts, force_share, list;
+    const char *format, *create, *apply, *delete;
+} SnapshotOptions;
+
+static const ImgOption snapshot_options[] = {
+    { 'l', "list", IMG_FLAG, offsetof(SnapshotOptions, list), NULL,
+      "list the snapshots (default)" },
+    { 'c', "create", IMG_STRING, offsetof(SnapshotOptions, create), "NAME", "make a snapshot" },
+    { 'a', "apply", IMG_STRING, offsetof(SnapshotOptions, apply), "SNAPSHOT",
+      "make the disk what it was at the snapshot with this id or name" },
+    { 'd', "delete", IMG_STRING, offsetof(SnapshotOptions, delete), "NAME", "delete a snapshot" },
+    IMG_OPT_QUIET(SnapshotOptions),
+    IMG_OPT_FORMAT(SnapshotOptions),
+    IMG_OPT_FORCE_SHARE(SnapshotOptions),
+    IMG_OPT_IMAGE_OPTS(SnapshotOptions),
+    IMG_OPT_OBJECT,
+    { 0 },
+};
+
+static void print_list(BlockDriverState *bs)
+{
+    g_autoptr(SnapshotInfoList) list = bdrv_snapshot_list(bs);
+    g_autoptr(GString) out = g_string_new("");
+
+    if (!list) {
+        return;
+    }
+    g_string_append(out, "Snapshot list:\n");
+    bdrv_snapshot_dump(NULL, out);
+    for (SnapshotInfoList *entry = list; entry; entry = entry->next) {
+        bdrv_snapshot_dump(entry->value, out);
+    }
+    fputs(out->str, stdout);
+}
+
+/* By name only, as the id of a snapshot is easily the name of another. */
+static int coroutine_fn co_delete(BlockDriverState *bs, const char *name)
+{
+    g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(bs, NULL, name);
+    Error *local_err = NULL;
+
+    if (!info) {
+        error_report("Could not delete snapshot '%s': snapshot not found", name);
+        return 1;
+    }
+    if (!bdrv_co_snapshot_delete(bs, info->id, &local_err)) {
+        error_reportf_err(local_err, "Could not delete snapshot '%s': ", name);
+        return 1;
+    }
+    return 0;
+}
+
+static int coroutine_fn co_act(const SnapshotOptions *opts, ImgBackend *image)
+{
+    Error *local_err = NULL;
+
+    BDRV_CONTROL_GUARD();
+    BlockDriverState *bs = blk_bs(image);
+
+    if (opts->create) {
+        if (!bdrv_co_snapshot_create_now(bs, opts->create, &local_err)) {
+            error_reportf_err(local_err, "Could not create snapshot '%s': ", opts->create);
+            return 1;
+        }
+    } else if (opts->apply) {
+        if (!bdrv_co_snapshot_goto(bs, opts->apply, &local_err)) {
+            error_reportf_err(local_err, "Could not apply snapshot '%s': ", opts->apply);
+            return 1;
+        }
+    } else if (opts->delete) {
+        return co_delete(bs, opts->delete);
+    } else {
+        print_list(bs);
+    }
+    return 0;
+}
+
+static int coroutine_fn co_run_snapshot(int argc, char **argv)
+{
+    SnapshotOptions opts = { 0 };
+    int status;
+
+    if (!img_parse(&img_snapshot, &opts, argc, argv, &status)) {
+        return status;
+    }
+    if (opts.list + !!opts.create + !!opts.apply + !!opts.delete > 1) {
+        return img_usage_error(&img_snapshot, "Cannot mix '-l', '-a', '-c', '-d'");
+    }
+    if (argc - optind != 1) {
+        return img_usage_error(&img_snapshot, "Expecting one image file name");
+    }
+    bool changes = opts.create || opts.apply || opts.delete;
+    ImgOpen how = {
+        .filename = argv[optind],
+        .format = opts.format,
+        .image_opts = opts.image_opts,
+        .force_share = opts.force_share,
+        .flags = BDRV_O_UNMAP | (changes ? BDRV_O_RDWR : 0),
+    };
+    g_autoptr(ImgBackend) image = img_co_open(&how);
+    return image ? co_act(&opts, image) : 1;
+}
+
+const ImgCommand img_snapshot = {
+    .name = "snapshot",
+    .arguments = "FILE",
+    .summary = "List the snapshots within FILE, or make, apply or delete one.",
+    .options = snapshot_options,
+    .co_run = co_run_snapshot,
+};
