@@ -7,6 +7,7 @@
 #include "bitmaps.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
+#include "block/snapshot.h"
 #include "copy.h"
 #include "create-opts.h"
 #include "new-file.h"
@@ -89,9 +90,7 @@ typedef struct Convert {
 static bool check_combinations(const ConvertOptions *opts)
 {
     const char *problem = NULL;
-    if (opts->snapshot) {
-        problem = "Option -l (--snapshot) is not available in this version";
-    } else if (opts->skip_broken_bitmaps && !opts->bitmaps) {
+    if (opts->skip_broken_bitmaps && !opts->bitmaps) {
         problem = "Use of --skip-broken-bitmaps requires --bitmaps";
     } else if (opts->target_is_zero && !opts->no_create) {
         problem = "--target-is-zero requires use of -n flag";
@@ -164,6 +163,17 @@ static bool parse_target(const ConvertOptions *opts, const ImgCopy *copy, const 
 
 /* ---- sources --------------------------------------------------------------------------------- */
 
+static bool coroutine_fn co_load_snapshot(ImgBackend *source, const char *snapshot)
+{
+    Error *local_err = NULL;
+    BDRV_CONTROL_GUARD();
+    if (!bdrv_co_snapshot_load_tmp_by_text(blk_bs(source), snapshot, &local_err)) {
+        error_reportf_err(local_err, "Failed to load snapshot: ");
+        return false;
+    }
+    return true;
+}
+
 static bool coroutine_fn co_open_sources(Convert *c, char **names)
 {
     const ConvertOptions *opts = c->opts;
@@ -175,6 +185,10 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
     };
     if (!bdrv_parse_cache_mode(cache, &how.flags, &how.writethrough)) {
         error_report("Invalid source cache option: %s", cache);
+        return false;
+    }
+    if (opts->snapshot && c->copy.n_sources > 1) {
+        error_report("No support for concatenating multiple snapshot");
         return false;
     }
     for (int i = 0; i < c->copy.n_sources; i++) {
@@ -189,6 +203,9 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
         return false;
     }
     if (opts->bitmaps && !img_check_bitmaps(c->copy.sources[0], opts->skip_broken_bitmaps)) {
+        return false;
+    }
+    if (opts->snapshot && !co_load_snapshot(c->copy.sources[0], opts->snapshot)) {
         return false;
     }
     c->bytes = img_co_copy_length(&c->copy);

@@ -4,6 +4,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/snapshot.h"
 #include "qemu-io.h"
 
 #include <getopt.h>
@@ -12,7 +13,7 @@
 #define WRITE_PATTERN 0xcd
 
 typedef struct ReadArgs {
-    bool machine, quiet, dump;
+    bool machine, quiet, dump, vm_state;
     bool check;
     int pattern;
     int64_t check_offset, check_len;
@@ -50,10 +51,18 @@ static bool verify(const ReadArgs *args, const uint8_t *buf, int64_t offset)
     return false;
 }
 
-static int no_vm_state(void)
+/* The state of a machine is accessed in whole sectors. */
+static int check_vm_range(int64_t offset, int64_t len)
 {
-    printf("-b: reading and writing the VM state area is not available\n");
-    return -ENOTSUP;
+    if (QEMU_IS_ALIGNED(offset, BDRV_SECTOR_SIZE) && QEMU_IS_ALIGNED(len, BDRV_SECTOR_SIZE)) {
+        return 0;
+    }
+    if (!QEMU_IS_ALIGNED(offset, BDRV_SECTOR_SIZE)) {
+        printf("%" PRId64 " is not a sector-aligned value for 'offset'\n", offset);
+    } else {
+        printf("%" PRId64 " is not a sector-aligned value for 'count'\n", len);
+    }
+    return -EINVAL;
 }
 
 static int parse_read_options(ReadArgs *args, int argc, char **argv, const char *options)
@@ -76,7 +85,8 @@ static int parse_read_options(ReadArgs *args, int argc, char **argv, const char 
         case 'r':
             break; /* once meant something; scripts still say it */
         case 'b':
-            return no_vm_state();
+            args->vm_state = true;
+            break;
         case 'P':
             args->check = true;
             args->pattern = qemuio_pattern(optarg);
@@ -120,7 +130,8 @@ static int coroutine_fn co_do_read(QemuIo *io, ReadArgs *args, int64_t offset, Q
                                    uint8_t *buf)
 {
     int64_t start = qemuio_now_ns();
-    int ret = blk_co_preadv(io->blk, offset, qiov->size, qiov, 0);
+    int ret = args->vm_state ? bdrv_co_load_vmstate(blk_bs(io->blk), qiov, offset)
+                             : blk_co_preadv(io->blk, offset, qiov->size, qiov, 0);
     bool good;
 
     if (ret < 0) {
@@ -152,6 +163,9 @@ static int coroutine_fn co_read(QemuIo *io, int argc, char **argv)
         return qemuio_usage(io_rw_commands, argv[0]);
     }
     ret = get_range(argv, "", &offset, &len);
+    if (ret >= 0 && args.vm_state) {
+        ret = check_vm_range(offset, len);
+    }
     if (ret >= 0) {
         ret = fit_check_range(&args, len);
     }
@@ -224,7 +238,7 @@ static int coroutine_fn co_readv(QemuIo *io, int argc, char **argv)
 }
 
 typedef struct WriteArgs {
-    bool machine, quiet, compressed, zeroes, has_pattern, no_fallback;
+    bool machine, quiet, compressed, zeroes, has_pattern, no_fallback, vm_state;
     int pattern;
     const char *source;
     unsigned flags;
@@ -238,7 +252,8 @@ static int parse_write_options(WriteArgs *args, int argc, char **argv, const cha
     while ((c = getopt(argc, argv, options)) != -1) {
         switch (c) {
         case 'b':
-            return no_vm_state();
+            args->vm_state = true;
+            break;
         case 'c':
             args->compressed = true;
             break;
@@ -284,7 +299,13 @@ static int check_write_args(const WriteArgs *args)
 {
     const char *what = NULL;
 
-    if ((args->flags & BDRV_REQ_FUA) && args->compressed) {
+    if (args->vm_state && args->zeroes) {
+        what = "-b and -z cannot be specified at the same time";
+    } else if ((args->flags & BDRV_REQ_FUA) && args->vm_state) {
+        what = "-f and -b or -c cannot be specified at the same time";
+    } else if (args->vm_state && args->compressed) {
+        what = "-b and -c cannot be specified at the same time";
+    } else if ((args->flags & BDRV_REQ_FUA) && args->compressed) {
         what = "-c and -f cannot be specified at the same time";
     } else if (args->compressed && args->zeroes) {
         what = "-c and -z cannot be specified at the same time";
@@ -336,7 +357,11 @@ static int coroutine_fn co_do_write(QemuIo *io, const WriteArgs *args, int64_t o
     }
     buf = qemuio_buffer(io, len, args->pattern);
     ret = args->source ? fill_from_file(args->source, buf, len) : 0;
-    if (ret >= 0) {
+    if (ret >= 0 && args->vm_state) {
+        QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, len);
+
+        ret = bdrv_co_save_vmstate(blk_bs(io->blk), &qiov, offset);
+    } else if (ret >= 0) {
         ret = blk_co_pwrite(io->blk, offset, len, buf, flags);
     } else {
         ret = -ECANCELED; /* the user knows already */
@@ -376,6 +401,9 @@ static int coroutine_fn co_write(QemuIo *io, int argc, char **argv)
         bool unlimited = args.zeroes && (args.flags & BDRV_REQ_NO_FALLBACK);
 
         ret = get_range(argv, unlimited ? NULL : " without -n", &offset, &len);
+    }
+    if (ret >= 0 && args.vm_state) {
+        ret = check_vm_range(offset, len);
     }
     if (ret < 0) {
         return ret;

@@ -12,9 +12,7 @@ int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     info->subcluster_size = s->is_extended_l2 ? s->cluster_size / QCOW2_SUBCLUSTERS
                                               : s->cluster_size;
     info->is_dirty = s->header.incompatible & QCOW2_INCOMPAT_DIRTY;
-    /* VM state begins with the first L1 entry past the disk. */
-    info->vm_state_offset = (int64_t)ROUND_UP(s->header.size,
-                                              UINT64_C(1) << (s->cluster_bits + s->l2_bits));
+    info->vm_state_offset = qcow2_vm_state_offset(s);
     return 0;
 }
 

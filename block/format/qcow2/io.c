@@ -13,7 +13,7 @@
 static int coroutine_fn co_read_backing(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         QEMUIOVector *qiov, size_t qiov_offset)
 {
-    if (!bs->backing) {
+    if (qcow2_backing_is_zero(bs, offset)) {
         qemu_iovec_memset(qiov, qiov_offset, 0, bytes);
         return 0;
     }

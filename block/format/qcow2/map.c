@@ -329,7 +329,9 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t byte
 
 bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset)
 {
-    return !bs->backing || offset >= qatomic_read(&bs->backing->bs->total_bytes);
+    /* A longer backing file does not show in the state of a machine either. */
+    return !bs->backing || offset >= qatomic_read(&bs->backing->bs->total_bytes) ||
+           (uint64_t)offset >= qcow2_vm_state_offset(bs->opaque);
 }
 
 static int mapping_status(const Qcow2Mapping *map)

@@ -322,6 +322,12 @@ static inline uint64_t qcow2_nb_clusters(const Qcow2State *s, uint64_t bytes)
     return (bytes + s->cluster_size - 1) >> s->cluster_bits;
 }
 
+/* Where the state of a machine begins: past all that the L1 entries of the disk reach. */
+static inline uint64_t qcow2_vm_state_offset(const Qcow2State *s)
+{
+    return ROUND_UP(s->header.size, UINT64_C(1) << (s->cluster_bits + s->l2_bits));
+}
+
 static inline uint64_t qcow2_l1_index(const Qcow2State *s, int64_t offset)
 {
     return (uint64_t)offset >> (s->cluster_bits + s->l2_bits);
@@ -618,6 +624,13 @@ bool coroutine_fn qcow2_co_can_store_new_dirty_bitmap(BlockDriverState *bs, cons
                                                       uint32_t granularity, Error **errp);
 int coroutine_fn qcow2_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                          Error **errp);
+
+/** Let the L1 table reach @end. */
+int coroutine_fn qcow2_co_grow_l1(BlockDriverState *bs, uint64_t end);
+
+/* vmstate.c */
+int coroutine_fn qcow2_co_save_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
+int coroutine_fn qcow2_co_load_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
 
 /* snapshot-ops.c: the driver's callbacks */
 bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotInfo *info,

@@ -31,6 +31,13 @@ static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
 
 /* ---- a longer L1 table --------------------------------------------------------------------- */
 
+static uint32_t l1_size_for(const Qcow2State *s, uint64_t size)
+{
+    uint64_t reach = UINT64_C(1) << (s->cluster_bits + s->l2_bits);
+
+    return DIV_ROUND_UP(size, reach);
+}
+
 /* Both locks held, nothing of the old table unwritten. */
 static int coroutine_fn co_switch_l1(BlockDriverState *bs, uint64_t offset, uint32_t new_size)
 {
@@ -69,9 +76,10 @@ static int coroutine_fn co_switch_l1(BlockDriverState *bs, uint64_t offset, uint
     return 0;
 }
 
-static int coroutine_fn co_grow_l1(BlockDriverState *bs, uint32_t new_size)
+int coroutine_fn qcow2_co_grow_l1(BlockDriverState *bs, uint64_t end)
 {
     Qcow2State *s = bs->opaque;
+    uint32_t new_size = l1_size_for(s, end);
     uint64_t n = qcow2_nb_clusters(s, (uint64_t)new_size * 8);
     int64_t offset;
     int ret;
@@ -237,19 +245,12 @@ static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int
 
 /* ---- grow and shrink ----------------------------------------------------------------------- */
 
-static uint32_t l1_size_for(const Qcow2State *s, uint64_t size)
-{
-    uint64_t reach = UINT64_C(1) << (s->cluster_bits + s->l2_bits);
-
-    return DIV_ROUND_UP(size, reach);
-}
-
 static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode prealloc,
                                 unsigned flags, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int64_t old_size = s->header.size;
-    int ret = co_grow_l1(bs, l1_size_for(s, size));
+    int ret = qcow2_co_grow_l1(bs, size);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to grow the L1 table");

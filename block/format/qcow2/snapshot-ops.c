@@ -128,11 +128,6 @@ static char *new_id(const Qcow2State *s)
     return g_strdup_printf("%" PRIu64, max + 1);
 }
 
-static uint32_t vm_state_l1_index(const Qcow2State *s)
-{
-    return DIV_ROUND_UP(s->header.size, UINT64_C(1) << (s->cluster_bits + s->l2_bits));
-}
-
 /*
  * The active image and the snapshot share all tables; but the machine's state, if there is any,
  * goes to the snapshot alone.  @l1 becomes the snapshot's table.
@@ -141,11 +136,12 @@ static bool coroutine_fn co_share_tree(Qcow2Shadow *sh, bool has_vm_state, uint6
                                        Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
+    uint32_t first_vm = qcow2_l1_index(s, qcow2_vm_state_offset(s));
 
     for (uint32_t i = 0; i < sh->l1_size; i++) {
         l1[i] = sh->l1[i] & QCOW2_OFFSET_MASK;
     }
-    for (uint32_t i = vm_state_l1_index(s); has_vm_state && i < sh->l1_size; i++) {
+    for (uint32_t i = first_vm; has_vm_state && i < sh->l1_size; i++) {
         sh->l1[i] = 0;
     }
     return qcow2_shadow_co_count_tree(sh, sh->l1, sh->l1_size, 1, errp) &&
