@@ -334,7 +334,7 @@ static int check_request(BlockDriverState *bs, int64_t size, PreallocMode preall
         return -EFBIG;
     }
     if (s->header.nb_snapshots && s->header.version < 3) {
-        error_setg(errp, "Can't resize a version 2 image which has snapshots");
+        error_setg(errp, "Can't resize a v2 image which has snapshots");
         return -ENOTSUP;
     }
     if ((uint64_t)size < s->header.size && prealloc != PREALLOC_MODE_OFF) {
