@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Checking an image: count the references that its structures make, compare with the refcounts,
- * look at the COPIED flags.  Nothing is changed.
+ * look at the COPIED flags; then repair, if that is asked for.
  *
- * Everything comes from the file and may be wrong; a place outside the file is reported and not
- * followed.  The node has no other user meanwhile.
+ *   collect    all L2 tables, from the L1 tables (check-tables.c)
+ *   count      references, window by window (check-refs.c), and compare
+ *   repair     counts in place, or all refcounts anew; then the flags (repair.c)
+ *   finish     the dirty and corrupt bits go when no damage is left
  */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "check.h"
+#include "qemu/atomic.h"
 
-typedef struct Check {
-    BlockDriverState *bs;
-    Qcow2State *s;
-    BdrvCheckResult *res;
-    uint32_t *refs;        /* references found to each host cluster */
-    uint64_t nb_clusters;  /* of the file */
-    int64_t file_len;
-} Check;
+/* A refcount block further past the end of the file is not repaired by making the file longer. */
+#define MAX_FILE_GROWTH (1 * GiB)
+/* Clusters to be remembered as used twice; of more only the first are told. */
+#define MAX_DOUBTFUL (1 * MiB)
 
-static void QEMU_PRINTF(2, 3) report(Check *c, const char *fmt, ...)
+void qcow2_check_report(Qcow2Check *c, const char *fmt, ...)
 {
     g_autofree char *line = NULL;
     va_list ap;
@@ -33,223 +32,45 @@ static void QEMU_PRINTF(2, 3) report(Check *c, const char *fmt, ...)
     c->res->report(c->res->opaque, line);
 }
 
-/* ---- counting references ------------------------------------------------------------------- */
+/* ---- snapshots and bitmaps ----------------------------------------------------------------- */
 
-/* Every cluster that [@offset, @offset + @bytes) touches is referred to once more. */
-static void add_refs(Check *c, uint64_t offset, uint64_t bytes)
-{
-    uint64_t first = offset >> c->s->cluster_bits, last;
-
-    if (bytes == 0) {
-        return;
-    }
-    if (offset > INT64_MAX - bytes) {
-        report(c, "ERROR: reference to %" PRIu64 " bytes at %#" PRIx64 " is out of range", bytes,
-               offset);
-        c->res->corruptions++;
-        return;
-    }
-    last = (offset + bytes - 1) >> c->s->cluster_bits;
-    for (uint64_t i = first; i <= last; i++) {
-        if (i >= c->nb_clusters) {
-            report(c, "Warning: cluster offset=0x%" PRIx64 " is after the end of the image file, "
-                   "can't properly check refcounts.", i << c->s->cluster_bits);
-            c->res->check_errors++;
-            return;
-        }
-        if (c->refs[i] == UINT32_MAX) {
-            report(c, "ERROR: too many references to cluster %" PRIu64, i);
-            c->res->corruptions++;
-            return;
-        }
-        c->refs[i]++;
-    }
-}
-
-/* For the fragmentation figures, which look at each L2 table alone. */
-typedef struct FragInfo {
-    bool wanted;
-    uint64_t next_offset; /* where the next cluster would have to be; 0: anywhere */
-} FragInfo;
-
-static void count_fragmentation(Check *c, FragInfo *frag, uint64_t host, bool is_compressed)
-{
-    if (!frag->wanted) {
-        return;
-    }
-    c->res->bfi.allocated_clusters++;
-    if (is_compressed) {
-        c->res->bfi.compressed_clusters++;
-        c->res->bfi.fragmented_clusters++;
-        return;
-    }
-    if (frag->next_offset && frag->next_offset != host) {
-        c->res->bfi.fragmented_clusters++;
-    }
-    frag->next_offset = host + c->s->cluster_size;
-}
-
-static void check_compressed_entry(Check *c, uint64_t entry, FragInfo *frag)
-{
-    uint64_t offset;
-    uint32_t len;
-
-    if (entry & QCOW2_COPIED) {
-        report(c, "ERROR: coffset=0x%" PRIx64 ": copied flag must never be set for compressed "
-               "clusters", entry & c->s->cluster_size);
-        entry &= ~QCOW2_COPIED;
-        c->res->corruptions++;
-    }
-    qcow2_parse_compressed(c->s, entry, &offset, &len);
-    add_refs(c, offset, len);
-    count_fragmentation(c, frag, 0, true);
-}
-
-static void check_entry(Check *c, uint64_t entry, uint64_t bitmap, FragInfo *frag)
-{
-    uint64_t host = entry & QCOW2_OFFSET_MASK;
-    bool is_zero_alloc;
-
-    if (entry & QCOW2_COMPRESSED) {
-        check_compressed_entry(c, entry, frag);
-        return;
-    }
-    if (c->s->is_extended_l2) {
-        uint32_t allocated = bitmap, zero = bitmap >> QCOW2_SUBCLUSTERS;
-
-        if ((allocated & zero) || (allocated && !host)) {
-            report(c, "ERROR offset=%" PRIx64 ": Allocated cluster is corrupted (subcluster bitmap "
-                   "%016" PRIx64 ")", host, bitmap);
-            c->res->corruptions++;
-        }
-    }
-    if (!host) {
-        return;
-    }
-    is_zero_alloc = !c->s->is_extended_l2 && (entry & QCOW2_ZERO);
-    if (qcow2_offset_in_cluster(c->s, host)) {
-        report(c, is_zero_alloc
-                      ? "ERROR offset=%" PRIx64 ": Preallocated cluster is not properly aligned; "
-                        "L2 entry corrupted."
-                      : "ERROR offset=%" PRIx64 ": Data cluster is not properly aligned; L2 entry "
-                        "corrupted.", host);
-        c->res->corruptions++;
-        if (is_zero_alloc) {
-            return;
-        }
-    }
-    count_fragmentation(c, frag, host, false);
-    add_refs(c, host, c->s->cluster_size);
-}
-
-static int coroutine_fn co_read_l2(Check *c, uint64_t offset, uint64_t *table)
-{
-    int ret = bdrv_co_pread(c->bs->file, offset, c->s->cluster_size, table, 0);
-
-    if (ret < 0) {
-        report(c, "ERROR: I/O error in check_refcounts_l2");
-        c->res->check_errors++;
-    }
-    return ret;
-}
-
-static int coroutine_fn co_check_l2(Check *c, uint64_t offset, uint64_t *table, bool is_active)
+static void check_snapshots(Qcow2Check *c)
 {
     const Qcow2State *s = c->s;
-    unsigned words = s->l2_entry_size / 8;
-    FragInfo frag = { .wanted = is_active };
-    int ret = co_read_l2(c, offset, table);
 
-    for (uint32_t i = 0; i < s->l2_size && ret >= 0; i++) {
-        uint64_t entry = be64_to_cpu(table[i * words]);
+    for (guint i = 0; i < s->snapshots->len; i++) {
+        const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
 
-        if (entry || words > 1) {
-            check_entry(c, entry, words > 1 ? be64_to_cpu(table[i * words + 1]) : 0, &frag);
-        }
-    }
-    return ret;
-}
-
-/* An L1 table, read from the file, and all below it. */
-static int coroutine_fn co_check_l1(Check *c, uint64_t offset, uint32_t size, bool is_active)
-{
-    g_autofree uint64_t *l1 = g_try_new(uint64_t, MAX(size, 1));
-    QEMU_AUTO_VFREE uint64_t *l2 = bdrv_try_blockalign(c->bs->file->bs, c->s->cluster_size);
-    int ret;
-
-    if (!l1 || !l2) {
-        return -ENOMEM;
-    }
-    add_refs(c, offset, (uint64_t)size * 8);
-    ret = bdrv_co_pread(c->bs->file, offset, (int64_t)size * 8, l1, 0);
-    if (ret < 0) {
-        report(c, "ERROR: I/O error in check_refcounts_l1");
-        c->res->check_errors++;
-        return ret;
-    }
-    for (uint32_t i = 0; i < size; i++) {
-        uint64_t l2_offset = be64_to_cpu(l1[i]) & QCOW2_OFFSET_MASK;
-
-        if (!l2_offset) {
-            continue;
-        }
-        add_refs(c, l2_offset, c->s->cluster_size);
-        if (qcow2_offset_in_cluster(c->s, l2_offset)) {
-            report(c, "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry "
-                   "corrupted", l2_offset);
+        if (s->header.version >= 3 && sn->extra_len < 16) {
+            qcow2_check_report(c, "ERROR snapshot table entry %u is incomplete", i);
             c->res->corruptions++;
         }
-        if (l2_offset >= (uint64_t)c->file_len) {
-            continue; /* reported; there is nothing to read */
-        }
-        ret = co_check_l2(c, l2_offset, l2, is_active);
-        if (ret < 0) {
-            return ret;
-        }
-    }
-    return 0;
-}
-
-static int coroutine_fn co_check_snapshots(Check *c)
-{
-    for (guint i = 0; i < c->s->snapshots->len; i++) {
-        const Qcow2Snapshot *sn = &g_array_index(c->s->snapshots, Qcow2Snapshot, i);
-        int ret;
-
-        if (!qcow2_snapshot_l1_is_sane(c->s, sn)) {
-            report(c, "ERROR snapshot %s (%s) l1_offset=%#" PRIx64 ", l1_size=%#" PRIx32 ": L1 "
-                   "table is not cluster aligned or too large; snapshot table entry corrupted",
-                   sn->id, sn->name, sn->l1_offset, sn->l1_size);
+        if (qcow2_offset_in_cluster(s, sn->l1_offset)) {
+            qcow2_check_report(c, "ERROR snapshot %s (%s) l1_offset=%#" PRIx64 ": L1 table is not "
+                               "cluster aligned; snapshot table entry corrupted", sn->id, sn->name,
+                               sn->l1_offset);
             c->res->corruptions++;
-            continue;
-        }
-        if (c->s->header.version >= 3 && sn->extra_len < 16) {
-            report(c, "ERROR snapshot %s (%s) is incomplete", sn->id, sn->name);
+        } else if (!qcow2_snapshot_l1_is_sane(s, sn)) {
+            qcow2_check_report(c, "ERROR snapshot %s (%s) l1_size=%#" PRIx32 ": L1 table is too "
+                               "large; snapshot table entry corrupted", sn->id, sn->name,
+                               sn->l1_size);
             c->res->corruptions++;
         }
-        ret = co_check_l1(c, sn->l1_offset, sn->l1_size, false);
-        if (ret < 0) {
-            return ret;
-        }
     }
-    add_refs(c, c->s->header.snapshots_offset, c->s->snapshots_bytes);
-    return 0;
 }
 
-static int coroutine_fn co_check_bitmap(Check *c, const Qcow2Bitmap *bm)
+static int coroutine_fn co_check_bitmap(Qcow2Check *c, const Qcow2Bitmap *bm)
 {
     uint64_t bytes = (uint64_t)bm->table_size * 8;
-    g_autofree uint64_t *table = g_try_new(uint64_t, bm->table_size);
+    g_autofree uint64_t *table = NULL;
     int ret;
 
-    add_refs(c, bm->table_offset, bytes);
-    if (bm->table_offset + bytes > (uint64_t)c->nb_clusters << c->s->cluster_bits) {
+    qcow2_check_add(c, bm->table_offset, bytes, 1);
+    if (bm->table_offset + bytes > c->nb_clusters << c->s->cluster_bits) {
         return 0; /* reported */
     }
-    if (!table) {
-        return -ENOMEM;
-    }
-    ret = bdrv_co_pread(c->bs->file, bm->table_offset, bytes, table, 0);
+    table = g_try_new(uint64_t, bm->table_size);
+    ret = table ? bdrv_co_pread(c->bs->file, bm->table_offset, bytes, table, 0) : -ENOMEM;
     if (ret < 0) {
         c->res->check_errors++;
         return ret;
@@ -260,24 +81,24 @@ static int coroutine_fn co_check_bitmap(Check *c, const Qcow2Bitmap *bm)
 
         if ((entry & ~(QCOW2_OFFSET_MASK | 1)) || (offset && (entry & 1)) ||
             qcow2_offset_in_cluster(c->s, offset)) {
-            report(c, "ERROR bitmap '%s': table entry %" PRIu32 " is invalid: %#" PRIx64, bm->name,
-                   i, entry);
+            qcow2_check_report(c, "ERROR bitmap '%s': table entry %" PRIu32 " is invalid: %#"
+                               PRIx64, bm->name, i, entry);
             c->res->corruptions++;
         } else if (offset) {
-            add_refs(c, offset, c->s->cluster_size);
+            qcow2_check_add(c, offset, c->s->cluster_size, 1);
         }
     }
     return 0;
 }
 
-static int coroutine_fn co_check_bitmaps(Check *c)
+static int coroutine_fn co_check_bitmaps(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
 
     if (!s->ext.has_bitmaps || !(s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         return 0; /* without the bit the directory is lost as well */
     }
-    add_refs(c, s->ext.bitmap_dir_offset, s->ext.bitmap_dir_size);
+    qcow2_check_add(c, s->ext.bitmap_dir_offset, s->ext.bitmap_dir_size, 1);
     for (guint i = 0; i < s->bitmaps->len; i++) {
         int ret = co_check_bitmap(c, &g_array_index(s->bitmaps, Qcow2Bitmap, i));
 
@@ -288,188 +109,332 @@ static int coroutine_fn co_check_bitmaps(Check *c)
     return 0;
 }
 
-static void check_refblocks(Check *c)
+/* ---- refcount structures ------------------------------------------------------------------- */
+
+/* The block at @offset is past the end; true if the file is long enough now. */
+static bool coroutine_fn co_grow_file(Qcow2Check *c, uint64_t offset)
+{
+    Error *local_err = NULL;
+    int64_t len;
+
+    if (offset > (uint64_t)c->file_len + MAX_FILE_GROWTH) {
+        qcow2_check_report(c, "ERROR could not resize image: the refcount block is too far past "
+                           "its end");
+        return false;
+    }
+    if (bdrv_co_truncate(c->bs->file, offset + c->s->cluster_size, false, PREALLOC_MODE_OFF, 0,
+                         &local_err) < 0) {
+        qcow2_check_report(c, "ERROR could not resize image: %s", error_get_pretty(local_err));
+        error_free(local_err);
+        return false;
+    }
+    len = bdrv_co_getlength(c->bs->file->bs);
+    if (len < 0) {
+        return false;
+    }
+    c->file_len = len;
+    c->nb_clusters = qcow2_nb_clusters(c->s, len);
+    return true;
+}
+
+static void coroutine_fn co_check_outside(Qcow2Check *c, uint32_t index, uint64_t offset)
+{
+    bool repairs = c->fix & BDRV_FIX_ERRORS;
+
+    qcow2_check_report(c, "%s refcount block %" PRIu32 " is outside image",
+                       repairs ? "Repairing" : "ERROR", index);
+    if (!repairs) {
+        c->res->corruptions++;
+    } else if (co_grow_file(c, offset)) {
+        c->res->corruptions_fixed++;
+        qcow2_check_add(c, offset, c->s->cluster_size, 1);
+    } else {
+        c->res->corruptions++;
+        c->needs_rebuild = true;
+    }
+}
+
+/* The block of entry @index, whose place is good. */
+static void check_refblock(Qcow2Check *c, uint32_t index, uint64_t offset)
+{
+    uint64_t cluster = offset >> c->s->cluster_bits;
+
+    qcow2_check_add(c, offset, c->s->cluster_size, 1);
+    if (!qcow2_check_in_window(c, cluster) || qcow2_check_refs(c, cluster) == 1) {
+        return;
+    }
+    /* In a later window this is news. */
+    BdrvCheckResult *pass = c->res;
+
+    c->res = c->final;
+    qcow2_check_report(c, "ERROR refcount block %" PRIu32 " refcount=%" PRIu64, index,
+                       qcow2_check_refs(c, cluster));
+    c->res->corruptions++;
+    c->res = pass;
+    c->needs_rebuild = true;
+}
+
+static void coroutine_fn co_check_refblocks(Qcow2Check *c)
 {
     const Qcow2State *s = c->s;
 
-    add_refs(c, s->reftable.offset, (uint64_t)s->reftable.size * 8);
     for (uint32_t i = 0; i < s->reftable.size; i++) {
-        uint64_t offset = s->reftable.entries[i] & QCOW2_REFTABLE_MASK;
+        uint64_t entry = s->reftable.entries[i], offset = entry & QCOW2_REFTABLE_MASK;
 
+        if (entry & ~QCOW2_REFTABLE_MASK) {
+            qcow2_check_report(c, "ERROR refcount table entry %" PRIu32 " has reserved bits set",
+                               i);
+            c->res->corruptions++;
+            c->needs_rebuild = true;
+            continue;
+        }
         if (!offset) {
             continue;
         }
         if (qcow2_offset_in_cluster(s, offset)) {
-            report(c, "ERROR refcount block %" PRIu32 " is not cluster aligned; refcount table "
-                   "entry corrupted", i);
+            qcow2_check_report(c, "ERROR refcount block %" PRIu32 " is not cluster aligned; "
+                               "refcount table entry corrupted", i);
             c->res->corruptions++;
-            continue;
-        }
-        if (offset >> s->cluster_bits >= c->nb_clusters) {
-            report(c, "ERROR refcount block %" PRIu32 " is outside image", i);
-            c->res->corruptions++;
-            continue;
-        }
-        add_refs(c, offset, s->cluster_size);
-        if (c->refs[offset >> s->cluster_bits] != 1) {
-            report(c, "ERROR refcount block %" PRIu32 " refcount=%" PRIu32, i,
-                   c->refs[offset >> s->cluster_bits]);
-            c->res->corruptions++;
+            c->needs_rebuild = true;
+        } else if (offset >> s->cluster_bits >= c->nb_clusters) {
+            co_check_outside(c, i, offset);
+        } else {
+            check_refblock(c, i, offset);
         }
     }
 }
 
-static int coroutine_fn co_count_all(Check *c)
+/* ---- counting, comparing ------------------------------------------------------------------- */
+
+static int coroutine_fn co_count_all(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
     int ret;
 
-    add_refs(c, 0, s->cluster_size);
-    ret = co_check_l1(c, s->header.l1_offset, s->header.l1_size, true);
-    if (ret >= 0) {
-        ret = co_check_snapshots(c);
+    qcow2_check_add(c, 0, s->cluster_size, 1);
+    ret = qcow2_check_co_tables(c);
+    if (ret < 0) {
+        return ret;
     }
-    if (ret >= 0 && s->ext.has_crypto) {
-        add_refs(c, s->ext.crypto_offset, s->ext.crypto_len);
+    check_snapshots(c);
+    qcow2_check_add(c, s->header.snapshots_offset, s->snapshots_bytes, 1);
+    qcow2_check_add(c, s->header.reftable_offset,
+                    (uint64_t)s->header.reftable_clusters << s->cluster_bits, 1);
+    if (s->ext.has_crypto) {
+        qcow2_check_add(c, s->ext.crypto_offset, s->ext.crypto_len, 1);
     }
+    ret = co_check_bitmaps(c);
     if (ret >= 0) {
-        ret = co_check_bitmaps(c);
-    }
-    if (ret >= 0) {
-        check_refblocks(c);
+        co_check_refblocks(c);
+        c->is_counted = true;
     }
     return ret;
 }
 
-/* ---- comparing ----------------------------------------------------------------------------- */
-
-static int coroutine_fn co_compare(Check *c)
+int coroutine_fn qcow2_check_co_windows(Qcow2Check *c, bool tell, Qcow2CheckVisit *visit,
+                                        void *opaque)
 {
-    const Qcow2State *s = c->s;
-    uint64_t highest = 0;
+    uint64_t cluster = 0;
+    int ret = 0;
 
-    for (uint64_t i = 0; i < c->nb_clusters; i++) {
-        uint64_t count;
-        int ret = qcow2_refcount_co_get(c->bs, i, &count);
+    c->nb_windows = 0;
+    do {
+        BdrvCheckResult silent = { 0 };
 
-        if (ret < 0) {
-            report(c, "Can't get refcount for cluster %" PRIu64 ": %s", i, strerror(-ret));
-            c->res->check_errors++;
-            i |= s->refblock_size - 1; /* the whole block cannot be had */
-            continue;
+        c->res = tell && cluster == 0 ? c->final : &silent;
+        if (!c->is_counted || c->first != cluster) {
+            ret = qcow2_check_co_window(c, cluster);
+            ret = ret < 0 ? ret : co_count_all(c);
         }
-        if (count || c->refs[i]) {
-            highest = i;
-        }
-        if (count == c->refs[i]) {
-            continue;
-        }
-        report(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu32,
-               count > c->refs[i] ? "Leaked" : "ERROR", i, count, c->refs[i]);
-        if (count > c->refs[i]) {
-            c->res->leaks++;
-        } else {
-            c->res->corruptions++;
-        }
-    }
-    c->res->image_end_offset = (highest + 1) << s->cluster_bits;
-    return 0;
-}
-
-/* ---- COPIED flags -------------------------------------------------------------------------- */
-
-/* Is refcount 1 of @host told truly by the flag in @entry?  Unknown counts pass. */
-static bool coroutine_fn co_copied_is_right(Check *c, uint64_t host, uint64_t entry,
-                                            uint64_t *count)
-{
-    if (host >> c->s->cluster_bits >= c->nb_clusters ||
-        qcow2_refcount_co_get(c->bs, host >> c->s->cluster_bits, count) < 0) {
-        return true;
-    }
-    return (*count == 1) == !!(entry & QCOW2_COPIED);
-}
-
-static int coroutine_fn co_check_copied_l2(Check *c, uint64_t offset, uint64_t *table)
-{
-    const Qcow2State *s = c->s;
-    unsigned words = s->l2_entry_size / 8;
-    int ret = co_read_l2(c, offset, table);
-
-    for (uint32_t i = 0; i < s->l2_size && ret >= 0; i++) {
-        uint64_t entry = be64_to_cpu(table[i * words]), count;
-        uint64_t host = entry & QCOW2_OFFSET_MASK;
-
-        if (!host || (entry & QCOW2_COMPRESSED) || co_copied_is_right(c, host, entry, &count)) {
-            continue;
-        }
-        report(c, "ERROR OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu64, entry,
-               count);
-        c->res->corruptions++;
-    }
+        c->res = c->final;
+        ret = ret < 0 ? ret : visit(c, opaque);
+    } while (ret >= 0 && qcow2_check_next_window(c, &cluster));
     return ret;
 }
 
-static int coroutine_fn co_check_copied(Check *c)
+/* A block that could not be read: what it counts is not known. */
+static void report_unreadable(Qcow2Check *c, uint64_t cluster, uint64_t end)
 {
-    const Qcow2State *s = c->s;
-    QEMU_AUTO_VFREE uint64_t *l2 = bdrv_try_blockalign(c->bs->file->bs, s->cluster_size);
+    qcow2_check_report(c, "Can't get refcount for cluster %" PRIu64 ": %s", cluster,
+                       strerror(EIO));
+    c->counts.check_errors += end - cluster;
+}
 
-    if (!l2) {
-        return -ENOMEM;
+static void compare_one(Qcow2Check *c, uint64_t cluster, uint64_t count, uint64_t refs)
+{
+    qcow2_check_report(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
+                       count > refs ? "Leaked" : "ERROR", cluster, count, refs);
+    if (count > refs) {
+        c->counts.leaks++;
+    } else {
+        c->counts.corruptions++;
     }
-    for (uint32_t i = 0; i < s->l1.size; i++) {
-        uint64_t entry = s->l1.entries[i], count;
-        uint64_t offset = entry & QCOW2_OFFSET_MASK;
-        int ret;
+    if (count == 0) {
+        c->needs_rebuild = true;
+    } else if (count < refs && c->doubtful->len < MAX_DOUBTFUL) {
+        g_array_append_val(c->doubtful, cluster);
+    }
+}
 
-        if (!offset || offset >= (uint64_t)c->file_len) {
+static int coroutine_fn co_compare(Qcow2Check *c, void *opaque)
+{
+    for (uint64_t block = 0; block < c->disk->nb_blocks; block++) {
+        uint64_t from = c->first + (block << c->s->refblock_bits);
+        uint64_t to = MIN(from + c->s->refblock_size, c->nb_clusters + 1);
+
+        if (from < to && qcow2_check_block_is_lost(c, block)) {
+            report_unreadable(c, from, to);
             continue;
         }
-        if (!co_copied_is_right(c, offset, entry, &count)) {
-            report(c, "ERROR OFLAG_COPIED L2 cluster: l1_index=%" PRIu32 " l1_entry=%" PRIx64
-                   " refcount=%" PRIu64, i, entry, count);
-            c->res->corruptions++;
-        }
-        ret = co_check_copied_l2(c, offset, l2);
-        if (ret < 0) {
-            return ret;
+        for (uint64_t i = from; i < to; i++) {
+            uint64_t refs = qcow2_check_refs(c, i), count = qcow2_refarray_get(c->disk, i);
+
+            if (!(refs | count) || (i == c->nb_clusters && !refs)) {
+                continue; /* leaks past the end of the file cost nothing */
+            }
+            c->highest = i;
+            if (unlikely(refs != count)) {
+                compare_one(c, i, count, refs);
+            }
         }
     }
     return 0;
+}
+
+/* ---- repairing ----------------------------------------------------------------------------- */
+
+static void add_counts(Qcow2Check *c)
+{
+    c->final->leaks += c->counts.leaks;
+    c->final->corruptions += c->counts.corruptions;
+    c->final->check_errors += c->counts.check_errors;
+}
+
+/* All refcounts are new; what was in the way of repair is found again, and counted again. */
+static int coroutine_fn co_rebuild_and_recount(Qcow2Check *c)
+{
+    BdrvCheckResult old = *c->final;
+    int fix = c->fix, ret;
+
+    qcow2_check_report(c, "Rebuilding refcount structure");
+    ret = qcow2_repair_co_rebuild(c);
+    if (ret < 0) {
+        return ret;
+    }
+    old.leaks += c->counts.leaks;
+    old.corruptions += c->counts.corruptions;
+    c->counts = (BdrvCheckResult){ 0 };
+    c->final->leaks = c->final->corruptions = 0;
+    c->needs_rebuild = false;
+    c->fix = fix & BDRV_FIX_LEAKS;
+    c->highest = 0;
+    memset(&c->final->bfi, 0, sizeof(c->final->bfi));
+    c->final->bfi.total_clusters = old.bfi.total_clusters;
+    qcow2_check_drop_window(c);
+    /* The old structures are leaks now, made by us: they do not count as repaired damage. */
+    qcow2_check_free_tables(c);
+    ret = qcow2_check_co_collect(c);
+    if (ret >= 0) {
+        ret = qcow2_check_co_windows(c, true, qcow2_repair_co_counts, NULL);
+    }
+    if (ret >= 0 && c->needs_rebuild) {
+        qcow2_check_report(c, "ERROR rebuilt refcount structure is still broken");
+    }
+    c->fix = fix;
+    c->final->leaks_fixed = old.leaks_fixed + MAX(old.leaks - c->final->leaks, 0);
+    c->final->corruptions_fixed = old.corruptions_fixed +
+                                  MAX(old.corruptions - c->final->corruptions, 0);
+    return ret;
+}
+
+static int coroutine_fn co_repair_refcounts(Qcow2Check *c)
+{
+    if (c->needs_rebuild && (c->fix & BDRV_FIX_ERRORS)) {
+        return co_rebuild_and_recount(c);
+    }
+    if (c->fix && c->needs_rebuild) {
+        qcow2_check_report(c, "ERROR need to rebuild refcount structures");
+        return -EIO;
+    }
+    if (!c->fix || !(c->counts.leaks || c->counts.corruptions)) {
+        add_counts(c);
+        return 0;
+    }
+    c->final->check_errors += c->counts.check_errors;
+    return qcow2_check_co_windows(c, false, qcow2_repair_co_counts, NULL);
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
-static int coroutine_fn co_check_locked(Check *c)
+static int coroutine_fn co_clear_bits(Qcow2Check *c)
+{
+    Qcow2State *s = c->s;
+    uint64_t bits = s->header.incompatible & (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+    int ret;
+
+    if (!c->fix || c->final->check_errors || c->final->corruptions) {
+        return 0;
+    }
+    ret = bdrv_co_flush(c->bs->file->bs);
+    if (ret >= 0 && bits) {
+        ret = qcow2_header_co_set_incompatible(c->bs, 0, bits);
+    }
+    if (ret >= 0) {
+        qatomic_set(&s->is_corrupt, false);
+    }
+    return ret;
+}
+
+static int coroutine_fn co_check_locked(Qcow2Check *c)
 {
     int ret;
 
     c->nb_clusters = qcow2_nb_clusters(c->s, c->file_len);
-    c->refs = g_try_new0(uint32_t, MAX(c->nb_clusters, 1));
-    if (!c->refs) {
-        c->res->check_errors++;
-        return -ENOMEM;
-    }
     c->res->bfi.total_clusters = qcow2_nb_clusters(c->s, c->s->header.size);
-    ret = co_count_all(c);
+    ret = qcow2_check_co_collect(c);
     if (ret >= 0) {
-        ret = co_compare(c);
+        ret = qcow2_check_co_windows(c, true, co_compare, NULL);
     }
     if (ret >= 0) {
-        ret = co_check_copied(c);
+        ret = co_repair_refcounts(c);
     }
-    g_free(c->refs);
+    if (ret >= 0 && (c->fix || c->bad_flags)) {
+        ret = qcow2_repair_co_flags(c);
+    }
+    if (ret >= 0 && (c->fix & BDRV_FIX_ERRORS)) {
+        ret = qcow2_repair_co_tell_affected(c);
+    }
+    if (c->fix) {
+        qcow2_repair_co_reset(c);
+    }
+    c->final->image_end_offset = (c->highest + 1) << c->s->cluster_bits;
+    return ret < 0 ? ret : co_clear_bits(c);
+}
+
+int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *res, int fix)
+{
+    Qcow2Check c = { .bs = bs, .s = bs->opaque, .res = res, .final = res, .fix = fix };
+    int ret;
+
+    c.file_len = bdrv_co_getlength(bs->file->bs);
+    if (c.file_len < 0) {
+        return c.file_len;
+    }
+    c.doubtful = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    ret = co_check_locked(&c);
+    qcow2_check_drop_window(&c);
+    qcow2_check_free_tables(&c);
+    g_array_unref(c.doubtful);
     return ret;
 }
 
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix)
 {
     Qcow2State *s = bs->opaque;
-    Check c = { .bs = bs, .s = s, .res = res };
     int ret;
 
-    if (fix) {
-        return -ENOTSUP;
+    if (fix && bs->read_only) {
+        return -EROFS;
     }
     /* What is changed in memory only would look like damage. */
     ret = bs->read_only ? 0 : qcow2_co_write_back(bs);
@@ -479,10 +444,6 @@ int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int 
     if (ret < 0) {
         return ret;
     }
-    c.file_len = bdrv_co_getlength(bs->file->bs);
-    if (c.file_len < 0) {
-        return c.file_len;
-    }
     CO_LOCK_GUARD(&s->lock);
-    return co_check_locked(&c);
+    return qcow2_co_check_repair(bs, res, fix);
 }

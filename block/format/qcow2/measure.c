@@ -86,7 +86,8 @@ static bool read_options(const QemuOpts *opts, Measure *m, Error **errp)
     if (prealloc) {
         int mode = 0;
 
-        while (mode < PreallocMode_lookup.size && strcmp(PreallocMode_lookup.names[mode], prealloc)) {
+        while (mode < PreallocMode_lookup.size &&
+               strcmp(PreallocMode_lookup.names[mode], prealloc)) {
             mode++;
         }
         if (mode == PreallocMode_lookup.size) {
@@ -117,7 +118,8 @@ static uint64_t refcount_bytes(const Measure *m, uint64_t clusters)
 
 static uint64_t full_bytes(const Measure *m)
 {
-    uint64_t l2_tables = DIV_ROUND_UP(m->size / m->cluster_size, m->cluster_size / m->l2_entry_size);
+    uint64_t per_table = m->cluster_size / m->l2_entry_size;
+    uint64_t l2_tables = DIV_ROUND_UP(m->size / m->cluster_size, per_table);
     uint64_t l1_clusters = DIV_ROUND_UP(l2_tables * 8, m->cluster_size);
     uint64_t used = m->size + (1 + l1_clusters + l2_tables) * m->cluster_size;
 

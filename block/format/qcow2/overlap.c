@@ -101,8 +101,8 @@ typedef struct Place {
     uint64_t offset, bytes;
 } Place;
 
-/* The check that [@offset, @offset + @bytes) fails among those at fixed places; 0: none. */
-static unsigned find_fixed(const Qcow2State *s, uint64_t offset, uint64_t bytes)
+/* Which of @checks [@offset, @offset + @bytes) fails among those at fixed places; 0: none. */
+static unsigned find_fixed(const Qcow2State *s, unsigned checks, uint64_t offset, uint64_t bytes)
 {
     const Place places[] = {
         { QCOW2_OL_HEADER, 0, s->cluster_size },
@@ -114,12 +114,12 @@ static unsigned find_fixed(const Qcow2State *s, uint64_t offset, uint64_t bytes)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        if ((s->opt.overlap_checks & places[i].check) &&
+        if ((checks & places[i].check) &&
             ranges_overlap(places[i].offset, places[i].bytes, offset, bytes)) {
             return places[i].check;
         }
     }
-    if (s->opt.overlap_checks & QCOW2_OL_INACTIVE_L1) {
+    if (checks & QCOW2_OL_INACTIVE_L1) {
         for (guint i = 0; i < s->snapshots->len; i++) {
             const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
 
@@ -145,7 +145,7 @@ static bool is_refblock(const Qcow2State *s, uint64_t offset)
 static unsigned find_overlap(const Qcow2State *s, uint64_t offset, uint64_t bytes)
 {
     unsigned tables = QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK;
-    unsigned hit = find_fixed(s, offset, bytes);
+    unsigned hit = find_fixed(s, s->opt.overlap_checks, offset, bytes);
 
     for (uint64_t at = qcow2_cluster_start(s, offset); at < offset + bytes && !hit;
          at += s->cluster_size) {
@@ -160,6 +160,14 @@ static unsigned find_overlap(const Qcow2State *s, uint64_t offset, uint64_t byte
         }
     }
     return hit;
+}
+
+bool qcow2_overlap_is_l2_only(const Qcow2State *s, uint64_t host_offset)
+{
+    uint64_t start = qcow2_cluster_start(s, host_offset);
+
+    return host_offset == start && !find_fixed(s, QCOW2_OL_ALL, start, s->cluster_size) &&
+           !is_refblock(s, start);
 }
 
 static const char *overlap_name(unsigned check)

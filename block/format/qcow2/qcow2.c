@@ -106,11 +106,6 @@ static bool check_writable(const Qcow2State *s, int flags, Error **errp)
         error_setg(errp, "qcow2: Image is corrupt; cannot be opened read/write");
         return false;
     }
-    if (s->header.incompatible & QCOW2_INCOMPAT_DIRTY) {
-        error_setg(errp, "qcow2: Image was not closed cleanly; its reference counts must be "
-                   "repaired before it can be opened read/write");
-        return false;
-    }
     if (s->is_extended_l2) {
         error_setg(errp, "qcow2: Images with extended L2 entries can only be opened read-only");
         return false;
@@ -171,6 +166,37 @@ void qcow2_caches_renew(Qcow2State *s)
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
     make_caches(s);
+}
+
+/* ---- open: what was not closed ------------------------------------------------------------- */
+
+static void report_repair(void *opaque, const char *line)
+{
+    error_printf("%s\n", line);
+}
+
+/* The writer of a dirty image did not keep its refcounts exact; nobody may allocate by them. */
+static bool coroutine_fn co_repair_dirty(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    BdrvCheckResult res = { .report = report_repair };
+    int ret;
+
+    if (!(s->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+        return true;
+    }
+    CO_LOCK_GUARD(&s->lock);
+    ret = qcow2_co_check_repair(bs, &res, BDRV_FIX_LEAKS | BDRV_FIX_ERRORS);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not repair dirty image");
+        return false;
+    }
+    if (res.check_errors || res.corruptions) {
+        error_setg(errp, "Could not repair dirty image: %" PRId64 " errors are left",
+                   res.check_errors + res.corruptions);
+        return false;
+    }
+    return true;
 }
 
 /* ---- open and close ------------------------------------------------------------------------ */
@@ -235,7 +261,7 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     }
     s->needs_autoclear = s->header.autoclear != 0;
     s->is_corrupt = s->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
-    return true;
+    return bs->read_only || (flags & BDRV_O_CHECK) || co_repair_dirty(bs, errp);
 }
 
 static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -373,6 +399,11 @@ static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error *
     int ret;
 
     if (writable && bs->read_only && !check_writable(s, state->flags, errp)) {
+        return false;
+    }
+    if (writable && (s->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+        error_setg(errp, "qcow2: Image was not closed cleanly; it is repaired when it is opened "
+                   "read/write, not when it is reopened");
         return false;
     }
     opt = g_new0(Qcow2Options, 1);

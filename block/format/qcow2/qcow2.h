@@ -435,6 +435,8 @@ void coroutine_fn qcow2_overlap_co_reload(BlockDriverState *bs);
 int coroutine_fn qcow2_overlap_co_check(BlockDriverState *bs, uint64_t host_offset, uint64_t bytes);
 /** R12: may data be written to the range?  Nothing is done if not. */
 bool qcow2_overlap_is_clear(const Qcow2State *s, uint64_t host_offset, uint64_t bytes);
+/** Is nothing but an L2 table known to be in the cluster at @host_offset? */
+bool qcow2_overlap_is_l2_only(const Qcow2State *s, uint64_t host_offset);
 /** Damage was found: mark the image once, tell the world; writes are refused from now on. */
 void coroutine_fn qcow2_co_mark_corrupt(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
                                         const char *fmt, ...) QEMU_PRINTF(4, 5);
@@ -640,6 +642,8 @@ bool coroutine_fn qcow2_co_snapshot_delete(BlockDriverState *bs, const char *id,
 bool coroutine_fn qcow2_co_snapshot_load_tmp(BlockDriverState *bs, const char *id, Error **errp);
 
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int fix);
+/** The same while the node is being opened, or with the lock held and nothing cached changed. */
+int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *res, int fix);
 
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 SnapshotInfoList *qcow2_get_snapshots(BlockDriverState *bs);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checking: references to host clusters, window by window; see check.h. */
+#include "qemu/osdep.h"
+
+#include "check.h"
+#include "qemu/bitmap.h"
+
+#define WINDOW_CLUSTERS (UINT64_C(1) << 25)
+#define WINDOW_COUNT_BYTES (64 * MiB)
+/* Where the references lie so far apart, they are damage; a walk for each would take forever. */
+#define MAX_WINDOWS 1024
+/* New refcount structures keep away from references that lie no further past the end. */
+#define MAX_BEYOND_BYTES (1 * GiB)
+
+/* ---- counting ------------------------------------------------------------------------------ */
+
+uint64_t qcow2_check_refs(const Qcow2Check *c, uint64_t cluster)
+{
+    uint16_t count = c->refs[cluster - c->first];
+    const uint64_t *many;
+
+    if (likely(count != UINT16_MAX)) {
+        return count;
+    }
+    many = g_hash_table_lookup(c->many_refs, &cluster);
+    return many ? *many : count;
+}
+
+static void report_overflow(Qcow2Check *c, uint64_t cluster)
+{
+    qcow2_check_report(c, "ERROR: overflow cluster offset=0x%" PRIx64,
+                       cluster << c->s->cluster_bits);
+    qcow2_check_report(c, "Use qemu-img amend to increase the refcount entry width or qemu-img "
+                       "convert to create a clean copy if the image cannot be opened for writing");
+    c->res->corruptions++;
+}
+
+/* The rare cases: many references, or more than the image can count. */
+static void add_many(Qcow2Check *c, uint64_t cluster, uint64_t times)
+{
+    uint64_t old = qcow2_check_refs(c, cluster), sum;
+
+    if (times > c->s->refcount_max - MIN(old, c->s->refcount_max)) {
+        report_overflow(c, cluster);
+        sum = c->s->refcount_max;
+    } else {
+        sum = old + times;
+    }
+    c->refs[cluster - c->first] = MIN(sum, UINT16_MAX);
+    if (sum >= UINT16_MAX) {
+        g_hash_table_replace(c->many_refs, g_memdup2(&cluster, sizeof(cluster)),
+                             g_memdup2(&sum, sizeof(sum)));
+    }
+}
+
+static void add_one(Qcow2Check *c, uint64_t cluster, uint64_t times)
+{
+    if (!qcow2_check_in_window(c, cluster)) {
+        c->next = cluster >= c->end ? MIN(c->next, cluster) : c->next;
+        return;
+    }
+    uint64_t sum = c->refs[cluster - c->first] + times;
+
+    if (likely(sum < UINT16_MAX && sum <= c->s->refcount_max)) {
+        c->refs[cluster - c->first] = sum;
+    } else {
+        add_many(c, cluster, times);
+    }
+}
+
+/* Is the range past the end of the file?  Less than a cluster may be missing there. */
+static bool is_beyond_file(Qcow2Check *c, uint64_t offset, uint64_t bytes, uint64_t times)
+{
+    if (offset <= (uint64_t)INT64_MAX - bytes &&
+        (int64_t)(offset + bytes) - c->file_len < (int64_t)c->s->cluster_size) {
+        return false;
+    }
+    qcow2_check_report(c, "ERROR: counting reference for region exceeding the end of the file by "
+                       "one cluster or more: offset 0x%" PRIx64 " size 0x%" PRIx64, offset, bytes);
+    c->res->corruptions += times;
+    if (offset < (uint64_t)c->file_len + MAX_BEYOND_BYTES && bytes < MAX_BEYOND_BYTES) {
+        c->beyond = MAX(c->beyond, qcow2_nb_clusters(c->s, offset + bytes));
+    }
+    return true;
+}
+
+void qcow2_check_add(Qcow2Check *c, uint64_t offset, uint64_t bytes, uint64_t times)
+{
+    uint64_t first = offset >> c->s->cluster_bits, last;
+
+    if (bytes == 0 || is_beyond_file(c, offset, bytes, times)) {
+        return;
+    }
+    last = (offset + bytes - 1) >> c->s->cluster_bits;
+    for (uint64_t i = first; i <= last; i++) {
+        add_one(c, i, times);
+    }
+}
+
+/* ---- windows ------------------------------------------------------------------------------- */
+
+static uint64_t window_blocks(const Qcow2State *s)
+{
+    uint64_t blocks = WINDOW_CLUSTERS >> s->refblock_bits;
+
+    return MAX(MIN(blocks, WINDOW_COUNT_BYTES / s->cluster_size), 1);
+}
+
+void qcow2_check_drop_window(Qcow2Check *c)
+{
+    g_clear_pointer(&c->refs, g_free);
+    g_clear_pointer(&c->many_refs, g_hash_table_destroy);
+    g_clear_pointer(&c->disk, qcow2_refarray_free);
+    c->first = c->end = 0;
+    c->is_counted = false;
+}
+
+/* As much of the window as anything can lie in: the file, and what the refcount table counts. */
+static uint64_t window_end(const Qcow2Check *c, uint64_t first_block)
+{
+    uint64_t blocks = MAX(DIV_ROUND_UP(c->nb_clusters + 1, c->s->refblock_size),
+                          qcow2_refarray_used_blocks(c->s));
+
+    return MAX(MIN(blocks, first_block + window_blocks(c->s)), first_block + 1);
+}
+
+int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster)
+{
+    uint64_t per_window = window_blocks(c->s);
+    uint64_t first_block = (cluster >> c->s->refblock_bits) / per_window * per_window;
+    uint64_t nb_blocks = window_end(c, first_block) - first_block;
+
+    qcow2_check_drop_window(c);
+    c->refs = g_try_new0(uint16_t, nb_blocks << c->s->refblock_bits);
+    c->disk = qcow2_refarray_co_load(c->bs, first_block, nb_blocks);
+    c->many_refs = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    if (!c->refs || !c->disk) {
+        qcow2_check_drop_window(c);
+        c->res->check_errors++;
+        return -ENOMEM;
+    }
+    c->first = c->disk->first;
+    c->end = c->disk->end;
+    c->next = UINT64_MAX;
+    return 0;
+}
+
+bool qcow2_check_block_is_lost(const Qcow2Check *c, uint64_t block)
+{
+    uint64_t index = c->disk->first_block + block;
+    uint64_t offset = index < c->s->reftable.size
+                          ? c->s->reftable.entries[index] & QCOW2_REFTABLE_MASK : 0;
+
+    return test_bit(block, c->disk->bad) &&
+           (qcow2_offset_in_cluster(c->s, offset) || offset < (uint64_t)c->file_len);
+}
+
+bool qcow2_check_next_window(Qcow2Check *c, uint64_t *cluster)
+{
+    const Qcow2State *s = c->s;
+    uint64_t index = c->end >> s->refblock_bits;
+
+    while (index < s->reftable.size && !(s->reftable.entries[index] & QCOW2_REFTABLE_MASK)) {
+        index++;
+    }
+    *cluster = index < s->reftable.size ? MIN(c->next, index << s->refblock_bits) : c->next;
+    if (*cluster == UINT64_MAX) {
+        return false;
+    }
+    if (++c->nb_windows >= MAX_WINDOWS) {
+        qcow2_check_report(c, "ERROR: references are scattered over more of the file than can be "
+                           "checked; the check ends at offset 0x%" PRIx64,
+                           c->end << s->cluster_bits);
+        c->res->check_errors++;
+        return false;
+    }
+    return true;
+}
