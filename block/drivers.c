@@ -8,9 +8,10 @@
 
 extern BlockDriver bdrv_qcow2;
 extern BlockDriver bdrv_raw;
-extern BlockDriver bdrv_file, bdrv_host_device;
+extern BlockDriver bdrv_file, bdrv_host_device, bdrv_host_cdrom;
 extern BlockDriver bdrv_null_co, bdrv_null_aio;
 extern BlockDriver bdrv_blkdebug, bdrv_blklogwrites, bdrv_copy_before_write;
+extern BlockDriver bdrv_blkverify, bdrv_preallocate, bdrv_snapshot_access;
 extern BlockDriver bdrv_compress, bdrv_copy_on_read, bdrv_quorum, bdrv_throttle;
 
 BlockDriver *const bdrv_drivers[] = {
@@ -19,16 +20,20 @@ BlockDriver *const bdrv_drivers[] = {
     &bdrv_raw,
     /* protocols */
     &bdrv_file,
+    &bdrv_host_cdrom,
     &bdrv_host_device,
     &bdrv_null_co,
     &bdrv_null_aio,
     /* filters */
     &bdrv_blkdebug,
     &bdrv_blklogwrites,
+    &bdrv_blkverify,
     &bdrv_compress,
     &bdrv_copy_before_write,
     &bdrv_copy_on_read,
+    &bdrv_preallocate,
     &bdrv_quorum,
+    &bdrv_snapshot_access,
     &bdrv_throttle,
     NULL,
 };

@@ -73,10 +73,10 @@ static bool is_at_or_above(const BlockDriverState *upper, BlockDriverState *lowe
 
 /* ---- links without undo ---------------------------------------------------------------------- */
 
-/* bs->file and bs->backing are names for two of the children; blkdebug's file is called "image". */
+/* bs->file and bs->backing are names for two children; debug filters name the file otherwise. */
 static BdrvChild **shorthand_of(BlockDriverState *parent, const char *name)
 {
-    if (strcmp(name, "file") == 0 || strcmp(name, "image") == 0) {
+    if (strcmp(name, "file") == 0 || strcmp(name, "image") == 0 || strcmp(name, "raw") == 0) {
         return &parent->file;
     }
     return strcmp(name, "backing") == 0 ? &parent->backing : NULL;

@@ -238,7 +238,7 @@ static Level level_below(const ChildContext *ctx, const char *name)
         .depth = ctx->level->depth + 1,
         .role = is_backing ? BDRV_CHILD_COW : BDRV_CHILD_DATA,
     };
-    if (is_backing) {
+    if (is_backing || g_strcmp0(name, ctx->drv->guessed_child) == 0) {
         below.flags &= ~BDRV_O_PROTOCOL;
     } else if (!ctx->drv->is_filter) {
         below.flags |= BDRV_O_PROTOCOL;

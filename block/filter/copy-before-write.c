@@ -6,6 +6,9 @@
  * be saved makes either the guest's write fail (break-guest-write) or the snapshot invalid for good
  * (break-snapshot).  With a timeout the guest is let go after that time; the copying it waited for
  * is left to end by itself, as an activity of the node.
+ *
+ * What the source held at the start can be read (by the driver snapshot-access): from the target
+ * where it was saved, else from the source, and then writers there wait for the reader.
  */
 #include "qemu/osdep.h"
 
@@ -13,6 +16,16 @@
 
 #include "block/freeze.h"
 #include "qemu/atomic.h"
+#include "qemu/co-lock.h"
+#include "qemu/hbitmap.h"
+#include "qemu/lockable.h"
+
+/* The snapshot is read from the source here, so the source may not change; on the reader's stack. */
+typedef struct SourceRead {
+    int64_t offset, bytes;
+    CoQueue writers;
+    QLIST_ENTRY(SourceRead) next;
+} SourceRead;
 
 typedef struct CbwState {
     /* Changed only while frozen. */
@@ -23,6 +36,12 @@ typedef struct CbwState {
     bool discard_source;
 
     int snapshot_error; /* atomic: negative errno that broke the snapshot */
+
+    /* The snapshot.  Bits are clusters of bcs. */
+    QemuMutex lock;
+    HBitmap *saved;     /* to be read from the target: the source has changed, or is about to */
+    HBitmap *available; /* part of the snapshot, and not discarded */
+    QLIST_HEAD(, SourceRead) source_reads;
 } CbwState;
 
 extern BlockDriver bdrv_copy_before_write;
@@ -85,6 +104,44 @@ static int coroutine_fn cbw_co_copy_with_timeout(BlockDriverState *bs, int64_t o
     return ret;
 }
 
+/* The clusters of @bcs that the range touches. */
+static void clusters_of(const CbwState *s, int64_t offset, int64_t bytes, uint64_t *first,
+                        uint64_t *n)
+{
+    int64_t cluster = block_copy_cluster_size(s->bcs);
+    uint64_t end = MIN((uint64_t)DIV_ROUND_UP(offset + bytes, cluster), hbitmap_size(s->saved));
+
+    *first = offset / cluster;
+    *n = end > *first ? end - *first : 0;
+}
+
+/*
+ * The range of the source is about to change.  @is_saved: its clusters are in the target.  From now
+ * on nobody starts to read the snapshot there from the source; wait for those who do.
+ */
+static void coroutine_fn cbw_co_leave_source(CbwState *s, int64_t offset, int64_t bytes,
+                                             bool is_saved)
+{
+    int64_t cluster = block_copy_cluster_size(s->bcs);
+    int64_t start = QEMU_ALIGN_DOWN(offset, cluster), end = QEMU_ALIGN_UP(offset + bytes, cluster);
+    SourceRead *read;
+    uint64_t first, n;
+
+    QEMU_LOCK_GUARD(&s->lock);
+    clusters_of(s, offset, bytes, &first, &n);
+    if (is_saved) {
+        hbitmap_set(s->saved, first, n);
+    }
+    do {
+        QLIST_FOREACH(read, &s->source_reads, next) {
+            if (read->offset < end && start < read->offset + read->bytes) {
+                qemu_co_queue_wait(&read->writers, &s->lock);
+                break;
+            }
+        }
+    } while (read);
+}
+
 /*
  * Before [offset, offset + bytes) of file changes.  Returns 0 if it may, or the negative errno that
  * the guest's request gets.
@@ -100,10 +157,13 @@ static int coroutine_fn cbw_co_before_change(BlockDriverState *bs, int64_t offse
     }
     ret = s->timeout_ns ? cbw_co_copy_with_timeout(bs, offset, bytes)
                         : cbw_co_copy(bs, offset, bytes);
-    if (ret >= 0 || s->on_cbw_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
-        return MIN(ret, 0);
+    if (ret < 0 && s->on_cbw_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
+        return ret;
     }
-    qatomic_cmpxchg(&s->snapshot_error, 0, ret);
+    if (ret < 0) {
+        qatomic_cmpxchg(&s->snapshot_error, 0, ret);
+    }
+    cbw_co_leave_source(s, offset, bytes, ret >= 0);
     return 0;
 }
 
@@ -179,6 +239,122 @@ static int coroutine_fn cbw_co_truncate(BlockDriverState *bs, int64_t offset, bo
     return bdrv_co_truncate(bs->file, offset, exact, prealloc, flags, errp);
 }
 
+/* ---- the snapshot ---------------------------------------------------------------------------- */
+
+/*
+ * Where the start of a range of the snapshot is to be read, and how much of it, *@n.  If that is the
+ * source, @read is listed until cbw_source_read_end().  NULL: it is not available.
+ */
+static BdrvChild *snapshot_begin(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t *n,
+                                 SourceRead *read)
+{
+    CbwState *s = bs->opaque;
+    int64_t cluster, next;
+    uint64_t first, count;
+    bool is_saved;
+
+    read->bytes = 0;
+    if (!s->bcs || qatomic_read(&s->snapshot_error)) {
+        return NULL;
+    }
+    QEMU_LOCK_GUARD(&s->lock);
+    clusters_of(s, offset, bytes, &first, &count);
+    if (!count || hbitmap_next_zero(s->available, first, count) >= 0) {
+        return NULL;
+    }
+    cluster = block_copy_cluster_size(s->bcs);
+    is_saved = hbitmap_get(s->saved, first);
+    next = is_saved ? hbitmap_next_zero(s->saved, first, count)
+                    : hbitmap_next_dirty(s->saved, first, count);
+    *n = next < 0 ? bytes : MIN(bytes, next * cluster - offset);
+    if (is_saved) {
+        return s->target;
+    }
+    read->offset = offset;
+    read->bytes = *n;
+    qemu_co_queue_init(&read->writers);
+    QLIST_INSERT_HEAD(&s->source_reads, read, next);
+    return bs->file;
+}
+
+static void snapshot_end(BlockDriverState *bs, SourceRead *read)
+{
+    CbwState *s = bs->opaque;
+
+    if (read->bytes) {
+        QEMU_LOCK_GUARD(&s->lock);
+        QLIST_REMOVE(read, next);
+        qemu_co_queue_restart_all(&read->writers);
+    }
+}
+
+static int coroutine_fn cbw_co_preadv_snapshot(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                               QEMUIOVector *qiov, size_t qiov_offset)
+{
+    while (bytes > 0) {
+        SourceRead read;
+        int64_t n;
+        BdrvChild *child = snapshot_begin(bs, offset, bytes, &n, &read);
+        int ret;
+
+        if (!child) {
+            return -EACCES;
+        }
+        ret = bdrv_co_preadv_part(child, offset, n, qiov, qiov_offset, 0);
+        snapshot_end(bs, &read);
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+        qiov_offset += n;
+    }
+    return 0;
+}
+
+static int coroutine_fn cbw_co_snapshot_block_status(BlockDriverState *bs, bool want_zero,
+                                                     int64_t offset, int64_t bytes, int64_t *pnum)
+{
+    SourceRead read;
+    BlockDriverState *file;
+    int64_t n, map;
+    BdrvChild *child = snapshot_begin(bs, offset, bytes, &n, &read);
+    int ret, depth;
+
+    if (!child) {
+        return -EACCES;
+    }
+    ret = bdrv_co_block_status_above(child->bs, NULL, offset, n, pnum, &map, &file, &depth);
+    snapshot_end(bs, &read);
+    return ret < 0 ? ret : ret & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO);
+}
+
+/* Whole clusters need not be kept any more. */
+static int coroutine_fn cbw_co_pdiscard_snapshot(BlockDriverState *bs, int64_t offset,
+                                                 int64_t bytes)
+{
+    CbwState *s = bs->opaque;
+    int64_t cluster, start, end;
+    uint64_t first, n;
+
+    if (!s->bcs) {
+        return -EACCES;
+    }
+    cluster = block_copy_cluster_size(s->bcs);
+    start = QEMU_ALIGN_UP(offset, cluster);
+    end = offset + bytes == bdrv_getlength(bs) ? offset + bytes
+                                               : QEMU_ALIGN_DOWN(offset + bytes, cluster);
+    if (start >= end) {
+        return 0;
+    }
+    WITH_QEMU_LOCK_GUARD(&s->lock) {
+        clusters_of(s, start, end - start, &first, &n);
+        hbitmap_reset(s->available, first, n);
+    }
+    block_copy_co_forget(s->bcs, start, end - start);
+    return bdrv_co_pdiscard(s->target, start, end - start);
+}
+
 /* ---- graph ----------------------------------------------------------------------------------- */
 
 static BdrvChildClaims cbw_child_claims(BlockDriverState *bs, const BdrvChild *child,
@@ -229,6 +405,38 @@ static bool check_lengths(BlockDriverState *source, BlockDriverState *target, Er
     return true;
 }
 
+/* The snapshot has the clusters that are to be copied, none of which is saved yet. */
+static void start_snapshot(CbwState *s, int64_t bytes)
+{
+    int64_t cluster = block_copy_cluster_size(s->bcs);
+    BdrvDirtyBitmap *left = block_copy_dirty_bitmap(s->bcs);
+    uint64_t clusters = DIV_ROUND_UP(bytes, cluster);
+
+    qemu_mutex_init(&s->lock);
+    QLIST_INIT(&s->source_reads);
+    s->saved = hbitmap_alloc(clusters, 0);
+    s->available = hbitmap_alloc(clusters, 0);
+    for (int64_t pos = 0, n; pos < bytes; pos += n) {
+        pos = bdrv_dirty_bitmap_next_dirty(left, pos, bytes - pos);
+        if (pos < 0) {
+            break;
+        }
+        n = bdrv_dirty_bitmap_next_zero(left, pos, bytes - pos);
+        n = (n < 0 ? bytes : n) - pos;
+        hbitmap_set(s->available, pos / cluster, DIV_ROUND_UP(n, cluster));
+    }
+}
+
+static void stop_snapshot(CbwState *s)
+{
+    if (s->bcs) {
+        hbitmap_free(g_steal_pointer(&s->saved));
+        hbitmap_free(g_steal_pointer(&s->available));
+        qemu_mutex_destroy(&s->lock);
+        block_copy_state_free(g_steal_pointer(&s->bcs));
+    }
+}
+
 static bool cbw_start(BlockDriverState *bs, const CbwArgs *args, BdrvChild *target, Error **errp)
 {
     CbwState *s = bs->opaque;
@@ -248,7 +456,11 @@ static bool cbw_start(BlockDriverState *bs, const CbwArgs *args, BdrvChild *targ
     s->timeout_ns = args->cbw_timeout * NANOSECONDS_PER_SECOND;
     s->discard_source = args->discard_source;
     s->bcs = block_copy_state_new(&copy, errp);
-    return s->bcs != NULL;
+    if (!s->bcs) {
+        return false;
+    }
+    start_snapshot(s, bdrv_getlength(bs->file->bs));
+    return true;
 }
 
 /* Finds the bitmap that the user named; false: there is none. */
@@ -301,9 +513,7 @@ static bool coroutine_fn cbw_co_open(BlockDriverState *bs, const BlockdevOptions
 
 static void coroutine_fn cbw_co_close(BlockDriverState *bs)
 {
-    CbwState *s = bs->opaque;
-
-    block_copy_state_free(g_steal_pointer(&s->bcs));
+    stop_snapshot(bs->opaque);
 }
 
 /* ---- from code ------------------------------------------------------------------------------- */
@@ -364,7 +574,7 @@ bool coroutine_fn cbw_co_drop(BlockDriverState *cbw, Error **errp)
 
     CONTROL_PATH();
     freeze = bdrv_co_freeze_node(bs);
-    block_copy_state_free(g_steal_pointer(&s->bcs));
+    stop_snapshot(s);
     bdrv_co_detach_child(g_steal_pointer(&s->target));
     return bdrv_co_remove_filter(bs, errp);
 }
@@ -399,5 +609,8 @@ BlockDriver bdrv_copy_before_write = {
     .bdrv_co_pdiscard = cbw_co_pdiscard,
     .bdrv_co_copy_range_from = cbw_co_copy_range_from,
     .bdrv_co_copy_range_to = cbw_co_copy_range_to,
+    .bdrv_co_preadv_snapshot = cbw_co_preadv_snapshot,
+    .bdrv_co_snapshot_block_status = cbw_co_snapshot_block_status,
+    .bdrv_co_pdiscard_snapshot = cbw_co_pdiscard_snapshot,
     .bdrv_co_truncate = cbw_co_truncate,
 };

@@ -225,11 +225,14 @@ static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
         error_setg(errp, "aio-max-batch cannot be set: a loop submits all it has in one batch");
         return false;
     }
-    if (opts->has_x_check_cache_dropped && opts->x_check_cache_dropped) {
-        error_setg(errp, "x-check-cache-dropped is not supported by this program");
-        return false;
-    }
     return true;
+}
+
+/* Is the page cache dropped when the file is taken over, and is that checked? */
+static void take_cache_options(FileState *s, const BlockdevOptionsFile *opts)
+{
+    s->keeps_cache = opts->has_drop_cache && !opts->drop_cache;
+    s->checks_cache = opts->has_x_check_cache_dropped && opts->x_check_cache_dropped;
 }
 
 bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
@@ -242,6 +245,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
     s->new_fd = -1;
     s->direct = bs->open_flags & BDRV_O_NOCACHE;
     s->aio = default_aio(opts, bs->open_flags);
+    take_cache_options(s, opts);
     s->writable = !bs->read_only && needs_writable(bs->open_flags, 0);
     if (!check_options(opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
         file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp) < 0) {
@@ -341,6 +345,7 @@ bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp)
 
     new_state->direct = state->flags & BDRV_O_NOCACHE;
     new_state->aio = default_aio(opts, state->flags);
+    take_cache_options(new_state, opts);
     new_state->writable = needs_writable(state->flags, s->locks.uses);
     if (!check_options(opts, errp) || !check_aio(new_state, errp)) {
         return false;
@@ -366,6 +371,8 @@ void file_reopen_commit(BdrvReopenState *state)
     replace_fd(s, new_state->fd, new_state->writable);
     s->direct = new_state->direct;
     s->aio = new_state->aio;
+    s->keeps_cache = new_state->keeps_cache;
+    s->checks_cache = new_state->checks_cache;
     s->mem_align = new_state->mem_align;
     s->request_align = new_state->request_align;
     s->reopening = NULL;
@@ -504,6 +511,11 @@ static void forget_extent(FileState *s)
     qemu_mutex_lock(&s->extent_lock);
     s->data_start = s->data_end = 0;
     qemu_mutex_unlock(&s->extent_lock);
+}
+
+void file_forget_extent(BlockDriverState *bs)
+{
+    forget_extent(bs->opaque);
 }
 
 int file_try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
@@ -920,6 +932,7 @@ BlockDriver bdrv_file = {
     .bdrv_refresh_filename = file_refresh_filename,
     .bdrv_co_open = file_co_open,
     .bdrv_co_close = file_co_close,
+    .bdrv_co_activate = file_co_activate,
     .bdrv_co_reopen_prepare = file_co_reopen_prepare,
     .bdrv_reopen_commit = file_reopen_commit,
     .bdrv_reopen_abort = file_reopen_abort,

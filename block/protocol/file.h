@@ -41,6 +41,8 @@ struct FileState {
     bool direct;   /* O_DIRECT */
     BlockdevAioOptions aio;
     bool locking;
+    bool keeps_cache;         /* drop-cache=off */
+    bool checks_cache;        /* x-check-cache-dropped=on */
     size_t mem_align, request_align;
 
     /* Main thread, control lock. */
@@ -93,10 +95,18 @@ int coroutine_fn file_co_truncate_fd(int fd, int64_t offset, PreallocMode preall
 int file_try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
                     FileRequest *req);
 
+/* Ask the host again where data is. */
+void file_forget_extent(BlockDriverState *bs);
+
+/* ---- taking over from another host (file-cache.c) ------------------------------------------ */
+
+bool coroutine_fn file_co_activate(BlockDriverState *bs, Error **errp);
+
 /* Callbacks of BlockDriver. */
 void file_refresh_filename(BlockDriverState *bs);
 void file_refresh_limits(BlockDriverState *bs);
 void coroutine_fn file_co_close(BlockDriverState *bs);
+
 bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp);
 void file_reopen_commit(BdrvReopenState *state);
 void file_reopen_abort(BdrvReopenState *state);

@@ -2,11 +2,15 @@
 /*
  * host_device: a block or character device of the host.  As file, but for its length, zeroes,
  * discard and resizing.  SCSI passthrough (sg) and zoned models are not supported.
+ *
+ * host_cdrom: a drive whose medium comes and goes, so its length is asked for anew, and opening it
+ * does not wait for a medium.
  */
 #include "qemu/osdep.h"
 
 #include "file.h"
 
+#include <linux/cdrom.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
@@ -152,6 +156,50 @@ static const FileKind device_kind = {
     .discard = device_discard,
 };
 
+/* A drive without a medium has no length, rather than none that could be told. */
+static int64_t cdrom_length(int fd)
+{
+    int64_t len = device_length(fd);
+
+    return len == -ENOMEDIUM ? 0 : len;
+}
+
+static const FileKind cdrom_kind = {
+    .is_right_type = is_device,
+    .wrong_type = "'host_cdrom' driver requires '%s' to be either a character or block device",
+    .check = check_device,
+    .length = cdrom_length,
+    .zero = device_zero,
+    .discard = device_discard,
+};
+
+/* Only a CD drive knows what is in its tray. */
+static int host_cdrom_probe_device(const char *filename)
+{
+    int fd = open(filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    bool is_drive;
+
+    if (fd < 0) {
+        return 0;
+    }
+    is_drive = fstat(fd, &st) == 0 && S_ISBLK(st.st_mode) &&
+               ioctl(fd, CDROM_DRIVE_STATUS, CDSL_CURRENT) >= 0;
+    close(fd);
+    return is_drive ? 200 : 0;
+}
+
+static bool host_cdrom_parse_filename(const char *filename, QDict *options, Error **errp)
+{
+    return file_strip_prefix("host_cdrom:", filename, options);
+}
+
+static bool coroutine_fn host_cdrom_co_open(BlockDriverState *bs, const BlockdevOptions *options,
+                                            int flags, Error **errp)
+{
+    return file_co_open_kind(bs, &cdrom_kind, &options->u.host_cdrom, errp);
+}
+
 static bool coroutine_fn host_device_co_open(BlockDriverState *bs, const BlockdevOptions *options,
                                              int flags, Error **errp)
 {
@@ -163,39 +211,52 @@ static const char *const host_device_mutable_opts[] = {
     "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", NULL
 };
 
+/* What both have in common. */
+#define DEVICE_DRIVER \
+    .instance_size = sizeof(FileState), \
+    .is_protocol = true, \
+    .strong_runtime_opts = host_device_strong_opts, \
+    .mutable_opts = host_device_mutable_opts, \
+    .bdrv_refresh_filename = file_refresh_filename, \
+    .bdrv_co_close = file_co_close, \
+    .bdrv_co_activate = file_co_activate, \
+    .bdrv_co_reopen_prepare = file_co_reopen_prepare, \
+    .bdrv_reopen_commit = file_reopen_commit, \
+    .bdrv_reopen_abort = file_reopen_abort, \
+    .bdrv_co_check_perm = file_co_check_perm, \
+    .bdrv_set_perm = file_set_perm, \
+    .bdrv_abort_perm_update = file_abort_perm_update, \
+    .bdrv_refresh_limits = file_refresh_limits, \
+    .bdrv_co_preadv = file_co_preadv, \
+    .bdrv_co_pwritev = file_co_pwritev, \
+    .bdrv_map = file_map, \
+    .bdrv_submit = file_submit, \
+    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes, \
+    .bdrv_co_pdiscard = file_co_pdiscard, \
+    .bdrv_co_flush_to_disk = file_co_flush_to_disk, \
+    .bdrv_co_truncate = host_device_co_truncate, \
+    .bdrv_co_getlength = file_co_getlength, \
+    .bdrv_co_get_allocated_file_size = file_co_allocated_size, \
+    .bdrv_get_info = file_get_info, \
+    .bdrv_get_specific_stats = file_get_specific_stats
+
 BlockDriver bdrv_host_device = {
     .format_name = "host_device",
     .protocol_name = "host_device",
-    .instance_size = sizeof(FileState),
     .options_type = BLOCKDEV_DRIVER_HOST_DEVICE,
-    .is_protocol = true,
-    .strong_runtime_opts = host_device_strong_opts,
-    .mutable_opts = host_device_mutable_opts,
-
     .bdrv_probe_device = host_device_probe_device,
     .bdrv_parse_filename = host_device_parse_filename,
-    .bdrv_refresh_filename = file_refresh_filename,
     .bdrv_co_open = host_device_co_open,
-    .bdrv_co_close = file_co_close,
-    .bdrv_co_reopen_prepare = file_co_reopen_prepare,
-    .bdrv_reopen_commit = file_reopen_commit,
-    .bdrv_reopen_abort = file_reopen_abort,
-    .bdrv_co_check_perm = file_co_check_perm,
-    .bdrv_set_perm = file_set_perm,
-    .bdrv_abort_perm_update = file_abort_perm_update,
-    .bdrv_refresh_limits = file_refresh_limits,
+    DEVICE_DRIVER
+};
 
-    .bdrv_co_preadv = file_co_preadv,
-    .bdrv_co_pwritev = file_co_pwritev,
-    .bdrv_map = file_map,
-    .bdrv_submit = file_submit,
-    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
-    .bdrv_co_pdiscard = file_co_pdiscard,
-    .bdrv_co_flush_to_disk = file_co_flush_to_disk,
-
-    .bdrv_co_truncate = host_device_co_truncate,
-    .bdrv_co_getlength = file_co_getlength,
-    .bdrv_co_get_allocated_file_size = file_co_allocated_size,
-    .bdrv_get_info = file_get_info,
-    .bdrv_get_specific_stats = file_get_specific_stats,
+BlockDriver bdrv_host_cdrom = {
+    .format_name = "host_cdrom",
+    .protocol_name = "host_cdrom",
+    .options_type = BLOCKDEV_DRIVER_HOST_CDROM,
+    .has_variable_length = true,
+    .bdrv_probe_device = host_cdrom_probe_device,
+    .bdrv_parse_filename = host_cdrom_parse_filename,
+    .bdrv_co_open = host_cdrom_co_open,
+    DEVICE_DRIVER
 };

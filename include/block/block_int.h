@@ -170,6 +170,8 @@ struct BlockDriver {
     bool filtered_is_backing;    /* the filtered child is "backing", else "file" */
     bool supports_backing;
     bool has_variable_length;    /* length may change behind our back: ask each time */
+    const char *guessed_child;   /* of a protocol: the child that is an image, whose format may be
+                                  * guessed; NULL: none */
     const char *const *strong_runtime_opts; /* NULL-terminated: options that change content */
     const char *const *mutable_opts;        /* NULL-terminated: options reopen may change */
     QemuOptsList *create_opts;              /* legacy create; NULL: cannot */
@@ -266,6 +268,19 @@ struct BlockDriver {
     int coroutine_fn (*bdrv_co_block_status)(BlockDriverState *bs, bool want_zero, int64_t offset,
                                              int64_t bytes, int64_t *pnum, int64_t *map,
                                              BlockDriverState **file);
+
+    /*
+     * ---- a point in time that the driver keeps (copy-before-write; read by snapshot-access) ----
+     * -EACCES: that part is not kept, or no longer.  Status and discard as above.
+     */
+    int coroutine_fn (*bdrv_co_preadv_snapshot)(BlockDriverState *bs, int64_t offset,
+                                                int64_t bytes, QEMUIOVector *qiov,
+                                                size_t qiov_offset);
+    int coroutine_fn (*bdrv_co_snapshot_block_status)(BlockDriverState *bs, bool want_zero,
+                                                      int64_t offset, int64_t bytes,
+                                                      int64_t *pnum);
+    int coroutine_fn (*bdrv_co_pdiscard_snapshot)(BlockDriverState *bs, int64_t offset,
+                                                  int64_t bytes);
 
     /* ---- size ---- */
     int coroutine_fn (*bdrv_co_truncate)(BlockDriverState *bs, int64_t offset, bool exact,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations on any stack of nodes, against an array.  Groups of requests of any alignment
- * run at once, by coroutine and by callback, while gates freeze; between groups the disk is resized,
+ * Random operations on any stack of nodes, against an array.  Groups of requests of any alignment run
+ * at once, by coroutine and by callback, while gates freeze; between groups the disk is resized,
  * closed and opened again.  Every read, and every statement of block status, must be true.
  *
  * Each attempt is a child process, so that a crash or a hang is a result, too.  When one fails, the
@@ -537,7 +537,7 @@ static inline void coroutine_fn model_co_set_up(ModelRun *r)
     r->model = g_malloc0(r->capacity);
     r->complaint = g_string_new(NULL);
     for (int i = 0; i < MODEL_FILES && k->files[i]; i++) {
-        model_make_file(k->files[i], k->create[0] ? 0 : k->disk_bytes, 0);
+        model_make_file(k->files[i], k->disk_bytes, 0);
     }
     if (k->flags & MODEL_BASE) {
         model_make_file("base", k->disk_bytes, 0xba);

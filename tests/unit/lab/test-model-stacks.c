@@ -55,6 +55,17 @@ static const ModelCase cases[] = {
     { .path = "/model/quorum/three", .files = { "one", "two", "three" }, .disk_bytes = 1 * MiB,
       .open = "{'driver': 'quorum', 'vote-threshold': 2, 'children': [" RAW_OF("one") ", "
               RAW_OF("two") ", " RAW_OF("three") "]}", .flags = MODEL_FIXED_SIZE },
+    { .path = "/model/blkverify/qcow2-and-raw", .files = { "trusted" }, .disk_bytes = 1 * MiB,
+      .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096}" },
+      .open = "{'driver': 'blkverify', 'test': " QCOW2_OF("disk") ", 'raw': " FILE_OF("trusted")
+              "}", .flags = MODEL_FIXED_SIZE },
+    { .path = "/model/preallocate/real", .files = { "disk" }, .disk_bytes = 1 * MiB,
+      .open = "{'driver': 'preallocate', 'prealloc-size': 100000, 'prealloc-align': 65536, "
+              "'file': " FILE_OF("disk") "}", .flags = MODEL_REAL_FILES },
+    { .path = "/model/preallocate/below-qcow2", .files = { "disk" }, .disk_bytes = 1 * MiB,
+      .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096}" },
+      .open = "{'driver': 'qcow2', 'file': {'driver': 'preallocate', 'prealloc-size': 100000, "
+              "'prealloc-align': 4096, 'file': " FILE_OF("disk") "}}", .flags = MODEL_REAL_FILES },
 };
 
 int main(int argc, char **argv)
