@@ -20,7 +20,7 @@
 #include "qemu/hbitmap.h"
 #include "qemu/lockable.h"
 
-/* The snapshot is read from the source here, so the source may not change; on the reader's stack. */
+/* The snapshot is read from the source here, so that may not change; on the reader's stack. */
 typedef struct SourceRead {
     int64_t offset, bytes;
     CoQueue writers;
@@ -242,8 +242,8 @@ static int coroutine_fn cbw_co_truncate(BlockDriverState *bs, int64_t offset, bo
 /* ---- the snapshot ---------------------------------------------------------------------------- */
 
 /*
- * Where the start of a range of the snapshot is to be read, and how much of it, *@n.  If that is the
- * source, @read is listed until cbw_source_read_end().  NULL: it is not available.
+ * Where the start of a range of the snapshot is to be read, and how much of it, *@n.  From the
+ * source: @read is listed until snapshot_end().  NULL: it is not available.
  */
 static BdrvChild *snapshot_begin(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t *n,
                                  SourceRead *read)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations on any stack of nodes, against an array.  Groups of requests of any alignment run
- * at once, by coroutine and by callback, while gates freeze; between groups the disk is resized,
- * closed and opened again.  Every read, and every statement of block status, must be true.
+ * Random operations on any stack of nodes, against an array.  Groups of requests of any alignment
+ * run at once, by coroutine and by callback, while gates freeze; between groups the disk is
+ * resized, closed and opened again.  Every read, and every statement of status, must be true.
  *
  * Each attempt is a child process, so that a crash or a hang is a result, too.  When one fails, the
  * list of operations is shortened as long as it fails, and printed in a form that
