@@ -6,6 +6,7 @@
 
 #include "backend-int.h"
 
+#include "qapi/gen/block-core-events.h"
 #include "qemu/atomic.h"
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
@@ -92,7 +93,8 @@ static void gate_media_changed(BdrvGate *gate, bool loaded)
 {
     BlockBackend *blk = from_gate(gate);
 
-    if (blk->dev_ops && blk->dev_ops->change_media_cb) {
+    /* Where there is a tray, the guest learns of a medium when the tray closes. */
+    if (!blk_dev_has_tray(blk) && blk->dev_ops && blk->dev_ops->change_media_cb) {
         blk->dev_ops->change_media_cb(blk->dev_opaque, loaded, NULL);
     }
 }
@@ -400,12 +402,21 @@ BlockBackend *blk_by_dev(void *dev)
     return NULL;
 }
 
+/* Is @path the device called @id, or the part of it that owns the disk? */
+static bool is_path_of(const char *path, const char *id)
+{
+    const char *name;
+
+    return strstart(path, "/machine/peripheral/", &name) && strstart(name, id, &name) &&
+           (*name == '\0' || *name == '/');
+}
+
 BlockBackend *blk_by_qdev_id(const char *id, Error **errp)
 {
     BlockBackend *blk;
 
     QTAILQ_FOREACH(blk, &all_backends, next) {
-        if (blk->dev_id && !strcmp(blk->dev_id, id)) {
+        if (blk->dev_id && *id && (!strcmp(blk->dev_id, id) || is_path_of(blk->dev_id, id))) {
             return blk;
         }
     }
@@ -442,6 +453,27 @@ bool blk_dev_is_medium_locked(const BlockBackend *blk)
 {
     return blk->dev_ops && blk->dev_ops->is_medium_locked &&
            blk->dev_ops->is_medium_locked(blk->dev_opaque);
+}
+
+void blk_dev_eject_request(BlockBackend *blk, bool force)
+{
+    if (blk->dev_ops && blk->dev_ops->eject_request_cb) {
+        blk->dev_ops->eject_request_cb(blk->dev_opaque, force);
+    }
+}
+
+bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp)
+{
+    Error *local_err = NULL;
+
+    assert(blk_dev_has_tray(blk));
+    blk->dev_ops->change_media_cb(blk->dev_opaque, !open, &local_err);
+    if (local_err) {
+        error_propagate(errp, local_err);
+        return false;
+    }
+    qapi_event_send_device_tray_moved(blk_name(blk), blk->dev_id ? blk->dev_id : "", open);
+    return true;
 }
 
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx)

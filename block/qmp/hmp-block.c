@@ -258,6 +258,33 @@ static void coroutine_fn hmp_drive_add(Monitor *mon, const QDict *args)
     }
 }
 
+static void coroutine_fn hmp_eject(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+
+    qmp_eject(qdict_get_str(args, "device"), NULL, true, qdict_get_try_bool(args, "force", false),
+              &err);
+    hmp_handle_error(mon, err);
+}
+
+static void coroutine_fn hmp_change(Monitor *mon, const QDict *args)
+{
+    const char *mode_name = qdict_get_try_str(args, "read-only-mode");
+    Error *err = NULL;
+    int mode = BLOCKDEV_CHANGE_READ_ONLY_MODE_RETAIN;
+
+    if (mode_name) {
+        mode = qapi_enum_parse(&BlockdevChangeReadOnlyMode_lookup, mode_name, -1, &err);
+    }
+    if (!err) {
+        qmp_blockdev_change_medium(qdict_get_str(args, "device"), NULL,
+                                   qdict_get_str(args, "target"),
+                                   qdict_get_try_str(args, "arg"), true,
+                                   qdict_get_try_bool(args, "force", false), true, mode, &err);
+    }
+    hmp_handle_error(mon, err);
+}
+
 static void coroutine_fn hmp_drive_del(Monitor *mon, const QDict *args)
 {
     const char *id = qdict_get_str(args, "id");
@@ -411,6 +438,11 @@ static const HMPCommand commands[] = {
     { "drive_add", "node:-n,slot:s,opts:s", "[-n] slot [file=file][,if=type][,...]",
       "add drive; -n: only its node", hmp_drive_add, false },
     { "drive_del", "id:B", "device", "remove host block device", hmp_drive_del, false },
+    { "eject", "force:-f,device:B", "[-f] device", "eject a removable medium (use -f to force it)",
+      hmp_eject, false },
+    { "change", "device:B,force:-f,target:F,arg:s?,read-only-mode:s?",
+      "device [-f] filename [format [read-only-mode]]", "change a removable medium", hmp_change,
+      false },
     { "block_resize", "device:B,size:o", "device size", "resize a block image", hmp_block_resize,
       false },
     { "snapshot_blkdev", "reuse:-n,device:B,snapshot-file:s?,format:s?",

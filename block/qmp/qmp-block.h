@@ -11,6 +11,11 @@
 #include "block/dirty-bitmap.h"
 #include "qapi/gen/block-core-types.h"
 
+/* ---- drives (media.c) ------------------------------------------------------------------------ */
+
+/** The backend meant by a drive's name or by its device's id; exactly one of them is given. */
+BlockBackend *block_backend_lookup(const char *device, const char *id, Error **errp);
+
 /* ---- bitmaps (bitmap.c) ---------------------------------------------------------------------- */
 
 /** The bitmap @name of @node (a node or device), whose node is put in *@bs (may be NULL). */

@@ -53,22 +53,6 @@ static const char *group_name(BlockBackend *blk)
     return *blk_name(blk) ? blk_name(blk) : blk_get_attached_dev_id(blk);
 }
 
-static BlockBackend *find_backend(const BlockIOThrottle *arg, Error **errp)
-{
-    if (!arg->device == !arg->id) {
-        error_setg(errp, "Need exactly one of 'device' and 'id'");
-        return NULL;
-    }
-    if (arg->id) {
-        return blk_by_qdev_id(arg->id, errp);
-    }
-    BlockBackend *blk = blk_by_name(arg->device);
-    if (!blk) {
-        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", arg->device);
-    }
-    return blk;
-}
-
 static LeakyBucket bucket(int64_t avg, bool has_max, int64_t max, bool has_length, int64_t length)
 {
     return (LeakyBucket){
@@ -95,7 +79,7 @@ void coroutine_fn qmp_block_set_io_throttle(BlockIOThrottle *arg, Error **errp)
         },
         .op_size = arg->has_iops_size ? arg->iops_size : 0,
     };
-    BlockBackend *blk = find_backend(arg, errp);
+    BlockBackend *blk = block_backend_lookup(arg->device, arg->id, errp);
     if (blk && throttle_is_valid(&cfg, errp)) {
         blk_co_set_throttle(blk, arg->group ? arg->group : group_name(blk), &cfg, errp);
     }

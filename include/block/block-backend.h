@@ -29,7 +29,7 @@ typedef void BlockCompletionFunc(void *opaque, int ret);
 
 /* What a device tells its backend.  All called in the main thread unless said otherwise. */
 typedef struct BlockDevOps {
-    /* The medium came (@load) or went. */
+    /* The medium came (@load) or went.  With a tray: the tray is to be closed or opened. */
     void (*change_media_cb)(void *opaque, bool load, Error **errp);
     void (*eject_request_cb)(void *opaque, bool force);
     bool (*is_tray_open)(void *opaque);
@@ -98,6 +98,7 @@ void blk_detach_dev(BlockBackend *blk, void *dev);
 void *blk_get_attached_dev(const BlockBackend *blk);
 const char *blk_get_attached_dev_id(const BlockBackend *blk); /* "" if none */
 BlockBackend *blk_by_dev(void *dev);
+/** The backend of the device called @id, or at path @id; DeviceNotFound. */
 BlockBackend *blk_by_qdev_id(const char *id, Error **errp);
 void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque);
 /** May the medium change while the device is there?  Without a device: yes. */
@@ -105,6 +106,10 @@ bool blk_dev_has_removable_media(const BlockBackend *blk);
 bool blk_dev_has_tray(const BlockBackend *blk);
 bool blk_dev_is_tray_open(const BlockBackend *blk);
 bool blk_dev_is_medium_locked(const BlockBackend *blk);
+/** Tell the guest that the user wants its medium; @force: it is taken anyway. */
+void blk_dev_eject_request(BlockBackend *blk, bool force);
+/** Open or close the tray; the device may refuse. */
+bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp);
 
 /** Loop in which blk_aio_* of threads without a loop run and complete.  Device not running. */
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
