@@ -97,48 +97,135 @@ typedef enum WriteWay {
     WRITE_NEW,
 } WriteWay;
 
-static WriteWay write_way(const Qcow2State *s, uint64_t entry)
-{
-    Qcow2Kind kind = qcow2_entry_kind(s, entry);
+/* An L2 entry; @bitmap is 0 without extended ones. */
+typedef struct L2Entry {
+    uint64_t entry, bitmap;
+} L2Entry;
 
-    if (!(entry & QCOW2_COPIED) || (kind != QCOW2_DATA && kind != QCOW2_ZERO_ALLOC)) {
+static L2Entry get_entry(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index)
+{
+    return (L2Entry){ qcow2_slice_get(s, slice, index), qcow2_slice_get_bitmap(s, slice, index) };
+}
+
+/* @touched: the subclusters to be written, of those of an extended entry. */
+static WriteWay write_way(const Qcow2State *s, L2Entry old, uint64_t touched)
+{
+    Qcow2Kind kind = qcow2_entry_kind(s, old.entry);
+
+    if (!(old.entry & QCOW2_COPIED) || (kind != QCOW2_DATA && kind != QCOW2_ZERO_ALLOC)) {
         return WRITE_NEW;
+    }
+    if (s->is_extended_l2) {
+        return (old.bitmap & touched) == touched ? WRITE_IN_PLACE : WRITE_RESERVED;
     }
     return kind == QCOW2_DATA ? WRITE_IN_PLACE : WRITE_RESERVED;
 }
 
-/* Number of clusters from @index on, at most @max, to be written in the same way. */
+/* Number of clusters, from @index on, of [@offset, @end) to be written in the same way *@way. */
 static uint32_t count_alike(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
-                            uint32_t max, WriteWay way)
+                            int64_t offset, int64_t end, WriteWay *way)
 {
+    int64_t cluster = qcow2_cluster_start(s, offset);
     uint64_t first = qcow2_slice_get(s, slice, index);
-    uint32_t n = 1;
+    uint32_t max = MIN(qcow2_nb_clusters(s, end - cluster), s->slice_entries - index), n;
 
-    for (; n < max; n++) {
-        uint64_t entry = qcow2_slice_get(s, slice, index + n);
+    *way = write_way(s, get_entry(s, slice, index), qcow2_sub_mask(s, cluster, offset, end));
+    for (n = 1; n < max; n++) {
+        L2Entry old = get_entry(s, slice, index + n);
+        int64_t at = cluster + ((int64_t)n << s->cluster_bits);
+        WriteWay here = write_way(s, old, qcow2_sub_mask(s, at, offset, end));
         uint64_t expected = (first & QCOW2_OFFSET_MASK) + ((uint64_t)n << s->cluster_bits);
 
-        if (write_way(s, entry) != way ||
-            (way != WRITE_NEW && (entry & QCOW2_OFFSET_MASK) != expected)) {
+        if (here != *way ||
+            (here != WRITE_NEW && (old.entry & QCOW2_OFFSET_MASK) != expected)) {
             break;
         }
     }
     return n;
 }
 
-/* Does what the entry describes read as zeroes from @offset on? */
-static bool entry_is_zero(BlockDriverState *bs, uint64_t entry, int64_t offset)
+/* ---- begin: what has to be copied ---------------------------------------------------------- */
+
+static bool kind_is_zero(BlockDriverState *bs, Qcow2Kind kind, int64_t offset)
 {
-    switch (qcow2_entry_kind(bs->opaque, entry)) {
+    switch (kind) {
     case QCOW2_ZERO_PLAIN:
     case QCOW2_ZERO_ALLOC:
         return true;
     case QCOW2_UNALLOCATED:
+    case QCOW2_UNALLOCATED_RESERVED:
         return qcow2_backing_is_zero(bs, offset);
     default:
         return false;
     }
 }
+
+/* Does [@start, @end), within the cluster that @old describes, read as zeroes? */
+static bool range_is_zero(BlockDriverState *bs, L2Entry old, int64_t start, int64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t touched = qcow2_sub_mask(s, qcow2_cluster_start(s, start), start, end);
+
+    if (!s->is_extended_l2) {
+        return kind_is_zero(bs, qcow2_entry_kind(s, old.entry), start);
+    }
+    for (unsigned i = 0; i < QCOW2_SUBCLUSTERS; i++) {
+        if ((touched & (UINT64_C(1) << i)) &&
+            !kind_is_zero(bs, qcow2_subcluster_kind(old.entry, old.bitmap, i), start)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Where copying begins: with the first byte that is to be in a subcluster marked as data. */
+static int64_t cow_start(const Qcow2State *s, const Qcow2Alloc *alloc, L2Entry old)
+{
+    int64_t cluster = alloc->guest_offset;
+    unsigned sub = (alloc->data_start - cluster) >> s->subcluster_bits;
+    uint64_t before = old.bitmap & QCOW2_SUB_DATA & ((UINT64_C(1) << sub) - 1);
+
+    if (!s->is_extended_l2 || (!alloc->in_place && (old.entry & QCOW2_COMPRESSED))) {
+        return cluster;
+    }
+    if (alloc->in_place && (old.bitmap & (UINT64_C(1) << sub))) {
+        return alloc->data_start;
+    }
+    if (!alloc->in_place && before) {
+        sub = ctz64(before); /* the old cluster's data moves, too */
+    }
+    return cluster + ((int64_t)sub << s->subcluster_bits);
+}
+
+static int64_t cow_end(const Qcow2State *s, const Qcow2Alloc *alloc, L2Entry old)
+{
+    int64_t cluster = qcow2_cluster_start(s, alloc->data_end - 1);
+    unsigned sub = (alloc->data_end - 1 - cluster) >> s->subcluster_bits;
+    uint64_t behind = (old.bitmap & QCOW2_SUB_DATA) >> sub >> 1;
+
+    if (!s->is_extended_l2 || (!alloc->in_place && (old.entry & QCOW2_COMPRESSED))) {
+        return cluster + s->cluster_size;
+    }
+    if (alloc->in_place && (old.bitmap & (UINT64_C(1) << sub))) {
+        return alloc->data_end;
+    }
+    if (!alloc->in_place && behind) {
+        sub += 64 - clz64(behind);
+    }
+    return cluster + ((int64_t)(sub + 1) << s->subcluster_bits);
+}
+
+static void plan_cow(BlockDriverState *bs, Qcow2Alloc *alloc, L2Entry first, L2Entry last)
+{
+    Qcow2State *s = bs->opaque;
+
+    alloc->cow_start = cow_start(s, alloc, first);
+    alloc->cow_end = cow_end(s, alloc, last);
+    alloc->head_is_zero = range_is_zero(bs, first, alloc->cow_start, alloc->data_start);
+    alloc->tail_is_zero = range_is_zero(bs, last, alloc->data_end, alloc->cow_end);
+}
+
+/* ---- begin: all ---------------------------------------------------------------------------- */
 
 /* What the entries refer to must be well formed before anything is built on it. */
 static int coroutine_fn co_check_entries(BlockDriverState *bs, const Qcow2CacheEntry *slice,
@@ -151,7 +238,12 @@ static int coroutine_fn co_check_entries(BlockDriverState *bs, const Qcow2CacheE
         Qcow2Kind kind = qcow2_entry_kind(s, entry);
         uint64_t host = entry & QCOW2_OFFSET_MASK;
         bool has_host = kind == QCOW2_DATA || kind == QCOW2_ZERO_ALLOC;
+        uint64_t bitmap = qcow2_slice_get_bitmap(s, slice, index + i);
 
+        /* Data in no cluster, or data and zeroes at once. */
+        if (!(entry & QCOW2_COMPRESSED) && (bitmap & (has_host ? bitmap >> 32 : QCOW2_SUB_DATA))) {
+            kind = QCOW2_INVALID;
+        }
         if (kind == QCOW2_INVALID || (has_host && qcow2_offset_in_cluster(s, host))) {
             qcow2_co_mark_corrupt(bs, host, s->cluster_size, "Cluster allocation offset %#" PRIx64
                                   " unaligned (guest offset: %#" PRIx64 ")", host,
@@ -168,10 +260,9 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
 {
     Qcow2State *s = bs->opaque;
     uint32_t in_cluster = qcow2_offset_in_cluster(s, offset);
-    uint32_t max = MIN(qcow2_nb_clusters(s, in_cluster + *bytes), s->slice_entries - index);
-    uint64_t first = qcow2_slice_get(s, slice, index), last;
-    WriteWay way = write_way(s, first);
-    uint64_t n = count_alike(s, slice, index, max, way);
+    L2Entry first = get_entry(s, slice, index);
+    WriteWay way;
+    uint64_t n = count_alike(s, slice, index, offset, offset + *bytes, &way);
     int ret = co_check_entries(bs, slice, index, n, qcow2_cluster_start(s, offset));
     int64_t new;
 
@@ -180,7 +271,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
     }
     *alloc = (Qcow2Alloc){
         .guest_offset = qcow2_cluster_start(s, offset),
-        .host_offset = first & QCOW2_OFFSET_MASK,
+        .host_offset = first.entry & QCOW2_OFFSET_MASK,
         .in_place = way != WRITE_NEW,
     };
     if (way == WRITE_NEW) {
@@ -198,9 +289,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
     if (way == WRITE_IN_PLACE) {
         return 1;
     }
-    last = qcow2_slice_get(s, slice, index + n - 1);
-    alloc->head_is_zero = entry_is_zero(bs, first, alloc->guest_offset);
-    alloc->tail_is_zero = entry_is_zero(bs, last, alloc->data_end);
+    plan_cow(bs, alloc, first, get_entry(s, slice, index + n - 1));
     qemu_co_queue_init(&alloc->waiters);
     QLIST_INSERT_HEAD(&s->allocs, alloc, next);
     return 0;
@@ -225,6 +314,19 @@ int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int6
 
 /* ---- end ----------------------------------------------------------------------------------- */
 
+/* Subclusters: what was written is data; zeroes stay, data moved only if it was copied. */
+static uint64_t linked_bitmap(const Qcow2State *s, const Qcow2Alloc *alloc, int64_t cluster,
+                              L2Entry old)
+{
+    uint64_t written = qcow2_sub_mask(s, cluster, alloc->cow_start, alloc->cow_end);
+    uint64_t kept = alloc->in_place ? old.bitmap : old.bitmap & QCOW2_SUB_ZEROES;
+
+    if (old.entry & QCOW2_COMPRESSED) {
+        kept = 0;
+    }
+    return (kept | written) & ~(written << QCOW2_SUBCLUSTERS);
+}
+
 int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
 {
     Qcow2State *s = bs->opaque;
@@ -237,12 +339,16 @@ int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
         return ret;
     }
     for (uint32_t i = 0; i < alloc->nb_clusters; i++) {
-        uint64_t old = qcow2_slice_get(s, slice, index + i);
-        uint64_t host = alloc->host_offset + ((uint64_t)i << s->cluster_bits);
+        L2Entry old = get_entry(s, slice, index + i);
+        uint64_t in_run = (uint64_t)i << s->cluster_bits;
 
-        qcow2_slice_set(s, slice, index + i, host | QCOW2_COPIED);
+        qcow2_slice_set(s, slice, index + i, (alloc->host_offset + in_run) | QCOW2_COPIED);
+        if (s->is_extended_l2) {
+            qcow2_slice_set_bitmap(s, slice, index + i,
+                                   linked_bitmap(s, alloc, alloc->guest_offset + in_run, old));
+        }
         if (!alloc->in_place) {
-            qcow2_free_l2_entry(bs, old, QCOW2_DISCARD_NEVER);
+            qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_NEVER);
         }
     }
     qcow2_cache_put(slice);

@@ -38,8 +38,8 @@ static bool check_unsupported(const BlockdevCreateOptionsQcow2 *o, Error **errp)
     return true;
 }
 
-static bool check_cluster_size(const BlockdevCreateOptionsQcow2 *o, uint64_t cluster_size,
-                               Error **errp)
+static bool read_cluster_size(const BlockdevCreateOptionsQcow2 *o, uint64_t cluster_size,
+                              Qcow2Header *h, Error **errp)
 {
     bool is_extended = o->has_extended_l2 && o->extended_l2;
 
@@ -54,10 +54,13 @@ static bool check_cluster_size(const BlockdevCreateOptionsQcow2 *o, uint64_t clu
                    "bytes", QCOW2_SUBCLUSTERS * (int)BDRV_SECTOR_SIZE);
         return false;
     }
-    if (is_extended) {
-        error_setg(errp, "Creating images with extended L2 entries is not supported");
+    if (is_extended && h->version < 3) {
+        error_setg(errp, "Extended L2 entries are only supported with compatibility level 1.1 and "
+                   "above (use version=v3 or greater)");
         return false;
     }
+    h->cluster_bits = ctz64(cluster_size);
+    h->incompatible |= is_extended ? QCOW2_INCOMPAT_EXTL2 : 0;
     return true;
 }
 
@@ -106,7 +109,8 @@ static bool read_backing(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, E
         error_setg(errp, "Backing format cannot be used without backing file");
         return false;
     }
-    if (o->backing_file && p->prealloc != PREALLOC_MODE_OFF) {
+    if (o->backing_file && p->prealloc != PREALLOC_MODE_OFF &&
+        !(p->header.incompatible & QCOW2_INCOMPAT_EXTL2)) {
         error_setg(errp, "Backing file and preallocation can only be used at the same time if "
                    "extended_l2 is enabled");
         return false;
@@ -137,11 +141,11 @@ static bool read_params(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, Er
         return false;
     }
     if (!read_version_features(o, &p->header, errp) || !check_unsupported(o, errp) ||
-        !check_cluster_size(o, cluster_size, errp) || !read_backing(o, p, errp)) {
+        !read_cluster_size(o, cluster_size, &p->header, errp) || !read_backing(o, p, errp)) {
         return false;
     }
-    p->header.cluster_bits = ctz64(cluster_size);
-    l1_reach = cluster_size * (cluster_size / 8);
+    l1_reach = cluster_size *
+               (cluster_size / (p->header.incompatible & QCOW2_INCOMPAT_EXTL2 ? 16 : 8));
     if (o->size > BDRV_MAX_LENGTH ||
         o->size / l1_reach + !!(o->size % l1_reach) > QCOW2_MAX_L1_BYTES / 8) {
         error_setg(errp, "The image size is too large for file format 'qcow2' (try using a larger "

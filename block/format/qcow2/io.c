@@ -151,10 +151,8 @@ static int coroutine_fn co_write_with_cow(BlockDriverState *bs, const Qcow2Alloc
 static int coroutine_fn co_write_alloc(BlockDriverState *bs, const Qcow2Alloc *alloc,
                                        QEMUIOVector *qiov, size_t qiov_offset)
 {
-    Qcow2State *s = bs->opaque;
-    int64_t end = alloc->guest_offset + ((int64_t)alloc->nb_clusters << s->cluster_bits);
-    CowPart head = { alloc->guest_offset, alloc->data_start - alloc->guest_offset, NULL };
-    CowPart tail = { alloc->data_end, end - alloc->data_end, NULL };
+    CowPart head = { alloc->cow_start, alloc->data_start - alloc->cow_start, NULL };
+    CowPart tail = { alloc->data_end, alloc->cow_end - alloc->data_end, NULL };
     int ret = co_prepare_cow(bs, &head, alloc->head_is_zero, alloc->is_fresh);
 
     if (ret >= 0) {

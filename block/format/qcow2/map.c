@@ -82,7 +82,26 @@ uint64_t qcow2_slice_get(const Qcow2State *s, const Qcow2CacheEntry *slice, uint
 
 uint64_t qcow2_slice_get_bitmap(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index)
 {
-    return ldq_be_p(slice->data + (size_t)index * s->l2_entry_size + 8);
+    return s->is_extended_l2 ? ldq_be_p(slice->data + (size_t)index * s->l2_entry_size + 8) : 0;
+}
+
+void qcow2_slice_set_bitmap(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index,
+                            uint64_t bitmap)
+{
+    assert(s->is_extended_l2);
+    stq_be_p(slice->data + (size_t)index * s->l2_entry_size + 8, bitmap);
+    qcow2_cache_dirty(slice, index * s->l2_entry_size, s->l2_entry_size);
+}
+
+uint64_t qcow2_sub_mask(const Qcow2State *s, int64_t cluster, int64_t start, int64_t end)
+{
+    int64_t from = MAX(start - cluster, 0), to = MIN(end - cluster, s->cluster_size);
+
+    if (from >= to) {
+        return 0;
+    }
+    return (UINT64_C(2) << ((to - 1) >> s->subcluster_bits)) -
+           (UINT64_C(1) << (from >> s->subcluster_bits));
 }
 
 void qcow2_slice_set(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index, uint64_t entry)

@@ -261,6 +261,9 @@ static int coroutine_fn co_link_cluster(Batch *batch, uint32_t i)
                     is_stream(cluster)
                         ? qcow2_packed_entry(s, cluster->host_offset, cluster->len)
                         : cluster->host_offset | QCOW2_COPIED);
+    if (s->is_extended_l2) {
+        qcow2_slice_set_bitmap(s, slice, index, is_stream(cluster) ? 0 : QCOW2_SUB_DATA);
+    }
     qcow2_free_l2_entry(bs, old, QCOW2_DISCARD_NEVER);
     qcow2_cache_put(slice);
     return 0;

@@ -2,8 +2,7 @@
 /*
  * qcow2 (docs/interop/qcow2 of QEMU, versions 2 and 3): the driver's table; open, close, reopen.
  *
- * Not supported: encryption and external data files (only information about such images),
- * writing to images with extended L2 entries.
+ * Not supported: encryption and external data files (only information about such images).
  */
 #include "qemu/osdep.h"
 
@@ -65,6 +64,7 @@ static void derive_sizes(Qcow2State *s)
     s->cluster_bits = h->cluster_bits;
     s->cluster_size = UINT32_C(1) << h->cluster_bits;
     s->is_extended_l2 = h->incompatible & QCOW2_INCOMPAT_EXTL2;
+    s->subcluster_bits = h->cluster_bits - (s->is_extended_l2 ? ctz32(QCOW2_SUBCLUSTERS) : 0);
     s->l2_entry_size = s->is_extended_l2 ? 16 : 8;
     s->l2_bits = h->cluster_bits - ctz32(s->l2_entry_size);
     s->l2_size = UINT32_C(1) << s->l2_bits;
@@ -104,10 +104,6 @@ static bool check_writable(const Qcow2State *s, int flags, Error **errp)
     }
     if (s->header.incompatible & QCOW2_INCOMPAT_CORRUPT) {
         error_setg(errp, "qcow2: Image is corrupt; cannot be opened read/write");
-        return false;
-    }
-    if (s->is_extended_l2) {
-        error_setg(errp, "qcow2: Images with extended L2 entries can only be opened read-only");
         return false;
     }
     return true;
@@ -478,7 +474,7 @@ static void qcow2_refresh_limits(BlockDriverState *bs)
 {
     const Qcow2State *s = bs->opaque;
 
-    bs->bl.pwrite_zeroes_alignment = s->cluster_size;
+    bs->bl.pwrite_zeroes_alignment = UINT32_C(1) << s->subcluster_bits;
     bs->bl.pdiscard_alignment = s->cluster_size;
 }
 

@@ -79,6 +79,9 @@
 #define QCOW2_REFTABLE_MASK UINT64_C(0xfffffffffffffe00)
 
 #define QCOW2_SUBCLUSTERS 32
+/* The second word of an extended L2 entry: which subclusters have data, which read as zeroes. */
+#define QCOW2_SUB_DATA UINT64_C(0x00000000ffffffff)
+#define QCOW2_SUB_ZEROES UINT64_C(0xffffffff00000000)
 
 /* ---- the header in memory (header.c) ------------------------------------------------------- */
 
@@ -191,6 +194,7 @@ typedef struct Qcow2Alloc {
     uint32_t nb_clusters;
     uint64_t host_offset;
     int64_t data_start, data_end; /* guest range that the request itself writes */
+    int64_t cow_start, cow_end;   /* the same with what has to be copied around it */
     bool in_place;            /* zero clusters that have their host clusters already */
     bool is_fresh;            /* the host clusters were never written: they read as zeroes */
     bool head_is_zero, tail_is_zero; /* what must be copied before and after is all zeroes */
@@ -252,6 +256,7 @@ typedef struct Qcow2Options {
 typedef struct Qcow2State {
     /* Fixed after open, or changed only while the node is frozen. */
     uint32_t cluster_bits, cluster_size;
+    uint32_t subcluster_bits;       /* unit of mapping: cluster_bits without extended L2 entries */
     uint32_t l2_entry_size;         /* bytes: 8, or 16 with extended L2 entries */
     uint32_t l2_bits, l2_size;      /* entries of an L2 table */
     uint32_t slice_entries;         /* entries of an L2 slice */
@@ -492,8 +497,13 @@ int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2C
 int coroutine_fn qcow2_co_get_slice_for_write(BlockDriverState *bs, int64_t offset,
                                               Qcow2CacheEntry **slice, uint32_t *index);
 uint64_t qcow2_slice_get(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
+/** The second word of an extended entry; 0 for others. */
 uint64_t qcow2_slice_get_bitmap(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
-/** Change a standard entry. */
+/** The subclusters of the cluster at @cluster that [@start, @end) touches, one bit each.  Pure. */
+uint64_t qcow2_sub_mask(const Qcow2State *s, int64_t cluster, int64_t start, int64_t end);
+void qcow2_slice_set_bitmap(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index,
+                            uint64_t bitmap);
+/** Change a standard entry, or the first word of an extended one. */
 void qcow2_slice_set(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index, uint64_t entry);
 /** Does an unallocated range read as zeroes here?  (no backing, or it ends before) */
 bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset);

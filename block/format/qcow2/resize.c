@@ -141,22 +141,19 @@ static int coroutine_fn co_zero_last_cluster(BlockDriverState *bs, int64_t old_s
     Qcow2State *s = bs->opaque;
     int64_t end = MIN(qcow2_cluster_end(s, old_size), new_size);
     Qcow2Mapping map;
-    int ret;
+    int ret = 0;
 
-    if (old_size >= end) {
-        return 0;
+    for (int64_t at = old_size; at < end && ret >= 0; at += map.bytes) {
+        qemu_co_mutex_lock(&s->lock);
+        ret = qcow2_co_map(bs, at, end - at, &map);
+        qemu_co_mutex_unlock(&s->lock);
+        if (ret >= 0 && map.kind != QCOW2_ZERO_PLAIN && map.kind != QCOW2_ZERO_ALLOC &&
+            ((map.kind != QCOW2_UNALLOCATED && map.kind != QCOW2_UNALLOCATED_RESERVED) ||
+             !qcow2_backing_is_zero(bs, at))) {
+            ret = co_write_zero_data(bs, at, map.bytes);
+        }
     }
-    qemu_co_mutex_lock(&s->lock);
-    ret = qcow2_co_map(bs, old_size, end - old_size, &map);
-    qemu_co_mutex_unlock(&s->lock);
-    if (ret < 0) {
-        return ret;
-    }
-    if (map.kind == QCOW2_ZERO_PLAIN || map.kind == QCOW2_ZERO_ALLOC ||
-        (map.kind == QCOW2_UNALLOCATED && qcow2_backing_is_zero(bs, old_size))) {
-        return 0;
-    }
-    return co_write_zero_data(bs, old_size, end - old_size);
+    return ret;
 }
 
 static int coroutine_fn co_hide_backing(BlockDriverState *bs, int64_t old_size, int64_t new_size)
@@ -180,6 +177,21 @@ static int coroutine_fn co_hide_backing(BlockDriverState *bs, int64_t old_size, 
 
 /* ---- preallocation ------------------------------------------------------------------------- */
 
+/* Does the cluster at @offset need no more room?  The old last cluster may even be compressed. */
+static int coroutine_fn co_has_room(BlockDriverState *bs, int64_t offset)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Mapping map;
+    int ret = qcow2_co_map(bs, offset, s->cluster_size, &map);
+
+    if (ret < 0) {
+        return ret;
+    }
+    return map.kind == QCOW2_DATA || map.kind == QCOW2_DEFLATED ||
+           map.kind == QCOW2_UNALLOCATED_RESERVED ||
+           (map.kind == QCOW2_ZERO_ALLOC && s->is_extended_l2);
+}
+
 /* Host space for one run of clusters, linked; its length to *@done. */
 static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                             PreallocMode mode, int64_t *done, Error **errp)
@@ -192,11 +204,19 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
 
     *done = 0;
     qemu_co_mutex_lock(&s->lock);
-    ret = qcow2_alloc_co_begin(bs, offset, &n, &host, &alloc);
+    ret = co_has_room(bs, offset);
+    n = ret == 1 ? s->cluster_size : bytes;
+    if (ret == 0) {
+        ret = qcow2_alloc_co_begin(bs, offset, &n, &host, &alloc);
+    }
     qemu_co_mutex_unlock(&s->lock);
     if (ret != 0) {
         *done = ret == 1 ? n : 0;
         return ret == 1 ? 0 : qcow2_co_after_step(bs, ret);
+    }
+    if (s->is_extended_l2) {
+        /* Subclusters get host space, and show what they showed. */
+        alloc.cow_start = alloc.cow_end = alloc.guest_offset;
     }
     end = alloc.host_offset + ((uint64_t)alloc.nb_clusters << s->cluster_bits);
     ret = 0;
@@ -341,7 +361,8 @@ static int check_request(BlockDriverState *bs, int64_t size, PreallocMode preall
         error_setg(errp, "Preallocation can't be used for shrinking an image");
         return -EINVAL;
     }
-    if (prealloc != PREALLOC_MODE_OFF && bs->backing_file && *bs->backing_file) {
+    if (prealloc != PREALLOC_MODE_OFF && bs->backing_file && *bs->backing_file &&
+        !s->is_extended_l2) {
         error_setg(errp, "Backing file and preallocation can only be used at the same time if "
                    "extended_l2 is enabled");
         return -EINVAL;

@@ -17,34 +17,41 @@ typedef enum ZeroMode {
     ZERO_UNMAP,   /* unallocated: the backing file shows */
 } ZeroMode;
 
-/* What the entry of a cluster becomes; equal to @entry: nothing to do. */
-static uint64_t new_entry(BlockDriverState *bs, uint64_t entry, ZeroMode mode)
+/* An L2 entry; @bitmap is 0 without extended ones. */
+typedef struct L2Entry {
+    uint64_t entry, bitmap;
+} L2Entry;
+
+/* A cluster that reads as zeroes, with the host cluster of @old or none. */
+static L2Entry zero_entry(const Qcow2State *s, L2Entry old, bool keeps_host)
+{
+    uint64_t entry = keeps_host ? old.entry : 0;
+
+    if (s->header.version < 3) {
+        return (L2Entry){ 0, 0 };
+    }
+    return s->is_extended_l2 ? (L2Entry){ entry, QCOW2_SUB_ZEROES }
+                             : (L2Entry){ entry | QCOW2_ZERO, 0 };
+}
+
+/* What the entry of a cluster becomes; equal to @old: nothing to do. */
+static L2Entry new_entry(BlockDriverState *bs, L2Entry old, ZeroMode mode)
 {
     Qcow2State *s = bs->opaque;
-    Qcow2Kind kind = qcow2_entry_kind(s, entry);
-    bool has_host = kind == QCOW2_DATA || kind == QCOW2_ZERO_ALLOC;
+    bool has_host = !(old.entry & QCOW2_COMPRESSED) && (old.entry & QCOW2_OFFSET_MASK);
 
     switch (mode) {
     case ZERO_UNMAP:
-        return 0;
+        return (L2Entry){ 0, 0 };
     case ZERO_DISCARD:
-        if (kind == QCOW2_UNALLOCATED && !bs->backing) {
-            return entry;
+        if (old.entry == 0 && old.bitmap == 0 && !bs->backing) {
+            return old;
         }
-        if (s->header.version < 3) {
-            return 0;
-        }
-        if (s->opt.discard_no_unref && has_host) {
-            return entry | QCOW2_ZERO;
-        }
-        return QCOW2_ZERO;
+        return zero_entry(s, old, has_host && s->opt.discard_no_unref);
     case ZERO_KEEP:
-        if (s->header.version < 3) {
-            return 0;
-        }
-        return has_host ? entry | QCOW2_ZERO : QCOW2_ZERO;
+        return zero_entry(s, old, has_host);
     default:
-        return s->header.version < 3 ? 0 : QCOW2_ZERO;
+        return zero_entry(s, old, false);
     }
 }
 
@@ -54,18 +61,35 @@ static void change_entries(BlockDriverState *bs, Qcow2CacheEntry *slice, uint32_
     Qcow2State *s = bs->opaque;
 
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t old = qcow2_slice_get(s, slice, index + i);
-        uint64_t new = new_entry(bs, old, mode);
-        bool keeps_host = (new & QCOW2_OFFSET_MASK) && !(new & QCOW2_COMPRESSED);
+        L2Entry old = { qcow2_slice_get(s, slice, index + i),
+                        qcow2_slice_get_bitmap(s, slice, index + i) };
+        L2Entry new = new_entry(bs, old, mode);
 
-        if (new == old) {
+        if (new.entry == old.entry && new.bitmap == old.bitmap) {
             continue;
         }
-        qcow2_slice_set(s, slice, index + i, new);
-        if (!keeps_host) {
-            qcow2_free_l2_entry(bs, old, QCOW2_DISCARD_REQUEST);
+        qcow2_slice_set(s, slice, index + i, new.entry);
+        if (s->is_extended_l2) {
+            qcow2_slice_set_bitmap(s, slice, index + i, new.bitmap);
+        }
+        if (!(new.entry & QCOW2_OFFSET_MASK)) {
+            qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_REQUEST);
         }
     }
+}
+
+/* Zeroes over whole subclusters of one cluster.  A compressed one has no subclusters. */
+static int zero_subclusters(BlockDriverState *bs, Qcow2CacheEntry *slice, uint32_t index,
+                            uint64_t mask)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t bitmap = qcow2_slice_get_bitmap(s, slice, index);
+
+    if (qcow2_slice_get(s, slice, index) & QCOW2_COMPRESSED) {
+        return -ENOTSUP;
+    }
+    qcow2_slice_set_bitmap(s, slice, index, (bitmap | mask << QCOW2_SUBCLUSTERS) & ~mask);
+    return 0;
 }
 
 /* Nothing is there and nothing needs to be said about it. */
@@ -74,13 +98,29 @@ static bool is_nothing_to_do(BlockDriverState *bs, ZeroMode mode)
     return mode == ZERO_UNMAP || (mode == ZERO_DISCARD && !bs->backing);
 }
 
-/* A prefix of whole clusters.  Lock held; *@done 0: try again. */
+/* The subclusters of a prefix that ends with its cluster; 0 if that is to change as a whole. */
+static uint64_t part_mask(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t cluster = qcow2_cluster_start(s, offset), end = offset + bytes;
+
+    if (!s->is_extended_l2 ||
+        (offset == cluster &&
+         (bytes >= s->cluster_size || end >= qatomic_read(&bs->total_bytes)))) {
+        return 0;
+    }
+    return qcow2_sub_mask(s, cluster, offset, end);
+}
+
+/* A prefix of whole clusters, or within one.  Lock held; *@done 0: try again. */
 static int coroutine_fn co_change_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        ZeroMode mode, int64_t *done)
 {
     Qcow2State *s = bs->opaque;
+    int64_t in_cluster = qcow2_offset_in_cluster(s, offset);
     Qcow2CacheEntry *slice;
     uint32_t index, n;
+    uint64_t mask;
     int ret;
 
     *done = 0;
@@ -91,9 +131,11 @@ static int coroutine_fn co_change_step(BlockDriverState *bs, int64_t offset, int
     if (ret < 0) {
         return ret;
     }
-    n = MIN(qcow2_nb_clusters(s, bytes), s->slice_entries - index);
+    mask = part_mask(bs, offset, bytes);
+    n = mask ? 1 : MAX(bytes >> s->cluster_bits, 1);
+    n = MIN(n, s->slice_entries - index);
     if (!slice && is_nothing_to_do(bs, mode)) {
-        *done = MIN((int64_t)n << s->cluster_bits, bytes);
+        *done = MIN(((int64_t)n << s->cluster_bits) - in_cluster, bytes);
         return 0;
     }
     qcow2_cache_put(slice);
@@ -101,13 +143,17 @@ static int coroutine_fn co_change_step(BlockDriverState *bs, int64_t offset, int
     if (ret < 0) {
         return ret;
     }
-    change_entries(bs, slice, index, n, mode);
+    if (mask) {
+        ret = zero_subclusters(bs, slice, index, mask);
+    } else {
+        change_entries(bs, slice, index, n, mode);
+    }
     qcow2_cache_put(slice);
-    *done = MIN((int64_t)n << s->cluster_bits, bytes);
-    return 0;
+    *done = ret < 0 ? 0 : MIN(((int64_t)n << s->cluster_bits) - in_cluster, bytes);
+    return ret;
 }
 
-/* [@offset, @offset + @bytes): whole clusters, or up to the end of the disk. */
+/* Whole clusters (to be zero: subclusters), or up to the end of the disk. */
 static int coroutine_fn co_change_range(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         ZeroMode mode)
 {
@@ -127,45 +173,45 @@ static int coroutine_fn co_change_range(BlockDriverState *bs, int64_t offset, in
     return ret;
 }
 
-static bool is_whole(BlockDriverState *bs, int64_t offset, int64_t bytes)
+static bool is_whole(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t unit)
 {
-    Qcow2State *s = bs->opaque;
     int64_t end = offset + bytes;
 
-    return !qcow2_offset_in_cluster(s, offset) &&
-           (!qcow2_offset_in_cluster(s, end) || end >= qatomic_read(&bs->total_bytes));
+    return QEMU_IS_ALIGNED(offset, unit) &&
+           (QEMU_IS_ALIGNED(end, unit) || end >= qatomic_read(&bs->total_bytes));
 }
 
 /*
- * Zeroes over part of the cluster at @offset: 1 if it reads as zeroes now, 0 if it does not,
+ * Zeroes over part of the subcluster at @offset: 1 if it reads as zeroes now, 0 if it does not,
  * -EAGAIN as usual.  Lock held, so nobody can write to the rest meanwhile.
  */
 static int coroutine_fn co_zero_part(BlockDriverState *bs, int64_t offset)
 {
     Qcow2State *s = bs->opaque;
+    int64_t unit = INT64_C(1) << s->subcluster_bits, done;
     Qcow2Mapping map;
-    int64_t done;
     int ret;
 
-    while (qcow2_alloc_co_wait(bs, offset, s->cluster_size)) {
+    while (qcow2_alloc_co_wait(bs, offset, unit)) {
         /* Look again. */
     }
-    ret = qcow2_co_map(bs, offset, s->cluster_size, &map);
+    ret = qcow2_co_map(bs, offset, unit, &map);
     if (ret < 0) {
         return ret;
     }
     if (map.kind == QCOW2_ZERO_PLAIN || map.kind == QCOW2_ZERO_ALLOC) {
         return 1;
     }
-    if (map.kind != QCOW2_UNALLOCATED || !qcow2_backing_is_zero(bs, offset)) {
+    if ((map.kind != QCOW2_UNALLOCATED && map.kind != QCOW2_UNALLOCATED_RESERVED) ||
+        !qcow2_backing_is_zero(bs, offset)) {
         return 0;
     }
     /* Say so, lest a backing file that grows shows up here. */
-    ret = co_change_step(bs, offset, s->cluster_size, ZERO_KEEP, &done);
+    ret = co_change_step(bs, offset, unit, ZERO_KEEP, &done);
     return ret < 0 ? ret : 1;
 }
 
-static int coroutine_fn co_zero_within_cluster(BlockDriverState *bs, int64_t offset)
+static int coroutine_fn co_zero_within_subcluster(BlockDriverState *bs, int64_t offset)
 {
     Qcow2State *s = bs->opaque;
     int ret = qcow2_co_before_change(bs);
@@ -187,17 +233,15 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, in
 {
     Qcow2State *s = bs->opaque;
     ZeroMode mode = flags & BDRV_REQ_MAY_UNMAP ? ZERO_FREE : ZERO_KEEP;
+    int64_t unit = INT64_C(1) << s->subcluster_bits;
 
     if (s->header.version < 3 && bs->backing) {
         return -ENOTSUP;
     }
-    if (!is_whole(bs, offset, bytes)) {
-        int64_t start = qcow2_cluster_start(s, offset);
+    if (!is_whole(bs, offset, bytes, unit)) {
+        int64_t start = QEMU_ALIGN_DOWN(offset, unit);
 
-        if (qcow2_cluster_end(s, offset + bytes) - start > s->cluster_size) {
-            return -ENOTSUP;
-        }
-        return co_zero_within_cluster(bs, start);
+        return offset + bytes > start + unit ? -ENOTSUP : co_zero_within_subcluster(bs, start);
     }
     return co_change_range(bs, offset, bytes, mode);
 }
@@ -206,7 +250,7 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t
 {
     Qcow2State *s = bs->opaque;
 
-    if (!is_whole(bs, offset, bytes) || (s->header.version < 3 && bs->backing)) {
+    if (!is_whole(bs, offset, bytes, s->cluster_size) || (s->header.version < 3 && bs->backing)) {
         return -ENOTSUP;
     }
     return co_change_range(bs, offset, bytes, ZERO_DISCARD);

@@ -17,19 +17,23 @@ typedef struct Shape {
     int refcount_bits;
     bool is_v2, has_backing;
     const char *l2_cache, *slice;
+    bool is_extended;
 } Shape;
 
 static const Shape shapes[] = {
-    { 65536, 16, false, false, NULL, NULL },
-    { 65536, 16, false, true, NULL, NULL },
-    { 4096, 16, false, true, "1k", "512" },
-    { 512, 16, false, false, NULL, NULL },
-    { 512, 1, false, true, "1k", NULL },
-    { 1024, 64, false, true, NULL, NULL },
-    { 2048, 8, false, false, "4k", "1k" },
-    { 65536, 16, true, false, NULL, NULL },
-    { 4096, 16, true, true, NULL, NULL },
-    { 2097152, 32, false, true, NULL, "4k" },
+    { 65536, 16, false, false, NULL, NULL, false },
+    { 65536, 16, false, true, NULL, NULL, false },
+    { 4096, 16, false, true, "1k", "512", false },
+    { 512, 16, false, false, NULL, NULL, false },
+    { 512, 1, false, true, "1k", NULL, false },
+    { 1024, 64, false, true, NULL, NULL, false },
+    { 2048, 8, false, false, "4k", "1k", false },
+    { 65536, 16, true, false, NULL, NULL, false },
+    { 4096, 16, true, true, NULL, NULL, false },
+    { 2097152, 32, false, true, NULL, "4k", false },
+    { 65536, 16, false, false, NULL, NULL, true },
+    { 65536, 16, false, true, "4k", "1k", true },
+    { 16384, 16, false, true, NULL, NULL, true },
 };
 
 typedef struct Test {
@@ -272,6 +276,8 @@ static void coroutine_fn co_test_shape(const Shape *shape)
         .cluster_size = shape->cluster_size,
         .has_refcount_bits = true,
         .refcount_bits = shape->refcount_bits,
+        .has_extended_l2 = true,
+        .extended_l2 = shape->is_extended,
     };
     g_autoptr(GRand) rand = test_rand_new();
     g_autofree uint8_t *model = g_malloc0(DISK_BYTES);

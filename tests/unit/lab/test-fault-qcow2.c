@@ -64,6 +64,27 @@ static bool coroutine_fn co_write(FaultRun *r, Error **errp)
     return done(ret, errp);
 }
 
+static bool coroutine_fn co_compress(FaultRun *r, Error **errp)
+{
+    g_autofree uint8_t *buf = g_malloc(SIZE / 2);
+    int ret;
+
+    memset(buf, 0x22, SIZE / 2);
+    ret = bdrv_co_pwrite(r->user->root, SIZE / 2, SIZE / 2, buf, BDRV_REQ_WRITE_COMPRESSED);
+    if (ret >= 0) {
+        ret = bdrv_co_flush(r->user->bs);
+    }
+    return done(ret, errp);
+}
+
+static void coroutine_fn co_judge_compress(FaultRun *r, bool is_done)
+{
+    co_assert_holds(r, 0, SIZE / 2, first_byte);
+    if (is_done) {
+        co_assert_holds(r, SIZE / 2, SIZE, 0x22);
+    }
+}
+
 static void coroutine_fn co_judge_write(FaultRun *r, bool is_done)
 {
     co_assert_holds(r, 0, SIZE / 2, first_byte);
@@ -123,6 +144,12 @@ static const FaultCase cases[] = {
     { .path = "/qcow2/fault/write-64k/keeps-the-rest", .open = OPEN,
       .create = { "{" MAKE ", 'size': 262144}" },
       .co_prepare = co_fill, .co_operate = co_write, .co_judge = co_judge_write },
+    { .path = "/qcow2/fault/write-subclusters/keeps-the-rest", .open = OPEN,
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 16384, 'extended-l2': true}" },
+      .co_prepare = co_fill, .co_operate = co_write, .co_judge = co_judge_write },
+    { .path = "/qcow2/fault/write-compressed/keeps-the-rest", .open = OPEN,
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 512}" },
+      .co_prepare = co_fill, .co_operate = co_compress, .co_judge = co_judge_compress },
     { .path = "/qcow2/fault/discard/keeps-the-rest", .open = OPEN,
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" },
       .co_prepare = co_fill, .co_operate = co_discard, .co_judge = co_judge_discard },
