@@ -162,6 +162,9 @@ void qcow2_caches_renew(Qcow2State *s)
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
     make_caches(s);
+    /* Clusters may have become free, or others: nothing known of streams holds. */
+    s->packed_end = 0;
+    qcow2_unpacked_drop(s->unpacked, 0, INT64_MAX);
 }
 
 /* ---- open: what was not closed ------------------------------------------------------------- */
