@@ -210,6 +210,8 @@ static inline void coroutine_fn crash_co_worker(void *opaque)
         int dice = g_rand_int_range(r->rand, 0, m->write + m->zero + m->discard + m->flush +
                                     m->compress);
 
+        /* As every user's requests; so what freezes the stack has it for itself. */
+        bdrv_gate_co_enter(&r->user->gate);
         if (dice < m->write) {
             crash_co_write(w, 0);
         } else if ((dice -= m->write) < m->zero) {
@@ -221,6 +223,7 @@ static inline void coroutine_fn crash_co_worker(void *opaque)
         } else {
             crash_co_write(w, BDRV_REQ_WRITE_COMPRESSED);
         }
+        bdrv_gate_leave(&r->user->gate);
     }
     g_free(w);
     mem_crew_leave(&r->crew);
