@@ -156,7 +156,7 @@ static bool coroutine_fn co_fill(BlockDriverState *bs, Qcow2RefArray *array)
             places[n++] = (Qcow2Place){ .offset = offset, .buf = buf };
         }
     }
-    qcow2_co_read_places(bs, places, n);
+    array->read_error = qcow2_co_read_places(bs, places, n);
     for (size_t i = 0; i < n; i++) {
         if (places[i].ret < 0) {
             mark_bad(array, (places[i].buf - array->counts) / array->block_bytes);

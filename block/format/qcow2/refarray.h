@@ -29,6 +29,7 @@ typedef struct Qcow2RefArray {
     unsigned long *dirty;         /* one bit per block: changed since it was loaded */
     unsigned long *bad;           /* one bit per block: misplaced or unreadable; counts are 0 */
     uint64_t nb_bad;
+    int read_error;               /* the first error of reading, or 0 */
 } Qcow2RefArray;
 
 /** Number of entries of the refcount table up to the last one in use. */

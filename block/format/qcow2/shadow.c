@@ -14,6 +14,17 @@ static bool damaged(Error **errp, const char *what, uint64_t offset)
     return false;
 }
 
+/* An L2 table of a walk that is not to be had. */
+static bool unreadable(Error **errp, const Qcow2Place *table)
+{
+    if (table->ret < 0 && table->ret != -EINVAL) {
+        error_setg_errno(errp, -table->ret, "Could not read the L2 table at %#" PRIx64,
+                         table->offset);
+        return false;
+    }
+    return damaged(errp, "The L2 table", table->offset);
+}
+
 /* ---- begin and end ------------------------------------------------------------------------- */
 
 static bool note_used(Qcow2Shadow *sh)
@@ -50,6 +61,10 @@ Qcow2Shadow *coroutine_fn qcow2_shadow_co_begin(BlockDriverState *bs, Error **er
     sh->counts = qcow2_refarray_co_load(bs, 0, nb_blocks);
     if (!sh->l1 || !sh->counts || !note_used(sh)) {
         error_setg(errp, "Not enough memory for the refcounts of the image");
+        return NULL;
+    }
+    if (sh->counts->read_error < 0) {
+        error_setg_errno(errp, -sh->counts->read_error, "Could not read the refcounts");
         return NULL;
     }
     if (sh->counts->nb_bad > 0) {
@@ -234,7 +249,7 @@ static bool count_table(const TreeCount *t, const Qcow2Place *table)
 
     if (table->ret < 0 || table->offset >> s->cluster_bits >= t->sh->nb_bits ||
         test_and_set_bit(table->offset >> s->cluster_bits, t->seen)) {
-        return damaged(t->errp, "The L2 table", table->offset);
+        return unreadable(t->errp, table);
     }
     for (uint32_t i = 0; i < s->l2_size; i++) {
         uint64_t entry = ldq_be_p(table->buf + (size_t)i * s->l2_entry_size);
@@ -330,7 +345,7 @@ static bool coroutine_fn co_fix_window(Qcow2Shadow *sh, const Qcow2Walk *walk, u
         Qcow2Place place = walk->places[i];
 
         if (place.ret < 0) {
-            return damaged(errp, "The L2 table", place.offset);
+            return unreadable(errp, &place);
         }
         if (fix_table(sh, place.buf)) {
             if (!co_move_table(sh, index, twin, &place, errp)) {

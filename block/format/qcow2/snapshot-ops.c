@@ -10,7 +10,10 @@
 
 /* ---- begin and end ------------------------------------------------------------------------- */
 
-/* Nothing cached is unwritten and nothing freed waits; wb_lock held. */
+/*
+ * Nothing cached is unwritten; wb_lock held.  Freed clusters that an older request may still use
+ * go on waiting: they are counted, and nothing refers to them.
+ */
 static bool coroutine_fn co_settle(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -24,8 +27,8 @@ static bool coroutine_fn co_settle(BlockDriverState *bs, Error **errp)
             return false;
         }
     }
-    if (s->pending_frees->len || s->gone_frees->len) {
-        error_setg(errp, "The image is in use by older requests");
+    if (s->pending_frees->len) {
+        error_setg(errp, "The image is in use");
         return false;
     }
     return true;
