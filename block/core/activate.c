@@ -153,8 +153,8 @@ static bool has_active_parent(const BlockDriverState *bs, GHashTable *leaving)
 }
 
 /*
- * @bs and what only it and other nodes of the list use.  A node is looked at when one of its parents
- * joins the list, at the latest the last of them.
+ * @bs and what only it and other nodes of the list use.  A node is looked at when one of its
+ * parents joins the list, at the latest the last of them.
  */
 static GPtrArray *active_below(BlockDriverState *bs)
 {

@@ -480,7 +480,8 @@ static const HMPCommand infos[] = {
     { "block-jobs", "", "", "show progress of ongoing block device operations",
       hmp_info_block_jobs, true },
     { "block-blockers|blockers", "device:B?,op:s?", "[device] [op]",
-      "show who keeps whom from doing what with block nodes, or only from doing op", hmp_info_blockers, true },
+      "show who keeps whom from doing what with block nodes, or only from doing op",
+      hmp_info_blockers, true },
     { .name = NULL },
 };
 

@@ -117,8 +117,8 @@ BdrvOwner bdrv_claim_owner(const BdrvClaim *claim);
 char *bdrv_claim_holder(const BdrvClaim *claim);
 
 /**
- * The same for hints and queries: exports by their id, and the filters of a job as that job's.  Free
- * with g_free.
+ * The same for hints and queries: exports by their id, and the filters of a job as that job's.
+ * Free with g_free.
  */
 char *bdrv_claim_holder_with_id(const BdrvClaim *claim);
 

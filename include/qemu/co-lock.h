@@ -31,9 +31,13 @@ struct CoMutex {
 
 void qemu_co_mutex_init(CoMutex *mutex);
 void coroutine_fn qemu_co_mutex_lock(CoMutex *mutex);
-/** Take it if it is free.  Does not yield. */
-bool coroutine_fn qemu_co_mutex_trylock(CoMutex *mutex);
-void coroutine_fn qemu_co_mutex_unlock(CoMutex *mutex);
+/** Take it if it is free.  Does not yield; also outside of coroutines, in a loop's thread. */
+bool qemu_co_mutex_trylock(CoMutex *mutex);
+/**
+ * Give it to whoever waits longest.  Does not yield, but outside of coroutines that waiter runs
+ * before this returns.
+ */
+void qemu_co_mutex_unlock(CoMutex *mutex);
 /** Whether anybody holds it. */
 bool qemu_co_mutex_is_locked(CoMutex *mutex);
 /** Whether the running coroutine holds it. */

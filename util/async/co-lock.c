@@ -77,7 +77,7 @@ void coroutine_fn qemu_co_mutex_lock(CoMutex *mutex)
     qatomic_set(&mutex->holder, self);
 }
 
-bool coroutine_fn qemu_co_mutex_trylock(CoMutex *mutex)
+bool qemu_co_mutex_trylock(CoMutex *mutex)
 {
     if (qatomic_cmpxchg(&mutex->users, 0, 1) != 0) {
         return false;
@@ -101,7 +101,7 @@ static void __attribute__((noinline)) co_mutex_pass_on(CoMutex *mutex)
     }
 }
 
-void coroutine_fn qemu_co_mutex_unlock(CoMutex *mutex)
+void qemu_co_mutex_unlock(CoMutex *mutex)
 {
     assert(qatomic_read(&mutex->holder) == qemu_coroutine_self());
     qatomic_set(&mutex->holder, NULL);

@@ -240,7 +240,7 @@ def create_makes_an_image(vm):
     same(story(vm, "c1", "concluded"), ["created", "running", "waiting", "pending", "concluded"])
     job, = vm.command("query-jobs")
     same(job, {"id": "c1", "type": "create", "status": "concluded", "current-progress": 1,
-               "total-progress": 1})
+               "total-progress": 1, "waits-for": "It is over and waits for job-dismiss"})
     vm.add("f", "file", filename="n.qcow2")
     vm.command("blockdev-create", job_id="c2", options={"driver": "qcow2", "file": "f",
                                                         "size": SIZE, "cluster-size": 3})

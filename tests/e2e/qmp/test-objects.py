@@ -44,7 +44,7 @@ def what_is_not_there_is_refused(vm):
                value=1)
     vm.refused("Class 'x' not found", "qom-list-properties", typename="x", **ERROR)
     vm.refused("Device 'x' not found", "block-set-write-threshold", node_name="x",
-               write_threshold=1, **ERROR)
+               write_threshold=1)
 
 
 def types_have_properties(vm):
