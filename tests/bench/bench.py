@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from qcow2_image import write_image
+
 MIB = 1 << 20
 
 
@@ -139,6 +141,20 @@ class Bench:
             if self.wanted('convert'):
                 subprocess.run([self.ours, 'compare', 'dense.raw', target], check=True, stdout=subprocess.DEVNULL)
 
+    def metadata(self):
+        """What reads all tables of an image: 256 GiB, a million clusters all over it and the file; or in order."""
+        clusters = 300000 if self.quick else 1000000
+        for kind, snapshots, scattered in (('scattered', 3, True), ('in order', 0, False)):
+            rows = ((f'check, {clusters // 1000}k clusters {kind}', ['check', 'meta.qcow2']),
+                    (f'measure, {clusters // 1000}k clusters {kind}', ['measure', '-O', 'qcow2', 'meta.qcow2']),
+                    (f'map --output=json, {clusters // 1000}k clusters {kind}', ['map', '--output=json', 'meta.qcow2']))
+            if not any(self.wanted(name) for name, _ in rows):
+                continue
+            write_image('meta.qcow2', 256 << 30, clusters, snapshots, scattered)
+            for name, arguments in rows:
+                self.compare(name, arguments)
+            os.unlink('meta.qcow2')
+
     def start_up(self):
         subprocess.run([self.ours, 'create', '-q', '-f', 'qcow2', 'info.qcow2', '1G'], check=True)
         arguments = ['info', 'info.qcow2']
@@ -169,6 +185,7 @@ def main():
         bench.scattered('raw')
         bench.scattered('qcow2')
         bench.convert()
+        bench.metadata()
     return 0
 
 

@@ -5,6 +5,7 @@
 #include <getopt.h>
 
 #include "block/graph.h"
+#include "block/snapshot.h"
 #include "create-opts.h"
 #include "qapi/gen/block-info-types.h"
 #include "qemu-img.h"
@@ -13,7 +14,7 @@
 
 typedef struct MeasureOptions {
     bool image_opts, force_share;
-    const char *format, *target_format, *size, *output;
+    const char *format, *target_format, *size, *output, *snapshot;
     char *options;
 } MeasureOptions;
 
@@ -24,6 +25,8 @@ static const ImgOption measure_options[] = {
     { 'o', "target-format-options", IMG_LIST, offsetof(MeasureOptions, options), "OPTS",
       "its options: NAME=VALUE,...; 'help' lists them" },
     { 0, "options", IMG_LIST, offsetof(MeasureOptions, options), NULL, NULL },
+    { 'l', "snapshot", IMG_STRING, offsetof(MeasureOptions, snapshot), "SNAPSHOT",
+      "what FILE held in this internal snapshot: its id or name" },
     { 's', "size", IMG_STRING, offsetof(MeasureOptions, size), "SIZE",
       "size of an empty disk, instead of FILE" },
     IMG_OPT_OUTPUT(MeasureOptions),
@@ -54,6 +57,17 @@ static void print_json(const BlockMeasureInfo *info)
     json_writer_end_object(json);
     g_autoptr(GString) text = json_writer_get_and_free(json);
     puts(text->str);
+}
+
+static bool coroutine_fn co_load_snapshot(ImgBackend *image, const char *snapshot)
+{
+    Error *local_err = NULL;
+    BDRV_CONTROL_GUARD();
+    if (!bdrv_co_snapshot_load_tmp_by_text(blk_bs(image), snapshot, &local_err)) {
+        error_reportf_err(local_err, "Failed to load snapshot: ");
+        return false;
+    }
+    return true;
 }
 
 /* -o and the size (-1: the source tells it) as options of the image. */
@@ -108,6 +122,9 @@ static int coroutine_fn co_open_and_measure(const MeasureOptions *opts, const ch
     if (filename && !image) {
         return 1;
     }
+    if (opts->snapshot && !co_load_snapshot(image, opts->snapshot)) {
+        return 1;
+    }
     BlockDriver *drv = bdrv_find_format(opts->target_format);
     if (!drv) {
         error_report("Unknown file format '%s'", opts->target_format);
@@ -127,8 +144,8 @@ static int coroutine_fn co_open_and_measure(const MeasureOptions *opts, const ch
 static bool usage_is_right(const MeasureOptions *opts, const char *filename)
 {
     const char *problem = NULL;
-    if (!filename && (opts->image_opts || opts->format)) {
-        problem = "--image-opts and -f require a filename argument.";
+    if (!filename && (opts->image_opts || opts->format || opts->snapshot)) {
+        problem = "--image-opts, -f, and -l require a filename argument.";
     } else if (!filename && !opts->size) {
         problem = "Either --size N or one filename must be specified.";
     } else if (filename && opts->size) {

@@ -169,16 +169,11 @@ void qcow2_caches_renew(Qcow2State *s)
 
 /* ---- open: what was not closed ------------------------------------------------------------- */
 
-static void report_repair(void *opaque, const char *line)
-{
-    error_printf("%s\n", line);
-}
-
 /* The writer of a dirty image did not keep its refcounts exact; nobody may allocate by them. */
 static bool coroutine_fn co_repair_dirty(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    BdrvCheckResult res = { .report = report_repair };
+    BdrvCheckResult res = { 0 };
     int ret;
 
     if (!(s->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
@@ -194,6 +189,11 @@ static bool coroutine_fn co_repair_dirty(BlockDriverState *bs, Error **errp)
         error_setg(errp, "Could not repair dirty image: %" PRId64 " errors are left",
                    res.check_errors + res.corruptions);
         return false;
+    }
+    if (res.corruptions_fixed || res.leaks_fixed) {
+        info_report("Node '%s' was not closed cleanly; %" PRId64 " errors and %" PRId64
+                    " leaked clusters were repaired", bs->node_name, res.corruptions_fixed,
+                    res.leaks_fixed);
     }
     return true;
 }

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Power cuts while an image is repaired.  The dirty bit makes every later opening repair again, so
+ * in each state the content must be whole, and the image in order once it is open for writing.
+ */
+#include "qemu/osdep.h"
+
+#include "crash-lab.h"
+#include "qemu/bswap.h"
+
+#define OPEN "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': 'disk'}}"
+#define MAKE "'driver': 'qcow2', 'file': 'file-disk'"
+#define HDR_INCOMPAT_LOW 79
+#define HDR_REFTABLE 48
+#define HDR_L1 40
+
+/* The disk is full of words that are known, flushed before anything is recorded. */
+static void coroutine_fn co_fill(CrashRun *r)
+{
+    CrashAck ack = { ++r->now + 1, 0 };
+
+    for (int64_t i = 0; i < crash_sectors(r); i++) {
+        CrashStamp stamp = { ++r->next_value, 0, r->now };
+        uint32_t buf[128];
+
+        for (int k = 0; k < 128; k++) {
+            buf[k] = stamp.value;
+        }
+        g_assert_cmpint(bdrv_co_pwrite(r->user->root, i * 512, 512, buf, 0), ==, 0);
+        g_array_append_val(r->stamps[i], stamp);
+    }
+    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+    r->now = ack.begun;
+    g_array_append_val(r->acks, ack);
+    mem_co_unuse(r->user);
+}
+
+static uint8_t *disk(void)
+{
+    return mem_file("disk")->data->data;
+}
+
+static uint8_t *first_refblock(void)
+{
+    return disk() + ldq_be_p(disk() + ldq_be_p(disk() + HDR_REFTABLE));
+}
+
+/* Open it as check does, without repair. */
+static void coroutine_fn co_set_dirty(CrashRun *r)
+{
+    disk()[HDR_INCOMPAT_LOW] |= 1;
+    r->user = lab_co_use(r->k->open, BDRV_O_RDWR | BDRV_O_CHECK);
+}
+
+/* Counts that are too high, and of clusters that nothing uses. */
+static void coroutine_fn co_damage_counts(CrashRun *r)
+{
+    co_fill(r);
+    for (int i = 5; i < 60; i += 3) {
+        stw_be_p(first_refblock() + 2 * i, 1 + (i % 2) * 4);
+    }
+    for (int i = 0; i < 20; i++) {
+        stw_be_p(first_refblock() + 2 * (90 + i), 1);
+    }
+    co_set_dirty(r);
+}
+
+/* All counts are gone: everything is written anew. */
+static void coroutine_fn co_damage_block(CrashRun *r)
+{
+    co_fill(r);
+    memset(first_refblock(), 0, 512);
+    co_set_dirty(r);
+}
+
+/* COPIED flags are missing. */
+static void coroutine_fn co_damage_flags(CrashRun *r)
+{
+    uint8_t *l2;
+
+    co_fill(r);
+    l2 = disk() + (ldq_be_p(disk() + ldq_be_p(disk() + HDR_L1)) & 0x00fffffffffffe00);
+    for (int i = 0; i < 40; i++) {
+        stq_be_p(l2 + 8 * i, ldq_be_p(l2 + 8 * i) & ~(UINT64_C(1) << 63));
+    }
+    co_set_dirty(r);
+}
+
+static void coroutine_fn co_repair(CrashRun *r)
+{
+    BdrvCheckResult res = { .report = lab_report };
+
+    g_assert_cmpint(bdrv_co_check(r->user->bs, &res, BDRV_FIX_LEAKS | BDRV_FIX_ERRORS), ==, 0);
+    g_assert_cmpint(res.corruptions, ==, 0);
+    g_assert_cmpint(res.corruptions_fixed + res.leaks_fixed, >, 0);
+}
+
+#define CASE(name, prepare) \
+    { .path = "/qcow2/crash/repair/" name, \
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" }, .open = OPEN, \
+      .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { .flush = 1 }, .rounds = 1, \
+      .step = 1, .open_writes = true, .co_prepare = prepare, .co_beside = co_repair }
+
+static const CrashCase cases[] = {
+    CASE("counts-in-place", co_damage_counts),
+    CASE("a-new-structure", co_damage_block),
+    CASE("copied-flags", co_damage_flags),
+};
+
+int main(int argc, char **argv)
+{
+    return crash_lab_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
