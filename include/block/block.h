@@ -283,6 +283,25 @@ bool coroutine_fn bdrv_co_img_create(const BdrvImgCreate *args, Error **errp);
 BlockMeasureInfo *coroutine_fn bdrv_co_measure(BlockDriver *drv, struct QemuOpts *opts,
                                                BlockDriverState *in_bs, Error **errp);
 
+/* ---- changing properties of images ----------------------------------------------------------- */
+
+/* Told how far it is; may be called with a lower share when the next step begins. */
+typedef struct BdrvAmendProgress {
+    void (*update)(void *opaque, uint64_t done, uint64_t total);
+    void *opaque;
+} BdrvAmendProgress;
+
+/** The option list of a driver's amend, or NULL if it cannot. */
+struct QemuOptsList *bdrv_amend_opts(const BlockDriver *drv);
+/**
+ * Change what @opts (of that list) say of the image of @bs; what they do not mention stays.
+ * @force: also where something is lost.  Context: control lock.
+ */
+bool coroutine_fn bdrv_co_amend_options(BlockDriverState *bs, struct QemuOpts *opts, bool force,
+                                        const BdrvAmendProgress *progress, Error **errp);
+/** For drivers: say how far it is; @progress NULL: nobody listens. */
+void bdrv_amend_progress(const BdrvAmendProgress *progress, uint64_t done, uint64_t total);
+
 /* ---- finding and asking ---------------------------------------------------------------------- */
 
 /** The node named @node_name, or NULL. */

@@ -175,6 +175,7 @@ struct BlockDriver {
     const char *const *strong_runtime_opts; /* NULL-terminated: options that change content */
     const char *const *mutable_opts;        /* NULL-terminated: options reopen may change */
     QemuOptsList *create_opts;              /* legacy create; NULL: cannot */
+    QemuOptsList *amend_opts;               /* NULL: cannot be amended */
 
     /* ---- life (control path) ---- */
     /* Score 0-100: does the start of an image look like this format? @buf has @len bytes. Pure. */
@@ -294,6 +295,9 @@ struct BlockDriver {
                                              Error **errp);
     bool coroutine_fn (*bdrv_co_delete_file)(BlockDriverState *bs, Error **errp);
     int coroutine_fn (*bdrv_co_check)(BlockDriverState *bs, BdrvCheckResult *res, int fix);
+    /* Frozen.  What @opts, of amend_opts, do not mention stays as it is. */
+    bool coroutine_fn (*bdrv_co_amend_options)(BlockDriverState *bs, QemuOpts *opts, bool force,
+                                               const BdrvAmendProgress *progress, Error **errp);
     BlockMeasureInfo *coroutine_fn (*bdrv_co_measure)(QemuOpts *opts, BlockDriverState *in_bs,
                                                       Error **errp);
     int coroutine_fn (*bdrv_co_make_empty)(BlockDriverState *bs);

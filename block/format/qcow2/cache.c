@@ -222,6 +222,18 @@ void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len)
     range_add(&entry->dirty_start, &entry->dirty_end, start, start + len);
 }
 
+bool qcow2_cache_is_dirty(const Qcow2Cache *cache)
+{
+    const Qcow2CacheEntry *entry;
+
+    QTAILQ_FOREACH(entry, &cache->lru, lru) {
+        if (entry_is_dirty(entry)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void qcow2_table_dirty(Qcow2Table *table, uint32_t index)
 {
     range_add(&table->dirty_start, &table->dirty_end, index, index + 1);

@@ -529,6 +529,7 @@ BlockDriver bdrv_qcow2 = {
     .strong_runtime_opts = strong_opts,
     .mutable_opts = mutable_opts,
     .create_opts = &qcow2_create_opts,
+    .amend_opts = &qcow2_amend_opts,
 
     .bdrv_probe = qcow2_probe,
     .bdrv_co_open = qcow2_co_open,
@@ -556,6 +557,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_create_opts = qcow2_co_create_opts,
     .bdrv_co_measure = qcow2_co_measure,
     .bdrv_co_check = qcow2_co_check,
+    .bdrv_co_amend_options = qcow2_co_amend_options,
     .bdrv_co_change_backing_file = qcow2_co_change_backing_file,
     .bdrv_get_info = qcow2_get_info,
     .bdrv_get_specific_info = qcow2_get_specific_info,

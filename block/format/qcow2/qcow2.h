@@ -361,6 +361,8 @@ void qcow2_cache_put(Qcow2CacheEntry *entry);
 void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len);
 /** Forget what is cached of [@offset, @offset + @bytes), changed or not. */
 void qcow2_cache_drop(Qcow2Cache *cache, uint64_t offset, uint64_t bytes);
+/** Does it hold anything that is not in the file yet?  Lock held. */
+bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
 void qcow2_table_dirty(Qcow2Table *table, uint32_t index);
 /**
  * Write all changed metadata in an order that is safe at every instant, and flush.  Takes both
@@ -667,6 +669,11 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
 /** How large a new image with @opts would be; see bdrv_co_measure(). */
 BlockMeasureInfo *coroutine_fn qcow2_co_measure(QemuOpts *opts, BlockDriverState *in_bs,
                                                 Error **errp);
+
+/* amend.c */
+extern QemuOptsList qcow2_amend_opts;
+bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bool force,
+                                         const BdrvAmendProgress *progress, Error **errp);
 
 extern BlockDriver bdrv_qcow2;
 

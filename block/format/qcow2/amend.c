@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * amend: what is wanted, whether it can be, and in which order it is done.  Each step leaves a good
+ * image, so that a failure or a crash between steps only leaves some of them undone.
+ */
+#include "qemu/osdep.h"
+
+#include "amend.h"
+
+/* Where the flags of compatible features are. */
+#define HDR_COMPAT 80
+
+QemuOptsList qcow2_amend_opts = {
+    .name = "qcow2-amend-opts",
+    .desc = (const QemuOptDesc[]){
+        { "encrypt.state", QEMU_OPT_STRING,
+          "Select new state of affected keyslots (active/inactive)", NULL },
+        { "encrypt.keyslot", QEMU_OPT_NUMBER, "Select a single keyslot to modify explicitly",
+          NULL },
+        { "encrypt.old-secret", QEMU_OPT_STRING, "Select all keyslots that match this password",
+          NULL },
+        { "encrypt.new-secret", QEMU_OPT_STRING,
+          "New secret to set in the matching keyslots. Empty string to erase", NULL },
+        { "encrypt.iter-time", QEMU_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL },
+        { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
+        { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
+        { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL },
+        { "backing_fmt", QEMU_OPT_STRING, "Image format of the base image", NULL },
+        { "data_file", QEMU_OPT_STRING, "File name of an external data file", NULL },
+        { "data_file_raw", QEMU_OPT_BOOL,
+          "The external data file must stay valid as a raw image", NULL },
+        { "lazy_refcounts", QEMU_OPT_BOOL, "Postpone refcount updates", NULL },
+        { "refcount_bits", QEMU_OPT_NUMBER, "Width of a reference count entry in bits", NULL },
+        { NULL, QEMU_OPT_STRING, NULL, NULL },
+    },
+};
+
+/* What the image shall be. */
+typedef struct Wish {
+    uint32_t version;
+    unsigned refcount_order;
+    bool lazy_refcounts;
+    uint64_t size;
+} Wish;
+
+/* ---- what is wanted ------------------------------------------------------------------------ */
+
+static bool read_version(const QemuOpts *opts, Wish *wish, Error **errp)
+{
+    const char *compat = qemu_opt_get(opts, "compat");
+
+    if (!compat) {
+        return true;
+    }
+    if (strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0) {
+        wish->version = 2;
+    } else if (strcmp(compat, "1.1") == 0 || strcmp(compat, "v3") == 0) {
+        wish->version = 3;
+    } else {
+        error_setg(errp, "Unknown compatibility level %s", compat);
+        return false;
+    }
+    return true;
+}
+
+static bool read_numbers(QemuOpts *opts, Wish *wish, Error **errp)
+{
+    uint64_t bits = qemu_opt_get_number(opts, "refcount_bits", 1U << wish->refcount_order);
+
+    if (bits == 0 || bits > 64 || !is_power_of_2(bits)) {
+        error_setg(errp, "Refcount width must be a power of two and may not exceed 64 bits");
+        return false;
+    }
+    wish->refcount_order = ctz64(bits);
+    wish->lazy_refcounts = qemu_opt_get_bool(opts, "lazy_refcounts", wish->lazy_refcounts);
+    wish->size = qemu_opt_get_size(opts, "size", wish->size);
+    return true;
+}
+
+/* Properties that stay as they are, and may be said to be that. */
+static bool check_fixed(BlockDriverState *bs, QemuOpts *opts, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+    const char *backing_file = qemu_opt_get(opts, "backing_file");
+    const char *backing_fmt = qemu_opt_get(opts, "backing_fmt");
+    bool has_data_file = s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE;
+    bool is_raw = s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+
+    if ((backing_file && strcmp(backing_file, bs->backing_file) != 0) ||
+        (backing_fmt && strcmp(backing_fmt, bs->backing_format) != 0)) {
+        error_setg(errp, "Cannot amend the backing file");
+        error_append_hint(errp, "You can use 'qemu-img rebase' instead.\n");
+        return false;
+    }
+    if (qemu_opt_get(opts, "data_file") && !has_data_file) {
+        error_setg(errp, "data-file can only be set for images that use an external data file");
+        return false;
+    }
+    if (qemu_opt_get(opts, "data_file") &&
+        g_strcmp0(qemu_opt_get(opts, "data_file"), s->ext.data_file) != 0) {
+        error_setg(errp, "Changing the name of the external data file is not supported");
+        return false;
+    }
+    if (qemu_opt_get_bool(opts, "data_file_raw", is_raw) && !is_raw) {
+        error_setg(errp, "data-file-raw cannot be set on existing images");
+        return false;
+    }
+    return true;
+}
+
+static bool check_encryption(BlockDriverState *bs, const QemuOpts *opts, Error **errp)
+{
+    static const char *const names[] = {
+        "encrypt.state", "encrypt.keyslot", "encrypt.old-secret", "encrypt.new-secret",
+        "encrypt.iter-time",
+    };
+    const Qcow2State *s = bs->opaque;
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (!qemu_opt_is_set(opts, names[i])) {
+            continue;
+        }
+        error_setg(errp, s->header.crypt_method
+                             ? "Changing the keys of encrypted images is not supported"
+                             : "Can't amend encryption options - encryption not present");
+        return false;
+    }
+    return true;
+}
+
+static bool check_wish(const Wish *wish, Error **errp)
+{
+    if (wish->version < 3 && wish->refcount_order != 4) {
+        error_setg(errp, "Refcount widths other than 16 bits require compatibility level 1.1 or "
+                   "above (use compat=1.1 or greater)");
+        return false;
+    }
+    if (wish->version < 3 && wish->lazy_refcounts) {
+        error_setg(errp, "Lazy refcounts only supported with compatibility level 1.1 and above "
+                   "(use compat=1.1 or greater)");
+        return false;
+    }
+    if (!QEMU_IS_ALIGNED(wish->size, BDRV_SECTOR_SIZE)) {
+        error_setg(errp, "The new size must be a multiple of %d", (int)BDRV_SECTOR_SIZE);
+        return false;
+    }
+    return true;
+}
+
+static bool read_wish(BlockDriverState *bs, QemuOpts *opts, Wish *wish, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+
+    *wish = (Wish){
+        .version = s->header.version,
+        .refcount_order = s->header.refcount_order,
+        .lazy_refcounts = s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS,
+        .size = s->header.size,
+    };
+    if (!read_version(opts, wish, errp)) {
+        return false;
+    }
+    if (wish->version < 3 && s->header.refcount_order != 4 &&
+        !qemu_opt_get(opts, "refcount_bits")) {
+        error_setg(errp, "compat=0.10 requires refcount_bits=16");
+        return false;
+    }
+    if (wish->version < 3 && !qemu_opt_get(opts, "lazy_refcounts")) {
+        wish->lazy_refcounts = false;
+    }
+    return read_numbers(opts, wish, errp) && check_fixed(bs, opts, errp) &&
+           check_encryption(bs, opts, errp) && check_wish(wish, errp);
+}
+
+/* ---- doing it ------------------------------------------------------------------------------ */
+
+static bool coroutine_fn co_set_lazy(BlockDriverState *bs, bool lazy, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t bits = s->header.compatible & ~QCOW2_COMPAT_LAZY_REFCOUNTS;
+    uint64_t be;
+    int ret;
+
+    bits |= lazy ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0;
+    if (bits == s->header.compatible) {
+        return true;
+    }
+    be = cpu_to_be64(bits);
+    CO_LOCK_GUARD(&s->lock);
+    ret = qcow2_header_co_patch(bs, HDR_COMPAT, &be, sizeof(be));
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not update the image header");
+        return false;
+    }
+    s->header.compatible = bits;
+    return true;
+}
+
+static bool coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+
+    if (size == s->header.size) {
+        return true;
+    }
+    if (qcow2_co_truncate(bs, size, true, PREALLOC_MODE_OFF, 0, errp) < 0) {
+        return false;
+    }
+    return bdrv_co_refresh_length(bs) >= 0;
+}
+
+bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bool force,
+                                         const BdrvAmendProgress *progress, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Wish wish;
+    int ret;
+
+    if (!read_wish(bs, opts, &wish, errp)) {
+        return false;
+    }
+    ret = qcow2_co_before_change(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Image cannot be changed");
+        return false;
+    }
+    if (wish.version > s->header.version && !qcow2_amend_co_upgrade(bs, errp)) {
+        return false;
+    }
+    if (wish.refcount_order != s->header.refcount_order &&
+        !qcow2_amend_co_refcount_width(bs, wish.refcount_order, progress, errp)) {
+        return false;
+    }
+    if (!co_set_lazy(bs, wish.lazy_refcounts, errp) || !co_set_size(bs, wish.size, errp)) {
+        return false;
+    }
+    return wish.version >= s->header.version ||
+           qcow2_amend_co_downgrade(bs, force, progress, errp);
+}
