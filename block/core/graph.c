@@ -9,6 +9,8 @@
 #include "qemu/osdep.h"
 
 #include "core-int.h"
+
+#include "block/freeze.h"
 #include "qemu/atomic.h"
 
 /* ---- rank ------------------------------------------------------------------------------------ */
@@ -496,4 +498,66 @@ bool bdrv_is_root_node(const BlockDriverState *bs)
         }
     }
     return true;
+}
+
+/* ---- children that come and go --------------------------------------------------------------- */
+
+/* A running job may rely on the children of @parent as they are. */
+static bool children_may_change(BlockDriverState *parent, Error **errp)
+{
+    BdrvClaim *claim;
+    QTAILQ_FOREACH(claim, &parent->claims, next) {
+        if (claim->forbids & BLK_RIGHT_CHANGE_CHILDREN) {
+            error_setg(errp, "Cannot change the children of '%s'", parent->node_name);
+            bdrv_claim_append_hint(claim, errp);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool coroutine_fn bdrv_co_add_child(BlockDriverState *parent, BlockDriverState *child_bs,
+                                    Error **errp)
+{
+    CONTROL_PATH();
+    if (!parent->drv || !parent->drv->bdrv_co_add_child) {
+        error_setg(errp, "The node %s does not support adding a child",
+                   bdrv_get_device_or_node_name(parent));
+        return false;
+    }
+    if (!QTAILQ_EMPTY(&child_bs->parents)) {
+        error_setg(errp, "The node %s already has a parent", child_bs->node_name);
+        return false;
+    }
+    if (!children_may_change(parent, errp)) {
+        return false;
+    }
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(parent);
+    return parent->drv->bdrv_co_add_child(parent, child_bs, errp);
+}
+
+bool coroutine_fn bdrv_co_del_child(BlockDriverState *parent, const char *name, Error **errp)
+{
+    CONTROL_PATH();
+    BdrvChild *child;
+    QLIST_FOREACH(child, &parent->children, next) {
+        if (strcmp(child->name, name) == 0) {
+            break;
+        }
+    }
+    if (!child) {
+        error_setg(errp, "Node '%s' does not have child '%s'",
+                   bdrv_get_device_or_node_name(parent), name);
+        return false;
+    }
+    if (!parent->drv || !parent->drv->bdrv_co_del_child) {
+        error_setg(errp, "The node %s does not support removing a child",
+                   bdrv_get_device_or_node_name(parent));
+        return false;
+    }
+    if (!children_may_change(parent, errp)) {
+        return false;
+    }
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(parent);
+    return parent->drv->bdrv_co_del_child(parent, child, errp);
 }

@@ -13,11 +13,14 @@
 
 #include "filter-int.h"
 
+#include "block/graph.h"
 #include "qapi/gen/block-core-events.h"
 
 typedef struct QuorumState {
+    /* Changed only while frozen. */
     BdrvChild **children;
     int n;
+    int next_index; /* of the name of a copy to come */
     int threshold;
     bool is_blkverify, rewrite;
     QuorumReadPattern read_pattern;
@@ -474,6 +477,63 @@ static bool coroutine_fn quorum_co_open(BlockDriverState *bs, const BlockdevOpti
         }
         s->n++;
     }
+    s->next_index = s->n;
+    return true;
+}
+
+static bool coroutine_fn quorum_co_add_child(BlockDriverState *bs, BlockDriverState *child_bs,
+                                             Error **errp)
+{
+    QuorumState *s = bs->opaque;
+    g_autofree char *name = g_strdup_printf("children.%d", s->next_index);
+    BdrvChildSpec spec = { .name = name, .parent = bs, .role = BDRV_CHILD_DATA };
+    BdrvChild *child;
+
+    if (s->is_blkverify) {
+        error_setg(errp, "Cannot add a child to a quorum in blkverify mode");
+        return false;
+    }
+    if (s->next_index == INT_MAX) {
+        error_setg(errp, "Too many children");
+        return false;
+    }
+    if (bdrv_getlength(child_bs) != bdrv_getlength(bs)) {
+        error_setg(errp, "Node '%s' has %" PRId64 " bytes, the quorum has %" PRId64,
+                   bdrv_get_node_name(child_bs), bdrv_getlength(child_bs), bdrv_getlength(bs));
+        return false;
+    }
+    child = bdrv_co_attach_child(&spec, bdrv_ref(child_bs), errp);
+    if (!child) {
+        return false;
+    }
+    s->children = g_renew(BdrvChild *, s->children, s->n + 1);
+    s->children[s->n++] = child;
+    s->next_index++;
+    bdrv_refresh_limits(bs);
+    return true;
+}
+
+static bool coroutine_fn quorum_co_del_child(BlockDriverState *bs, BdrvChild *child, Error **errp)
+{
+    QuorumState *s = bs->opaque;
+    g_autofree char *last = g_strdup_printf("children.%d", s->next_index - 1);
+    int i = 0;
+
+    if (s->n <= s->threshold) {
+        error_setg(errp, "The number of children cannot be lower than the vote threshold %d",
+                   s->threshold);
+        return false;
+    }
+    while (s->children[i] != child) {
+        i++;
+    }
+    if (strcmp(child->name, last) == 0) {
+        s->next_index--;
+    }
+    s->n--;
+    memmove(&s->children[i], &s->children[i + 1], (s->n - i) * sizeof(s->children[0]));
+    bdrv_co_detach_child(child);
+    bdrv_refresh_limits(bs);
     return true;
 }
 
@@ -495,6 +555,8 @@ BlockDriver bdrv_quorum = {
     .strong_runtime_opts = quorum_strong_opts,
     .bdrv_co_open = quorum_co_open,
     .bdrv_co_close = quorum_co_close,
+    .bdrv_co_add_child = quorum_co_add_child,
+    .bdrv_co_del_child = quorum_co_del_child,
     .bdrv_child_claims = quorum_child_claims,
     .bdrv_refresh_limits = quorum_refresh_limits,
     .bdrv_serialise_reads = quorum_serialise_reads,

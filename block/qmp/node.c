@@ -74,6 +74,33 @@ void coroutine_fn qmp_blockdev_del(const char *node_name, Error **errp)
     }
 }
 
+/* ---- x-blockdev-change ----------------------------------------------------------------------- */
+
+void coroutine_fn qmp_x_blockdev_change(const char *parent, const char *child, const char *node,
+                                        Error **errp)
+{
+    CONTROL_PATH();
+    BlockDriverState *bs = bdrv_lookup_bs(parent, parent, errp);
+    if (!bs) {
+        return;
+    }
+    if (!child == !node) {
+        error_setg(errp, child ? "The parameters child and node are in conflict"
+                               : "Either child or node must be specified");
+        return;
+    }
+    if (child) {
+        bdrv_co_del_child(bs, child, errp);
+        return;
+    }
+    BlockDriverState *new_bs = bdrv_find_node(node);
+    if (!new_bs) {
+        error_setg(errp, "Node '%s' not found", node);
+        return;
+    }
+    bdrv_co_add_child(bs, new_bs, errp);
+}
+
 /* ---- blockdev-set-active --------------------------------------------------------------------- */
 
 void coroutine_fn qmp_blockdev_set_active(const char *node_name, bool active, Error **errp)

@@ -229,6 +229,14 @@ struct BlockDriver {
     /* Options and exact name: set bs->exact_filename if a plain name says it all. */
     void (*bdrv_refresh_filename)(BlockDriverState *bs);
 
+    /*
+     * A driver whose children come and go while it is open (quorum).  Frozen.  @child_bs is
+     * borrowed and has no parent.
+     */
+    bool coroutine_fn (*bdrv_co_add_child)(BlockDriverState *bs, BlockDriverState *child_bs,
+                                           Error **errp);
+    bool coroutine_fn (*bdrv_co_del_child)(BlockDriverState *bs, BdrvChild *child, Error **errp);
+
     /* ---- I/O.  Within limits, aligned to bl.request_alignment; qiov from qiov_offset on. ---- */
     int coroutine_fn (*bdrv_co_preadv)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);

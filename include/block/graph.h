@@ -115,6 +115,14 @@ BdrvChild *coroutine_fn bdrv_co_attach_child(const BdrvChildSpec *spec, BlockDri
 /** Detach and free @child, dropping its claim and its reference; NULL is fine. */
 void coroutine_fn bdrv_co_detach_child(BdrvChild *child);
 
+/**
+ * Give a node that can have more children (quorum) one more, @child_bs, which has no parent yet; or
+ * take away the one whose edge is called @name.
+ */
+bool coroutine_fn bdrv_co_add_child(BlockDriverState *parent, BlockDriverState *child_bs,
+                                    Error **errp);
+bool coroutine_fn bdrv_co_del_child(BlockDriverState *parent, const char *name, Error **errp);
+
 /** Change what an edge from a gate uses and shares. */
 bool coroutine_fn bdrv_co_child_set_perm(BdrvChild *child, uint64_t perm, uint64_t shared,
                                          Error **errp);

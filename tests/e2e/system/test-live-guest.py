@@ -2,75 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that writes records, and what is done to its disk meanwhile."""
 
-import contextlib
 import os
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
 import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import SRC, stock                                                 # noqa: E402
-from qmptest import BUILD, Client, MiB, Tap, have, make_qcow2, make_raw, same  # noqa: E402
+from guesttest import LIMIT, Guest                                     # noqa: E402
+from imgtest import SRC, stock                                        # noqa: E402
+from qmptest import BUILD, MiB, Tap, have, make_qcow2, make_raw, same  # noqa: E402
 
-LIMIT = 60      # seconds for anything that is waited for
 IMG = os.path.join(BUILD, "qemu-img")
-
-
-class Guest:
-    """The emulator with the record-writing guest; killed at the end of the with block."""
-
-    def __init__(self, *args, run=1):
-        self.process = subprocess.Popen(
-            [os.path.join(BUILD, "qemu-system-e2k"), "-m", "64", "-display", "none", "-nodefaults",
-             "-kernel", os.path.join(BUILD, "guests/disk.elf"),
-             "-append", f"records=0 area=1024 flush=16 run={run}", "-device", "isa-debug-exit",
-             "-serial", "stdio", "-qmp", "unix:qmp.sock,server=on,wait=off", *args],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.said = queue.Queue()
-        self.ear = threading.Thread(target=self.listen, daemon=True)
-        self.ear.start()
-        self.vm = Client("qmp.sock", timeout=LIMIT)
-
-    def listen(self):
-        for line in self.process.stdout:
-            self.said.put(line.decode(errors="replace").strip())
-        self.said.put(None)
-
-    def until(self, words):
-        """Read the console up to a new line with @words in it."""
-        while True:
-            line = self.said.get(timeout=LIMIT)
-            assert line is not None, f"the guest ended before it said '{words}'"
-            if words in line:
-                return line
-
-    def works(self):
-        """It gets on: a progress line that was not there yet, and one more begun after it."""
-        while not self.said.empty():
-            self.said.get()
-        self.until("verified")
-
-    def stop(self):
-        """End it; it must have found all its records."""
-        self.process.stdin.write(b"q")
-        self.process.stdin.flush()
-        self.until("guest: PASS")
-        same(self.process.wait(timeout=LIMIT), 1)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.process.kill()
-        self.process.wait()
-        self.ear.join()
-        self.vm.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("qmp.sock")
 
 
 def drive(name, *more, image_format="qcow2"):
