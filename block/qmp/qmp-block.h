@@ -63,6 +63,22 @@ void coroutine_fn snapshot_co_commit(SnapshotAction *action);
  */
 void coroutine_fn snapshot_co_abort(SnapshotAction *action);
 
+/* ---- internal snapshots (internal-snapshot.c) ------------------------------------------------ */
+
+/* A snapshot that was made and can still be deleted again. */
+typedef struct InternalSnapshotAction InternalSnapshotAction;
+
+/** Do blockdev-snapshot-internal-sync. */
+InternalSnapshotAction *coroutine_fn
+internal_snapshot_co_prepare(const BlockdevSnapshotInternal *args, Error **errp);
+/** It stays.  Takes @action. */
+void internal_snapshot_commit(InternalSnapshotAction *action);
+/** Delete it; a failure is reported.  Takes @action. */
+void coroutine_fn internal_snapshot_co_abort(InternalSnapshotAction *action);
+
+/* HMP commands about them. */
+void hmp_snapshot_register(void);
+
 /* ---- start-up -------------------------------------------------------------------------------- */
 
 void hmp_block_register(void);

@@ -37,6 +37,7 @@ struct Step {
     /* What prepare left for the others, by kind. */
     BackupAction *backup;
     SnapshotAction *snapshot;
+    InternalSnapshotAction *internal_snapshot;
     BdrvDirtyBitmap *bitmap;
     HBitmap *old_bits;
     bool was_enabled;
@@ -269,6 +270,29 @@ static void coroutine_fn snapshot_abort(Step *step)
     snapshot_co_abort(step->snapshot);
 }
 
+static const char *internal_snapshot_node(const TransactionAction *action)
+{
+    return action->u.blockdev_snapshot_internal_sync.data->device;
+}
+
+static bool coroutine_fn internal_snapshot_prepare(Step *step, const TransactionAction *action,
+                                                   Error **errp)
+{
+    step->internal_snapshot =
+        internal_snapshot_co_prepare(action->u.blockdev_snapshot_internal_sync.data, errp);
+    return step->internal_snapshot;
+}
+
+static void coroutine_fn internal_snapshot_step_commit(Step *step)
+{
+    internal_snapshot_commit(step->internal_snapshot);
+}
+
+static void coroutine_fn internal_snapshot_abort(Step *step)
+{
+    internal_snapshot_co_abort(step->internal_snapshot);
+}
+
 /* ---- the kinds ------------------------------------------------------------------------------- */
 
 static const ActionKind kinds[TRANSACTION_ACTION_KIND__MAX] = {
@@ -319,6 +343,12 @@ static const ActionKind kinds[TRANSACTION_ACTION_KIND__MAX] = {
         .co_prepare = snapshot_prepare,
         .co_commit = snapshot_commit,
         .co_abort = snapshot_abort,
+    },
+    [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC] = {
+        .node = internal_snapshot_node,
+        .co_prepare = internal_snapshot_prepare,
+        .co_commit = internal_snapshot_step_commit,
+        .co_abort = internal_snapshot_abort,
     },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = {
         .node = snapshot_sync_node,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Failing calls below qcow2 while snapshots are made, applied and deleted.  If the header was written
- * but neither its flush nor its restoring went well, the new state may be in force.
+ * Failing calls below qcow2 while snapshots are made, applied and deleted.  If the header was
+ * written but neither its flush nor its restoring went well, the new state may be in force.
  */
 #include "qemu/osdep.h"
 
