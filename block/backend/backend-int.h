@@ -35,8 +35,20 @@ struct BlockBackend {
     /* Atomics. */
     bool write_cache; /* false: each write is flushed */
     bool allow_write_beyond_eof;
+    bool accounts; /* somebody may ask for the statistics */
 
     BlockAcctStats stats; /* own lock */
 };
+
+/* ---- backend-io.c: what every request goes through ------------------------------------------- */
+
+/** 0, or why the request cannot be: no medium, out of range. */
+int blk_check_range(BlockBackend *blk, int64_t offset, int64_t bytes);
+/** Write-through: each write is on stable storage when it returns. */
+unsigned blk_write_flags(BlockBackend *blk, unsigned flags);
+/** Count a request, if somebody may ask for the count. */
+void blk_account_start(BlockBackend *blk, BlockAcctCookie *acct, int64_t bytes,
+                       BlockAcctType type);
+void blk_account_end(BlockBackend *blk, BlockAcctCookie *acct, int ret);
 
 #endif

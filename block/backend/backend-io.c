@@ -12,8 +12,7 @@
 
 /* ---- entrance -------------------------------------------------------------------------------- */
 
-/* 0, or why the request cannot be: no medium, out of range. */
-static int check_range(BlockBackend *blk, int64_t offset, int64_t bytes)
+int blk_check_range(BlockBackend *blk, int64_t offset, int64_t bytes)
 {
     int64_t len;
 
@@ -35,8 +34,7 @@ static int check_range(BlockBackend *blk, int64_t offset, int64_t bytes)
     return 0;
 }
 
-/* Write-through: each write is on stable storage when it returns. */
-static unsigned write_flags(BlockBackend *blk, unsigned flags)
+unsigned blk_write_flags(BlockBackend *blk, unsigned flags)
 {
     return blk_enable_write_cache(blk) ? flags : flags | BDRV_REQ_FUA;
 }
@@ -47,29 +45,47 @@ typedef struct BlkRequest {
     int ret; /* < 0: refused at the entrance */
 } BlkRequest;
 
+void blk_account_start(BlockBackend *blk, BlockAcctCookie *acct, int64_t bytes,
+                       BlockAcctType type)
+{
+    if (qatomic_read(&blk->accounts)) {
+        block_acct_start(&blk->stats, acct, bytes, type);
+    } else {
+        acct->type = BLOCK_ACCT_NONE;
+    }
+}
+
+void blk_account_end(BlockBackend *blk, BlockAcctCookie *acct, int ret)
+{
+    if (acct->type == BLOCK_ACCT_NONE) {
+        return;
+    }
+    if (ret < 0) {
+        block_acct_failed(&blk->stats, acct);
+    } else {
+        block_acct_done(&blk->stats, acct);
+    }
+}
+
 static bool coroutine_fn co_begin(BlkRequest *req, BlockBackend *blk, BlockAcctType type,
                                   int64_t offset, int64_t bytes)
 {
     req->blk = blk;
     bdrv_gate_co_enter(&blk->gate);
     req->ret = type == BLOCK_ACCT_FLUSH ? (blk_is_available(blk) ? 0 : -ENOMEDIUM)
-                                        : check_range(blk, offset, bytes);
+                                        : blk_check_range(blk, offset, bytes);
     if (req->ret < 0) {
         block_acct_invalid(&blk->stats, type);
         bdrv_gate_leave(&blk->gate);
         return false;
     }
-    block_acct_start(&blk->stats, &req->acct, bytes, type);
+    blk_account_start(blk, &req->acct, bytes, type);
     return true;
 }
 
 static int co_end(BlkRequest *req, int ret)
 {
-    if (ret < 0) {
-        block_acct_failed(&req->blk->stats, &req->acct);
-    } else {
-        block_acct_done(&req->blk->stats, &req->acct);
-    }
+    blk_account_end(req->blk, &req->acct, ret);
     bdrv_gate_leave(&req->blk->gate);
     return ret;
 }
@@ -95,7 +111,7 @@ int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes
     if (!co_begin(&req, blk, BLOCK_ACCT_WRITE, offset, bytes)) {
         return req.ret;
     }
-    return co_end(&req, bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags)));
+    return co_end(&req, bdrv_co_pwritev(blk->root, offset, bytes, qiov, blk_write_flags(blk, flags)));
 }
 
 int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset, int64_t bytes, void *buf,
@@ -163,13 +179,13 @@ int coroutine_fn blk_co_copy_range(BlockBackend *src, int64_t src_offset, BlockB
     int ret;
 
     co_enter_both(&src->gate, &dst->gate);
-    ret = check_range(src, src_offset, bytes);
+    ret = blk_check_range(src, src_offset, bytes);
     if (ret >= 0) {
-        ret = check_range(dst, dst_offset, bytes);
+        ret = blk_check_range(dst, dst_offset, bytes);
     }
     if (ret >= 0) {
         ret = bdrv_co_copy_range(src->root, src_offset, dst->root, dst_offset, bytes,
-                                 write_flags(dst, flags));
+                                 blk_write_flags(dst, flags));
     }
     if (src != dst) {
         bdrv_gate_leave(&dst->gate);
@@ -201,7 +217,7 @@ int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *
     int ret;
 
     bdrv_gate_co_enter(&blk->gate);
-    ret = check_range(blk, offset, bytes);
+    ret = blk_check_range(blk, offset, bytes);
     if (ret >= 0) {
         ret = bdrv_co_block_status_above(blk->root->bs, base, offset, bytes, pnum, map, file,
                                          depth);
@@ -217,7 +233,7 @@ int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *
     int ret;
 
     bdrv_gate_co_enter(&blk->gate);
-    ret = check_range(blk, offset, bytes);
+    ret = blk_check_range(blk, offset, bytes);
     if (ret >= 0) {
         ret = bdrv_co_is_allocated_above(blk->root->bs, base, include_base, offset, bytes, pnum);
     }
@@ -250,114 +266,4 @@ int coroutine_fn blk_co_flush_all(void)
         }
     }
     return result;
-}
-
-/* ---- callback I/O ---------------------------------------------------------------------------- */
-
-typedef enum BlkAioKind { AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH } BlkAioKind;
-
-struct BlockAIOCB {
-    BlockBackend *blk;
-    BlkAioKind kind;
-    int64_t offset, bytes;
-    QEMUIOVector *qiov;
-    unsigned flags;
-    BlockCompletionFunc *cb;
-    void *opaque;
-    int ret;
-    bool submitted; /* the function that started it has returned */
-    bool done;
-};
-
-static void finish_aio(BlockAIOCB *acb)
-{
-    acb->cb(acb->opaque, acb->ret);
-    g_free(acb);
-}
-
-static void finish_aio_bh(void *opaque)
-{
-    finish_aio(opaque);
-}
-
-static void coroutine_fn co_run_aio(void *opaque)
-{
-    BlockAIOCB *acb = opaque;
-
-    switch (acb->kind) {
-    case AIO_READ:
-        acb->ret = blk_co_preadv(acb->blk, acb->offset, acb->bytes, acb->qiov, acb->flags);
-        break;
-    case AIO_WRITE:
-        acb->ret = blk_co_pwritev(acb->blk, acb->offset, acb->bytes, acb->qiov, acb->flags);
-        break;
-    case AIO_DISCARD:
-        acb->ret = blk_co_pdiscard(acb->blk, acb->offset, acb->bytes);
-        break;
-    case AIO_FLUSH:
-        acb->ret = blk_co_flush(acb->blk);
-        break;
-    }
-    acb->done = true;
-    if (acb->submitted) {
-        finish_aio(acb);
-    }
-}
-
-/* The callback never runs before this returns. */
-static BlockAIOCB *start_aio(BlockAIOCB init)
-{
-    BlockAIOCB *acb = g_memdup2(&init, sizeof(init));
-    AioContext *ctx = qemu_get_current_aio_context();
-    Coroutine *co = qemu_coroutine_create(co_run_aio, acb);
-
-    if (!ctx) {
-        /* A vCPU: block code runs in loops. */
-        acb->submitted = true;
-        aio_co_schedule(acb->blk->ctx, co);
-        return acb;
-    }
-    aio_co_enter(ctx, co);
-    if (acb->done) {
-        aio_bh_schedule_oneshot(ctx, finish_aio_bh, acb);
-    } else {
-        acb->submitted = true;
-    }
-    return acb;
-}
-
-BlockAIOCB *blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
-                           BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlockAIOCB){ .blk = blk, .kind = AIO_READ, .offset = offset,
-                                   .bytes = qiov->size, .qiov = qiov, .flags = flags,
-                                   .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
-                            BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlockAIOCB){ .blk = blk, .kind = AIO_WRITE, .offset = offset,
-                                   .bytes = qiov->size, .qiov = qiov, .flags = flags,
-                                   .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags,
-                                  BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlockAIOCB){ .blk = blk, .kind = AIO_WRITE, .offset = offset, .bytes = bytes,
-                                   .flags = flags | BDRV_REQ_ZERO_WRITE,
-                                   .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes,
-                             BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlockAIOCB){ .blk = blk, .kind = AIO_DISCARD, .offset = offset,
-                                   .bytes = bytes, .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlockAIOCB){ .blk = blk, .kind = AIO_FLUSH, .cb = cb, .opaque = opaque });
 }

@@ -299,6 +299,7 @@ bool blk_set_name(BlockBackend *blk, const char *name, Error **errp)
     }
     g_free(blk->name);
     blk->name = g_strdup(name);
+    qatomic_set(&blk->accounts, true);
     return true;
 }
 
@@ -366,6 +367,7 @@ bool blk_attach_dev(BlockBackend *blk, void *dev, const char *id, Error **errp)
     blk_ref(blk);
     blk->dev = dev;
     blk->dev_id = g_strdup(id);
+    qatomic_set(&blk->accounts, true);
     blk_iostatus_reset(blk);
     return true;
 }
@@ -562,6 +564,7 @@ void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow)
 
 BlockAcctStats *blk_get_stats(BlockBackend *blk)
 {
+    qatomic_set(&blk->accounts, true);
     return &blk->stats;
 }
 

@@ -123,11 +123,11 @@ static void account_latency(BlockAcctStats *stats, BlockAcctType type, int64_t n
 static void account_end(BlockAcctStats *stats, BlockAcctCookie *cookie, bool failed)
 {
     BlockAcctType type = cookie->type;
-    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    int64_t latency_ns = now_ns - cookie->start_ns;
     if (type == BLOCK_ACCT_NONE) {
         return;
     }
+    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    int64_t latency_ns = now_ns - cookie->start_ns;
     cookie->type = BLOCK_ACCT_NONE; /* each request counts once */
     QEMU_LOCK_GUARD(&stats->lock);
     if (failed) {

@@ -140,12 +140,12 @@ void bdrv_visit_wake(BlockDriverState *bs)
 }
 
 /*
- * Serial that all visits are younger than, or @none without any.
+ * The lesser of @oldest and a serial that all visits are younger than.
  *
  * The number of a new bank is taken before the bank is found empty: whoever enters it then sees all
  * that was changed before that number was given out, and what is changed later has a greater one.
  */
-static uint64_t oldest_visit(BlockDriverState *bs, uint64_t none)
+static uint64_t oldest_visit(BlockDriverState *bs, uint64_t oldest)
 {
     QEMU_LOCK_GUARD(&bs->shard[0].lock);
     unsigned now = bs->visit_bank & 1, other = !now;
@@ -153,17 +153,17 @@ static uint64_t oldest_visit(BlockDriverState *bs, uint64_t none)
 
     smp_mb();
     if (bank_is_in_use(bs, other)) {
-        return bs->bank_serial[other];
+        return MIN(bs->bank_serial[other], oldest);
     }
     if (!bank_is_in_use(bs, now)) {
-        return none;
+        return oldest;
     }
     serial = qatomic_fetch_inc(&bs->next_serial);
     if (!bank_is_in_use(bs, other)) {
         bs->bank_serial[other] = serial;
         qatomic_set_mb(&bs->visit_bank, other);
     }
-    return MIN(bs->bank_serial[now], none);
+    return MIN(bs->bank_serial[now], oldest);
 }
 
 /* ---- begin, end ------------------------------------------------------------------------------ */
@@ -248,7 +248,7 @@ uint64_t bdrv_oldest_serial(BlockDriverState *bs)
             oldest = MIN(oldest, req->serial);
         }
     }
-    return MIN(oldest, oldest_visit(bs, oldest));
+    return oldest_visit(bs, oldest);
 }
 
 /* Wait for one request older than @serial; false if there is none. */

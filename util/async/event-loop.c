@@ -322,7 +322,8 @@ static bool wait_for_work(AioContext *ctx, int64_t max_wait_ns, struct pollfd *e
 {
     bool progress = ask_pollers(ctx);
 
-    if (progress || aio_bh_waiting(ctx)) {
+    /* What a deferred call deferred again does not wait for an event. */
+    if (progress || aio_bh_waiting(ctx) || !QLIST_EMPTY(&ctx->deferred)) {
         /* Completions and bottom halves come in bursts; do not ask the kernel after each. */
         if (max_wait_ns != 0 && ctx->skipped_waits++ < MAX_SKIPPED_WAITS) {
             for (int i = 0; i < n_extra; i++) {
