@@ -376,12 +376,6 @@ const char *bdrv_get_format_name(const BlockDriverState *bs)
     return bs->drv ? bs->drv->format_name : NULL;
 }
 
-const char *bdrv_get_filename(BlockDriverState *bs)
-{
-    bdrv_refresh_filename(bs);
-    return bs->filename;
-}
-
 int bdrv_get_open_flags(const BlockDriverState *bs)
 {
     return bs->open_flags;

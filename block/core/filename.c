@@ -10,6 +10,10 @@
 #include "qobject/flatten.h"
 #include "qobject/json-writer.h"
 
+/* Longer names are cut, as in stock; no more levels of json:{} fit into that. */
+#define MAX_NAME 4095
+#define MAX_NAME_LEVELS 200
+
 /* ---- relative names -------------------------------------------------------------------------- */
 
 static bool has_protocol_prefix(const char *filename)
@@ -99,8 +103,11 @@ static bool backing_is_overridden(BlockDriverState *bs)
     return strcmp(expected, actual ? actual : "") != 0;
 }
 
-/* All that is needed to open the same again. */
-static QDict *full_options(BlockDriverState *bs)
+/*
+ * All that is needed to open the same again, down to @levels below: each takes some text, and names
+ * are cut at MAX_NAME bytes.
+ */
+static QDict *full_options(BlockDriverState *bs, unsigned levels)
 {
     g_autoptr(QDict) strong = strong_options(bs);
     QDict *full = qdict_new();
@@ -113,8 +120,8 @@ static QDict *full_options(BlockDriverState *bs)
     qdict_put_str(full, "driver", bs->drv->format_name);
     QLIST_FOREACH(child, &bs->children, next) {
         bool is_backing = child == bs->backing && !bs->drv->is_filter;
-        if (!is_backing || backing_is_overridden(bs)) {
-            qdict_put(full, child->name, full_options(child->bs));
+        if (levels > 0 && (!is_backing || backing_is_overridden(bs))) {
+            qdict_put(full, child->name, full_options(child->bs, levels - 1));
         }
     }
     if (!bs->backing && backing_is_overridden(bs)) {
@@ -148,32 +155,80 @@ static char *plain_name(BlockDriverState *bs)
     return g_strdup(primary->exact_filename);
 }
 
-void bdrv_refresh_filename(BlockDriverState *bs)
+static char *json_name(BlockDriverState *bs)
 {
-    GLOBAL_STATE_CODE();
-    if (!bs->drv) {
-        g_free(bs->filename);
-        bs->filename = g_strdup("");
-        return;
+    g_autoptr(QDict) full = full_options(bs, MAX_NAME_LEVELS);
+    GString *json = qobject_to_json(QOBJECT(full));
+    g_string_prepend(json, "json:");
+    if (json->len > MAX_NAME) {
+        g_string_truncate(json, MAX_NAME - 3);
+        g_string_append(json, "...");
     }
-    BdrvChild *child;
-    QLIST_FOREACH(child, &bs->children, next) {
-        /* A backing node's name was made when it was opened; a long chain is not walked again. */
-        if (child != bs->backing || bs->drv->is_filter || !child->bs->filename) {
-            bdrv_refresh_filename(child->bs);
-        }
-    }
-    char *plain = plain_name(bs);
+    return g_string_free(json, FALSE);
+}
+
+/* The names of the nodes below are right. */
+static void make_name(BlockDriverState *bs)
+{
+    char *plain = bs->drv ? plain_name(bs) : g_strdup("");
     g_free(bs->exact_filename);
     g_free(bs->filename);
     bs->exact_filename = plain ? plain : g_strdup("");
-    if (plain) {
-        bs->filename = g_strdup(plain);
-    } else {
-        g_autoptr(QDict) full = full_options(bs);
-        GString *json = qobject_to_json(QOBJECT(full));
-        bs->filename = g_strconcat("json:", json->str, NULL);
-        g_string_free(json, TRUE);
+    bs->filename = plain ? g_strdup(plain) : json_name(bs);
+    bs->filename_valid = true;
+}
+
+static int compare_rank(gconstpointer a, gconstpointer b)
+{
+    const BlockDriverState *x = *(BlockDriverState *const *)a;
+    const BlockDriverState *y = *(BlockDriverState *const *)b;
+    return x->rank - y->rank;
+}
+
+const char *bdrv_get_filename(BlockDriverState *bs)
+{
+    GLOBAL_STATE_CODE();
+    if (bs->filename_valid) {
+        return bs->filename;
+    }
+    g_autoptr(GPtrArray) outdated = g_ptr_array_new();
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    g_hash_table_add(seen, bs);
+    g_ptr_array_add(outdated, bs);
+    for (unsigned i = 0; i < outdated->len; i++) {
+        BlockDriverState *node = g_ptr_array_index(outdated, i);
+        BdrvChild *child;
+        QLIST_FOREACH(child, &node->children, next) {
+            if (!child->bs->filename_valid && g_hash_table_add(seen, child->bs)) {
+                g_ptr_array_add(outdated, child->bs);
+            }
+        }
+    }
+    g_ptr_array_sort(outdated, compare_rank);
+    for (unsigned i = 0; i < outdated->len; i++) {
+        make_name(g_ptr_array_index(outdated, i));
+    }
+    return bs->filename;
+}
+
+void bdrv_refresh_filename(BlockDriverState *bs)
+{
+    GLOBAL_STATE_CODE();
+    g_autoptr(GPtrArray) stack = g_ptr_array_new();
+    bs->filename_valid = true; /* so that it is not taken for one that was seen */
+    g_ptr_array_add(stack, bs);
+    while (stack->len) {
+        BlockDriverState *node = g_ptr_array_steal_index_fast(stack, stack->len - 1);
+        BdrvChild *edge;
+        if (!node->filename_valid) {
+            continue; /* then nothing above it is valid either */
+        }
+        node->filename_valid = false;
+        QTAILQ_FOREACH(edge, &node->parents, next_parent) {
+            if (edge->parent) {
+                g_ptr_array_add(stack, edge->parent);
+            }
+        }
     }
 }
 
@@ -223,6 +278,7 @@ int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *b
         bs->backing_file = g_strdup(backing_file ? backing_file : "");
         bs->backing_format = g_strdup(backing_file && backing_fmt ? backing_fmt : "");
         bs->auto_backing_file = bdrv_get_full_backing_filename(bs, NULL);
+        bdrv_refresh_filename(bs);
     }
     return ret;
 }

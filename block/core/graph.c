@@ -123,6 +123,7 @@ static void link_above(BdrvChild *child)
             *shorthand = child;
         }
         rank_update(child->parent);
+        bdrv_refresh_filename(child->parent);
     }
 }
 
@@ -135,6 +136,7 @@ static void unlink_above(BdrvChild *child)
             *shorthand = NULL;
         }
         rank_update(child->parent);
+        bdrv_refresh_filename(child->parent);
     }
 }
 
@@ -241,6 +243,7 @@ static void repoint_abort(void *opaque)
     bdrv_unref(step->old);
     if (step->child->parent) {
         rank_update(step->child->parent);
+        bdrv_refresh_filename(step->child->parent);
     }
 }
 
@@ -265,6 +268,7 @@ bool graph_repoint(Transaction *tran, BdrvChild *child, BlockDriverState *new_bs
     link_below(child, new_bs);
     if (child->parent) {
         rank_update(child->parent);
+        bdrv_refresh_filename(child->parent);
     }
     freeze_extend(child);
     tran_add(tran, &repoint_step, step);

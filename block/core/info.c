@@ -129,10 +129,11 @@ BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **er
 
 /* ---- devices --------------------------------------------------------------------------------- */
 
-static ImageInfo *image_info_without_io(BlockDriverState *bs, bool flat, Error **errp)
+static ImageInfo *image_info_without_io(BlockDriverState *bs, unsigned max_images,
+                                        Error **errp)
 {
     ImageInfo *first = NULL, **link = &first;
-    for (; bs; bs = bdrv_filter_or_cow_bs(bs)) {
+    for (; bs && max_images > 0; bs = bdrv_filter_or_cow_bs(bs), max_images--) {
         ImageInfo *info = *link = g_new0(ImageInfo, 1);
         int64_t allocated = bdrv_known_allocated_size(bs);
         info->virtual_size = MAX(bdrv_getlength(bs), 0);
@@ -143,9 +144,6 @@ static ImageInfo *image_info_without_io(BlockDriverState *bs, bool flat, Error *
             return NULL;
         }
         link = &info->backing_image;
-        if (flat) {
-            break;
-        }
     }
     return first;
 }
@@ -172,7 +170,7 @@ static BlockdevChildList *children_of(const BlockDriverState *bs)
     return list;
 }
 
-BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp)
+BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, unsigned max_images, Error **errp)
 {
     GLOBAL_STATE_CODE();
     if (!bs->drv) {
@@ -180,7 +178,7 @@ BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp)
         return NULL;
     }
     g_autoptr(BlockDeviceInfo) info = g_new0(BlockDeviceInfo, 1);
-    info->image = image_info_without_io(bs, flat, errp);
+    info->image = image_info_without_io(bs, max_images, errp);
     if (!info->image) {
         return NULL;
     }
@@ -191,7 +189,7 @@ BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp)
     info->encrypted = bs->encrypted;
     info->active = !bs->inactive;
     info->detect_zeroes = bs->detect_zeroes;
-    info->backing_file_depth = flat ? 0 : backing_depth(bs);
+    info->backing_file_depth = max_images == 1 ? 0 : backing_depth(bs);
     BlockDriverState *backing = bdrv_backing_chain_next(bs);
     if (backing) {
         info->backing_file = g_strdup(bdrv_get_filename(backing));
@@ -309,9 +307,11 @@ void bdrv_stats_from_accounting(BlockAcctStats *stats, BlockDeviceStats *dst)
     }
 }
 
-BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_backing)
+/* What is below is told as nested values, which clients' parsers bear only so deep. */
+#define MAX_STATS_LEVELS 100
+
+static BlockStats *node_stats(BlockDriverState *bs, bool with_backing, unsigned levels)
 {
-    GLOBAL_STATE_CODE();
     BlockStats *stats = g_new0(BlockStats, 1);
     stats->stats = g_new0(BlockDeviceStats, 1);
     stats->node_name = g_strdup(bs->node_name);
@@ -321,7 +321,16 @@ BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_backing)
     }
     BlockDriverState *primary = bdrv_primary_bs(bs);
     BlockDriverState *cow = with_backing ? bdrv_cow_bs(bs) : NULL;
-    stats->parent = primary ? bdrv_node_stats(primary, with_backing) : NULL;
-    stats->backing = cow ? bdrv_node_stats(cow, with_backing) : NULL;
+    if (levels > 1) {
+        stats->parent = primary ? node_stats(primary, with_backing, levels - 1) : NULL;
+        stats->backing = cow ? node_stats(cow, with_backing, levels - 1) : NULL;
+    }
     return stats;
+}
+
+BlockStats *bdrv_node_stats(BlockDriverState *bs, bool with_backing)
+{
+    GLOBAL_STATE_CODE();
+    /* Each node is told of by itself: no need to repeat a deep stack of filters for each. */
+    return node_stats(bs, with_backing, with_backing ? MAX_STATS_LEVELS : 10);
 }

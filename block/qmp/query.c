@@ -14,13 +14,34 @@
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
+/*
+ * How many images of its chain each of @n answers tells of, one in the other.  Chains may have
+ * thousands of nodes, and telling all below each of them would take gigabytes; clients' parsers do
+ * not nest that deep, either.
+ */
+static unsigned images_to_tell(bool flat, unsigned n)
+{
+    const unsigned max_depth = 200, max_images = 20000;
+    return flat ? 1 : MIN(max_depth, MAX(max_images / MAX(n, 1), 2));
+}
+
+static unsigned number_of_nodes(void)
+{
+    unsigned n = 0;
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        n++;
+    }
+    return n;
+}
+
 BlockDeviceInfoList *coroutine_fn qmp_query_named_block_nodes(bool has_flat, bool flat,
                                                               Error **errp)
 {
     BlockDeviceInfoList *list = NULL;
     bdrv_co_refresh_allocated_sizes();
+    unsigned max_images = images_to_tell(flat, number_of_nodes());
     for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        BlockDeviceInfo *info = bdrv_device_info(bs, flat, errp);
+        BlockDeviceInfo *info = bdrv_device_info(bs, max_images, errp);
         if (!info) {
             qapi_free_BlockDeviceInfoList(list);
             return NULL;
@@ -58,7 +79,8 @@ static BlockInfo *backend_info(BlockBackend *blk, bool flat, Error **errp)
     info->has_io_status = blk_iostatus_is_enabled(blk);
     info->io_status = blk_iostatus(blk);
     if (bs && bdrv_is_inserted(bs)) {
-        info->inserted = bdrv_device_info(bdrv_skip_implicit_filters(bs), flat, errp);
+        info->inserted = bdrv_device_info(bdrv_skip_implicit_filters(bs),
+                                          images_to_tell(flat, 1), errp);
         if (!info->inserted) {
             return NULL;
         }

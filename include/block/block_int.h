@@ -88,7 +88,8 @@ struct BlockDriverState {
     const void *owner_key; /* a job's filter: the job (BdrvOwner.key); its edges are the job's */
     QTAILQ_HEAD(, BdrvClaim) claims;
     struct BdrvOpBlockerList *op_blockers[BLOCK_OP_TYPE_MAX];
-    char *filename;       /* cached by bdrv_refresh_filename() */
+    bool filename_valid;  /* else the next two are to be made again; so are those above */
+    char *filename;       /* for users: bdrv_get_filename() */
     char *exact_filename; /* "" if only json:{} says it all */
     QTAILQ_ENTRY(BlockDriverState) next_node, next_monitor, next_dead;
     int64_t allocated_bytes; /* protocols: host storage as last known, or a negative errno */
@@ -494,6 +495,7 @@ int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs);
 void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes);
 /** Request path: a write reached @end; raises BLOCK_WRITE_THRESHOLD once (write-threshold.c). */
 void bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
+/** What @bs's name is made of has changed: it and those above are made again when asked for. */
 void bdrv_refresh_filename(BlockDriverState *bs);
 /** Resolve @backing_file relative to @bs's own file. */
 char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp);

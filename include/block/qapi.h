@@ -37,9 +37,10 @@ BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **er
 /**
  * For query-block and query-named-block-nodes: without I/O, so sizes are those last known; for that
  * of host storage call bdrv_co_refresh_allocated_sizes() before.  Throttling limits are 0: whoever
- * knows the filter fills them in.
+ * knows the filter fills them in.  @max_images: of how many of the chain to tell, one within the
+ * other; 1: flat, which also leaves out how many there are.
  */
-BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, bool flat, Error **errp);
+BlockDeviceInfo *bdrv_device_info(BlockDriverState *bs, unsigned max_images, Error **errp);
 
 /**
  * Ask all files how much host storage they take.  Waits a moment for the answers, not for hung
