@@ -15,5 +15,8 @@ bool coroutine_fn qcow2_amend_co_refcount_width(BlockDriverState *bs, unsigned o
 bool coroutine_fn qcow2_amend_co_upgrade(BlockDriverState *bs, Error **errp);
 bool coroutine_fn qcow2_amend_co_downgrade(BlockDriverState *bs, bool force,
                                            const BdrvAmendProgress *progress, Error **errp);
+/** Replace all zero clusters, of the disk and of snapshots, by what version 2 can express. */
+bool coroutine_fn qcow2_amend_co_expand_zeroes(BlockDriverState *bs,
+                                               const BdrvAmendProgress *progress, Error **errp);
 
 #endif

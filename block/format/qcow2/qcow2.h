@@ -417,6 +417,8 @@ int64_t coroutine_fn qcow2_co_alloc_unlocked(BlockDriverState *bs, uint64_t n);
 int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh);
 /** Room for @size bytes (less than a cluster), behind the last such if possible; else the same. */
 int64_t coroutine_fn qcow2_co_alloc_bytes(BlockDriverState *bs, uint32_t size);
+/** Count @times more references to the cluster at @host_offset, which has one already. */
+int coroutine_fn qcow2_co_share_cluster(BlockDriverState *bs, uint64_t host_offset, uint64_t times);
 /** Make the refcount table cover what the last -EAGAIN wanted.  No lock held. */
 int coroutine_fn qcow2_refcount_co_grow(BlockDriverState *bs);
 /** Give back clusters that nothing on disk ever referred to: at once. */

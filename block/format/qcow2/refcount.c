@@ -401,6 +401,17 @@ int64_t coroutine_fn qcow2_co_alloc_bytes(BlockDriverState *bs, uint32_t size)
     return start;
 }
 
+int coroutine_fn qcow2_co_share_cluster(BlockDriverState *bs, uint64_t host_offset, uint64_t times)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    for (uint64_t i = 0; i < times && ret >= 0; i++) {
+        ret = co_change(bs, host_offset >> s->cluster_bits, 1, 1);
+    }
+    return ret;
+}
+
 /* ---- a larger table ------------------------------------------------------------------------ */
 
 /* The new structure: a table, and blocks that count it and themselves, one after the other. */
