@@ -15,6 +15,7 @@
 #include "qemu/osdep.h"
 
 #include "qcow2.h"
+#include "qemu/atomic.h"
 
 /* ---- overlapping writers ------------------------------------------------------------------- */
 
@@ -171,7 +172,7 @@ static bool range_is_zero(BlockDriverState *bs, L2Entry old, int64_t start, int6
     }
     for (unsigned i = 0; i < QCOW2_SUBCLUSTERS; i++) {
         if ((touched & (UINT64_C(1) << i)) &&
-            !kind_is_zero(bs, qcow2_subcluster_kind(old.entry, old.bitmap, i), start)) {
+            !kind_is_zero(bs, qcow2_subcluster_kind(s, old.entry, old.bitmap, i), start)) {
             return false;
         }
     }
@@ -221,6 +222,10 @@ static void plan_cow(BlockDriverState *bs, Qcow2Alloc *alloc, L2Entry first, L2E
 
     alloc->cow_start = cow_start(s, alloc, first);
     alloc->cow_end = cow_end(s, alloc, last);
+    if (s->has_data_file) {
+        /* The data file does not become longer than the disk. */
+        alloc->cow_end = MAX(MIN(alloc->cow_end, qatomic_read(&bs->total_bytes)), alloc->data_end);
+    }
     alloc->head_is_zero = range_is_zero(bs, first, alloc->cow_start, alloc->data_start);
     alloc->tail_is_zero = range_is_zero(bs, last, alloc->data_end, alloc->cow_end);
 }
@@ -254,6 +259,12 @@ static int coroutine_fn co_check_entries(BlockDriverState *bs, const Qcow2CacheE
     return 0;
 }
 
+/* The end of @n clusters from @offset on. */
+static int64_t alloc_limit(const Qcow2State *s, int64_t offset, uint64_t n)
+{
+    return offset + ((int64_t)n << s->cluster_bits);
+}
+
 static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, int64_t *bytes,
                                           uint64_t *host_offset, Qcow2Alloc *alloc,
                                           const Qcow2CacheEntry *slice, uint32_t index)
@@ -274,7 +285,14 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
         .host_offset = first.entry & QCOW2_OFFSET_MASK,
         .in_place = way != WRITE_NEW,
     };
-    if (way == WRITE_NEW) {
+    if (way == WRITE_NEW && s->has_data_file) {
+        if (alloc_limit(s, alloc->guest_offset, n) > QCOW2_MAX_HOST_OFFSET) {
+            return -EFBIG;
+        }
+        alloc->host_offset = alloc->guest_offset;
+        alloc->is_fresh = alloc->guest_offset >= s->data_fresh_from;
+        s->data_fresh_from = MAX(s->data_fresh_from, alloc_limit(s, alloc->guest_offset, n));
+    } else if (way == WRITE_NEW) {
         new = qcow2_co_alloc_run(bs, &n, &alloc->is_fresh);
         if (new < 0) {
             return new;
@@ -358,7 +376,7 @@ int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
 
 void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc)
 {
-    if (!alloc->in_place) {
+    if (!alloc->in_place && !((const Qcow2State *)bs->opaque)->has_data_file) {
         /* At worst a leak. */
         qcow2_co_free_unused(bs, alloc->host_offset, alloc->nb_clusters);
     }

@@ -442,7 +442,10 @@ static int coroutine_fn co_write_batch(BlockDriverState *bs, const Batch *batch)
         if (!batch->pieces[stage]) {
             continue;
         }
-        if (stage > STAGE_REFBLOCKS) {
+        if (stage == STAGE_L2 && qcow2_data(bs) != bs->file) {
+            ret = bdrv_co_flush(qcow2_data(bs)->bs);
+        }
+        if (ret >= 0 && stage > STAGE_REFBLOCKS) {
             ret = bdrv_co_flush(bs->file->bs);
         }
         if (ret >= 0) {

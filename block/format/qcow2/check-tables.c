@@ -112,15 +112,16 @@ static bool check_alignment(Qcow2Check *c, TableWalk *t, uint32_t index, uint64_
     return !t->can_repair;
 }
 
-static void check_bitmap(Qcow2Check *c, const TableWalk *t, uint64_t host, uint64_t bitmap)
+static void check_bitmap(Qcow2Check *c, const TableWalk *t, uint64_t entry, uint64_t bitmap)
 {
+    bool has_host = qcow2_entry_has_host(c->s, entry);
     uint32_t allocated = bitmap, zero = bitmap >> QCOW2_SUBCLUSTERS;
 
-    if (host && (allocated & zero)) {
+    if (has_host && (allocated & zero)) {
         qcow2_check_report(c, "ERROR offset=%" PRIx64 ": Allocated cluster has corrupted "
-                           "subcluster allocation bitmap", host);
+                           "subcluster allocation bitmap", entry & QCOW2_OFFSET_MASK);
         c->res->corruptions += t->times;
-    } else if (!host && allocated) {
+    } else if (!has_host && allocated) {
         qcow2_check_report(c, "ERROR: Unallocated cluster has non-zero subcluster allocation map");
         c->res->corruptions += t->times;
     }
@@ -159,15 +160,18 @@ static void check_entry(Qcow2Check *c, TableWalk *t, uint32_t index, uint64_t en
         return;
     }
     if (c->s->is_extended_l2) {
-        check_bitmap(c, t, host, bitmap);
+        check_bitmap(c, t, entry, bitmap);
     }
-    if (!host) {
+    if (!qcow2_entry_has_host(c->s, entry)) {
         return;
     }
     if (!check_alignment(c, t, index, entry, bitmap)) {
         return;
     }
     count_fragmentation(c, &t->frag, host, false);
+    if (c->s->has_data_file) {
+        return; /* not counted */
+    }
     qcow2_check_add(c, host, c->s->cluster_size, t->times);
     if (t->is_active) {
         check_flag(c, host, entry & QCOW2_COPIED);

@@ -23,18 +23,29 @@ typedef struct CreateParams {
     PreallocMode prealloc;
     const char *backing_file;
     char backing_format[16];
+    bool has_data_file;
+    BlockDriverState *data_file; /* its node, once that is open */
 } CreateParams;
 
-static bool check_unsupported(const BlockdevCreateOptionsQcow2 *o, Error **errp)
+static bool read_data_file(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, Error **errp)
 {
-    if (o->has_data_file_raw && o->data_file_raw && !o->data_file) {
+    bool is_raw = o->has_data_file_raw && o->data_file_raw;
+
+    if (is_raw && !p->has_data_file) {
         error_setg(errp, "data-file-raw requires data-file");
         return false;
     }
-    if (o->data_file) {
-        error_setg(errp, "Creating images with an external data file is not supported");
+    if (is_raw && o->backing_file) {
+        error_setg(errp, "Backing file and data-file-raw cannot be used at the same time");
         return false;
     }
+    if (p->has_data_file && p->header.version < 3) {
+        error_setg(errp, "External data files are only supported with compatibility level 1.1 and "
+                   "above (use version=v3 or greater)");
+        return false;
+    }
+    p->header.incompatible |= p->has_data_file ? QCOW2_INCOMPAT_DATA_FILE : 0;
+    p->header.autoclear |= is_raw ? QCOW2_AUTOCLEAR_DATA_FILE_RAW : 0;
     return true;
 }
 
@@ -127,20 +138,22 @@ static bool read_backing(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, E
     return true;
 }
 
-static bool read_params(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, Error **errp)
+static bool read_params(const BlockdevCreateOptionsQcow2 *o, bool has_data_file, CreateParams *p,
+                        Error **errp)
 {
     uint64_t cluster_size = o->has_cluster_size ? o->cluster_size : DEFAULT_CLUSTER_SIZE;
     uint64_t l1_reach;
 
     *p = (CreateParams){
         .size = o->size,
+        .has_data_file = has_data_file,
         .prealloc = o->has_preallocation ? o->preallocation : PREALLOC_MODE_OFF,
     };
     if (!QEMU_IS_ALIGNED(o->size, BDRV_SECTOR_SIZE)) {
         error_setg(errp, "Image size must be a multiple of %d bytes", (int)BDRV_SECTOR_SIZE);
         return false;
     }
-    if (!read_version_features(o, &p->header, errp) || !check_unsupported(o, errp) ||
+    if (!read_version_features(o, &p->header, errp) || !read_data_file(o, p, errp) ||
         !read_cluster_size(o, cluster_size, &p->header, errp) || !read_backing(o, p, errp)) {
         return false;
     }
@@ -169,6 +182,7 @@ static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreatePa
     int ret;
 
     memcpy(ext.backing_format, p->backing_format, sizeof(ext.backing_format));
+    ext.data_file = p->data_file ? (char *)bdrv_get_filename(p->data_file) : NULL;
     if (!qcow2_header_build(&image, buf, cluster_size, errp)) {
         return false;
     }
@@ -233,6 +247,9 @@ static bool coroutine_fn co_grow_image(BdrvGate *gate, BlockDriverState *file,
 
     qdict_put_str(options, "driver", "qcow2");
     qdict_put_str(options, "file", bdrv_get_node_name(file));
+    if (p->data_file) {
+        qdict_put_str(options, "data-file", bdrv_get_node_name(p->data_file));
+    }
     bs = bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR | BDRV_O_NO_BACKING, errp);
     edge = bs ? co_use_node(gate, bs, errp) : NULL;
     if (!edge) {
@@ -260,28 +277,39 @@ static bool coroutine_fn co_create_on(BlockDriverState *file, const CreateParams
     return ok;
 }
 
+static BlockDriverState *coroutine_fn co_open_ref(const BlockdevRef *ref, Error **errp)
+{
+    BlockDriverState *bs;
+
+    if (ref->type != QTYPE_QSTRING) {
+        return bdrv_co_open_blockdev(&ref->u.definition, BDRV_O_RDWR, errp);
+    }
+    bs = bdrv_find_node(ref->u.reference);
+    if (!bs) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference);
+        return NULL;
+    }
+    return bdrv_ref(bs);
+}
+
 bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **errp)
 {
     const BlockdevCreateOptionsQcow2 *o = &options->u.qcow2;
     g_autoptr(BlockDriverState) file = NULL;
+    g_autoptr(BlockDriverState) data_file = NULL;
     CreateParams p;
 
-    if (!read_params(o, &p, errp)) {
+    if (!read_params(o, o->data_file, &p, errp)) {
         return false;
     }
-    if (o->file->type == QTYPE_QSTRING) {
-        file = bdrv_find_node(o->file->u.reference);
-        if (!file) {
-            error_setg(errp, "Cannot find device='' nor node-name='%s'", o->file->u.reference);
-            return false;
-        }
-        bdrv_ref(file);
-    } else {
-        file = bdrv_co_open_blockdev(&o->file->u.definition, BDRV_O_RDWR, errp);
-        if (!file) {
-            return false;
-        }
+    file = co_open_ref(o->file, errp);
+    if (file && o->data_file) {
+        data_file = co_open_ref(o->data_file, errp);
     }
+    if (!file || (o->data_file && !data_file)) {
+        return false;
+    }
+    p.data_file = data_file;
     return co_create_on(file, &p, errp);
 }
 
@@ -394,10 +422,6 @@ static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *
     if (format < 0) {
         return false;
     }
-    if (qemu_opt_is_set(opts, "data_file")) {
-        error_setg(errp, "Creating images with an external data file is not supported");
-        return false;
-    }
     *o = (BlockdevCreateOptionsQcow2){
         .has_data_file_raw = true,
         .data_file_raw = qemu_opt_get_bool(opts, "data_file_raw", false),
@@ -426,31 +450,47 @@ static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *
     return true;
 }
 
+/* Make the file @filename and open it. */
+static BlockDriverState *coroutine_fn co_make_file(const char *filename, QemuOpts *opts,
+                                                   Error **errp)
+{
+    if (!bdrv_co_create_file(filename, opts, errp)) {
+        return NULL;
+    }
+    return bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);
+}
+
+static void coroutine_fn co_delete(BlockDriverState *file)
+{
+    if (file && file->drv->bdrv_co_delete_file) {
+        file->drv->bdrv_co_delete_file(file, NULL);
+    }
+}
+
 bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
                                        Error **errp)
 {
+    const char *data_name = qemu_opt_get(opts, "data_file");
     BlockdevCreateOptionsQcow2 o;
     g_autoptr(BlockDriverState) file = NULL;
+    g_autoptr(BlockDriverState) data_file = NULL;
     CreateParams p;
 
     /* All that can be refused is refused before there is a file. */
-    if (!options_from_opts(opts, &o, errp) || !read_params(&o, &p, errp)) {
+    if (!options_from_opts(opts, &o, errp) || !read_params(&o, data_name, &p, errp)) {
         return false;
     }
     /* These mean the disk, not the file. */
     qemu_opt_unset(opts, "size");
     qemu_opt_unset(opts, "preallocation");
-    if (!bdrv_co_create_file(filename, opts, errp)) {
-        return false;
+    file = co_make_file(filename, opts, errp);
+    if (file && data_name) {
+        data_file = co_make_file(data_name, opts, errp);
     }
-    file = bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);
-    if (!file) {
-        return false;
-    }
-    if (!co_create_on(file, &p, errp)) {
-        if (file->drv->bdrv_co_delete_file) {
-            file->drv->bdrv_co_delete_file(file, NULL);
-        }
+    p.data_file = data_file;
+    if (!file || (data_name && !data_file) || !co_create_on(file, &p, errp)) {
+        co_delete(file);
+        co_delete(data_file);
         return false;
     }
     return true;

@@ -547,7 +547,9 @@ int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t
 int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t kept = s->bitmaps->len ? s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS : 0;
+    bool has_bitmaps = s->bitmaps->len && (s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS);
+    uint64_t kept = (s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) |
+                    (has_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0);
     uint64_t be = cpu_to_be64(kept);
     int ret = 0;
 
@@ -555,7 +557,7 @@ int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs)
     if (!s->needs_autoclear) {
         return 0;
     }
-    if (kept) {
+    if (has_bitmaps) {
         ret = qcow2_bitmaps_co_mark_in_use(bs);
     }
     if (ret >= 0 && s->header.autoclear != kept) {

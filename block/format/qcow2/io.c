@@ -33,7 +33,8 @@ static int coroutine_fn co_read_mapped(BlockDriverState *bs, const Qcow2Mapping 
             return -ENOTSUP;
         }
         BLKDBG_CO_EVENT(bs->file, READ_AIO);
-        return bdrv_co_preadv_part(bs->file, map->host_offset, map->bytes, qiov, qiov_offset, 0);
+        return bdrv_co_preadv_part(qcow2_data(bs), map->host_offset, map->bytes, qiov, qiov_offset,
+                                   0);
     case QCOW2_DEFLATED:
         return qcow2_co_read_compressed(bs, map, qcow2_offset_in_cluster(s, offset), map->bytes,
                                         qiov, qiov_offset);
@@ -102,7 +103,7 @@ static int coroutine_fn co_prepare_cow(BlockDriverState *bs, CowPart *part, bool
     if (part->bytes == 0 || (is_zero && is_fresh)) {
         return 0;
     }
-    part->buf = bdrv_try_blockalign(bs->file->bs, part->bytes);
+    part->buf = bdrv_try_blockalign(qcow2_data(bs)->bs, part->bytes);
     if (!part->buf) {
         return -ENOMEM;
     }
@@ -130,7 +131,7 @@ static int coroutine_fn co_write_with_cow(BlockDriverState *bs, const Qcow2Alloc
 
     if (!head->buf && !tail->buf) {
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        return bdrv_co_pwritev_part(bs->file, host, data_len, qiov, qiov_offset, 0);
+        return bdrv_co_pwritev_part(qcow2_data(bs), host, data_len, qiov, qiov_offset, 0);
     }
     qemu_iovec_init(&joined, qiov->niov + 2);
     if (head->buf) {
@@ -143,7 +144,7 @@ static int coroutine_fn co_write_with_cow(BlockDriverState *bs, const Qcow2Alloc
     }
     BLKDBG_CO_EVENT(bs->file, COW_WRITE);
     BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-    ret = bdrv_co_pwritev(bs->file, host, joined.size, &joined, 0);
+    ret = bdrv_co_pwritev(qcow2_data(bs), host, joined.size, &joined, 0);
     qemu_iovec_destroy(&joined);
     return ret;
 }
@@ -208,7 +209,7 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
     qemu_co_mutex_lock(&s->lock);
     ret = qcow2_alloc_co_begin(bs, offset, &n, &host, &alloc);
     in_place = ret == 1;
-    if (ret >= 0) {
+    if (ret >= 0 && !s->has_data_file) {
         ret = qcow2_overlap_co_check(bs, host, n);
         if (ret < 0 && !in_place) {
             qcow2_alloc_co_abort(bs, &alloc);
@@ -221,7 +222,7 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
     if (in_place) {
         *done = n;
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        return bdrv_co_pwritev_part(bs->file, host, n, qiov, qiov_offset, 0);
+        return bdrv_co_pwritev_part(qcow2_data(bs), host, n, qiov, qiov_offset, 0);
     }
     ret = co_write_alloc(bs, &alloc, qiov, qiov_offset);
     qemu_co_mutex_lock(&s->lock);

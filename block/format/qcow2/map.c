@@ -13,7 +13,7 @@
 Qcow2Kind qcow2_entry_kind(const Qcow2State *s, uint64_t entry)
 {
     if (entry & QCOW2_COMPRESSED) {
-        return QCOW2_DEFLATED;
+        return s->has_data_file ? QCOW2_INVALID : QCOW2_DEFLATED;
     }
     if ((entry & QCOW2_ZERO) && !s->is_extended_l2) {
         if (s->header.version < 3) {
@@ -21,17 +21,18 @@ Qcow2Kind qcow2_entry_kind(const Qcow2State *s, uint64_t entry)
         }
         return entry & QCOW2_OFFSET_MASK ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
     }
-    return entry & QCOW2_OFFSET_MASK ? QCOW2_DATA : QCOW2_UNALLOCATED;
+    return qcow2_entry_has_host(s, entry) ? QCOW2_DATA : QCOW2_UNALLOCATED;
 }
 
-Qcow2Kind qcow2_subcluster_kind(uint64_t entry, uint64_t bitmap, unsigned index)
+Qcow2Kind qcow2_subcluster_kind(const Qcow2State *s, uint64_t entry, uint64_t bitmap,
+                                unsigned index)
 {
     bool is_allocated = bitmap & (UINT64_C(1) << index);
     bool is_zero = bitmap & (UINT64_C(1) << (index + QCOW2_SUBCLUSTERS));
-    bool has_host = entry & QCOW2_OFFSET_MASK;
+    bool has_host = qcow2_entry_has_host(s, entry);
 
     if (entry & QCOW2_COMPRESSED) {
-        return QCOW2_DEFLATED;
+        return s->has_data_file ? QCOW2_INVALID : QCOW2_DEFLATED;
     }
     if (is_allocated && (is_zero || !has_host)) {
         return QCOW2_INVALID;
@@ -254,7 +255,7 @@ static void map_unit(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t
     if (s->is_extended_l2) {
         uint32_t unit = s->cluster_size / QCOW2_SUBCLUSTERS;
 
-        map->kind = qcow2_subcluster_kind(entry, qcow2_slice_get_bitmap(s, slice, index),
+        map->kind = qcow2_subcluster_kind(s, entry, qcow2_slice_get_bitmap(s, slice, index),
                                           qcow2_offset_in_cluster(s, offset) / unit);
         map->bytes = unit - (offset & (unit - 1));
     } else {
@@ -353,11 +354,13 @@ bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset)
            (uint64_t)offset >= qcow2_vm_state_offset(bs->opaque);
 }
 
-static int mapping_status(const Qcow2Mapping *map)
+static int mapping_status(const Qcow2State *s, const Qcow2Mapping *map)
 {
     switch (map->kind) {
     case QCOW2_DATA:
-        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RECURSE;
+        /* What a data file of others' making says of its holes is nobody's concern. */
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID |
+               (s->has_data_file ? 0 : BDRV_BLOCK_RECURSE);
     case QCOW2_ZERO_ALLOC:
         return BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID;
     case QCOW2_ZERO_PLAIN:
@@ -388,12 +391,12 @@ int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int
         if (ret < 0) {
             return done ? status : ret;
         }
-        ret = mapping_status(&map);
+        ret = mapping_status(s, &map);
         if (done == 0) {
             status = ret;
             if (ret & BDRV_BLOCK_OFFSET_VALID) {
                 *map_offset = map.host_offset;
-                *file = bs->file->bs;
+                *file = qcow2_data(bs)->bs;
             }
         } else if (ret != status || ((ret & BDRV_BLOCK_OFFSET_VALID) &&
                                      map.host_offset != (uint64_t)*map_offset + done)) {

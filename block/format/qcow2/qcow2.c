@@ -2,7 +2,7 @@
 /*
  * qcow2 (docs/interop/qcow2 of QEMU, versions 2 and 3): the driver's table; open, close, reopen.
  *
- * Not supported: encryption and external data files (only information about such images).
+ * Not supported: encryption (only information about such images).
  */
 #include "qemu/osdep.h"
 
@@ -63,6 +63,7 @@ static void derive_sizes(Qcow2State *s)
 
     s->cluster_bits = h->cluster_bits;
     s->cluster_size = UINT32_C(1) << h->cluster_bits;
+    s->has_data_file = h->incompatible & QCOW2_INCOMPAT_DATA_FILE;
     s->is_extended_l2 = h->incompatible & QCOW2_INCOMPAT_EXTL2;
     s->subcluster_bits = h->cluster_bits - (s->is_extended_l2 ? ctz32(QCOW2_SUBCLUSTERS) : 0);
     s->l2_entry_size = s->is_extended_l2 ? 16 : 8;
@@ -85,10 +86,6 @@ static bool check_readable(const Qcow2State *s, int flags, Error **errp)
     }
     if (flags & BDRV_O_NO_IO) {
         return true;
-    }
-    if (s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
-        error_setg(errp, "Images with an external data file are not supported");
-        return false;
     }
     if (s->header.crypt_method) {
         error_setg(errp, "Encrypted qcow2 images are not supported");
@@ -240,7 +237,8 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     if (!bs->read_only && !check_writable(s, flags, errp)) {
         return false;
     }
-    if (!qcow2_options_read(bs, options, &s->opt, errp)) {
+    if (!qcow2_options_read(bs, options, &s->opt, errp) ||
+        !qcow2_data_file_co_open(bs, options ? options->data_file : NULL, flags, errp)) {
         return false;
     }
     make_caches(s);

@@ -265,6 +265,8 @@ typedef struct Qcow2State {
     uint64_t refcount_max;
     uint32_t refblock_bits, refblock_size; /* entries of a refcount block */
     bool is_extended_l2;
+    bool has_data_file;             /* data_file holds the guest's clusters */
+    BdrvChild *data_file;           /* NULL: bs->file does; or opened without I/O */
     bool has_shared_tables;         /* two entries name one refcount block: damage */
     CodecKind codec;
     Qcow2Options opt;
@@ -282,6 +284,7 @@ typedef struct Qcow2State {
     bool wants_write_back;          /* a cache is over its size */
     uint64_t free_cluster_index;    /* where the search for free clusters starts */
     uint64_t fresh_from;            /* host clusters from here on were never written */
+    int64_t data_fresh_from;        /* bytes of the data file from here on were never written */
     uint64_t packed_end;            /* host offset where the next stream fits behind the last; 0 */
     uint64_t pack_tickets;          /* given out: compressed writes take room in that order */
     uint64_t pack_turn;             /* the ticket whose holder may take room */
@@ -304,6 +307,28 @@ typedef struct Qcow2State {
     /* Atomic. */
     bool is_corrupt;                /* marked; no more writes */
 } Qcow2State;
+
+/* ---- where data is ------------------------------------------------------------------------- */
+
+static inline BdrvChild *qcow2_data(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return s->data_file ? s->data_file : bs->file;
+}
+
+/* Is the data file a raw image of the disk? */
+static inline bool qcow2_data_is_raw(const Qcow2State *s)
+{
+    return s->has_data_file && (s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW);
+}
+
+/* Has a cluster that is not compressed a place for its data? */
+static inline bool qcow2_entry_has_host(const Qcow2State *s, uint64_t entry)
+{
+    /* In a data file offset 0 is a place like others. */
+    return (entry & QCOW2_OFFSET_MASK) || (s->has_data_file && (entry & QCOW2_COPIED));
+}
 
 /* ---- arithmetic ---------------------------------------------------------------------------- */
 
@@ -473,7 +498,8 @@ typedef struct Qcow2Mapping {
 /** Kind of a standard L2 entry.  Pure. */
 Qcow2Kind qcow2_entry_kind(const Qcow2State *s, uint64_t entry);
 /** Kind of subcluster @index of an extended entry.  Pure. */
-Qcow2Kind qcow2_subcluster_kind(uint64_t entry, uint64_t bitmap, unsigned index);
+Qcow2Kind qcow2_subcluster_kind(const Qcow2State *s, uint64_t entry, uint64_t bitmap,
+                                unsigned index);
 /** Where a compressed cluster is.  Pure. */
 void qcow2_parse_compressed(const Qcow2State *s, uint64_t entry, uint64_t *host_offset,
                             uint32_t *len);
@@ -573,6 +599,20 @@ int coroutine_fn qcow2_co_before_change(BlockDriverState *bs);
 /** See BlockDriver.bdrv_map. */
 BdrvMapKind qcow2_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
                       BdrvMapping *map);
+
+/* ---- data-file.c --------------------------------------------------------------------------- */
+
+/** Open the data file, by @ref or else by its name in the image, if the image has one. */
+bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRef *ref, int flags,
+                                          Error **errp);
+/** A range of whole (sub)clusters is about to read as zeroes: what that means for the data file. */
+int coroutine_fn qcow2_data_file_co_zero(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                         unsigned flags);
+/** ... or is not wanted any more. */
+void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/** The disk is about to become @size bytes long. */
+int coroutine_fn qcow2_data_file_co_resize(BlockDriverState *bs, int64_t size, bool exact,
+                                           PreallocMode prealloc, Error **errp);
 
 /* ---- the rest ------------------------------------------------------------------------------ */
 

@@ -613,6 +613,9 @@ void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType 
     Qcow2State *s = bs->opaque;
     uint64_t host = entry & QCOW2_OFFSET_MASK;
 
+    if (s->has_data_file) {
+        return; /* clusters there are not counted */
+    }
     if (entry & QCOW2_COMPRESSED) {
         uint64_t offset;
         uint32_t len;

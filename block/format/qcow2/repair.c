@@ -398,7 +398,7 @@ static int coroutine_fn co_mend_table(Qcow2Check *c, const Qcow2Place *place, bo
     for (size_t i = 0; i < (size_t)s->l2_size * words; i += words) {
         uint64_t entry = be64_to_cpu(table[i]), mended;
 
-        if (!(entry & QCOW2_OFFSET_MASK) || (entry & QCOW2_COMPRESSED)) {
+        if (!(entry & QCOW2_OFFSET_MASK) || (entry & QCOW2_COMPRESSED) || s->has_data_file) {
             continue;
         }
         mended = mend_flag(c, entry, -1, repairs);

@@ -192,6 +192,20 @@ static int coroutine_fn co_has_room(BlockDriverState *bs, int64_t offset)
            (map.kind == QCOW2_ZERO_ALLOC && s->is_extended_l2);
 }
 
+/* A raw data file holds what the disk is to show; otherwise what is there is nobody's. */
+static int coroutine_fn co_clear_data_file(BlockDriverState *bs, const Qcow2Alloc *alloc,
+                                           int64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len = bdrv_getlength(s->data_file->bs);
+
+    if (qcow2_data_is_raw(s) || alloc->is_fresh || alloc->guest_offset >= len) {
+        return 0;
+    }
+    return bdrv_co_pwrite_zeroes(s->data_file, alloc->guest_offset,
+                                 MIN(end, len) - alloc->guest_offset, 0);
+}
+
 /* Host space for one run of clusters, linked; its length to *@done. */
 static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                             PreallocMode mode, int64_t *done, Error **errp)
@@ -214,17 +228,19 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
         *done = ret == 1 ? n : 0;
         return ret == 1 ? 0 : qcow2_co_after_step(bs, ret);
     }
-    if (s->is_extended_l2) {
+    if (s->is_extended_l2 && !qcow2_data_is_raw(s)) {
         /* Subclusters get host space, and show what they showed. */
         alloc.cow_start = alloc.cow_end = alloc.guest_offset;
     }
     end = alloc.host_offset + ((uint64_t)alloc.nb_clusters << s->cluster_bits);
     ret = 0;
-    if (end > (uint64_t)bdrv_getlength(bs->file->bs)) {
+    if (s->has_data_file) {
+        ret = co_clear_data_file(bs, &alloc, end);
+    } else if (end > (uint64_t)bdrv_getlength(bs->file->bs)) {
         ret = bdrv_co_truncate(bs->file, end, false,
                                mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode, 0, errp);
     }
-    if (ret >= 0 && !alloc.is_fresh) {
+    if (ret >= 0 && !alloc.is_fresh && !s->has_data_file) {
         ret = bdrv_co_pwrite_zeroes(bs->file, alloc.host_offset, end - alloc.host_offset, 0);
     }
     qemu_co_mutex_lock(&s->lock);
@@ -275,6 +291,9 @@ static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to grow the L1 table");
         return ret;
+    }
+    if (qcow2_data_is_raw(s) && prealloc == PREALLOC_MODE_OFF) {
+        prealloc = PREALLOC_MODE_METADATA; /* each byte of the file is a byte of the disk */
     }
     ret = co_zero_last_cluster(bs, old_size, size);
     if (ret >= 0 && (flags & BDRV_REQ_ZERO_WRITE)) {
@@ -390,6 +409,10 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool ex
     if ((uint64_t)offset == s->header.size) {
         return 0;
     }
-    return (uint64_t)offset > s->header.size ? co_grow(bs, offset, prealloc, flags, errp)
-                                             : co_shrink(bs, offset, errp);
+    if ((uint64_t)offset > s->header.size) {
+        ret = qcow2_data_file_co_resize(bs, offset, exact, prealloc, errp);
+        return ret < 0 ? ret : co_grow(bs, offset, prealloc, flags, errp);
+    }
+    ret = co_shrink(bs, offset, errp);
+    return ret < 0 ? ret : qcow2_data_file_co_resize(bs, offset, exact, prealloc, errp);
 }

@@ -38,7 +38,7 @@ static L2Entry zero_entry(const Qcow2State *s, L2Entry old, bool keeps_host)
 static L2Entry new_entry(BlockDriverState *bs, L2Entry old, ZeroMode mode)
 {
     Qcow2State *s = bs->opaque;
-    bool has_host = !(old.entry & QCOW2_COMPRESSED) && (old.entry & QCOW2_OFFSET_MASK);
+    bool has_host = !(old.entry & QCOW2_COMPRESSED) && qcow2_entry_has_host(s, old.entry);
 
     switch (mode) {
     case ZERO_UNMAP:
@@ -228,11 +228,26 @@ static int coroutine_fn co_zero_within_subcluster(BlockDriverState *bs, int64_t 
     return ret;
 }
 
+static int coroutine_fn co_zero_range(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      unsigned flags)
+{
+    Qcow2State *s = bs->opaque;
+    bool keeps_host = !(flags & BDRV_REQ_MAY_UNMAP) || qcow2_data_is_raw(s);
+    int ret = 0;
+
+    if (s->has_data_file) {
+        ret = qcow2_co_before_change(bs);
+        if (ret >= 0) {
+            ret = qcow2_data_file_co_zero(bs, offset, bytes, flags);
+        }
+    }
+    return ret < 0 ? ret : co_change_range(bs, offset, bytes, keeps_host ? ZERO_KEEP : ZERO_FREE);
+}
+
 int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         unsigned flags)
 {
     Qcow2State *s = bs->opaque;
-    ZeroMode mode = flags & BDRV_REQ_MAY_UNMAP ? ZERO_FREE : ZERO_KEEP;
     int64_t unit = INT64_C(1) << s->subcluster_bits;
 
     if (s->header.version < 3 && bs->backing) {
@@ -243,7 +258,7 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, in
 
         return offset + bytes > start + unit ? -ENOTSUP : co_zero_within_subcluster(bs, start);
     }
-    return co_change_range(bs, offset, bytes, mode);
+    return co_zero_range(bs, offset, bytes, flags);
 }
 
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
@@ -252,6 +267,12 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t
 
     if (!is_whole(bs, offset, bytes, s->cluster_size) || (s->header.version < 3 && bs->backing)) {
         return -ENOTSUP;
+    }
+    if (qcow2_data_is_raw(s)) {
+        return co_zero_range(bs, offset, bytes, BDRV_REQ_MAY_UNMAP);
+    }
+    if (s->has_data_file && qcow2_co_before_change(bs) >= 0) {
+        qcow2_data_file_co_discard(bs, offset, bytes);
     }
     return co_change_range(bs, offset, bytes, ZERO_DISCARD);
 }

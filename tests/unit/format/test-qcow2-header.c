@@ -259,16 +259,21 @@ static void test_entry_kinds(void)
 
 static void test_subcluster_kinds(void)
 {
+    Qcow2State s = { .header.version = 3, .is_extended_l2 = true };
     uint64_t host = 0x50000;
     uint64_t alloc = UINT64_C(1) << 4, zero = UINT64_C(1) << 36;
 
-    g_assert_cmpint(qcow2_subcluster_kind(0, 0, 4), ==, QCOW2_UNALLOCATED);
-    g_assert_cmpint(qcow2_subcluster_kind(0, zero, 4), ==, QCOW2_ZERO_PLAIN);
-    g_assert_cmpint(qcow2_subcluster_kind(0, alloc, 4), ==, QCOW2_INVALID);
-    g_assert_cmpint(qcow2_subcluster_kind(host, 0, 4), ==, QCOW2_UNALLOCATED_RESERVED);
-    g_assert_cmpint(qcow2_subcluster_kind(host, zero, 4), ==, QCOW2_ZERO_ALLOC);
-    g_assert_cmpint(qcow2_subcluster_kind(host, alloc, 4), ==, QCOW2_DATA);
-    g_assert_cmpint(qcow2_subcluster_kind(host, alloc | zero, 4), ==, QCOW2_INVALID);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, 0, 0, 4), ==, QCOW2_UNALLOCATED);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, 0, zero, 4), ==, QCOW2_ZERO_PLAIN);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, 0, alloc, 4), ==, QCOW2_INVALID);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, host, 0, 4), ==, QCOW2_UNALLOCATED_RESERVED);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, host, zero, 4), ==, QCOW2_ZERO_ALLOC);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, host, alloc, 4), ==, QCOW2_DATA);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, host, alloc | zero, 4), ==, QCOW2_INVALID);
+    /* In a data file offset 0 is a place. */
+    s.has_data_file = true;
+    g_assert_cmpint(qcow2_subcluster_kind(&s, QCOW2_COPIED, alloc, 4), ==, QCOW2_DATA);
+    g_assert_cmpint(qcow2_subcluster_kind(&s, 0, alloc, 4), ==, QCOW2_INVALID);
 }
 
 static void test_compressed_place(void)

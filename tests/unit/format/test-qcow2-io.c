@@ -2,7 +2,8 @@
 /*
  * qcow2 against an array: random reads, writes (also compressed), zeroes, discards, flushes,
  * resizes and reopenings by several coroutines, for many cluster sizes, refcount widths and cache
- * sizes, with and without a backing file.  At the end the image is checked and must not even leak.
+ * sizes, with and without a backing file or a data file (a raw one must equal the array, too).
+ * At the end the image is checked and must not even leak.
  */
 #include "qemu/osdep.h"
 
@@ -18,22 +19,28 @@ typedef struct Shape {
     bool is_v2, has_backing;
     const char *l2_cache, *slice;
     bool is_extended;
+    enum { NO_DATA_FILE, DATA_FILE, RAW_DATA_FILE } data_file;
 } Shape;
 
 static const Shape shapes[] = {
-    { 65536, 16, false, false, NULL, NULL, false },
-    { 65536, 16, false, true, NULL, NULL, false },
-    { 4096, 16, false, true, "1k", "512", false },
-    { 512, 16, false, false, NULL, NULL, false },
-    { 512, 1, false, true, "1k", NULL, false },
-    { 1024, 64, false, true, NULL, NULL, false },
-    { 2048, 8, false, false, "4k", "1k", false },
-    { 65536, 16, true, false, NULL, NULL, false },
-    { 4096, 16, true, true, NULL, NULL, false },
-    { 2097152, 32, false, true, NULL, "4k", false },
-    { 65536, 16, false, false, NULL, NULL, true },
-    { 65536, 16, false, true, "4k", "1k", true },
-    { 16384, 16, false, true, NULL, NULL, true },
+    { 65536, 16, false, false, NULL, NULL, false, 0 },
+    { 65536, 16, false, true, NULL, NULL, false, 0 },
+    { 4096, 16, false, true, "1k", "512", false, 0 },
+    { 512, 16, false, false, NULL, NULL, false, 0 },
+    { 512, 1, false, true, "1k", NULL, false, 0 },
+    { 1024, 64, false, true, NULL, NULL, false, 0 },
+    { 2048, 8, false, false, "4k", "1k", false, 0 },
+    { 65536, 16, true, false, NULL, NULL, false, 0 },
+    { 4096, 16, true, true, NULL, NULL, false, 0 },
+    { 2097152, 32, false, true, NULL, "4k", false, 0 },
+    { 65536, 16, false, false, NULL, NULL, true, 0 },
+    { 65536, 16, false, true, "4k", "1k", true, 0 },
+    { 16384, 16, false, true, NULL, NULL, true, 0 },
+    { 65536, 16, false, false, NULL, NULL, false, DATA_FILE },
+    { 4096, 16, false, true, "1k", "512", false, DATA_FILE },
+    { 65536, 16, false, false, NULL, NULL, false, RAW_DATA_FILE },
+    { 65536, 16, false, true, NULL, NULL, true, DATA_FILE },
+    { 16384, 16, false, false, NULL, NULL, true, RAW_DATA_FILE },
 };
 
 typedef struct Test {
@@ -201,6 +208,9 @@ static void coroutine_fn co_large_requests(Test *t, const Shape *shape)
         end = offset + bytes;
         switch (g_rand_int_range(t->rand, 0, 5)) {
         case 4:
+            if (shape->data_file) {
+                break; /* nothing is compressed there */
+            }
             offset = ROUND_DOWN(offset, (int64_t)shape->cluster_size);
             end = MIN(ROUND_UP(end, (int64_t)shape->cluster_size), DISK_BYTES);
             fill_half(t, offset, end - offset);
@@ -281,6 +291,10 @@ static void coroutine_fn co_test_shape(const Shape *shape)
     };
     g_autoptr(GRand) rand = test_rand_new();
     g_autofree uint8_t *model = g_malloc0(DISK_BYTES);
+    BlockdevRef data_ref = {
+        .type = QTYPE_QDICT,
+        .u.definition = { .driver = BLOCKDEV_DRIVER_FILE, .u.file.filename = (char *)"data" },
+    };
     Test t = { .model = model, .rand = rand, .rounds = 120,
                .cluster_size = shape->cluster_size };
 
@@ -293,6 +307,12 @@ static void coroutine_fn co_test_shape(const Shape *shape)
         test_rand_fill(rand, model, DISK_BYTES * 3 / 4);
         mem_set_content("base", model, DISK_BYTES * 3 / 4);
     }
+    if (shape->data_file) {
+        mem_set_content("data", "", 0);
+        o.data_file = &data_ref;
+        o.has_data_file_raw = true;
+        o.data_file_raw = shape->data_file == RAW_DATA_FILE;
+    }
     g_assert_true(qcow2_test_create("top", &o, &error_abort));
     mem_file("top")->may_discard = true;
     for (int round = 0; round < 4; round++) {
@@ -300,7 +320,9 @@ static void coroutine_fn co_test_shape(const Shape *shape)
         co_verify(&t);
         co_small_requests(&t);
         co_large_requests(&t, shape);
-        co_packed_requests(&t);
+        if (!shape->data_file) {
+            co_packed_requests(&t);
+        }
         co_verify(&t);
         if (!(shape->is_v2 && shape->has_backing)) {
             co_resize(&t);
@@ -308,6 +330,10 @@ static void coroutine_fn co_test_shape(const Shape *shape)
         co_small_requests(&t);
         co_verify(&t);
         mem_co_unuse(t.user);
+        if (shape->data_file == RAW_DATA_FILE) {
+            g_assert_cmpmem(mem_file("data")->data->data, mem_file("data")->data->len, model,
+                            DISK_BYTES);
+        }
     }
     t.user = co_open_shape(shape);
     co_verify(&t);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * External data files: the guest's clusters are in a file of their own, each at its guest offset, and
+ * have no refcounts.  With data-file-raw that file is at all times a raw image of the disk: every
+ * cluster has its place, and zeroes are written there, too.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+#include "qemu/atomic.h"
+
+/* The name in the image is that of a file, whatever it looks like; options of the user's win. */
+static BdrvChild *coroutine_fn co_open_by_name(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    BlockdevRef ref = {
+        .type = QTYPE_QDICT,
+        .u.definition = {
+            .driver = BLOCKDEV_DRIVER_FILE,
+            .u.file.filename = s->ext.data_file,
+        },
+    };
+
+    if (!s->ext.data_file || !*s->ext.data_file) {
+        error_setg(errp, "'data-file' is required for this image");
+        return NULL;
+    }
+    return bdrv_co_open_child(bs, "data-file", BDRV_CHILD_DATA, &ref, false, errp);
+}
+
+bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRef *ref, int flags,
+                                          Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len;
+
+    if (!s->has_data_file || (!ref && (flags & BDRV_O_NO_IO))) {
+        return true;
+    }
+    /* No guest data there any more. */
+    bs->file->role &= ~BDRV_CHILD_DATA;
+    s->data_file = ref ? bdrv_co_open_child(bs, "data-file", BDRV_CHILD_DATA, ref, false, errp)
+                       : co_open_by_name(bs, errp);
+    if (!s->data_file) {
+        return false;
+    }
+    len = bdrv_co_getlength(s->data_file->bs);
+    if (len < 0) {
+        error_setg_errno(errp, -len, "Could not get the length of the data file");
+        return false;
+    }
+    s->data_fresh_from = len;
+    return true;
+}
+
+/* Nothing of the data file past the end of the disk is touched. */
+static int64_t within_disk(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    return MIN(bytes, MAX(qatomic_read(&bs->total_bytes) - offset, 0));
+}
+
+int coroutine_fn qcow2_data_file_co_zero(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                         unsigned flags)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!qcow2_data_is_raw(s)) {
+        if (flags & BDRV_REQ_MAY_UNMAP) {
+            qcow2_data_file_co_discard(bs, offset, bytes);
+        }
+        return 0;
+    }
+    return bdrv_co_pwrite_zeroes(s->data_file, offset, within_disk(bs, offset, bytes),
+                                 flags & BDRV_REQ_MAY_UNMAP);
+}
+
+void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->has_data_file && s->opt.discard_passthrough[QCOW2_DISCARD_REQUEST]) {
+        /* Only advice: the result does not matter. */
+        bdrv_co_pdiscard(s->data_file, offset, within_disk(bs, offset, bytes));
+    }
+}
+
+int coroutine_fn qcow2_data_file_co_resize(BlockDriverState *bs, int64_t size, bool exact,
+                                           PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    bool is_raw = qcow2_data_is_raw(s);
+
+    if (!s->has_data_file || (!is_raw && size < bdrv_getlength(s->data_file->bs))) {
+        return 0;
+    }
+    return bdrv_co_truncate(s->data_file, size, exact && is_raw,
+                            prealloc == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : prealloc, 0,
+                            errp);
+}
