@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * External data files: the guest's clusters are in a file of their own, each at its guest offset, and
- * have no refcounts.  With data-file-raw that file is at all times a raw image of the disk: every
- * cluster has its place, and zeroes are written there, too.
+ * External data files: the guest's clusters are in a file of their own, each at its guest offset,
+ * and have no refcounts.  With data-file-raw that file is at all times a raw image of the disk:
+ * every cluster has its place, and zeroes are written there, too.
  */
 #include "qemu/osdep.h"
 
