@@ -459,6 +459,16 @@ static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *err
     return ret;
 }
 
+int coroutine_fn block_copy_co_locked(BlockCopyState *state, BlockCopyLock *lock)
+{
+    Task *task = &lock->task;
+    int64_t end = MIN(task->offset + task->bytes, state->bytes);
+    bool error_is_read;
+
+    bdrv_reset_dirty_bitmap(state->left, task->offset, end - task->offset);
+    return co_copy_data(state, task->offset, end - task->offset, &error_is_read);
+}
+
 /* ---- looking ahead --------------------------------------------------------------------------- */
 
 #define SCAN_BYTES (1 * GiB)

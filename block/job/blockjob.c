@@ -138,6 +138,17 @@ BdrvChild *coroutine_fn block_job_co_add_bdrv(BlockJob *job, const char *name, B
     return child;
 }
 
+bool block_job_forbid(BlockJob *job, BlockDriverState *bs, BlockRights rights, const char *reason,
+                      Error **errp)
+{
+    BdrvClaim *claim = bdrv_claim(bs, job_owner(job), 0, rights, reason, errp);
+
+    if (claim) {
+        g_ptr_array_add(job->claims, claim);
+    }
+    return claim != NULL;
+}
+
 static void release_claims(GPtrArray *claims)
 {
     while (claims->len) {
@@ -178,6 +189,26 @@ bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs)
         }
     }
     return false;
+}
+
+bool block_job_change(BlockJob *job, const BlockJobChangeOptions *options, Error **errp)
+{
+    Error *local_err = NULL;
+
+    if (!job_verb_allowed(&job->job, JOB_VERB_CHANGE, errp)) {
+        return false;
+    }
+    if (!job->ops || !job->ops->change) {
+        error_setg(errp, "Job type does not support change");
+        return false;
+    }
+    if (options->type != job->job.driver->job_type) {
+        error_setg(errp, "Job '%s' is a %s job", job->job.id, job_type_str(&job->job));
+        return false;
+    }
+    job->ops->change(job, options, &local_err);
+    error_propagate(errp, local_err);
+    return !local_err;
 }
 
 /* ---- speed ----------------------------------------------------------------------------------- */
@@ -281,7 +312,7 @@ BlockJob *block_job_get(const char *id, Error **errp)
     return (BlockJob *)job;
 }
 
-BlockJobInfo *block_job_query(const BlockJob *bjob)
+BlockJobInfo *block_job_query(BlockJob *bjob)
 {
     const Job *job = &bjob->job;
     BlockJobInfo *info = g_new0(BlockJobInfo, 1);
@@ -302,6 +333,9 @@ BlockJobInfo *block_job_query(const BlockJob *bjob)
     info->auto_dismiss = job->auto_dismiss;
     info->error = job->err ? g_strdup(error_get_pretty(job->err)) : NULL;
     info->waits_for = job_waits_for(job);
+    if (bjob->ops && bjob->ops->query) {
+        bjob->ops->query(bjob, info);
+    }
     return info;
 }
 

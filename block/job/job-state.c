@@ -33,6 +33,7 @@ static const struct {
     [JOB_VERB_PAUSE] = { "pause", ALIVE },
     [JOB_VERB_RESUME] = { "resume", ALIVE },
     [JOB_VERB_SET_SPEED] = { "set-speed", ALIVE },
+    [JOB_VERB_CHANGE] = { "change", ALIVE },
     [JOB_VERB_COMPLETE] = { "complete", S(READY) },
     [JOB_VERB_FINALIZE] = { "finalize", S(PENDING) },
     [JOB_VERB_DISMISS] = { "dismiss", S(CONCLUDED) },

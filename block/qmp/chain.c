@@ -10,12 +10,6 @@
 #include "qapi/gen/block-core-commands.h"
 #include "qmp-block.h"
 
-static int job_flags(bool has_finalize, bool finalize, bool has_dismiss, bool dismiss)
-{
-    return (has_finalize && !finalize ? JOB_MANUAL_FINALIZE : 0) |
-           (has_dismiss && !dismiss ? JOB_MANUAL_DISMISS : 0);
-}
-
 /* Is @op allowed on every node from @top down to, not including, @end? */
 static bool chain_allows(BlockDriverState *top, BlockDriverState *end, BlockOpType op, Error **errp)
 {

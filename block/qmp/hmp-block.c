@@ -347,6 +347,23 @@ static void coroutine_fn hmp_drive_backup(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+static void coroutine_fn hmp_drive_mirror(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+    DriveMirror mirror = {
+        .device = (char *)qdict_get_str(args, "device"),
+        .target = (char *)qdict_get_str(args, "target"),
+        .format = (char *)qdict_get_try_str(args, "format"),
+        .sync = qdict_get_try_bool(args, "full", false) ? MIRROR_SYNC_MODE_FULL
+                                                        : MIRROR_SYNC_MODE_TOP,
+        .has_mode = true,
+        .mode = qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
+                                                         : NEW_IMAGE_MODE_ABSOLUTE_PATHS,
+    };
+    qmp_drive_mirror(&mirror, &err);
+    hmp_handle_error(mon, err);
+}
+
 static void coroutine_fn hmp_block_stream(Monitor *mon, const QDict *args)
 {
     Error *err = NULL;
@@ -452,6 +469,10 @@ static const HMPCommand commands[] = {
       "[-n] [-f] [-c] device target [format]",
       "start a backup of a device; -n: the target exists, -f: the whole disk, -c: compressed",
       hmp_drive_backup, false },
+    { "drive_mirror", "reuse:-n,full:-f,device:B,target:s,format:s?",
+      "[-n] [-f] device target [format]",
+      "start to mirror a device; -n: the target exists, -f: the whole disk", hmp_drive_mirror,
+      false },
     { "block_stream", "device:B,speed:o?,base:s?", "device [speed [base]]",
       "start copying data from a backing file into a block device", hmp_block_stream, false },
     { "block_job_set_speed", "device:B,speed:o", "device speed",

@@ -98,6 +98,15 @@ void coroutine_fn qmp_block_job_set_speed(const char *device, int64_t speed, Err
     }
 }
 
+void coroutine_fn qmp_block_job_change(BlockJobChangeOptions *arg, Error **errp)
+{
+    BlockJob *job = block_job_get(arg->id, errp);
+
+    if (job) {
+        block_job_change(job, arg, errp);
+    }
+}
+
 void coroutine_fn qmp_block_job_cancel(const char *device, bool has_force, bool force, Error **errp)
 {
     Job *job = find_block_job(device, errp);

@@ -9,6 +9,7 @@
 
 #include "block/block-backend.h"
 #include "block/dirty-bitmap.h"
+#include "block/job.h"
 #include "qapi/gen/block-core-types.h"
 
 /* ---- drives (media.c) ------------------------------------------------------------------------ */
@@ -78,6 +79,15 @@ void coroutine_fn internal_snapshot_co_abort(InternalSnapshotAction *action);
 
 /* HMP commands about them. */
 void hmp_snapshot_register(void);
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+/** JobFlags for what the user says of the end; both default to true. */
+static inline int job_flags(bool has_finalize, bool finalize, bool has_dismiss, bool dismiss)
+{
+    return (has_finalize && !finalize ? JOB_MANUAL_FINALIZE : 0) |
+           (has_dismiss && !dismiss ? JOB_MANUAL_DISMISS : 0);
+}
 
 /* ---- start-up -------------------------------------------------------------------------------- */
 

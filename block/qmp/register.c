@@ -23,8 +23,8 @@ static const MonitorCommandHooks command_hooks = {
 /* They set a flag and wake a job: a command that waits for storage must not delay them. */
 static const char *const exempt[] = {
     "job-pause", "job-resume", "job-cancel", "job-complete", "job-finalize", "job-dismiss",
-    "block-job-set-speed", "block-job-cancel", "block-job-pause", "block-job-resume",
-    "block-job-complete", "block-job-finalize", "block-job-dismiss",
+    "block-job-set-speed", "block-job-change", "block-job-cancel", "block-job-pause",
+    "block-job-resume", "block-job-complete", "block-job-finalize", "block-job-dismiss",
     "x-debug-query-block-graph", "qmp_capabilities", "quit",
 };
 

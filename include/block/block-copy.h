@@ -98,6 +98,8 @@ void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes)
 typedef struct BlockCopyLock BlockCopyLock;
 BlockCopyLock *coroutine_fn block_copy_co_lock(BlockCopyState *state, int64_t offset,
                                                int64_t bytes);
+/** Copy the clusters of the range, whole; 0 or a negative errno. */
+int coroutine_fn block_copy_co_locked(BlockCopyState *state, BlockCopyLock *lock);
 /**
  * The owner brought the same data to both sides (@same): clusters that lie wholly in the range need
  * not be copied any more; otherwise all of it must be.

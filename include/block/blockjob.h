@@ -16,8 +16,17 @@
 
 typedef struct BlockJob BlockJob;
 
+/* What some kinds of block jobs can do; main thread. */
+typedef struct BlockJobOps {
+    /* Fill info->u. */
+    void (*query)(BlockJob *job, BlockJobInfo *info);
+    /* The user's block-job-change. */
+    void (*change)(BlockJob *job, const BlockJobChangeOptions *options, Error **errp);
+} BlockJobOps;
+
 struct BlockJob {
     Job job;
+    const BlockJobOps *ops; /* or NULL */
     BdrvGate gate;
     char *description; /* "backup job 'j'" */
     char *reason;      /* what nodes are busy with: "block device is in use by block job: TYPE" */
@@ -54,6 +63,9 @@ void *block_job_create(const BlockJobArgs *args, Error **errp);
 BdrvChild *coroutine_fn block_job_co_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                                               uint64_t perm, uint64_t shared,
                                               BlockRights allowed_ops, Error **errp);
+/** Forbid @rights on @bs to others until the job lets go of its nodes. */
+bool block_job_forbid(BlockJob *job, BlockDriverState *bs, BlockRights rights, const char *reason,
+                      Error **errp);
 /** Detach all, and forbid nothing any more.  Context: control lock. */
 void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job);
 /**
@@ -68,6 +80,8 @@ bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs);
 
 /** The verb "set-speed": bytes per second, 0 for no limit. */
 bool block_job_set_speed(BlockJob *job, int64_t speed, Error **errp);
+/** The verb "change". */
+bool block_job_change(BlockJob *job, const BlockJobChangeOptions *options, Error **errp);
 /** @bytes were moved.  Any thread. */
 void block_job_ratelimit_account(BlockJob *job, uint64_t bytes);
 /** Nanoseconds to sleep before the next request, 0: none.  Any thread. */
@@ -84,7 +98,7 @@ BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError on_err, b
 BlockJob *block_job_get(const char *id, Error **errp);
 bool job_is_block_job(const Job *job);
 /** One row of query-block-jobs. */
-BlockJobInfo *block_job_query(const BlockJob *job);
+BlockJobInfo *block_job_query(BlockJob *job);
 
 /* For the JobDriver of each block job: its members event, user_resume and free. */
 void block_job_event(Job *job, JobEvent event);
@@ -127,6 +141,7 @@ typedef struct CommitJobArgs {
     BlockDriverState *top, *base;
     const char *backing_file;    /* to write into the overlay of top; NULL: the name of base */
     bool mask_protocol;
+    bool write_blocking;         /* active commit: keep in step as guests write */
     int64_t speed;
     BlockdevOnError on_error;
     int flags; /* JobFlags */
@@ -144,6 +159,35 @@ BlockJob *coroutine_fn commit_job_co_create(const CommitJobArgs *args, Error **e
  * is completed the base takes the place of @args->top.  @args->backing_file does not apply.
  */
 BlockJob *coroutine_fn commit_active_job_co_create(const CommitJobArgs *args, Error **errp);
+
+/* What becomes of the target's backing node when the copy is complete. */
+typedef enum MirrorBackingMode {
+    MIRROR_LEAVE_BACKING,
+    MIRROR_SOURCE_BACKING, /* it gets the source's (sync=none: the source itself) */
+    MIRROR_OPEN_BACKING,   /* what its image names */
+} MirrorBackingMode;
+
+/* What mirror_job_co_create() makes. */
+typedef struct MirrorJobArgs {
+    const char *job_id, *filter_node_name, *replaces; /* or NULL */
+    BlockDriverState *bs, *target;
+    MirrorSyncMode sync;
+    MirrorCopyMode copy_mode;
+    MirrorBackingMode backing_mode;
+    bool target_is_zero; /* sync=full: zeroes need not be written */
+    bool keep_allocated; /* zeroes must not become unallocated */
+    uint32_t granularity; /* bytes, 0: default */
+    int64_t buf_size;     /* bytes in flight, 0: default */
+    int64_t speed;
+    BlockdevOnError on_source_error, on_target_error;
+    int flags; /* JobFlags */
+} MirrorJobArgs;
+
+/**
+ * Make a job that keeps args->target in step with args->bs.  Context: control lock.  Returns the
+ * job, not started, or NULL with @errp set.
+ */
+BlockJob *coroutine_fn mirror_job_co_create(const MirrorJobArgs *args, Error **errp);
 
 /** Start a job that makes an image from @options (copied): blockdev-create. */
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options, Error **errp);
