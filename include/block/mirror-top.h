@@ -18,7 +18,7 @@ typedef struct MirrorTopArgs {
     MirrorCopyMode copy_mode;
     bool is_commit;     /* the target is below the source */
     bool grows_target;  /* the job will resize the target */
-    bool whole_clusters; /* the target lacks its backing node: no part of a cluster may be written */
+    bool whole_clusters; /* the target lacks its backing node: write no part of a cluster */
     uint32_t granularity; /* bytes, power of two */
     bool keep_allocated, start_clean; /* as in BlockCopyArgs */
 } MirrorTopArgs;

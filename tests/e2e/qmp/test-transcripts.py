@@ -124,6 +124,7 @@ class Player:
         wanted = self.wanted_answer(index)
         for pattern, replacement in MACHINE:
             text = pattern.sub(replacement, text)
+        self.vm.events.clear()  # what is waited for next is what this request leads to
         self.vm.send(text)
         if wanted is None:
             return
