@@ -14,7 +14,8 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
-from imgtest import Clock, History, KiB, MiB, QemuIo, Tap, must, run, sha256, shim  # noqa: E402
+from imgtest import Clock, History, KiB, MiB, QemuIo, Tap, must, run, sanitized  # noqa: E402
+from imgtest import sha256, shim, short_of_memory                                # noqa: E402
 
 MARK = "mark"
 # Name, errno, kinds of calls, and '+' if all later ones fail, too.
@@ -22,6 +23,7 @@ MODES = (("EIO once", errno.EIO, "rwztf", ""), ("ENOSPC once", errno.ENOSPC, "wz
          ("EIO for good", errno.EIO, "rwztf", "+"), ("ENOSPC for good", errno.ENOSPC, "wzt", "+"))
 DISK = 1 * MiB
 GUARD = 4000  # no operation here has so many calls
+MEMORY = 64 * KiB  # allocations from this size on fail
 
 # (command, first sector, sectors, value): enough to allocate, copy, free, and flush between.
 WORKLOAD = (
@@ -216,11 +218,64 @@ def test_reading(tap):
              lambda n, w=words: try_reading(n, w), Clock(10))
 
 
+def try_short(n, initial):
+    """The n-th transfer does only half: nobody may notice."""
+    shutil.copyfile("fresh.qcow2", "disk.qcow2")
+    remove(MARK)
+    guest = Guest(initial)
+    result = guest.work(shim("disk.qcow2", short=n, mark=MARK))
+    wrong = guest.verdict(everything=True) if result.status == 0 else str(result)
+    return wrong, os.path.exists(MARK)
+
+
+def test_short(tap):
+    for name, options, initial in IMAGES:
+        must("qemu-img", "create", "-q", "-f", "qcow2", *options, "fresh.qcow2", str(DISK))
+        loop(tap, f"short transfers, {name}", lambda n, i=initial: try_short(n, i), Clock(20))
+
+
+def try_memory(n, words, target, content):
+    """The n-th large allocation fails: the tool does without, or says so and leaves no target."""
+    remove(MARK)
+    if target:
+        remove(target)
+    result = run("qemu-img", *words, env=short_of_memory(n, MEMORY, MARK))
+    hit = os.path.exists(MARK)
+    if result.status == 0:
+        if target:
+            must("qemu-img", "convert", "-O", "raw", target, "out.raw")
+        return None if not target or sha256("out.raw") == content else "other content", hit
+    said = os.strerror(errno.ENOMEM) in result.text or "allocate" in result.text
+    good = hit and not result.crashed and said and not (target and os.path.exists(target))
+    return None if good else f"{result}\n{result.crashed}", hit
+
+
+def test_memory(tap):
+    if sanitized():
+        print("# not with a sanitizer: its allocator is in the way")
+        return
+    must("qemu-img", "convert", "-O", "qcow2", "-o", "cluster_size=2M", "source.raw",
+         "large.qcow2")
+    full = sha256("source.raw")
+    for name, words, target in (
+            ("open", ["info", "large.qcow2"], None),
+            ("check", ["check", "large.qcow2"], None),
+            ("convert to raw", ["convert", "-O", "raw", "large.qcow2", "new.raw"], "new.raw"),
+            ("convert to large clusters",
+             ["convert", "-O", "qcow2", "-o", "cluster_size=2M", "source.raw", "new.qcow2"],
+             "new.qcow2"),
+            ("compare", ["compare", "large.qcow2", "source.raw"], None)):
+        loop(tap, f"no memory: {name}",
+             lambda n, w=words, t=target: try_memory(n, w, t, full), Clock(20))
+
+
 def main():
     tap = Tap()
     test_workloads(tap)
     test_tools(tap)
     test_reading(tap)
+    test_short(tap)
+    test_memory(tap)
     return tap.finish()
 
 

@@ -236,12 +236,19 @@ class QemuIo:
         return Run(self.process.args, status, text, text)
 
 
-def shim(match, log=None, fail=None, mark=None):
-    """The environment that lets tests/lib/ioshim.c record or fail calls on files named @match."""
+def short_of_memory(n, size, mark):
+    """The environment in which the @n-th allocation of @size bytes or more fails (allocshim.c)."""
+    return {"LD_PRELOAD": os.path.join(BUILD, "tests/lib/liballocshim.so"),
+            "ALLOCSHIM": f"{n}:{size}", "IOSHIM_MARK": mark}
+
+
+def shim(match, log=None, fail=None, mark=None, short=None):
+    """The environment that lets tests/lib/ioshim.c record, fail or shorten calls on files named
+    @match."""
     env = {"LD_PRELOAD": os.path.join(BUILD, "tests/lib/libioshim.so"), "IOSHIM_MATCH": match}
     if sanitized():
         env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    for name, value in (("LOG", log), ("FAIL", fail), ("MARK", mark)):
+    for name, value in (("LOG", log), ("FAIL", fail), ("MARK", mark), ("SHORT", short)):
         if value is not None:
             env["IOSHIM_" + name] = str(value)
     return env

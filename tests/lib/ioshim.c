@@ -9,6 +9,9 @@
  * $IOSHIM_FAIL=N:ERRNO:KINDS: the N-th call (from 1) fails with that number and without effect;
  * with a '+' behind N, all later ones, too.  KINDS are the letters of ShimKind that count.  File
  * $IOSHIM_MARK is made when that happens, so that a test knows when it has tried all.
+ *
+ * $IOSHIM_SHORT=N: the N-th read or write of more than one byte does only the first half, as the
+ * host may.  $IOSHIM_MARK is made then, too.
  */
 #include "qemu/osdep.h"
 
@@ -16,6 +19,8 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <sys/uio.h>
+
+#define SHIM_MAX_IOV 64
 
 typedef enum ShimKind {
     SHIM_READ = 'r',
@@ -36,6 +41,7 @@ static long shim_calls, shim_fail_at;
 static bool shim_fails_on;
 static int shim_errno;
 static char shim_kinds[16];
+static long shim_transfers, shim_short_at;
 
 /* The next definition of a function, from libc or a sanitizer. */
 #define REAL(name) \
@@ -47,8 +53,10 @@ static char shim_kinds[16];
 __attribute__((constructor)) static void shim_start(void)
 {
     const char *log = getenv("IOSHIM_LOG"), *fail = getenv("IOSHIM_FAIL");
+    const char *at = getenv("IOSHIM_SHORT");
     char *end;
 
+    shim_short_at = at ? strtol(at, NULL, 10) : 0;
     if (log) {
         shim_log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     }
@@ -79,10 +87,18 @@ static bool shim_matches(int fd)
     return false;
 }
 
+static void shim_mark(void)
+{
+    const char *mark = getenv("IOSHIM_MARK");
+
+    if (mark) {
+        close(open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    }
+}
+
 /* Under the lock: is it this call's turn to fail? */
 static bool shim_fail(ShimKind kind)
 {
-    const char *mark = getenv("IOSHIM_MARK");
 
     if (!shim_fail_at || !strchr(shim_kinds, kind)) {
         return false;
@@ -91,10 +107,32 @@ static bool shim_fail(ShimKind kind)
     if (shim_calls != shim_fail_at && !(shim_fails_on && shim_calls > shim_fail_at)) {
         return false;
     }
-    if (mark) {
-        close(open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-    }
+    shim_mark();
     return true;
+}
+
+/* The vector, or its first half in @half if it is this transfer's turn to be short. */
+static const struct iovec *shim_cut(int fd, const struct iovec *iov, int *count,
+                                    struct iovec *half)
+{
+    size_t total = 0, left;
+    int n = 0;
+
+    for (int i = 0; i < *count; i++) {
+        total += iov[i].iov_len;
+    }
+    if (!shim_short_at || total < 2 || *count > SHIM_MAX_IOV ||
+        !shim_matches(fd) ||
+        __atomic_add_fetch(&shim_transfers, 1, __ATOMIC_RELAXED) != shim_short_at) {
+        return iov;
+    }
+    shim_mark();
+    for (left = total / 2; left; left -= half[n++].iov_len) {
+        half[n] = iov[n];
+        half[n].iov_len = iov[n].iov_len < left ? iov[n].iov_len : left;
+    }
+    *count = n;
+    return half;
 }
 
 static void shim_append(const void *data, size_t len)
@@ -146,13 +184,19 @@ static void shim_log_iov(const struct iovec *iov, int count, size_t length)
 
 ssize_t preadv64(int fd, const struct iovec *iov, int count, off64_t offset)
 {
+    struct iovec half[SHIM_MAX_IOV];
+
     REAL(preadv64)
+    iov = shim_cut(fd, iov, &count, half);
     SHIM_CALL(fd, SHIM_READ, real_preadv64(fd, iov, count, offset), -1, (void)0);
 }
 
 ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
 {
+    struct iovec half[SHIM_MAX_IOV];
+
     REAL(preadv64v2)
+    iov = shim_cut(fd, iov, &count, half);
     SHIM_CALL(fd, SHIM_READ, real_preadv64v2(fd, iov, count, offset, flags), -1, (void)0);
 }
 
@@ -166,18 +210,33 @@ static void shim_log_write(const struct iovec *iov, int count, off64_t offset, s
 
 ssize_t pwritev64(int fd, const struct iovec *iov, int count, off64_t offset)
 {
+    struct iovec half[SHIM_MAX_IOV];
+
     REAL(pwritev64)
+    iov = shim_cut(fd, iov, &count, half);
     SHIM_CALL(fd, SHIM_WRITE, real_pwritev64(fd, iov, count, offset), -1,
+              shim_log_write(iov, count, offset, ret));
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
+{
+    struct iovec half[SHIM_MAX_IOV];
+
+    REAL(pwritev64v2)
+    iov = shim_cut(fd, iov, &count, half);
+    SHIM_CALL(fd, SHIM_WRITE, real_pwritev64v2(fd, iov, count, offset, flags), -1,
               shim_log_write(iov, count, offset, ret));
 }
 
 ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t offset)
 {
-    struct iovec iov = { (void *)buf, len };
+    struct iovec whole = { (void *)buf, len }, half[SHIM_MAX_IOV];
+    int count = 1;
+    const struct iovec *iov = shim_cut(fd, &whole, &count, half);
 
     REAL(pwrite64)
-    SHIM_CALL(fd, SHIM_WRITE, real_pwrite64(fd, buf, len, offset), -1,
-              shim_log_write(&iov, 1, offset, ret));
+    SHIM_CALL(fd, SHIM_WRITE, real_pwrite64(fd, buf, iov->iov_len, offset), -1,
+              shim_log_write(iov, 1, offset, ret));
 }
 
 static void shim_log_fallocate(int mode, off64_t offset, off64_t length, int ret)
