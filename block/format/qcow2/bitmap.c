@@ -250,8 +250,12 @@ static bool coroutine_fn co_load_bits(BlockDriverState *bs, const Qcow2Bitmap *b
     const Qcow2State *s = bs->opaque;
     int64_t len = bdrv_dirty_bitmap_size(bitmap);
     int64_t reach = ((int64_t)s->cluster_size * 8) << bm->granularity_bits;
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
 
+    if (!buf) {
+        error_setg_errno(errp, ENOMEM, "Could not read bitmap '%s'", bm->name);
+        return false;
+    }
     for (uint32_t i = 0; i < bm->table_size; i++) {
         int64_t start = i * reach, bytes = MIN(reach, len - start);
         uint64_t offset = table[i] & QCOW2_OFFSET_MASK;

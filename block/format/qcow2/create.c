@@ -176,11 +176,15 @@ static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreatePa
                                                  Error **errp)
 {
     size_t cluster_size = (size_t)1 << p->header.cluster_bits;
-    g_autofree uint8_t *buf = g_malloc0(NB_FIRST_CLUSTERS * cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc0(NB_FIRST_CLUSTERS * cluster_size);
     Qcow2Extensions ext = { 0 };
     Qcow2HeaderImage image = { &p->header, &ext, NULL, p->backing_file, false };
     int ret;
 
+    if (!buf) {
+        error_setg_errno(errp, ENOMEM, "Could not write qcow2 header");
+        return false;
+    }
     memcpy(ext.backing_format, p->backing_format, sizeof(ext.backing_format));
     ext.data_file = p->data_file ? (char *)bdrv_get_filename(p->data_file) : NULL;
     if (!qcow2_header_build(&image, buf, cluster_size, errp)) {

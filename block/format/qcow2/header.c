@@ -638,13 +638,17 @@ int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header
                                          Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    g_autofree uint8_t *old = g_malloc(s->cluster_size);
-    g_autofree uint8_t *bare = g_malloc(s->cluster_size);
-    g_autofree uint8_t *new = g_malloc(s->cluster_size);
+    g_autofree uint8_t *old = g_try_malloc(s->cluster_size);
+    g_autofree uint8_t *bare = g_try_malloc(s->cluster_size);
+    g_autofree uint8_t *new = g_try_malloc(s->cluster_size);
     Qcow2HeaderImage image = { header, ext, s->unknown_fields, backing_file, false };
     Qcow2Header written = *header;
     int ret;
 
+    if (!old || !bare || !new) {
+        error_setg_errno(errp, ENOMEM, "Could not write qcow2 header");
+        return -ENOMEM;
+    }
     if (!qcow2_header_build(&image, new, s->cluster_size, errp)) {
         return -ENOSPC;
     }

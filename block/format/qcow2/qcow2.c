@@ -29,7 +29,11 @@ static bool coroutine_fn co_read_header(BlockDriverState *bs, int flags, Error *
         return false;
     }
     cluster_size = (size_t)1 << s->header.cluster_bits;
-    cluster = g_malloc(cluster_size);
+    cluster = g_try_malloc(cluster_size);
+    if (!cluster) {
+        error_setg_errno(errp, ENOMEM, "Could not read qcow2 header cluster");
+        return false;
+    }
     ret = bdrv_co_pread(bs->file, 0, cluster_size, cluster, 0);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read qcow2 header cluster");
