@@ -245,8 +245,11 @@ def try_memory(n, words, target, content):
         if target:
             must("qemu-img", "convert", "-O", "raw", target, "out.raw")
         return None if not target or sha256("out.raw") == content else "other content", hit
-    said = os.strerror(errno.ENOMEM) in result.text or "allocate" in result.text
-    good = hit and not result.crashed and said and not (target and os.path.exists(target))
+    # compare and check have words of their own.
+    said = any(words in result.text for words in (
+        os.strerror(errno.ENOMEM), "Could not allocate", "Sector allocation test failed",
+        "internal errors"))
+    good = hit and result.status > 0 and not result.crashed and said and not (target and os.path.exists(target))
     return None if good else f"{result}\n{result.crashed}", hit
 
 

@@ -5,6 +5,7 @@
 #include "../../lib/memdisk.h"
 #include "../../lib/testlib.h"
 
+#include "block/graph.h"
 #include "qobject/json-parser.h"
 
 extern BlockDriver bdrv_quorum;
@@ -196,6 +197,38 @@ static void coroutine_fn co_bad_options(void)
     }
 }
 
+/* A copy is added, and then holds what is written; one is taken out, and is left alone. */
+static void coroutine_fn co_copies_come_and_go(void)
+{
+    Setup s;
+    BlockDriverState *more, *small;
+    uint8_t buf[512] = { 0x33 };
+    g_autoptr(Error) used = NULL, size = NULL, few = NULL, unknown = NULL, single = NULL;
+
+    co_set_up(&s, "'vote-threshold': 3");
+    more = memdisk_co_new("d3", DISK_BYTES);
+    small = memdisk_co_new("small", DISK_BYTES / 2);
+    memset(memdisk(more)->data, 0x11, DISK_BYTES);
+    g_assert_false(bdrv_co_del_child(s.quorum, "children.0", &few));
+    g_assert_nonnull(strstr(error_get_pretty(few), "cannot be lower than the vote threshold 3"));
+    g_assert_false(bdrv_co_del_child(s.quorum, "children.9", &unknown));
+    g_assert_false(bdrv_co_add_child(s.quorum, s.disks[1], &used));
+    g_assert_cmpstr(error_get_pretty(used), ==, "The node d1 already has a parent");
+    g_assert_false(bdrv_co_add_child(s.quorum, small, &size));
+    g_assert_false(bdrv_co_add_child(more, small, &single));
+    g_assert_cmpstr(error_get_pretty(single), ==, "The node d3 does not support adding a child");
+
+    g_assert_true(bdrv_co_add_child(s.quorum, more, &error_abort));
+    g_assert_true(bdrv_co_del_child(s.quorum, "children.0", &error_abort));
+    g_assert_cmpint(bdrv_co_pwrite(s.user.root, 4096, sizeof(buf), buf, 0), ==, 0);
+    g_assert_cmpmem(memdisk(more)->data + 4096, sizeof(buf), buf, sizeof(buf));
+    g_assert_cmpint(memdisk(s.disks[0])->data[4096], ==, 0x11);
+    g_assert_false(bdrv_co_del_child(s.quorum, "children.1", NULL));
+    bdrv_unref(more);
+    bdrv_unref(small);
+    co_tear_down(&s);
+}
+
 int main(int argc, char **argv)
 {
     static const MemCase cases[] = {
@@ -206,6 +239,7 @@ int main(int argc, char **argv)
         { "/quorum/read/fifo", co_fifo },
         { "/quorum/claims/nobody-else-writes", co_claims },
         { "/quorum/open/bad-options", co_bad_options },
+        { "/quorum/children/come-and-go", co_copies_come_and_go },
     };
 
     test_init(&argc, &argv);
