@@ -19,8 +19,8 @@
 #include "qemu/version.h"
 
 static const ImgCommand *const commands[] = {
-    &img_amend, &img_bench, &img_bitmap, &img_check, &img_compare, &img_convert, &img_create,
-    &img_dd, &img_info, &img_map, &img_measure, &img_resize, &img_snapshot,
+    &img_amend, &img_bench, &img_bitmap, &img_check, &img_compact, &img_compare, &img_convert,
+    &img_create, &img_dd, &img_info, &img_map, &img_measure, &img_resize, &img_snapshot,
 };
 
 /* Known to users of QEMU, but not part of this version. */

@@ -558,6 +558,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_create = qcow2_co_create,
     .bdrv_co_create_opts = qcow2_co_create_opts,
     .bdrv_co_measure = qcow2_co_measure,
+    .bdrv_co_compact = qcow2_co_compact,
     .bdrv_co_check = qcow2_co_check,
     .bdrv_co_amend_options = qcow2_co_amend_options,
     .bdrv_co_change_backing_file = qcow2_co_change_backing_file,

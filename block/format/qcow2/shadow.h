@@ -33,6 +33,9 @@ typedef struct Qcow2Shadow {
 /** Begin; NULL with @errp set.  Both locks held, node frozen, caches written back. */
 Qcow2Shadow *coroutine_fn qcow2_shadow_co_begin(BlockDriverState *bs, Error **errp);
 void qcow2_shadow_free(Qcow2Shadow *sh);
+/** The same with the locking and writing back; both locks are held afterwards, also if it fails. */
+Qcow2Shadow *coroutine_fn qcow2_shadow_co_lock(BlockDriverState *bs, Error **errp);
+void coroutine_fn qcow2_shadow_co_unlock(BlockDriverState *bs);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2Shadow, qcow2_shadow_free)
 
 /** @n adjacent clusters for the new image, that the old one does not use; counted once. */
@@ -54,6 +57,11 @@ int64_t coroutine_fn qcow2_shadow_co_write_new(Qcow2Shadow *sh, const void *buf,
 /** The same of an L1 table in host byte order. */
 int64_t coroutine_fn qcow2_shadow_co_write_l1(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
                                               Error **errp);
+/** Put the table of the new list of snapshots into @sh. */
+bool coroutine_fn qcow2_shadow_co_put_list(Qcow2Shadow *sh, GArray *snapshots, Error **errp);
+/** The L1 table of a snapshot, in host byte order. */
+uint64_t *coroutine_fn qcow2_snapshot_co_read_l1(BlockDriverState *bs, const Qcow2Snapshot *sn,
+                                                 Error **errp);
 /**
  * Make the new image the image; the state in memory follows.  On failure the old image is in force,
  * or, if not even that is sure, the image takes no more writes.

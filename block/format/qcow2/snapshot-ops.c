@@ -34,8 +34,7 @@ static bool coroutine_fn co_settle(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* Both locks are held afterwards, also if it fails. */
-static Qcow2Shadow *coroutine_fn co_begin(BlockDriverState *bs, Error **errp)
+Qcow2Shadow *coroutine_fn qcow2_shadow_co_lock(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int ret = qcow2_co_before_change(bs);
@@ -54,7 +53,7 @@ static Qcow2Shadow *coroutine_fn co_begin(BlockDriverState *bs, Error **errp)
     return NULL;
 }
 
-static void coroutine_fn co_end(BlockDriverState *bs)
+void coroutine_fn qcow2_shadow_co_unlock(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
@@ -73,8 +72,7 @@ static int find_by_id(const Qcow2State *s, const char *id, Error **errp)
     return -1;
 }
 
-/* Put the new list's table into @sh. */
-static bool coroutine_fn co_put_list(Qcow2Shadow *sh, GArray *snapshots, Error **errp)
+bool coroutine_fn qcow2_shadow_co_put_list(Qcow2Shadow *sh, GArray *snapshots, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
     g_autoptr(GByteArray) table = qcow2_snapshots_build(snapshots, errp);
@@ -99,8 +97,8 @@ static bool coroutine_fn co_put_list(Qcow2Shadow *sh, GArray *snapshots, Error *
     return true;
 }
 
-static uint64_t *coroutine_fn co_read_snapshot_l1(BlockDriverState *bs, const Qcow2Snapshot *sn,
-                                                  Error **errp)
+uint64_t *coroutine_fn qcow2_snapshot_co_read_l1(BlockDriverState *bs, const Qcow2Snapshot *sn,
+                                                 Error **errp)
 {
     uint64_t *l1;
     int ret;
@@ -183,7 +181,7 @@ static bool coroutine_fn co_create(Qcow2Shadow *sh, const SnapshotInfo *info, Er
         .extra_len = 24,
     };
     g_array_append_val(list, sn);
-    return co_put_list(sh, list, errp) && qcow2_shadow_co_commit(sh, errp);
+    return qcow2_shadow_co_put_list(sh, list, errp) && qcow2_shadow_co_commit(sh, errp);
 }
 
 bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotInfo *info,
@@ -200,11 +198,11 @@ bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotI
         error_setg(errp, "The name of the snapshot is too long");
         return false;
     }
-    g_autoptr(Qcow2Shadow) sh = co_begin(bs, errp);
+    g_autoptr(Qcow2Shadow) sh = qcow2_shadow_co_lock(bs, errp);
     if (sh) {
         ok = co_create(sh, info, errp);
     }
-    co_end(bs);
+    qcow2_shadow_co_unlock(bs);
     return ok;
 }
 
@@ -215,7 +213,7 @@ static bool coroutine_fn co_goto(Qcow2Shadow *sh, const Qcow2Snapshot *sn, Error
     Qcow2State *s = sh->bs->opaque;
     uint64_t reach = UINT64_C(1) << (s->cluster_bits + s->l2_bits);
     uint64_t needed = DIV_ROUND_UP(sn->disk_size, reach);
-    g_autofree uint64_t *l1 = co_read_snapshot_l1(sh->bs, sn, errp);
+    g_autofree uint64_t *l1 = qcow2_snapshot_co_read_l1(sh->bs, sn, errp);
 
     if (!l1) {
         return false;
@@ -255,11 +253,11 @@ bool coroutine_fn qcow2_co_snapshot_goto(BlockDriverState *bs, const char *id, E
     if (index < 0) {
         return false;
     }
-    g_autoptr(Qcow2Shadow) sh = co_begin(bs, errp);
+    g_autoptr(Qcow2Shadow) sh = qcow2_shadow_co_lock(bs, errp);
     if (sh) {
         ok = co_goto(sh, &g_array_index(s->snapshots, Qcow2Snapshot, index), errp);
     }
-    co_end(bs);
+    qcow2_shadow_co_unlock(bs);
     return ok;
 }
 
@@ -270,12 +268,12 @@ static bool coroutine_fn co_delete(Qcow2Shadow *sh, guint index, Error **errp)
     Qcow2State *s = sh->bs->opaque;
     const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, index);
     g_autoptr(GArray) list = qcow2_snapshots_copy(s->snapshots);
-    g_autofree uint64_t *l1 = co_read_snapshot_l1(sh->bs, sn, errp);
+    g_autofree uint64_t *l1 = qcow2_snapshot_co_read_l1(sh->bs, sn, errp);
 
     g_array_remove_index(list, index);
     return l1 && qcow2_shadow_co_count_tree(sh, l1, sn->l1_size, -1, errp) &&
            qcow2_shadow_retire(sh, sn->l1_offset, (uint64_t)sn->l1_size * 8, errp) &&
-           qcow2_shadow_co_fix_flags(sh, NULL, errp) && co_put_list(sh, list, errp) &&
+           qcow2_shadow_co_fix_flags(sh, NULL, errp) && qcow2_shadow_co_put_list(sh, list, errp) &&
            qcow2_shadow_co_commit(sh, errp);
 }
 
@@ -288,11 +286,11 @@ bool coroutine_fn qcow2_co_snapshot_delete(BlockDriverState *bs, const char *id,
     if (index < 0) {
         return false;
     }
-    g_autoptr(Qcow2Shadow) sh = co_begin(bs, errp);
+    g_autoptr(Qcow2Shadow) sh = qcow2_shadow_co_lock(bs, errp);
     if (sh) {
         ok = co_delete(sh, index, errp);
     }
-    co_end(bs);
+    qcow2_shadow_co_unlock(bs);
     return ok;
 }
 
@@ -318,7 +316,7 @@ bool coroutine_fn qcow2_co_snapshot_load_tmp(BlockDriverState *bs, const char *i
         return false;
     }
     sn = &g_array_index(s->snapshots, Qcow2Snapshot, index);
-    l1 = co_read_snapshot_l1(bs, sn, errp);
+    l1 = qcow2_snapshot_co_read_l1(bs, sn, errp);
     if (!l1) {
         return false;
     }

@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# qemu-img compact: the file gets shorter, the disk and its snapshots stay.
+. "$SRC/tests/e2e/lib.sh"
+
+# io COMMAND...: on c.qcow2, quietly.
+io() {
+    for io_command in "$@"; do
+        set -- "$@" -c "$io_command"
+        shift
+    done
+    "$QEMU_IO" -f qcow2 -d unmap "$@" c.qcow2 >/dev/null
+}
+
+# verdict PROGRAM: what its check says first.
+verdict() {
+    "$1" check -f qcow2 c.qcow2 2>&1 | head -n 1
+}
+
+# An image of clusters of $1 bytes that was written to, with snapshots if $2, and then discarded from.
+make_image() {
+    rm -f c.qcow2
+    "$QEMU_IMG" create -q -f qcow2 -o "cluster_size=$1" c.qcow2 16M
+    for i in 1 2 3; do
+        io "write -P $i ${i}M 3M" 'write -P 9 10M 2M'
+        [ -z "$2" ] || "$QEMU_IMG" snapshot -c "s$i" c.qcow2
+    done
+    io 'discard 1M 2M' 'write -P 7 14M 1M'
+    [ -z "$2" ] || "$QEMU_IMG" snapshot -d s2 c.qcow2
+    io 'discard 1M 1M' 'discard 10M 1M' 'discard 4M 1M'
+}
+
+for cluster_size in 512 4096 65536; do
+    for snapshots in '' with; do
+        what="clusters of $cluster_size${snapshots:+, snapshots}"
+        make_image "$cluster_size" "$snapshots"
+        before=$(stat -c %s c.qcow2)
+        "$QEMU_IMG" convert -f qcow2 -O raw c.qcow2 before.raw
+        [ -z "$snapshots" ] || "$QEMU_IMG" convert -f qcow2 -l s1 -O raw c.qcow2 s1.raw
+        check "$what: compact" "$QEMU_IMG" compact -f qcow2 c.qcow2
+        after=$(stat -c %s c.qcow2)
+        is "$what: it says how much" "$out" \
+            "Image compacted: the file is $((before - after)) bytes shorter."
+        [ "$after" -lt "$((before * 9 / 10))" ]
+        ok $? "$what: the file is shorter"
+        is "$what: check" "$(verdict "$QEMU_IMG")" 'No errors were found on the image.'
+        if [ -x "$STOCK_IMG" ]; then
+            is "$what: stock's check" "$(verdict "$STOCK_IMG")" 'No errors were found on the image.'
+        else
+            skip "$what: stock's check" 'stock qemu-img is not installed'
+        fi
+        check "$what: the disk is the same" "$QEMU_IMG" compare -f raw -F qcow2 before.raw c.qcow2
+        if [ -n "$snapshots" ]; then
+            "$QEMU_IMG" convert -f qcow2 -l s1 -O raw c.qcow2 after.raw
+            check "$what: so is the snapshot" cmp s1.raw after.raw
+        fi
+        run "$QEMU_IMG" compact -f qcow2 c.qcow2
+        is "$what: nothing is left to gain" "$out" 'Image compacted: the file is 0 bytes shorter.'
+    done
+done
+
+truncate -s 1M plain.raw
+fails 'raw has nothing to compact' 1 \
+    "qemu-img: Block driver 'raw' does not support compaction" "$QEMU_IMG" compact -f raw plain.raw
+fails 'one file is expected' 1 'qemu-img: Expecting one image file name
+Try '"'qemu-img compact --help'"' for more info' "$QEMU_IMG" compact
+done_testing

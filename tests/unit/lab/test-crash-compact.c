@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Power cuts while an image is compacted and written at the same time (R14, R15): in each state the
+ * image is the old one or the new one.
+ */
+#include "qemu/osdep.h"
+
+#include "block/snapshot.h"
+#include "crash-lab.h"
+
+#define OPEN "{'driver': 'qcow2', 'discard': 'unmap', " \
+             "'file': {'driver': 'file', 'filename': 'disk'}}"
+#define MAKE "'driver': 'qcow2', 'file': 'file-disk'"
+
+/* What all runs gained: a test in which nothing moves proves nothing. */
+static int64_t gained;
+
+/* Some of the file is free: what the disk held at first was written and dropped. */
+static void coroutine_fn co_make_holes(CrashRun *r)
+{
+    int64_t bytes = r->k->disk_bytes;
+    g_autofree uint8_t *buf = g_malloc0(bytes);
+
+    memset(buf, 0x11, bytes);
+    g_assert_cmpint(bdrv_co_pwrite(r->user->root, 0, bytes, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pdiscard(r->user->root, 0, bytes), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+    memset(buf, 0, bytes);
+    g_assert_cmpint(bdrv_co_pwrite(r->user->root, bytes / 2, bytes / 2, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(r->user->root, 0, bytes / 2, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pdiscard(r->user->root, bytes / 2, bytes / 4), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+}
+
+static void coroutine_fn co_make_holes_below_snapshot(CrashRun *r)
+{
+    co_make_holes(r);
+    g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "kept", &error_abort));
+}
+
+static void coroutine_fn co_compact(CrashRun *r)
+{
+    int64_t step;
+
+    for (int i = 0; i < 4; i++) {
+        step = bdrv_co_compact(r->user->bs, 64 * KiB, &error_abort);
+        g_assert_cmpint(step, >=, 0);
+        gained += step;
+    }
+}
+
+#define CASE(name, prepare, size, n_rounds) \
+    { .path = "/qcow2/crash/compact/" name, \
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': " #size "}" }, .open = OPEN, \
+      .disk_bytes = 256 * KiB, .cluster_size = size, .mix = { 10, 1, 1, 3, 16 }, \
+      .rounds = n_rounds, .step = 3, .co_prepare = prepare, .co_beside = co_compact }
+
+static const CrashCase cases[] = {
+    CASE("beside-writes", co_make_holes, 4096, 12),
+    CASE("small-clusters", co_make_holes, 512, 6),
+    CASE("with-a-snapshot", co_make_holes_below_snapshot, 4096, 8),
+};
+
+int main(int argc, char **argv)
+{
+    int ret = crash_lab_main(argc, argv, cases, ARRAY_SIZE(cases));
+
+    printf("# %" PRId64 " bytes gained\n", gained);
+    return ret ? ret : gained == 0;
+}
