@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Internal snapshots from the monitors: of one disk; and of all disks together, as far as that needs
- * no state of the machine, which it cannot save.
+ * Internal snapshots from the monitors: of one disk; and of all disks together, as far as that
+ * needs no state of the machine, which it cannot save.
  */
 #include "qemu/osdep.h"
 
