@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Zero clusters, which version 2 does not know.  Where nothing is behind the image, an entry that is
- * empty says the same; elsewhere they become clusters full of zeroes.
+ * Zero clusters, which version 2 does not know.  Where nothing is behind the image, an entry that
+ * is empty says the same; elsewhere they become clusters full of zeroes.
  *
  * The disk is changed like by a guest.  Tables of snapshots, which may be shared, are changed in
  * place: each entry means the same before and after to everybody who reads it, so neither the

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import MiB, run, same  # noqa: E402
+from qmptest import MiB, make_qcow2, run, same  # noqa: E402
 
 CHUNK = 64 << 10
 
@@ -100,5 +100,107 @@ def bad_arguments_are_refused(vm):
     same(bitmaps(vm), {})
 
 
+def qcow2(vm, **options):
+    vm.command("blockdev-add", driver="qcow2", node_name="a",
+               file={"driver": "file", "filename": "t.qcow2"}, **options)
+
+
+def persistent(vm):
+    """Node 'a', an image with the bitmap 'b' of which the first chunk is dirty."""
+    make_qcow2("t.qcow2")
+    qcow2(vm)
+    add(vm, "b", persistent=True)
+    vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    write_through_export(vm, 0)
+
+
+def write_through_export(vm, offset):
+    vm.command("block-export-add", type="nbd", id="e", node_name="a", writable=True)
+    with NbdClient("s", "a") as client:
+        client.write(offset, b"x")
+    vm.command("block-export-del", id="e", mode="hard")
+    vm.wait_event("BLOCK_EXPORT_DELETED")
+
+
+def again(vm, **options):
+    """Close the image and open it again."""
+    vm.command("blockdev-del", node_name="a")
+    qcow2(vm, **options)
+
+
+def it_is_there_after_closing(vm):
+    persistent(vm)
+    same(count(vm, "b"), CHUNK)
+    again(vm)
+    same((count(vm, "b"), bitmaps(vm)["b"]["persistent"]), (CHUNK, True))
+    again(vm, read_only=True)
+    same(count(vm, "b"), CHUNK)
+    vm.refused("Bitmap 'b' is readonly and cannot be modified", "block-dirty-bitmap-clear",
+               node="a", name="b")
+
+
+def it_is_stored_when_the_node_becomes_read_only(vm):
+    persistent(vm)
+    options = {"driver": "qcow2", "node-name": "a", "file": "f"}
+    vm.command("blockdev-del", node_name="a")
+    vm.command("blockdev-add", driver="file", node_name="f", filename="t.qcow2")
+    vm.command("blockdev-add", driver="qcow2", node_name="a", file="f")
+    vm.command("block-dirty-bitmap-clear", node="a", name="b")
+    vm.command("blockdev-reopen", options=[dict(options, **{"read-only": True})])
+    vm.refused("Bitmap 'b' is readonly and cannot be modified", "block-dirty-bitmap-remove",
+               node="a", name="b")
+    vm.command("blockdev-reopen", options=[options])
+    write_through_export(vm, MiB)
+    same(count(vm, "b"), CHUNK)
+    vm.command("blockdev-del", node_name="a")
+    vm.command("blockdev-add", driver="qcow2", node_name="a", file="f")
+    same(count(vm, "b"), CHUNK)
+
+
+def it_follows_the_image_that_is_handed_over(vm):
+    persistent(vm)
+    vm.command("blockdev-set-active", active=False, node_name="a")
+    vm.refused("Node 'a' is inactive, so its bitmap 'b' belongs to another process",
+               "block-dirty-bitmap-clear", node="a", name="b")
+    vm.command("blockdev-set-active", active=True, node_name="a")
+    same(count(vm, "b"), CHUNK)
+    write_through_export(vm, MiB)
+    again(vm)
+    same(count(vm, "b"), 2 * CHUNK)
+
+
+def a_failed_transaction_changes_nothing(vm):
+    persistent(vm)
+    wrong = {"type": "block-dirty-bitmap-clear", "data": {"node": "a", "name": "nope"}}
+    b = {"node": "a", "name": "b"}
+    for action, data in (("remove", b), ("clear", b), ("disable", b),
+                         ("add", {"node": "a", "name": "c", "persistent": True}),
+                         ("merge", {"node": "a", "target": "b", "bitmaps": ["d"]})):
+        if action == "merge":
+            add(vm, "d")
+        vm.refused("Dirty bitmap 'nope' not found", "transaction",
+                   actions=[{"type": f"block-dirty-bitmap-{action}", "data": data}, wrong])
+        row = bitmaps(vm)["b"]
+        same((row["count"], row["recording"], row["persistent"], row["busy"]),
+             (CHUNK, True, True, False))
+    same(sorted(bitmaps(vm)), ["b", "d"])
+    again(vm)
+    same((sorted(bitmaps(vm)), count(vm, "b")), (["b"], CHUNK))
+
+
+def a_backup_that_cleared_it_is_remembered(vm):
+    persistent(vm)
+    vm.null("target", 4 * MiB)
+    vm.command("blockdev-backup", job_id="j", device="a", target="target", sync="incremental",
+               bitmap="b")
+    vm.wait_event("BLOCK_JOB_COMPLETED")
+    same(count(vm, "b"), 0)
+    again(vm)
+    same(count(vm, "b"), 0)
+
+
 run("bitmaps", [writes_are_recorded, a_disabled_bitmap_records_nothing, merge_adds_up,
-                merge_is_all_or_nothing, bad_arguments_are_refused])
+                merge_is_all_or_nothing, bad_arguments_are_refused, it_is_there_after_closing,
+                it_is_stored_when_the_node_becomes_read_only,
+                it_follows_the_image_that_is_handed_over, a_failed_transaction_changes_nothing,
+                a_backup_that_cleared_it_is_remembered])
