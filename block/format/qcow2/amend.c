@@ -41,6 +41,7 @@ typedef struct Wish {
     unsigned refcount_order;
     bool lazy_refcounts;
     uint64_t size;
+    const char *data_file; /* NULL: as it is */
 } Wish;
 
 /* ---- what is wanted ------------------------------------------------------------------------ */
@@ -94,11 +95,6 @@ static bool check_fixed(BlockDriverState *bs, QemuOpts *opts, Error **errp)
     }
     if (qemu_opt_get(opts, "data_file") && !has_data_file) {
         error_setg(errp, "data-file can only be set for images that use an external data file");
-        return false;
-    }
-    if (qemu_opt_get(opts, "data_file") &&
-        g_strcmp0(qemu_opt_get(opts, "data_file"), s->ext.data_file) != 0) {
-        error_setg(errp, "Changing the name of the external data file is not supported");
         return false;
     }
     if (qemu_opt_get_bool(opts, "data_file_raw", is_raw) && !is_raw) {
@@ -156,6 +152,7 @@ static bool read_wish(BlockDriverState *bs, QemuOpts *opts, Wish *wish, Error **
         .refcount_order = s->header.refcount_order,
         .lazy_refcounts = s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS,
         .size = s->header.size,
+        .data_file = qemu_opt_get(opts, "data_file"),
     };
     if (!read_version(opts, wish, errp)) {
         return false;
@@ -196,6 +193,26 @@ static bool coroutine_fn co_set_lazy(BlockDriverState *bs, bool lazy, Error **er
     return true;
 }
 
+/* Only the name in the image: the file that is open stays so until it is opened again. */
+static bool coroutine_fn co_set_data_file(BlockDriverState *bs, const char *name, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Extensions ext = s->ext;
+    char *old = s->ext.data_file;
+
+    if (!name || g_strcmp0(name, old) == 0) {
+        return true;
+    }
+    ext.data_file = g_strdup(name);
+    CO_LOCK_GUARD(&s->lock);
+    if (qcow2_header_co_rewrite(bs, &s->header, &ext, bs->backing_file, errp) < 0) {
+        g_free(ext.data_file);
+        return false;
+    }
+    g_free(old);
+    return true;
+}
+
 static bool coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
@@ -231,7 +248,8 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
         !qcow2_amend_co_refcount_width(bs, wish.refcount_order, progress, errp)) {
         return false;
     }
-    if (!co_set_lazy(bs, wish.lazy_refcounts, errp) || !co_set_size(bs, wish.size, errp)) {
+    if (!co_set_data_file(bs, wish.data_file, errp) ||
+        !co_set_lazy(bs, wish.lazy_refcounts, errp) || !co_set_size(bs, wish.size, errp)) {
         return false;
     }
     return wish.version >= s->header.version ||

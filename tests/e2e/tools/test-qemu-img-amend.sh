@@ -90,4 +90,11 @@ is 'stock sees it' "$(field c.qcow2 'virtual size')" '8 MiB (8388608 bytes)'
 "$STOCK_IMG" create -q -f qcow2 -o compression_type=zstd z.qcow2 1M
 refuses 'zstd stays' 'Cannot downgrade an image with incompatible features 0x8 set' \
     "$QEMU_IMG" amend -o compat=0.10 z.qcow2
+"$STOCK_IMG" create -q -f qcow2 -o data_file=old.raw d.qcow2 1M
+"$STOCK_IO" -c 'write -P 6 0 64k' d.qcow2 >/dev/null
+check 'another name of the data file' "$QEMU_IMG" amend -o data_file=new.raw d.qcow2
+is 'stock sees the name' "$(mv old.raw new.raw; field d.qcow2 'data file')" new.raw
+check 'stock reads it' "$STOCK_IO" -c 'read -q -P 6 0 64k' d.qcow2
+refuses 'no way down from there' 'Cannot downgrade an image with a data file' \
+    "$QEMU_IMG" amend -o compat=0.10 d.qcow2
 done_testing
