@@ -63,20 +63,44 @@ static int64_t transfer_cached(FileState *s, bool is_write, int64_t offset,
     return MAX(ret, 0);
 }
 
-/* A loop thread that cannot have the kernel's interface (limits of the host) uses workers. */
+/*
+ * What does the transfers.  A loop thread that cannot have the kernel's interface (limits of the
+ * host) uses workers.  In place of workers that do direct I/O the kernel's own are taken, where it
+ * has them: they need neither a system call nor two switches for each request.
+ */
+static BlockdevAioOptions engine(const FileState *s)
+{
+    if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE && laio_setup(NULL)) {
+        return BLOCKDEV_AIO_OPTIONS_NATIVE;
+    }
+    if ((s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING || s->direct) && luring_setup(NULL)) {
+        return BLOCKDEV_AIO_OPTIONS_IO_URING;
+    }
+    return BLOCKDEV_AIO_OPTIONS_THREADS;
+}
+
+/* The kernel's interface cannot do with this file what workers perhaps can. */
+static bool wants_worker(int ret)
+{
+    return ret == -EOPNOTSUPP || ret == -EINVAL;
+}
+
 static int coroutine_fn co_submit(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
 {
     AioFileOp op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
     FileRequest req = { .s = s, .offset = offset, .bytes = qiov->size,
                         .iov = qiov->iov, .niov = qiov->niov };
 
-    if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE && laio_setup(NULL)) {
-        return laio_co_submit(s->fd, offset, qiov, op);
+    BlockdevAioOptions how = engine(s);
+    int ret = -EOPNOTSUPP;
+
+    if (how == BLOCKDEV_AIO_OPTIONS_NATIVE) {
+        ret = laio_co_submit(s->fd, offset, qiov, op);
+    } else if (how == BLOCKDEV_AIO_OPTIONS_IO_URING) {
+        ret = luring_co_submit(s->fd, offset, qiov, op);
     }
-    if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
-        return luring_co_submit(s->fd, offset, qiov, op);
-    }
-    return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+    return wants_worker(ret) ? thread_pool_submit_co(is_write ? write_worker : read_worker, &req)
+                             : ret;
 }
 
 static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
@@ -172,13 +196,6 @@ BdrvMapKind file_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_
     return BDRV_MAP_HERE;
 }
 
-static void direct_done(AioFileIO *file, int ret)
-{
-    BdrvDirectIO *io = file->opaque;
-
-    io->done(io, ret);
-}
-
 /* Worker. */
 static int direct_worker(void *opaque)
 {
@@ -194,6 +211,17 @@ static void direct_worker_done(void *opaque, int ret)
     BdrvDirectIO *io = opaque;
 
     io->done(io, ret);
+}
+
+static void direct_done(AioFileIO *file, int ret)
+{
+    BdrvDirectIO *io = file->opaque;
+
+    if (unlikely(wants_worker(ret))) {
+        thread_pool_submit_aio(direct_worker, io, direct_worker_done, io);
+    } else {
+        io->done(io, ret);
+    }
 }
 
 int file_submit(BlockDriverState *bs, BdrvDirectIO *io)
@@ -213,12 +241,16 @@ int file_submit(BlockDriverState *bs, BdrvDirectIO *io)
     io->file = (AioFileIO){ .fd = s->fd, .op = io->is_write ? AIO_FILE_WRITE : AIO_FILE_READ,
                             .offset = io->offset, .iov = io->qiov->iov, .niov = io->qiov->niov,
                             .bytes = io->bytes, .cb = direct_done, .opaque = io };
-    if (s->aio == BLOCKDEV_AIO_OPTIONS_NATIVE && laio_setup(NULL)) {
+    switch (engine(s)) {
+    case BLOCKDEV_AIO_OPTIONS_NATIVE:
         laio_submit(&io->file);
-    } else if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
+        break;
+    case BLOCKDEV_AIO_OPTIONS_IO_URING:
         luring_submit(&io->file);
-    } else {
+        break;
+    default:
         thread_pool_submit_aio(direct_worker, io, direct_worker_done, io);
+        break;
     }
     return BDRV_FAST_PENDING;
 }

@@ -69,6 +69,7 @@ struct AioContext {
     int64_t poll_ns;                      /* how long to poll before sleeping, adapted */
     LaioState *laio;
     LuringState *luring;
+    bool luring_is_refused;               /* the kernel did not want to make one */
     PoolClient *pool;
 
     /* Any thread, atomic. */

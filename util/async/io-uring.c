@@ -170,11 +170,15 @@ bool luring_setup(Error **errp)
     if (ctx->luring) {
         return true;
     }
+    if (ctx->luring_is_refused && !errp) {
+        return false; /* nobody waits for the reason: not asked again for each request */
+    }
     s = g_new0(LuringState, 1);
     s->ctx = ctx;
     ret = luring_init_ring(&s->ring);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not initialize io_uring");
+        ctx->luring_is_refused = true;
         g_free(s);
         return false;
     }

@@ -26,6 +26,9 @@
 #define SAMPLE_NS 1000000
 /* A batch of which nothing was taken for so long has got stuck. */
 #define STUCK_NS 1000000
+/* Of jobs shorter than this, a worker is woken for so many: waking takes as long as a few of them. */
+#define SHORT_NS 20000
+#define SHORT_JOBS 16
 
 typedef struct PoolJob PoolJob;
 
@@ -55,7 +58,7 @@ struct PoolClient {
 
 static struct {
     QemuMutex lock;
-    QemuCond work;                        /* signalled under the lock */
+    QemuCond work;
     struct PoolJobQueue queue;
     int queued;
     unsigned taken;                       /* jobs taken from the queue so far */
@@ -64,9 +67,9 @@ static struct {
     int signalled;                        /* ... and of these, were sent one */
     int min;
     int max;
-    bool work_sleeps;                     /* atomic: what the last samples said */
+    bool work_sleeps;                     /* atomic: what the last samples said; so is the next */
+    int64_t job_ns;                       /* mean length of a job */
 } pool = {
-    .lock = QEMU_MUTEX_INITIALIZER,
     .work = { PTHREAD_COND_INITIALIZER },
     .queue = QSIMPLEQ_HEAD_INITIALIZER(pool.queue),
     .max = DEFAULT_MAX_WORKERS,
@@ -76,8 +79,14 @@ static int processors;
 
 static void pool_init(void)
 {
+    pthread_mutexattr_t attr;
     cpu_set_t set;
 
+    /* Held for moments only: who finds it taken looks again before it sleeps. */
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&pool.lock.lock, &attr);
+    pthread_mutexattr_destroy(&attr);
     processors = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
     qemu_cond_init(&pool.work);
 }
@@ -86,6 +95,7 @@ static void pool_init(void)
 /* What one worker knows of its own work. */
 typedef struct WorkerClock {
     int64_t busy_ns;                      /* spent in jobs since the last sample */
+    int jobs;
     int64_t cpu_ns;                       /* thread's processor time at the last sample */
 } WorkerClock;
 
@@ -100,12 +110,15 @@ static int64_t thread_cpu_ns(void)
 static void worker_account(WorkerClock *clock, int64_t ns)
 {
     clock->busy_ns += ns;
+    clock->jobs++;
     if (clock->busy_ns >= SAMPLE_NS) {
         int64_t cpu_ns = thread_cpu_ns();
 
         qatomic_set(&pool.work_sleeps, cpu_ns - clock->cpu_ns < clock->busy_ns / 2);
+        qatomic_set(&pool.job_ns, clock->busy_ns / clock->jobs);
         clock->cpu_ns = cpu_ns;
         clock->busy_ns = 0;
+        clock->jobs = 0;
     }
 }
 
@@ -150,21 +163,21 @@ static PoolJob *worker_next_job(void)
     return job;
 }
 
-static void wake_workers(int wanted);
+static int wake_workers(int wanted);
+static void release_and_signal(int n);
 
 static void *worker_main(void *opaque)
 {
-    WorkerClock clock = { 0, 0 };
+    WorkerClock clock = { 0 };
     PoolJob *job;
 
     (void)opaque;
     qemu_mutex_lock(&pool.lock);
     while (pool.workers <= pool.max && (job = worker_next_job())) {
-        if (qatomic_read(&pool.work_sleeps) && pool.queued > 0) {
-            /* The others of a batch that was thought to be computing need not wait for us. */
-            wake_workers(2);
-        }
-        qemu_mutex_unlock(&pool.lock);
+        /* The others of a batch that was thought to be computing need not wait for us. */
+        bool wake = qatomic_read(&pool.work_sleeps) && pool.queued > 0;
+
+        release_and_signal(wake ? wake_workers(2) : 0);
         job_run(job, &clock);
         qemu_mutex_lock(&pool.lock);
     }
@@ -173,15 +186,18 @@ static void *worker_main(void *opaque)
     return NULL;
 }
 
-/* Get @wanted more workers going, as far as jobs and limits allow.  Under the lock. */
-static void wake_workers(int wanted)
+/*
+ * Get @wanted more workers going, as far as jobs and limits allow.  Under the lock.  Returns how
+ * many idle ones release_and_signal() is to wake.
+ */
+static int wake_workers(int wanted)
 {
+    int signals;
+
     wanted = MIN(wanted, pool.queued);
-    while (wanted > 0 && pool.signalled < pool.idle) {
-        pool.signalled++;
-        qemu_cond_signal(&pool.work);
-        wanted--;
-    }
+    signals = CLAMP(pool.idle - pool.signalled, 0, wanted);
+    pool.signalled += signals;
+    wanted -= signals;
     while (wanted > 0 && pool.workers < pool.max) {
         QemuThread thread;
         int ret = qemu_thread_try_create(&thread, "worker", worker_main, NULL,
@@ -192,10 +208,20 @@ static void wake_workers(int wanted)
                 fprintf(stderr, "no thread for blocking calls: %s\n", strerror(-ret));
                 abort();
             }
-            return;
+            break;
         }
         pool.workers++;
         wanted--;
+    }
+    return signals;
+}
+
+/* Release the lock, then wake @n workers, which need it first of all. */
+static void release_and_signal(int n)
+{
+    qemu_mutex_unlock(&pool.lock);
+    while (n-- > 0) {
+        qemu_cond_signal(&pool.work);
     }
 }
 
@@ -221,15 +247,27 @@ static void client_watch_queue(PoolClient *client)
 static void client_stuck_cb(void *opaque)
 {
     PoolClient *client = opaque;
+    int signals = 0;
 
     qemu_mutex_lock(&pool.lock);
     if (pool.queued > 0) {
         if (pool.taken == client->taken_before) {
-            wake_workers(pool.queued);
+            signals = wake_workers(pool.queued);
         }
         client_watch_queue(client);
     }
-    qemu_mutex_unlock(&pool.lock);
+    release_and_signal(signals);
+}
+
+/* How many of @n jobs to begin at once, if they compute. */
+static int workers_for(int n)
+{
+    int64_t ns = qatomic_read(&pool.job_ns);
+
+    if (ns && ns < SHORT_NS) {
+        n = DIV_ROUND_UP(n, SHORT_JOBS);
+    }
+    return MIN(n, processors);
 }
 
 static void client_hand_over(void *opaque)
@@ -237,16 +275,18 @@ static void client_hand_over(void *opaque)
     PoolClient *client = opaque;
     int n = client->n_submitted;
     bool work_sleeps = qatomic_read(&pool.work_sleeps);
+    int wanted = work_sleeps ? n : workers_for(n);
+    int signals;
 
     client->n_submitted = 0;
     qemu_mutex_lock(&pool.lock);
     QSIMPLEQ_CONCAT(&pool.queue, &client->submitted);
     pool.queued += n;
-    wake_workers(work_sleeps ? n : MIN(n, processors));
-    if (!work_sleeps && n > processors && !timer_pending(&client->stuck_timer)) {
+    signals = wake_workers(wanted);
+    if (wanted < n && !timer_pending(&client->stuck_timer)) {
         client_watch_queue(client);
     }
-    qemu_mutex_unlock(&pool.lock);
+    release_and_signal(signals);
 }
 
 static void client_finished_bh(void *opaque)
