@@ -180,7 +180,7 @@ int coroutine_fn qcow2_co_before_change(BlockDriverState *bs)
         /* Counts mean nothing then, and a search for free clusters would have no end. */
         CO_LOCK_GUARD(&s->lock);
         qcow2_co_mark_corrupt(bs, s->reftable.offset, (uint64_t)s->reftable.size * 8,
-                              "Refcount block shared with another table");
+                              "Table shared with another entry");
         return -EIO;
     }
     return unlikely(qatomic_read(&s->needs_autoclear)) ? qcow2_co_prepare_change(bs) : 0;

@@ -52,16 +52,37 @@ static int coroutine_fn co_load_inactive(BlockDriverState *bs, const Qcow2Snapsh
     return ret;
 }
 
+/*
+ * Two L1 entries that name one table, one of them as its own: a change for one would change what the
+ * other shows.  (Two that both know that they share it copy it first.)
+ */
+static bool load_l2_places(Qcow2State *s)
+{
+    g_autoptr(GHashTable) twice = g_hash_table_new(g_direct_hash, g_direct_equal);
+    bool is_bad = false;
+
+    for (uint32_t i = 0; i < s->l1.size; i++) {
+        uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
+
+        if (offset && !g_hash_table_add(s->metadata, set_key(s, offset))) {
+            g_hash_table_add(twice, set_key(s, offset));
+        }
+    }
+    for (uint32_t i = 0; i < s->l1.size && g_hash_table_size(twice) > 0; i++) {
+        uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
+
+        is_bad |= (s->l1.entries[i] & QCOW2_COPIED) &&
+                  g_hash_table_contains(twice, set_key(s, offset));
+    }
+    return !is_bad;
+}
+
 int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
 
     s->metadata = g_hash_table_new(g_direct_hash, g_direct_equal);
-    for (uint32_t i = 0; i < s->l1.size; i++) {
-        if (s->l1.entries[i] & QCOW2_OFFSET_MASK) {
-            qcow2_overlap_add(s, s->l1.entries[i] & QCOW2_OFFSET_MASK);
-        }
-    }
+    s->has_shared_tables |= !load_l2_places(s);
     for (uint32_t i = 0; i < s->reftable.size; i++) {
         uint64_t offset = s->reftable.entries[i] & QCOW2_REFTABLE_MASK;
 

@@ -134,7 +134,7 @@ static bool coroutine_fn co_load_table(BlockDriverState *bs, Qcow2Table *table, 
     return true;
 }
 
-static bool coroutine_fn co_load_tables(BlockDriverState *bs, Error **errp)
+static bool coroutine_fn co_load_tables(BlockDriverState *bs, int flags, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     uint32_t reftable_size = s->header.reftable_clusters * (s->cluster_size / 8);
@@ -142,6 +142,11 @@ static bool coroutine_fn co_load_tables(BlockDriverState *bs, Error **errp)
 
     if (file_len < 0) {
         error_setg_errno(errp, -file_len, "Could not get the length of the image file");
+        return false;
+    }
+    if (s->header.l1_size && s->header.l1_offset >= (uint64_t)file_len && !(flags & BDRV_O_CHECK)) {
+        error_setg(errp, "qcow2: The L1 table at offset %#" PRIx64 " lies past the end of the file",
+                   s->header.l1_offset);
         return false;
     }
     s->fresh_from = qcow2_nb_clusters(s, file_len);
@@ -247,7 +252,7 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     }
     make_caches(s);
     s->unpacked = qcow2_unpacked_new(s->cluster_size);
-    if (!co_load_tables(bs, errp) || !qcow2_snapshots_co_read(bs, errp)) {
+    if (!co_load_tables(bs, flags, errp) || !qcow2_snapshots_co_read(bs, errp)) {
         return false;
     }
     s->bitmaps = qcow2_bitmaps_co_read(bs, errp);

@@ -267,7 +267,7 @@ typedef struct Qcow2State {
     bool is_extended_l2;
     bool has_data_file;             /* data_file holds the guest's clusters */
     BdrvChild *data_file;           /* NULL: bs->file does; or opened without I/O */
-    bool has_shared_tables;         /* two entries name one refcount block: damage */
+    bool has_shared_tables;         /* two entries name one table as their own: damage */
     CodecKind codec;
     Qcow2Options opt;
     GBytes *unknown_fields;

@@ -128,6 +128,66 @@ static void test_mutants(void)
     mem_run_case(qcow2_drivers, co_mutants);
 }
 
+/* ---- chosen damage ------------------------------------------------------------------------- */
+
+/* An image with two L2 tables and data behind both. */
+static void coroutine_fn co_make_two_tables(const char *name)
+{
+    BlockdevCreateOptionsQcow2 o = {
+        .size = 4 * MiB, .has_cluster_size = true, .cluster_size = 4096,
+    };
+    uint8_t buf[512];
+    MemUser *user;
+
+    memset(buf, 0x5a, sizeof(buf));
+    g_assert_true(qcow2_test_create(name, &o, &error_abort));
+    user = qcow2_test_open(name, BDRV_O_RDWR);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 2 * MiB, 512, buf, 0), ==, 0);
+    mem_co_unuse(user);
+}
+
+static void coroutine_fn co_shared_l2(void)
+{
+    uint8_t buf[512], *data, *l1;
+    MemUser *user;
+
+    co_make_two_tables("shared-l2");
+    data = mem_file("shared-l2")->data->data;
+    l1 = data + ldq_be_p(data + 40);
+    memcpy(l1 + 8, l1, 8);
+    user = qcow2_test_open("shared-l2", BDRV_O_RDWR);
+    g_assert_cmpint(bdrv_co_pread(user->root, 2 * MiB, 512, buf, 0), ==, 0);
+    g_assert_cmphex(buf[0], ==, 0x5a);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 8192, 512, buf, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_co_pdiscard(user->root, 0, 4096), ==, -EIO);
+    mem_co_unuse(user);
+}
+
+static void test_shared_l2(void)
+{
+    mem_run_case(qcow2_drivers, co_shared_l2);
+}
+
+static void coroutine_fn co_far_l1(void)
+{
+    Error *err = NULL;
+    uint8_t *data;
+
+    co_make_two_tables("far-l1");
+    data = mem_file("far-l1")->data->data;
+    stq_be_p(data + 40, 1 * GiB);
+    g_assert_null(mem_co_use(qcow2_test_options("far-l1"), 0, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "qcow2: The L1 table at offset 0x40000000 lies past the end of the file");
+    error_free(err);
+}
+
+static void test_far_l1(void)
+{
+    mem_run_case(qcow2_drivers, co_far_l1);
+}
+
 /* ---- the n-th request fails ---------------------------------------------------------------- */
 
 /*
@@ -207,6 +267,8 @@ int main(int argc, char **argv)
     qemu_init_main_loop(&error_abort);
     error_set_report_hook(swallow_report, NULL);
     g_test_add_func("/qcow2/hostile/mutants-do-no-harm", test_mutants);
+    g_test_add_func("/qcow2/hostile/shared-l2-table-is-not-written", test_shared_l2);
+    g_test_add_func("/qcow2/hostile/l1-table-past-the-end-is-refused", test_far_l1);
     g_test_add_func("/qcow2/hostile/nth-request-fails-without-damage", test_failures);
     return g_test_run();
 }
