@@ -53,8 +53,8 @@ static int coroutine_fn co_load_inactive(BlockDriverState *bs, const Qcow2Snapsh
 }
 
 /*
- * Two L1 entries that name one table, one of them as its own: a change for one would change what the
- * other shows.  (Two that both know that they share it copy it first.)
+ * Two L1 entries that name one table, one of them as its own: a change for one would change what
+ * the other shows.  (Two that both know that they share it copy it first.)
  */
 static bool load_l2_places(Qcow2State *s)
 {

@@ -156,7 +156,7 @@ static void coroutine_fn co_shared_l2(void)
     data = mem_file("shared-l2")->data->data;
     l1 = data + ldq_be_p(data + 40);
     memcpy(l1 + 8, l1, 8);
-    user = qcow2_test_open("shared-l2", BDRV_O_RDWR);
+    user = qcow2_test_open("shared-l2", BDRV_O_RDWR | BDRV_O_UNMAP);
     g_assert_cmpint(bdrv_co_pread(user->root, 2 * MiB, 512, buf, 0), ==, 0);
     g_assert_cmphex(buf[0], ==, 0x5a);
     g_assert_cmpint(bdrv_co_pwrite(user->root, 8192, 512, buf, 0), ==, -EIO);
