@@ -91,7 +91,8 @@ static void coroutine_fn co_read_entry(void *opaque)
     Read *read = opaque;
     Piece *piece = read->piece;
     int i = read->index;
-    int ret = blk_co_pread(read->side->image, piece->offset, piece->bytes, piece->buf[i], 0);
+    uint8_t *buf = piece->buf[i];
+    int ret = buf ? blk_co_pread(read->side->image, piece->offset, piece->bytes, buf, 0) : -ENOMEM;
     if (ret < 0 && !piece->failed) {
         piece->failed = i + 1;
         piece->ret = ret;
@@ -110,7 +111,7 @@ static void coroutine_fn co_start_reads(Compare *c, Piece *piece)
             continue;
         }
         if (!piece->buf[i]) {
-            piece->buf[i] = blk_blockalign(c->side[i].image, CHUNK_BYTES);
+            piece->buf[i] = blk_try_blockalign(c->side[i].image, CHUNK_BYTES);
         }
         Read *read = g_new(Read, 1);
         *read = (Read){ &c->side[i], piece, i };
