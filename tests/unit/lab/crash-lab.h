@@ -48,7 +48,7 @@ typedef struct CrashCase {
     const char *files[CRASH_FILES]; /* that are recorded; none: "disk" */
     bool has_base;          /* file "base" is there, raw, with words crash_base_word() */
     bool no_check;          /* the format has no check */
-    bool open_writes;       /* judged with write access, because opening replays a journal */
+    bool open_writes;       /* judged with write access: opening or reading writes */
     /* All may be NULL.  Before recording, the stack being open; */
     void coroutine_fn (*co_prepare)(CrashRun *r);
     /* beside the workers, once; */
@@ -308,7 +308,7 @@ static inline void coroutine_fn crash_co_go_on(CrashRun *r, guint t)
     g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
     mem_co_unuse(user);
 
-    user = lab_co_use(r->k->open, 0);
+    user = lab_co_use(r->k->open, r->k->open_writes ? BDRV_O_RDWR : 0);
     if (!r->k->no_check) {
         lab_co_check(user);
     }
