@@ -63,17 +63,39 @@ static const char *json_bool(int value)
     return value ? "true" : "false";
 }
 
+/* printf() would take most of the time that a large map takes. */
+static char *put_number(char *to, int64_t value)
+{
+    char digits[20];
+    int n = 0;
+
+    do {
+        digits[n++] = '0' + value % 10;
+        value /= 10;
+    } while (value);
+    while (n > 0) {
+        *to++ = digits[--n];
+    }
+    return to;
+}
+
 static void print_json(const MapEntry *entry, bool is_first)
 {
-    printf("%s{ \"start\": %" PRId64 ", \"length\": %" PRId64 ", \"depth\": %d, \"present\": %s, "
-           "\"zero\": %s, \"data\": %s, \"compressed\": %s", is_first ? "" : ",\n", entry->start,
-           entry->length, entry->depth, json_bool(entry->flags & BDRV_BLOCK_ALLOCATED),
-           json_bool(entry->flags & BDRV_BLOCK_ZERO), json_bool(entry->flags & BDRV_BLOCK_DATA),
-           json_bool(entry->flags & BDRV_BLOCK_COMPRESSED));
+    char row[256], *to = stpcpy(row, is_first ? "" : ",\n");
+
+    to = put_number(stpcpy(to, "{ \"start\": "), entry->start);
+    to = put_number(stpcpy(to, ", \"length\": "), entry->length);
+    to = put_number(stpcpy(to, ", \"depth\": "), entry->depth);
+    to = stpcpy(stpcpy(to, ", \"present\": "), json_bool(entry->flags & BDRV_BLOCK_ALLOCATED));
+    to = stpcpy(stpcpy(to, ", \"zero\": "), json_bool(entry->flags & BDRV_BLOCK_ZERO));
+    to = stpcpy(stpcpy(to, ", \"data\": "), json_bool(entry->flags & BDRV_BLOCK_DATA));
+    to = stpcpy(stpcpy(to, ", \"compressed\": "),
+                  json_bool(entry->flags & BDRV_BLOCK_COMPRESSED));
     if (entry->flags & BDRV_BLOCK_OFFSET_VALID) {
-        printf(", \"offset\": %" PRId64, entry->offset);
+        to = put_number(stpcpy(to, ", \"offset\": "), entry->offset);
     }
-    putchar('}');
+    *to++ = '}';
+    fwrite(row, 1, to - row, stdout);
 }
 
 /* Only what can be read from a file at that place. */
