@@ -9,6 +9,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "io.h"
+
 #include "block/block_int.h"
 #include "qemu/atomic.h"
 
@@ -67,10 +69,20 @@ static int coroutine_fn co_flush_locked(BlockDriverState *bs)
     return MIN(ret, 0);
 }
 
+static int64_t coroutine_fn co_deeper_flush(const BdrvDeepCall *call)
+{
+    return bdrv_co_flush(call->bs);
+}
+
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
 {
     int ret;
 
+    if (unlikely(qemu_co_stack_is_low())) {
+        BdrvDeepCall call = { .fn = co_deeper_flush, .bs = bs };
+
+        return bdrv_co_deeper(&call);
+    }
     if (!bs || !bs->drv || bs->read_only || bs->sg || bs->inactive) {
         return 0;
     }

@@ -271,14 +271,42 @@ static int coroutine_fn co_try_fast(BdrvChild *child, bool is_write, int64_t off
     return ret == BDRV_FAST_NO ? ret : co_finish_fast(&req, ret);
 }
 
+static void coroutine_fn deeper_entry(void *opaque)
+{
+    BdrvDeepCall *call = opaque;
+
+    call->ret = call->fn(call);
+}
+
+int64_t coroutine_fn bdrv_co_deeper(BdrvDeepCall *call)
+{
+    qemu_co_call(deeper_entry, call);
+    return call->ret;
+}
+
+static int64_t coroutine_fn co_deeper_preadv(const BdrvDeepCall *call)
+{
+    return co_preadv_full(call->child, call->offset, call->bytes, call->qiov, call->qiov_offset,
+                          call->flags);
+}
+
 int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t bytes,
                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     int ret = flags ? BDRV_FAST_NO
                     : co_try_fast(child, false, offset, bytes, qiov, qiov_offset);
 
-    return ret != BDRV_FAST_NO ? ret
-                               : co_preadv_full(child, offset, bytes, qiov, qiov_offset, flags);
+    if (ret != BDRV_FAST_NO) {
+        return ret;
+    }
+    if (unlikely(qemu_co_stack_is_low())) {
+        BdrvDeepCall call = { .fn = co_deeper_preadv, .child = child, .offset = offset,
+                              .bytes = bytes, .qiov = qiov, .qiov_offset = qiov_offset,
+                              .flags = flags };
+
+        return bdrv_co_deeper(&call);
+    }
+    return co_preadv_full(child, offset, bytes, qiov, qiov_offset, flags);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -498,14 +526,29 @@ static int coroutine_fn co_pwritev_full(BdrvChild *child, int64_t offset, int64_
     return ret;
 }
 
+static int64_t coroutine_fn co_deeper_pwritev(const BdrvDeepCall *call)
+{
+    return co_pwritev_full(call->child, call->offset, call->bytes, call->qiov, call->qiov_offset,
+                           call->flags);
+}
+
 int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
     int ret = flags ? BDRV_FAST_NO
                     : co_try_fast(child, true, offset, bytes, qiov, qiov_offset);
 
-    return ret != BDRV_FAST_NO ? ret
-                               : co_pwritev_full(child, offset, bytes, qiov, qiov_offset, flags);
+    if (ret != BDRV_FAST_NO) {
+        return ret;
+    }
+    if (unlikely(qemu_co_stack_is_low())) {
+        BdrvDeepCall call = { .fn = co_deeper_pwritev, .child = child, .offset = offset,
+                              .bytes = bytes, .qiov = qiov, .qiov_offset = qiov_offset,
+                              .flags = flags };
+
+        return bdrv_co_deeper(&call);
+    }
+    return co_pwritev_full(child, offset, bytes, qiov, qiov_offset, flags);
 }
 
 /* ---- one buffer ------------------------------------------------------------------------------ */

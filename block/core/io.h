@@ -37,6 +37,25 @@ void bdrv_note_write(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_
 /* Length of the node; asked again if it may have grown behind our back and @end lies past it. */
 int64_t coroutine_fn bdrv_co_length_for(BlockDriverState *bs, int64_t end);
 
+/*
+ * Graphs may be deeper than a coroutine's stack: what goes down node by node looks at
+ * qemu_co_stack_is_low(), and then calls itself with these arguments by bdrv_co_deeper().
+ */
+typedef struct BdrvDeepCall BdrvDeepCall;
+struct BdrvDeepCall {
+    int64_t coroutine_fn (*fn)(const BdrvDeepCall *call);
+    BdrvChild *child;
+    BlockDriverState *bs;
+    int64_t offset, bytes;
+    QEMUIOVector *qiov;
+    size_t qiov_offset;
+    unsigned flags;
+    void *opaque;
+    int64_t ret;
+};
+/* call->fn(call), on a new stack. */
+int64_t coroutine_fn bdrv_co_deeper(BdrvDeepCall *call);
+
 /* Checks common to all I/O on an edge; 0 or negative errno. */
 int bdrv_check_io(BdrvChild *child, int64_t offset, int64_t bytes, bool is_write);
 

@@ -13,11 +13,21 @@
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
+static int64_t coroutine_fn co_deeper_length(const BdrvDeepCall *call)
+{
+    return bdrv_co_refresh_length(call->bs);
+}
+
 int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs)
 {
     BdrvChild *below;
     int64_t len;
 
+    if (unlikely(qemu_co_stack_is_low())) {
+        BdrvDeepCall call = { .fn = co_deeper_length, .bs = bs };
+
+        return bdrv_co_deeper(&call);
+    }
     if (!bs->drv) {
         return -ENOMEDIUM;
     }
@@ -139,6 +149,20 @@ static int coroutine_fn co_truncate_tracked(BlockDriverState *bs, int64_t offset
     return ret;
 }
 
+typedef struct TruncateHow {
+    bool exact;
+    PreallocMode prealloc;
+    Error **errp;
+} TruncateHow;
+
+static int64_t coroutine_fn co_deeper_truncate(const BdrvDeepCall *call)
+{
+    const TruncateHow *how = call->opaque;
+
+    return bdrv_co_truncate(call->child, call->offset, how->exact, how->prealloc, call->flags,
+                            how->errp);
+}
+
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc, unsigned flags, Error **errp)
 {
@@ -147,6 +171,13 @@ int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
     BdrvRequest req;
     int ret;
 
+    if (unlikely(qemu_co_stack_is_low())) {
+        TruncateHow how = { exact, prealloc, errp };
+        BdrvDeepCall call = { .fn = co_deeper_truncate, .child = child, .offset = offset,
+                              .flags = flags, .opaque = &how };
+
+        return bdrv_co_deeper(&call);
+    }
     if (!bs->drv) {
         error_setg(errp, "No medium inserted");
         return -ENOMEDIUM;

@@ -96,14 +96,29 @@ static int coroutine_fn co_ask_driver(BlockDriverState *bs, bool want_zero, int6
     return 0;
 }
 
+static int coroutine_fn co_node_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                       int64_t bytes, Answer *answer);
+
+static int64_t coroutine_fn co_deeper_status(const BdrvDeepCall *call)
+{
+    return co_node_status(call->bs, call->flags, call->offset, call->bytes, call->opaque);
+}
+
 /* @bs alone (and what it forwards to).  pnum 0: offset is at or past the end. */
 static int coroutine_fn co_node_status(BlockDriverState *bs, bool want_zero, int64_t offset,
                                        int64_t bytes, Answer *answer)
 {
-    int64_t total = bs->drv ? bdrv_co_length_for(bs, offset + bytes) : -ENOMEDIUM;
+    int64_t total;
     BlockDriverState *cow;
     int ret;
 
+    if (unlikely(qemu_co_stack_is_low())) {
+        BdrvDeepCall call = { .fn = co_deeper_status, .bs = bs, .flags = want_zero,
+                              .offset = offset, .bytes = bytes, .opaque = answer };
+
+        return bdrv_co_deeper(&call);
+    }
+    total = bs->drv ? bdrv_co_length_for(bs, offset + bytes) : -ENOMEDIUM;
     *answer = (Answer){ 0 };
     if (total < 0) {
         return total;

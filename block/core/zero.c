@@ -145,6 +145,11 @@ static int coroutine_fn co_discard(BlockDriverState *bs, int64_t offset, int64_t
     return 0;
 }
 
+static int64_t coroutine_fn co_deeper_pdiscard(const BdrvDeepCall *call)
+{
+    return bdrv_co_pdiscard(call->child, call->offset, call->bytes);
+}
+
 int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset, int64_t bytes)
 {
     BlockDriverState *bs = child->bs;
@@ -152,6 +157,12 @@ int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset, int64_t byte
     BdrvRequest req;
     int ret;
 
+    if (unlikely(qemu_co_stack_is_low())) {
+        BdrvDeepCall call = { .fn = co_deeper_pdiscard, .child = child, .offset = offset,
+                              .bytes = bytes };
+
+        return bdrv_co_deeper(&call);
+    }
     /* There is nothing past the end to be discarded. */
     if (offset >= 0 && offset < total) {
         bytes = MIN(bytes, total - offset);

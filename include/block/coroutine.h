@@ -39,6 +39,14 @@ void qemu_coroutine_enter(Coroutine *co);
 /** The same if @co is not running already; same thread only. */
 void qemu_coroutine_enter_if_inactive(Coroutine *co);
 
+/**
+ * Is little left of this coroutine's stack?  Then a function that may recurse deeply goes on with a
+ * new one, by qemu_co_call().  False outside of coroutines.
+ */
+bool qemu_co_stack_is_low(void);
+/** Run @fn(@opaque) in a coroutine of its own, and wait until it has ended. */
+void coroutine_fn qemu_co_call(CoroutineEntry *fn, void *opaque);
+
 /** Like qemu_coroutine_enter, with @ctx (the current thread's loop) as its home from now on. */
 void qemu_aio_coroutine_enter(AioContext *ctx, Coroutine *co);
 

@@ -414,3 +414,43 @@ void coroutine_fn yield_until_fd_readable(int fd)
     aio_set_fd_handler(wait.ctx, fd, fd_wait_ready, NULL, &wait);
     qemu_coroutine_yield();
 }
+
+/* ---- deep recursion -------------------------------------------------------------------------- */
+
+bool qemu_co_stack_is_low(void)
+{
+    const Coroutine *co = current;
+
+    /* The thread's own stack has no bound that is known here. */
+    return co && co != &leader &&
+           (uintptr_t)__builtin_frame_address(0) - (uintptr_t)co->stack_low < co->stack_size / 4;
+}
+
+typedef struct NestedCall {
+    CoroutineEntry *fn;
+    void *opaque;
+    Coroutine *waiter; /* NULL while it is not waiting */
+    bool ended;
+} NestedCall;
+
+static void coroutine_fn nested_entry(void *opaque)
+{
+    NestedCall *call = opaque;
+
+    call->fn(call->opaque);
+    call->ended = true;
+    if (call->waiter) {
+        aio_co_wake(call->waiter);
+    }
+}
+
+void coroutine_fn qemu_co_call(CoroutineEntry *fn, void *opaque)
+{
+    NestedCall call = { .fn = fn, .opaque = opaque };
+
+    qemu_coroutine_enter(qemu_coroutine_create(nested_entry, &call));
+    if (!call.ended) {
+        call.waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+}
