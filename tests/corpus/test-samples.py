@@ -18,15 +18,12 @@ from imgtest import Tap, must, run, sha256, stock    # noqa: E402
 SAMPLES = os.path.join(HERE, "samples")
 
 ENCRYPTED = "Encrypted qcow2 images are not supported"
-DATA_FILE = "Images with an external data file are not supported"
 # What is refused, and the words that say why.  info still tells what it is.
 REFUSED = {
     "q2-aes": ENCRYPTED,
     "q2-luks": ENCRYPTED,
     "q2-luks-comp": ENCRYPTED,
     "q2-luks-xts": ENCRYPTED,
-    "q2-extdata": DATA_FILE,
-    "q2-extraw": DATA_FILE,
     # A bit that no program knows: refusing it, by info too, is what the format asks for.
     "q2-badincompat": "Unsupported qcow2 feature(s): Unknown incompatible feature: 40000000",
 }
