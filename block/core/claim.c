@@ -256,11 +256,12 @@ static char *claim_user_text(const BdrvClaim *claim)
 static BdrvGate *job_of_filter(const BdrvClaim *claim)
 {
     BdrvGate *gate;
-    if (!claim->key || !claim->edge || !claim->edge->parent) {
+    const void *key = claim->edge && claim->edge->parent ? claim->edge->parent->owner_key : NULL;
+    if (!key) {
         return NULL;
     }
     QTAILQ_FOREACH(gate, &bdrv_graph()->gates, next) {
-        if (gate->is_job && gate->ops->owner(gate).key == claim->key) {
+        if (gate->is_job && gate->ops->owner(gate).key == key) {
             return gate;
         }
     }

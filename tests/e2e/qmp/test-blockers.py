@@ -129,6 +129,42 @@ def a_dry_run_tells_without_trying(vm):
                node_name="nope")
 
 
+def a_dry_run_knows_data_rights(vm):
+    start_nbd(vm)
+    make_qcow2("a.qcow2")
+    vm.add("f", "file", filename="a.qcow2")
+    vm.add("q", "qcow2", file="f")
+    row, = rows(vm, node_name="f", op="write")
+    same((row["blocks-op"], row["owner"]["id"]), (True, "q"))
+    row, = rows(vm, node_name="f", op="consistent-read")
+    same(row["blocks-op"], False)
+    vm.refused("Permission conflict on node 'f': permissions 'write' are both required by an "
+               "unnamed block device (uses node 'f' as 'root' child) and unshared by node 'q' "
+               "(uses node 'f' as 'file' child).", "block-export-add", type="nbd", id="e",
+               node_name="f", writable=True)
+
+
+def a_filter_of_a_job_is_named_with_its_job(vm):
+    start_backup(vm)
+    owners = [row["owner"]["description"] for row in rows(vm, node_name="src")]
+    assert any("backup job 'j'" in text for text in owners), owners
+
+
+def the_name_in_a_header_is_changed(vm):
+    make_qcow2("base.qcow2")
+    make_qcow2("top.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
+    vm.add("top", "qcow2", file={"driver": "file", "filename": "top.qcow2"})
+    vm.refused("not allowing backing file change on an image without a backing file",
+               "change-backing-file", device="top", backing_file="x",
+               image_node_name=vm.nodes()["top"]["children"][0]["node-name"])
+    os.rename("base.qcow2", "moved.qcow2")
+    vm.command("change-backing-file", device="top", image_node_name="top",
+               backing_file="moved.qcow2")
+    vm.command("blockdev-del", node_name="top")
+    vm.add("top", "qcow2", file={"driver": "file", "filename": "top.qcow2"})
+    same(vm.nodes()["top"]["backing_file"], "moved.qcow2")
+
+
 def claims_grow_older(vm):
     make_qcow2("a.qcow2")
     vm.add("q", "qcow2", file={"driver": "file", "node-name": "f", "filename": "a.qcow2"})
@@ -152,5 +188,7 @@ def one_image_is_not_opened_twice(vm):
 run("blockers", [a_free_node_has_no_claims, a_backing_node_names_its_overlay,
                  a_format_keeps_others_off_its_file, an_export_keeps_its_size,
                  a_backup_blocks_its_target, a_job_is_named_with_its_remedy,
-                 a_dry_run_tells_without_trying, claims_grow_older,
+                 a_dry_run_tells_without_trying, a_dry_run_knows_data_rights,
+                 a_filter_of_a_job_is_named_with_its_job, the_name_in_a_header_is_changed,
+                 claims_grow_older,
                  one_image_is_not_opened_twice])
