@@ -207,7 +207,7 @@ static unsigned long *longer_bitmap(const unsigned long *old, uint64_t old_bits,
     unsigned long *new = bitmap_try_new(new_bits);
 
     if (new) {
-        bitmap_copy(new, old, old_bits);
+        bitmap_copy(new, old, MAX(old_bits, 1));
     }
     return new;
 }

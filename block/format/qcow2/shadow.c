@@ -98,7 +98,9 @@ static bool longer_bits(unsigned long **bits, uint64_t old_bits, uint64_t new_bi
     if (!new) {
         return false;
     }
-    bitmap_copy(new, *bits, old_bits);
+    if (old_bits) {
+        bitmap_copy(new, *bits, old_bits);
+    }
     g_free(*bits);
     *bits = new;
     return true;
@@ -445,7 +447,9 @@ static bool layout_reserve(Layout *lay, uint64_t size, Error **errp)
         error_setg(errp, "Not enough memory for the refcount table");
         return false;
     }
-    memcpy(table, lay->table, (size_t)lay->size * 8);
+    if (lay->size) {
+        memcpy(table, lay->table, (size_t)lay->size * 8);
+    }
     g_free(lay->table);
     lay->table = table;
     lay->size = size;

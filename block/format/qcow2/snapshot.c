@@ -177,7 +177,9 @@ static void build_one(GByteArray *table, const Qcow2Snapshot *sn)
     stq_be_p(head + 48, sn->disk_size);
     stq_be_p(head + 56, sn->icount);
     g_byte_array_append(table, head, sizeof(head));
-    g_byte_array_append(table, more, more_len);
+    if (more_len) {
+        g_byte_array_append(table, more, more_len);
+    }
     g_byte_array_append(table, (const uint8_t *)sn->id, id_len);
     g_byte_array_append(table, (const uint8_t *)sn->name, name_len);
     g_byte_array_append(table, zeroes, QEMU_ALIGN_UP(table->len, 8) - table->len);
