@@ -27,6 +27,7 @@ struct Qcow2Cache {
     QTAILQ_HEAD(, Qcow2CacheEntry) lru;
     uint32_t entry_bytes;
     uint64_t max_entries;
+    unsigned period;     /* see qcow2_cache_age() */
 };
 
 /* Dirty ranges grow to multiples of this: one page, one sector of most disks. */
@@ -83,6 +84,21 @@ static uint64_t cache_excess(const Qcow2Cache *cache)
     return n > cache->max_entries ? n - cache->max_entries : 0;
 }
 
+void qcow2_cache_age(Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry, *next;
+
+    QTAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
+        if (entry->used_in == cache->period) {
+            break; /* so were all behind it */
+        }
+        if (entry->pins == 0 && !entry_is_dirty(entry)) {
+            entry_free(cache, entry);
+        }
+    }
+    cache->period++;
+}
+
 /* Drop clean entries, least recently used first, down to the cache's size. */
 static void cache_trim(Qcow2Cache *cache)
 {
@@ -136,6 +152,7 @@ static Qcow2CacheEntry *entry_new(BlockDriverState *bs, Qcow2Cache *cache, uint6
     entry->offset = offset;
     entry->data = data;
     entry->pins = 1;
+    entry->used_in = cache->period;
     g_hash_table_insert(cache->entries, &entry->offset, entry);
     QTAILQ_INSERT_TAIL(&cache->lru, entry, lru);
     return entry;
@@ -147,6 +164,7 @@ Qcow2CacheEntry *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
 
     if (entry) {
         entry->pins++;
+        entry->used_in = cache->period;
         if (QTAILQ_NEXT(entry, lru)) {
             QTAILQ_REMOVE(&cache->lru, entry, lru);
             QTAILQ_INSERT_TAIL(&cache->lru, entry, lru);

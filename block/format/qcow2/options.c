@@ -11,6 +11,7 @@
 #define MIN_L2_CACHE_SLICES 2
 #define MAX_CACHE (1 * GiB)
 #define MAX_SLICE (64 * KiB)
+#define DEFAULT_CLEAN_INTERVAL_MS (600 * 1000)
 
 /* ---- caches -------------------------------------------------------------------------------- */
 
@@ -76,6 +77,7 @@ static bool read_caches(const Qcow2State *s, const BlockdevOptionsQcow2 *o, Qcow
     if (!read_slice_size(s, o, opt, errp)) {
         return false;
     }
+    opt->clean_interval_ms = DEFAULT_CLEAN_INTERVAL_MS;
     opt->l2_cache_bytes = MIN(whole_l2_bytes(s), (uint64_t)MAX_L2_CACHE);
     opt->refcount_cache_bytes = MIN_REFCOUNT_CACHE_CLUSTERS * (uint64_t)s->cluster_size;
     if (!o) {
@@ -101,9 +103,13 @@ static bool read_caches(const Qcow2State *s, const BlockdevOptionsQcow2 *o, Qcow
                    opt->l2_cache_bytes > MAX_CACHE ? "L2" : "Refcount");
         return false;
     }
-    if (o->has_cache_clean_interval && o->cache_clean_interval != 0) {
-        error_setg(errp, "cache-clean-interval other than 0 is not supported");
+    if (o->has_cache_clean_interval &&
+        (o->cache_clean_interval < 0 || o->cache_clean_interval > UINT_MAX)) {
+        error_setg(errp, "Cache clean interval too big");
         return false;
+    }
+    if (o->has_cache_clean_interval) {
+        opt->clean_interval_ms = o->cache_clean_interval * 1000;
     }
     return true;
 }

@@ -173,6 +173,37 @@ void qcow2_caches_renew(Qcow2State *s)
     qcow2_unpacked_drop(s->unpacked, 0, INT64_MAX);
 }
 
+/* ---- tables that nobody uses any more ------------------------------------------------------ */
+
+static void set_clean_timer(Qcow2State *s)
+{
+    if (s->opt.clean_interval_ms) {
+        timer_mod(&s->clean_timer,
+                  qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + s->opt.clean_interval_ms);
+    } else {
+        timer_del(&s->clean_timer);
+    }
+}
+
+static void coroutine_fn co_clean_caches(void *opaque)
+{
+    Qcow2State *s = opaque;
+
+    /* Where somebody is at work there is no hurry. */
+    if (qemu_co_mutex_trylock(&s->lock)) {
+        qcow2_cache_age(s->l2_cache);
+        qcow2_cache_age(s->refcount_cache);
+        qemu_co_mutex_unlock(&s->lock);
+    }
+    set_clean_timer(s);
+}
+
+static void clean_timer_fires(void *opaque)
+{
+    /* It does not wait for anything, so it is over when this returns. */
+    qemu_coroutine_enter(qemu_coroutine_create(co_clean_caches, opaque));
+}
+
 /* ---- open: what was not closed ------------------------------------------------------------- */
 
 /* The writer of a dirty image did not keep its refcounts exact; nobody may allocate by them. */
@@ -208,6 +239,7 @@ static bool coroutine_fn co_repair_dirty(BlockDriverState *bs, Error **errp)
 
 static void free_state(Qcow2State *s)
 {
+    timer_del(&s->clean_timer);
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
     qcow2_unpacked_free(s->unpacked);
@@ -229,6 +261,8 @@ static void init_state(Qcow2State *s)
     qemu_co_mutex_init(&s->lock);
     QLIST_INIT(&s->allocs);
     qemu_co_queue_init(&s->pack_waiters);
+    aio_timer_init(qemu_get_aio_context(), &s->clean_timer, QEMU_CLOCK_REALTIME, SCALE_MS,
+                   clean_timer_fires, s);
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->gone_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
 }
@@ -297,6 +331,7 @@ static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptio
         free_state(s);
         return false;
     }
+    set_clean_timer(s);
     return true;
 }
 
@@ -457,6 +492,7 @@ static void qcow2_reopen_commit(BdrvReopenState *state)
     set_bitmaps_readonly(state->bs, !(state->flags & BDRV_O_RDWR));
     s->opt = *opt;
     qcow2_caches_renew(s);
+    set_clean_timer(s);
     g_free(opt);
     state->opaque = NULL;
 }

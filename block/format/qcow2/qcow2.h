@@ -19,6 +19,7 @@
 #include "codec/codec.h"
 #include "qemu/co-lock.h"
 #include "qemu/queue.h"
+#include "qemu/timer.h"
 
 /* ---- on disk, all big endian --------------------------------------------------------------- */
 
@@ -158,6 +159,7 @@ struct Qcow2CacheEntry {
     uint8_t *data;                     /* big endian, as on disk */
     uint32_t dirty_start, dirty_end;   /* bytes; equal: clean */
     unsigned pins;                     /* users, and a write-back under way */
+    unsigned used_in;                  /* the period of the cache in which it was used last */
     QTAILQ_ENTRY(Qcow2CacheEntry) lru; /* most recently used at the tail */
 };
 
@@ -249,6 +251,7 @@ typedef struct Qcow2Options {
     bool discard_no_unref;
     uint64_t l2_cache_bytes, refcount_cache_bytes;
     uint32_t l2_slice_bytes;
+    int64_t clean_interval_ms;      /* unused tables are dropped after this; 0: never */
 } Qcow2Options;
 
 /* ---- the state of an open image ------------------------------------------------------------ */
@@ -265,6 +268,7 @@ typedef struct Qcow2State {
     uint64_t refcount_max;
     uint32_t refblock_bits, refblock_size; /* entries of a refcount block */
     bool is_extended_l2;
+    QEMUTimer clean_timer;          /* of the main loop */
     bool has_data_file;             /* data_file holds the guest's clusters */
     BdrvChild *data_file;           /* NULL: bs->file does; or opened without I/O */
     bool has_shared_tables;         /* two entries name one table as their own: damage */
@@ -382,6 +386,8 @@ int qcow2_cache_get_zeroed(BlockDriverState *bs, Qcow2Cache *cache, uint64_t off
 /** The entry if it is in memory, pinned; else NULL. */
 Qcow2CacheEntry *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset);
 void qcow2_cache_put(Qcow2CacheEntry *entry);
+/** Drop what was neither changed nor used since the last call but one.  Lock held. */
+void qcow2_cache_age(Qcow2Cache *cache);
 /** Bytes [@start, @start + @len) of @entry were changed. */
 void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len);
 /** Forget what is cached of [@offset, @offset + @bytes), changed or not. */

@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 
 #include "qcow2-test.h"
+#include "../../../block/format/qcow2/qcow2.h"
 
 #define DISK_BYTES (256 * KiB)
 
@@ -210,6 +211,44 @@ static void coroutine_fn co_rename_cuts(void)
 
 /* ---- main ---------------------------------------------------------------------------------- */
 
+/* Is the first L2 slice in memory?  (Looking is a use.) */
+static bool has_slice(Qcow2State *s)
+{
+    Qcow2CacheEntry *entry = qcow2_cache_peek(s->l2_cache, s->l1.entries[0] & QCOW2_OFFSET_MASK);
+    bool found = entry;
+
+    qcow2_cache_put(entry);
+    return found;
+}
+
+static void coroutine_fn co_unused_tables(void)
+{
+    BlockdevCreateOptionsQcow2 o = { .size = 1 * MiB };
+    uint8_t buf[512];
+    Qcow2State *s;
+    MemUser *user;
+
+    memset(buf, 0x77, sizeof(buf));
+    g_assert_true(qcow2_test_create("unused", &o, &error_abort));
+    user = qcow2_test_open("unused", BDRV_O_RDWR);
+    s = user->bs->opaque;
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, 0);
+    qcow2_cache_age(s->l2_cache);
+    qcow2_cache_age(s->l2_cache);
+    /* What was changed stays until it is written; what was used lately stays. */
+    g_assert_true(has_slice(s));
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    qcow2_cache_age(s->l2_cache);
+    g_assert_true(has_slice(s));
+    qcow2_cache_age(s->l2_cache);
+    qcow2_cache_age(s->l2_cache);
+    g_assert_false(has_slice(s));
+    g_assert_cmpint(bdrv_co_pread(user->root, 0, 512, buf, 0), ==, 0);
+    g_assert_cmphex(buf[0], ==, 0x77);
+    g_assert_true(has_slice(s));
+    mem_co_unuse(user);
+}
+
 typedef struct Case {
     const char *path;
     void (*co_fn)(void);
@@ -229,6 +268,7 @@ int main(int argc, char **argv)
         { "/qcow2/edges/discard-does-not-lengthen-the-file", co_discard_past_end_of_file },
         { "/qcow2/edges/one-refcount-block-for-all-is-damage", co_one_block_for_all },
         { "/qcow2/edges/clusters-far-away-are-damage", co_far_away },
+        { "/qcow2/edges/unused-tables-leave-the-cache", co_unused_tables },
         { "/qcow2/edges/power-cut-leaves-old-or-new-backing-name", co_rename_cuts },
     };
 
