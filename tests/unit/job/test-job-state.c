@@ -27,6 +27,7 @@ static const char *const accepted[JOB_VERB__MAX] = {
     [JOB_VERB_PAUSE]     = ".xxxxx.....",
     [JOB_VERB_RESUME]    = ".xxxxx.....",
     [JOB_VERB_SET_SPEED] = ".xxxxx.....",
+    [JOB_VERB_CHANGE]    = ".xxxxx.....",
     [JOB_VERB_COMPLETE]  = "....x......",
     [JOB_VERB_FINALIZE]  = ".......x...",
     [JOB_VERB_DISMISS]   = ".........x.",
