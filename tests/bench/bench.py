@@ -91,6 +91,29 @@ class Bench:
                     self.instructions(tool, make_arguments(short))) / (long - short)
         self.row(name, per_request(self.ours), self.stock and per_request(self.stock), 'instructions per request')
 
+    def system_calls(self, tool, arguments):
+        """Of all threads, counted by the kernel."""
+        said = subprocess.run(['perf', 'stat', '-x', ',', '-e', 'raw_syscalls:sys_enter', tool, *arguments],
+                              capture_output=True, text=True)
+        m = re.search(r'^(\d+),.*raw_syscalls', said.stderr, re.M)
+        if said.returncode or not m:
+            raise RuntimeError(f'perf {tool}: {said.stderr.strip()[-300:]}')
+        return int(m.group(1))
+
+    def can_count_calls(self):
+        return shutil.which('perf') and subprocess.run(['perf', 'stat', '-e', 'raw_syscalls:sys_enter', 'true'],
+                                                       capture_output=True).returncode == 0
+
+    def compare_calls(self, name, arguments, count, before=None):
+        if not self.wanted(name) or not self.can_count_calls():
+            return
+        figures = []
+        for tool in filter(None, (self.ours, self.stock)):
+            if before:
+                before()
+            figures.append(self.system_calls(tool, arguments) / count)
+        self.row(name, figures[0], figures[1] if self.stock else None, 'system calls per request')
+
     # ---- what is measured ----
 
     def coroutines(self):
@@ -111,6 +134,67 @@ class Bench:
         for depth in (64, 1):
             self.compare(f'null-co 4k depth {depth}', arguments(depth)(count), count)
             self.compare_instructions(f'null-co 4k depth {depth}', arguments(depth), 2000, 22000)
+
+    def hits(self):
+        """4 KiB requests in the page cache: raw, and qcow2 with its tables in memory."""
+        if not self.wanted('hit'):
+            return
+        for fmt in ('raw', 'qcow2'):
+            image = f'h.{fmt}'
+            subprocess.run([self.ours, 'create', '-q', '-f', fmt, image, '64M'], check=True)
+            self.seconds(self.ours, ['bench', '-w', '-f', fmt, '-c', '64', '-s', str(MIB), image])
+            for what, flags in (('read', []), ('write', ['-w'])):
+                def arguments(count):
+                    return ['bench', *flags, '-f', fmt, '-c', str(count), '-d', '64', '-s', '4096', image]
+                self.compare_instructions(f'{fmt} hit 4k {what} depth 64', arguments, 2000, 12000)
+                self.compare(f'{fmt} hit 4k {what} depth 64', arguments(50000), 50000)
+                self.compare_calls(f'{fmt} hit 4k {what} depth 64', arguments(50000), 50000)
+            os.unlink(image)
+
+    def chains(self):
+        """4 KiB reads through overlays that have nothing, over a null node."""
+        if not self.wanted('overlays'):
+            return
+        for depth in (1, 8, 64):
+            below, fmt = 'json:{"driver":"null-co","size":67108864}', 'null-co'
+            for i in range(depth):
+                subprocess.run([self.ours, 'create', '-q', '-u', '-f', 'qcow2', '-b', below, '-F', fmt,
+                                f'o{i}.qcow2', '64M'], check=True)
+                below, fmt = f'o{i}.qcow2', 'qcow2'
+            self.compare_instructions(f'read 4k through {depth} overlays',
+                                      lambda count: ['bench', '-f', 'qcow2', '-c', str(count), '-d', '64',
+                                                     '-s', '4096', below], 2000, 22000)
+            self.compare(f'info of a chain of {depth} overlays', ['info', '--backing-chain', below])
+
+    def engines(self):
+        """System calls and time of direct I/O at depth 64."""
+        if not self.wanted('direct'):
+            return
+        with open('d.raw', 'wb') as f:
+            f.write(os.urandom(MIB) * 64)
+        for aio in ('threads', 'native', 'io_uring'):
+            for what, flags in (('read', []), ('write', ['-w'])):
+                name = f'direct 4k {what} depth 64, aio={aio}'
+                arguments = ['bench', *flags, '-i', aio, '-t', 'none', '-f', 'raw', '-c', '20000', '-d', '64',
+                             '-s', '4096', 'd.raw']
+                self.compare(name, arguments, 20000)
+                self.compare_calls(name, arguments, 20000)
+        os.unlink('d.raw')
+
+    def allocation(self):
+        """Writes into new clusters of qcow2: scattered small ones, and one after the other against raw."""
+        if not self.wanted('allocating'):
+            return
+        def fresh(fmt='qcow2'):
+            return lambda: subprocess.run([self.ours, 'create', '-q', '-f', fmt, 'n.img', '4G'], check=True)
+        arguments = ['bench', '-w', '-f', 'qcow2', '-c', '10000', '-d', '16', '-s', '4096', '-S', '266240', 'n.img']
+        self.compare('allocating scattered 4k write', arguments, 10000, before=fresh())
+        self.compare_calls('allocating scattered 4k write', arguments, 10000, before=fresh())
+        for fmt in ('qcow2', 'raw'):
+            self.compare(f'allocating sequential 64k write, {fmt}',
+                         ['bench', '-w', '-f', fmt, '-c', '4000', '-d', '16', '-s', '65536', 'n.img'], 4000,
+                         before=fresh(fmt))
+        os.unlink('n.img')
 
     def scattered(self, fmt):
         """4 KiB requests far from each other (a step that visits all of the image in another order)."""
@@ -199,6 +283,10 @@ def main():
         os.chdir(work)
         bench.coroutines()
         bench.null()
+        bench.hits()
+        bench.chains()
+        bench.engines()
+        bench.allocation()
         bench.start_up()
         bench.scattered('raw')
         bench.scattered('qcow2')

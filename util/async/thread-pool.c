@@ -26,7 +26,7 @@
 #define SAMPLE_NS 1000000
 /* A batch of which nothing was taken for so long has got stuck. */
 #define STUCK_NS 1000000
-/* Of jobs shorter than this, a worker is woken for so many: waking takes as long as a few of them. */
+/* Of jobs shorter than this, a worker is woken for so many: waking takes as long as some do. */
 #define SHORT_NS 20000
 #define SHORT_JOBS 16
 

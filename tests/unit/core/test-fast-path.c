@@ -169,7 +169,7 @@ static void coroutine_fn co_serialising_waits(void)
     fake_co_detach(&user);
 }
 
-/* What was freed while a request ran is not reused before that has ended; but then, others or no. */
+/* What was freed while a request ran is not reused before that has ended, but others may come. */
 static void coroutine_fn co_oldest_serial(void)
 {
     FakeUser user = { 0 };
