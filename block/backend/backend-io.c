@@ -111,7 +111,8 @@ int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes
     if (!co_begin(&req, blk, BLOCK_ACCT_WRITE, offset, bytes)) {
         return req.ret;
     }
-    return co_end(&req, bdrv_co_pwritev(blk->root, offset, bytes, qiov, blk_write_flags(blk, flags)));
+    return co_end(&req, bdrv_co_pwritev(blk->root, offset, bytes, qiov,
+                                        blk_write_flags(blk, flags)));
 }
 
 int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset, int64_t bytes, void *buf,

@@ -29,11 +29,11 @@ static BdrvMapKind map_data(BlockDriverState *bs, int64_t offset, uint64_t host_
 {
     Qcow2State *s = bs->opaque;
 
-    if (s->header.crypt_method || (s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) ||
+    if (s->header.crypt_method ||
         qcow2_offset_in_cluster(s, host_offset) != qcow2_offset_in_cluster(s, offset)) {
         return BDRV_MAP_NONE;
     }
-    map->child = bs->file;
+    map->child = qcow2_data(bs);
     map->offset = host_offset;
     return BDRV_MAP_CHILD;
 }
@@ -103,7 +103,7 @@ static BdrvMapKind map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
     bool in_place;
 
     /* With allocations under way, the full path looks which of them overlap. */
-    if (s->is_extended_l2 || qatomic_read(&s->is_corrupt) || s->has_shared_tables ||
+    if (s->is_extended_l2 || s->data_file || qatomic_read(&s->is_corrupt) || s->has_shared_tables ||
         qatomic_read(&s->needs_autoclear) || !QLIST_EMPTY(&s->allocs) ||
         l1_index >= s->l1.size || !(s->l1.entries[l1_index] & QCOW2_COPIED) ||
         !peek_slice(s, offset, &slice) || !slice) {
