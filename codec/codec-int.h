@@ -14,10 +14,19 @@ ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len
 /* Only with CONFIG_LIBDEFLATE.  False: perhaps zlib can. */
 bool deflate_read_fast(void *dst, size_t dst_len, const void *src, size_t src_len);
 
-/* Only with CONFIG_ISAL. */
+/* A function of a library, and where its address goes. */
+typedef struct CodecSymbol {
+    const char *name;
+    void **function;
+} CodecSymbol;
+
+/* Load a library and find @symbols, of which the last has no name.  False: it cannot be used. */
+bool codec_library_load(const char *soname, const CodecSymbol *symbols);
+
+/* Only with CONFIG_ISAL.  -ENOTSUP: the library is not there. */
 ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len);
 
-/* Only with CONFIG_ZSTD. */
+/* Only with CONFIG_ZSTD.  -ENOTSUP: the library is not there. */
 int zstd_read(void *dst, size_t dst_len, const void *src, size_t src_len);
 ssize_t zstd_write(void *dst, size_t dst_len, const void *src, size_t src_len);
 

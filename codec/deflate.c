@@ -44,7 +44,6 @@ int deflate_read(void *dst, size_t dst_len, const void *src, size_t src_len)
     return 0;
 }
 
-#ifndef CONFIG_ISAL
 static ssize_t zlib_write(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
     z_stream strm = {
@@ -69,13 +68,13 @@ static ssize_t zlib_write(void *dst, size_t dst_len, const void *src, size_t src
     }
     return ret == Z_OK || ret == Z_BUF_ERROR ? -ENOSPC : -EIO;
 }
-#endif
 
 ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
+    ssize_t ret = -ENOTSUP;
+
 #ifdef CONFIG_ISAL
-    return isal_write(dst, dst_len, src, src_len);
-#else
-    return zlib_write(dst, dst_len, src, src_len);
+    ret = isal_write(dst, dst_len, src, src_len);
 #endif
+    return ret == -ENOTSUP ? zlib_write(dst, dst_len, src, src_len) : ret;
 }

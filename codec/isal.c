@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 
 #include <isa-l/igzip_lib.h>
+#include <pthread.h>
 
 #include "codec-int.h"
 
@@ -17,6 +18,24 @@ typedef struct Writer {
     uint8_t level_buf[ISAL_DEF_LVL3_DEFAULT];
 } Writer;
 
+static struct {
+    bool is_there;
+    typeof(isal_deflate_stateless_init) *stateless_init;
+    typeof(isal_deflate_stateless) *stateless;
+} lib;
+static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
+
+static void load(void)
+{
+    const CodecSymbol symbols[] = {
+        { "isal_deflate_stateless_init", (void **)&lib.stateless_init },
+        { "isal_deflate_stateless", (void **)&lib.stateless },
+        { NULL },
+    };
+
+    lib.is_there = codec_library_load("libisal.so.2", symbols);
+}
+
 /* One for each worker: it is large. */
 static GPrivate writer = G_PRIVATE_INIT(g_free);
 
@@ -25,6 +44,10 @@ ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len)
     Writer *w = g_private_get(&writer);
     int ret;
 
+    pthread_once(&lib_once, load);
+    if (!lib.is_there) {
+        return -ENOTSUP;
+    }
     if (src_len > UINT32_MAX) {
         return -EIO;
     }
@@ -35,7 +58,7 @@ ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len)
         }
         g_private_set(&writer, w);
     }
-    isal_deflate_stateless_init(&w->strm);
+    lib.stateless_init(&w->strm);
     w->strm.level = LEVEL;
     w->strm.level_buf = w->level_buf;
     w->strm.level_buf_size = sizeof(w->level_buf);
@@ -46,7 +69,7 @@ ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len)
     w->strm.avail_out = MIN(dst_len, UINT32_MAX);
     w->strm.end_of_stream = 1;
     w->strm.flush = NO_FLUSH;
-    ret = isal_deflate_stateless(&w->strm);
+    ret = lib.stateless(&w->strm);
     if (ret == COMP_OK) {
         return w->strm.total_out;
     }

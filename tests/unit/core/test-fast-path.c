@@ -9,7 +9,7 @@
 
 #define PIECE (64 * KiB)
 
-/* ---- drivers: a protocol that ends transfers when told to, a format with pieces --------------- */
+/* ---- drivers: a protocol that ends transfers when told to, a format with pieces -------------- */
 
 static GQueue held = G_QUEUE_INIT; /* BdrvDirectIO under way */
 static bool ends_at_once;
