@@ -38,6 +38,47 @@ typedef struct Worker {
     int index;
 } Worker;
 
+/* ---- half of the requests by coroutine, half with a callback ---------------------------------- */
+
+typedef struct Call {
+    Coroutine *co;
+    int ret;
+} Call;
+
+static void call_done(void *opaque, int ret)
+{
+    Call *call = opaque;
+
+    call->ret = ret;
+    aio_co_wake(call->co);
+}
+
+static int coroutine_fn co_readv(Worker *w, int64_t offset, QEMUIOVector *qiov)
+{
+    Call call = { .co = qemu_coroutine_self() };
+
+    if (!w->rand || g_rand_boolean(w->rand)) {
+        return blk_co_preadv(w->setup->blk, offset, qiov->size, qiov, 0);
+    }
+    blk_aio_preadv(w->setup->blk, offset, qiov, 0, call_done, &call);
+    qemu_coroutine_yield();
+    return call.ret;
+}
+
+static int coroutine_fn co_writev(Worker *w, int64_t offset, QEMUIOVector *qiov, unsigned flags)
+{
+    Call call = { .co = qemu_coroutine_self() };
+
+    if (g_rand_boolean(w->rand)) {
+        return blk_co_pwritev(w->setup->blk, offset, qiov->size, qiov, flags);
+    }
+    blk_aio_pwritev(w->setup->blk, offset, qiov, flags, call_done, &call);
+    qemu_coroutine_yield();
+    return call.ret;
+}
+
+/* ---- the workers ----------------------------------------------------------------------------- */
+
 static void coroutine_fn co_check_read(Worker *w, int64_t offset, int64_t bytes)
 {
     g_autofree uint8_t *buf = g_malloc(bytes);
@@ -48,7 +89,7 @@ static void coroutine_fn co_check_read(Worker *w, int64_t offset, int64_t bytes)
     QEMUIOVector qiov;
 
     qemu_iovec_init_external(&qiov, iov, 3);
-    g_assert_cmpint(blk_co_preadv(w->setup->blk, offset, bytes, &qiov, 0), ==, 0);
+    g_assert_cmpint(co_readv(w, offset, &qiov), ==, 0);
     g_assert_cmpmem(buf, bytes, w->setup->model + offset, bytes);
 }
 
@@ -56,9 +97,10 @@ static void coroutine_fn co_write(Worker *w, int64_t offset, int64_t bytes)
 {
     uint8_t *model = w->setup->model + offset;
     unsigned flags = g_rand_int_range(w->rand, 0, 8) ? 0 : BDRV_REQ_FUA;
+    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, model, bytes);
 
     memset(model, g_rand_int_range(w->rand, 0, 256), bytes);
-    g_assert_cmpint(blk_co_pwrite(w->setup->blk, offset, bytes, model, flags), ==, 0);
+    g_assert_cmpint(co_writev(w, offset, &qiov, flags), ==, 0);
 }
 
 static void coroutine_fn co_zero(Worker *w, int64_t offset, int64_t bytes)
