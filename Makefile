@@ -133,8 +133,9 @@ program-sources = $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/$(1)))
 prog-qemu-img := $(call program-sources,tools/qemu-img/*.c)
 prog-qemu-io := $(call program-sources,tools/qemu-io/*.c)
 prog-qemu-storage-daemon := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,tools/qemu-storage-daemon.c))
-# The emulator needs the command line's view of disks.
-prog-qemu-system-e2k := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,system/main.c hw/e2k/*.c))
+# The emulator needs the command line's view of disks, and its monitor the commands of qemu-io.
+qemu-io-commands := $(filter-out tools/qemu-io/main.c,$(prog-qemu-io))
+prog-qemu-system-e2k := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,system/main.c hw/e2k/*.c) $(qemu-io-commands))
 layer-of-qemu-system-e2k := hw
 PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
 

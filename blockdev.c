@@ -18,6 +18,8 @@
 #include "qapi/object-input.h"
 #include "qemu/cutils.h"
 #include "qobject/flatten.h"
+#include "qobject/qlist.h"
+#include "qobject/qstring.h"
 
 /* A list with no descriptions takes any option: what remains is checked by the node's driver. */
 QemuOptsList qemu_drive_opts = { .name = "drive" };
@@ -49,6 +51,7 @@ typedef struct DriveSpec {
     bool media_cd;
     bool writethrough;
     bool account_invalid, account_failed;
+    GArray *intervals; /* of unsigned: seconds */
     BlockdevOnError on_read_error, on_write_error;
     ThrottleConfig throttle;
     char *throttle_group; /* NULL: called as the drive */
@@ -58,6 +61,9 @@ typedef struct DriveSpec {
 static void spec_free(DriveSpec *spec)
 {
     qobject_unref(spec->options);
+    if (spec->intervals) {
+        g_array_unref(spec->intervals);
+    }
     g_free(spec->id);
     g_free(spec->file);
     g_free(spec->throttle_group);
@@ -274,6 +280,33 @@ static bool take_on_error(DriveSpec *spec, bool is_read, Error **errp)
                           is_read ? &spec->on_read_error : &spec->on_write_error, errp);
 }
 
+/* stats-intervals.0=SECONDS and so on. */
+static bool take_intervals(DriveSpec *spec, Error **errp)
+{
+    g_autoptr(QDict) dict = NULL;
+    g_autoptr(QList) list = NULL;
+    const QListEntry *entry;
+    spec->intervals = g_array_new(FALSE, FALSE, sizeof(unsigned));
+    qdict_extract_subqdict(spec->options, &dict, "stats-intervals.");
+    qdict_array_split(dict, &list);
+    if (qdict_size(dict)) {
+        error_setg(errp, "Invalid option stats-intervals.%s", qdict_entry_key(qdict_first(dict)));
+        return false;
+    }
+    QLIST_FOREACH_ENTRY(list, entry) {
+        const QString *text = qobject_to(QString, qlist_entry_obj(entry));
+        int64_t number;
+        if (!text || qemu_strtoi64(qstring_get_str(text), NULL, 10, &number) < 0 || number <= 0 ||
+            number > UINT_MAX) {
+            error_setg(errp, "Invalid interval length: %s", text ? qstring_get_str(text) : "");
+            return false;
+        }
+        unsigned seconds = number;
+        g_array_append_val(spec->intervals, seconds);
+    }
+    return true;
+}
+
 /* cache=MODE is three options; those given one by one win over it. */
 static bool take_cache(DriveSpec *spec, Error **errp)
 {
@@ -385,6 +418,7 @@ static DriveSpec *spec_from_opts(const QemuOpts *opts, BlockInterfaceType defaul
         !take_on_error(spec, true, errp) ||
         !take_bool(spec->options, "stats-account-invalid", &spec->account_invalid, errp) ||
         !take_bool(spec->options, "stats-account-failed", &spec->account_failed, errp) ||
+        !take_intervals(spec, errp) ||
         !take_aio(spec, errp) ||
         !take_discard(spec, errp) ||
         !take_format(spec, errp) ||
@@ -440,6 +474,9 @@ static BlockBackend *coroutine_fn co_backend_from_spec(DriveSpec *spec, Error **
     BlockAcctStats *stats = blk_get_stats(blk);
     stats->account_invalid = spec->account_invalid;
     stats->account_failed = spec->account_failed;
+    for (guint i = 0; i < spec->intervals->len; i++) {
+        block_acct_add_interval(stats, g_array_index(spec->intervals, unsigned, i));
+    }
     blk_set_enable_write_cache(blk, !spec->writethrough);
     blk_set_on_error(blk, spec->on_read_error, spec->on_write_error);
     return blk;

@@ -32,6 +32,7 @@
 #include "system/options.h"
 #include "system/qtest.h"
 #include "system/runstate.h"
+#include "tools/qemu-io-hmp.h"
 
 typedef struct DriveOption {
     QemuOpts *opts;
@@ -707,6 +708,7 @@ static QmpCommandList *register_commands(void)
     system_register_branch();
     blockdev_register_commands(commands, true);
     hmp_register_info(board_infos);
+    qemuio_register_hmp();
     return commands;
 }
 

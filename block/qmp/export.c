@@ -85,10 +85,6 @@ void coroutine_fn qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
     if (!bs) {
         return;
     }
-    if (blk_exp_find(name)) {
-        error_setg(errp, "NBD server already has export named '%s'", name);
-        return;
-    }
     g_autoptr(BlockExportOptions) options = g_new0(BlockExportOptions, 1);
     options->type = BLOCK_EXPORT_TYPE_NBD;
     options->id = g_strdup(name);

@@ -511,4 +511,5 @@ void hmp_block_register(void)
     hmp_register_commands(commands);
     hmp_register_info(infos);
     hmp_snapshot_register();
+    hmp_nbd_register();
 }

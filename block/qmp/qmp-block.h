@@ -79,6 +79,8 @@ void coroutine_fn internal_snapshot_co_abort(InternalSnapshotAction *action);
 
 /* HMP commands about them. */
 void hmp_snapshot_register(void);
+/** The same for the NBD server. */
+void hmp_nbd_register(void);
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 

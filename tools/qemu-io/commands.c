@@ -129,11 +129,17 @@ static bool coroutine_fn co_ensure_perm(QemuIo *io, uint64_t wanted)
     return ok;
 }
 
+/* Whether it is about which file is open, or about the program itself. */
+static bool is_of_program(const IoCommand *c)
+{
+    return !strcmp(c->name, "open") || !strcmp(c->name, "close") || !strcmp(c->name, "quit");
+}
+
 static bool coroutine_fn co_run_words(QemuIo *io, int argc, char **argv)
 {
     const IoCommand *c = find_command(argv[0]);
 
-    if (!c) {
+    if (!c || (io->is_guest && is_of_program(c))) {
         fprintf(stderr, "command \"%s\" not found\n", argv[0]);
         return false;
     }

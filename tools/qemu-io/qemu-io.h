@@ -15,6 +15,7 @@ typedef struct QemuIo {
     BlockBackend *blk; /* NULL: no file open */
     bool misalign;     /* buffers off alignment, to try direct I/O */
     bool quit;
+    bool is_guest;     /* of a monitor: what it works on is not its own to open or close */
     int aio_in_flight;
     CoQueue aio_done;
 } QemuIo;

@@ -55,7 +55,10 @@ def bad_drives_are_refused():
             ("Device 'none0' has no medium", "if=none,iops=10"),
             ("machine type does not support if=ide,bus=0,unit=0", "if=ide,file=t.qcow2"),
             ("unit 2 too big (max is 1)", "if=ide,unit=2"),
-            ("werror is not supported by this bus type", "if=floppy,werror=stop")):
+            ("werror is not supported by this bus type", "if=floppy,werror=stop"),
+            ("Invalid interval length: 0", "stats-intervals.0=0"),
+            ("Invalid interval length: -1", "stats-intervals.0=-1"),
+            ("Invalid option stats-intervals.x", "stats-intervals.x=1")):
         fails(message, "-drive", argument)
     fails("'node-name' must be specified for the root node", "-blockdev",
           "driver=file,filename=t.qcow2")
@@ -196,6 +199,33 @@ def snapshot_on_leaves_the_image_alone():
              ("qcow2", "r.raw", False))
 
 
+def requests_are_counted_over_intervals():
+    with vm_with("if=none,id=d,driver=null-co,size=1M,read-zeroes=on,stats-intervals.0=60,"
+                 "stats-intervals.1=3600") as vm:
+        for command in ("aio_read 0 64k", "aio_write 0 4k", "aio_write -i 0 4k"):
+            same(vm.hmp(f'qemu-io d "{command}"'), "")
+        stats = vm.command("query-blockstats")[0]["stats"]
+        same([stats[key] for key in ("rd_operations", "rd_bytes", "wr_operations", "wr_bytes",
+                                     "invalid_wr_operations", "failed_rd_operations")],
+             [1, 64 << 10, 1, 4 << 10, 1, 0])
+        same(sorted(row["interval_length"] for row in stats["timed_stats"]), [60, 3600])
+        for row in stats["timed_stats"]:
+            assert 0 < row["min_rd_latency_ns"] <= row["max_rd_latency_ns"], row
+            same(row["max_flush_latency_ns"], 0)
+
+
+def a_disk_keeps_what_it_claims_after_qemu_io():
+    make_raw("r.raw")
+    with vm_with("if=none,id=d,file=r.raw,format=raw") as vm:
+        before = vm.command("query-block-blockers")
+        same(vm.hmp('qemu-io d "write -P 7 0 4k"'), "")
+        same(vm.hmp("qemu-io -d nope length"), "Error: Device 'nope' not found\r\n")
+        same([row["uses"] for row in vm.command("query-block-blockers")],
+             [row["uses"] for row in before])
+    with open("r.raw", "rb") as image:
+        same(image.read(4096), b"\7" * 4096)
+
+
 def main():
     tap = Tap()
     if not have(EMULATOR):
@@ -205,7 +235,9 @@ def main():
     for case in (bad_drives_are_refused, places_are_taken_once, drives_are_throttled,
                  drives_copy_on_read,
                  query_block_shows_drives, cache_modes, drives_come_and_go,
-                 hmp_resizes_and_snapshots, snapshot_on_leaves_the_image_alone):
+                 hmp_resizes_and_snapshots, snapshot_on_leaves_the_image_alone,
+                 requests_are_counted_over_intervals,
+                 a_disk_keeps_what_it_claims_after_qemu_io):
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             try:
