@@ -38,7 +38,7 @@ typedef struct Worker {
     int index;
 } Worker;
 
-/* ---- half of the requests by coroutine, half with a callback ---------------------------------- */
+/* ---- half of the requests by coroutine, half with a callback --------------------------------- */
 
 typedef struct Call {
     Coroutine *co;
