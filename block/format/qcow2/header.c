@@ -586,12 +586,19 @@ static uint64_t extensions_end(const uint8_t *buf, uint64_t size)
     return MIN(pos, size);
 }
 
+/* Where the extensions and the backing file's name in a header cluster end. */
+static uint64_t header_end(const Qcow2State *s, const uint8_t *buf)
+{
+    uint64_t name_end = ldq_be_p(buf + 8) + ldl_be_p(buf + 16);
+
+    return MAX(extensions_end(buf, s->cluster_size), name_end);
+}
+
 /* Move the name in @new to where nothing of @old and no extension is, if it can be done. */
 static uint64_t move_name(const Qcow2State *s, const uint8_t *old, uint8_t *new)
 {
-    uint64_t pos = ldq_be_p(new + 8), old_end = ldq_be_p(old + 8) + ldl_be_p(old + 16);
+    uint64_t pos = ldq_be_p(new + 8), to = QEMU_ALIGN_UP(header_end(s, old), 8);
     uint32_t len = ldl_be_p(new + 16);
-    uint64_t to = QEMU_ALIGN_UP(MAX(old_end, extensions_end(old, s->cluster_size)), 8);
 
     to = MAX(to, MAX(extensions_end(new, s->cluster_size), BDRV_SECTOR_SIZE));
     if (pos + len <= BDRV_SECTOR_SIZE || to + len > s->cluster_size) {
@@ -633,19 +640,85 @@ static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *ol
     return ret;
 }
 
+/* Where co_switch_long_header() may put @len bytes meanwhile; 0: nowhere. */
+static uint64_t detour_start(const Qcow2State *s, const uint8_t *old, const uint8_t *new,
+                             uint64_t len)
+{
+    uint64_t start = QEMU_ALIGN_UP(MAX(header_end(s, old), header_end(s, new)), BDRV_SECTOR_SIZE);
+
+    /* Version 2 cannot say where its extensions begin. */
+    return ldl_be_p(new + 4) >= 3 && start + len <= s->cluster_size ? start : 0;
+}
+
+/*
+ * As co_switch_header() where extensions reach past the first sector.  First those of @bare, with
+ * the name behind them, go to @detour, where nothing is; one write of the first sector says that
+ * the fields of the header end there, and so that extensions begin there (R5).  Now nobody looks
+ * at the old place, which comes next; and last the first sector as it shall be.
+ */
+static int coroutine_fn co_switch_long_header(BlockDriverState *bs, uint8_t *bare,
+                                              const uint8_t *new, uint64_t detour)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t ext_start = ldl_be_p(bare + 100), name_len = ldl_be_p(bare + 16);
+    uint32_t len = header_end(s, bare) - ext_start;
+    int ret = bdrv_co_pwrite_sync(bs->file, detour, len, bare + ext_start, 0);
+
+    if (ret >= 0) {
+        stl_be_p(bare + 100, detour);
+        stq_be_p(bare + 8, name_len ? detour + len - name_len : 0);
+        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, bare, 0);
+    }
+    if (ret >= 0) {
+        ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, detour - BDRV_SECTOR_SIZE,
+                                  new + BDRV_SECTOR_SIZE, 0);
+    }
+    if (ret >= 0) {
+        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
+    }
+    return ret < 0 ? ret
+                   : bdrv_co_pwrite_zeroes(bs->file, detour, s->cluster_size - detour, 0);
+}
+
+static int coroutine_fn co_write_header(BlockDriverState *bs, uint8_t *bare, uint8_t *new,
+                                        Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint8_t *old = g_try_malloc(s->cluster_size);
+    int ret = old ? bdrv_co_pread(bs->file, 0, s->cluster_size, old, 0) : -ENOMEM;
+
+    if (ret >= 0 && extensions_end(bare, s->cluster_size) <= BDRV_SECTOR_SIZE) {
+        ret = co_switch_header(bs, old, bare, new);
+    } else if (ret >= 0 && !memcmp(old + BDRV_SECTOR_SIZE, new + BDRV_SECTOR_SIZE,
+                                   s->cluster_size - BDRV_SECTOR_SIZE)) {
+        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
+    } else if (ret >= 0) {
+        uint64_t detour = detour_start(s, old, new, header_end(s, bare));
+
+        if (!detour) {
+            error_setg(errp, "The header cluster has no room to change so many extensions safely");
+            return -ENOSPC;
+        }
+        ret = co_switch_long_header(bs, bare, new, detour);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the image header");
+    }
+    return ret;
+}
+
 int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header *header,
                                          const Qcow2Extensions *ext, const char *backing_file,
                                          Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    g_autofree uint8_t *old = g_try_malloc(s->cluster_size);
     g_autofree uint8_t *bare = g_try_malloc(s->cluster_size);
     g_autofree uint8_t *new = g_try_malloc(s->cluster_size);
     Qcow2HeaderImage image = { header, ext, s->unknown_fields, backing_file, false };
     Qcow2Header written = *header;
     int ret;
 
-    if (!old || !bare || !new) {
+    if (!bare || !new) {
         error_setg_errno(errp, ENOMEM, "Could not write qcow2 header");
         return -ENOMEM;
     }
@@ -656,12 +729,8 @@ int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header
     if (!qcow2_header_build(&image, bare, s->cluster_size, errp)) {
         return -ENOSPC;
     }
-    ret = bdrv_co_pread(bs->file, 0, s->cluster_size, old, 0);
-    if (ret >= 0) {
-        ret = co_switch_header(bs, old, bare, new);
-    }
+    ret = co_write_header(bs, bare, new, errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not write the image header");
         return ret;
     }
     written.backing_offset = ldq_be_p(new + 8);
