@@ -92,7 +92,9 @@ bool coroutine_fn bdrv_co_snapshot_create(BlockDriverState *bs, const SnapshotIn
 {
     CONTROL_PATH();
     BlockDriverState *node = find_node(bs, errp);
-    g_autoptr(BdrvClaim) claim = node ? claim_node(node, BLK_PERM_WRITE_UNCHANGED,
+    BlockRights rights = BLK_PERM_WRITE_UNCHANGED |
+                         BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT);
+    g_autoptr(BdrvClaim) claim = node ? claim_node(node, rights,
                                                    "an internal snapshot being made", errp)
                                       : NULL;
 
@@ -136,7 +138,8 @@ bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapsh
         error_setg_errno(errp, ENOENT, "Failed to load snapshot");
         return false;
     }
-    g_autoptr(BdrvClaim) claim = claim_node(node, BLK_PERM_WRITE | BLK_PERM_RESIZE,
+    g_autoptr(BdrvClaim) claim = claim_node(node, BLK_PERM_WRITE | BLK_PERM_RESIZE |
+                                            BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT),
                                             "an internal snapshot being applied", errp);
     if (!claim) {
         return false;
@@ -157,7 +160,9 @@ bool coroutine_fn bdrv_co_snapshot_delete(BlockDriverState *bs, const char *id, 
 {
     CONTROL_PATH();
     BlockDriverState *node = find_node(bs, errp);
-    g_autoptr(BdrvClaim) claim = node ? claim_node(node, BLK_PERM_WRITE_UNCHANGED,
+    BlockRights rights = BLK_PERM_WRITE_UNCHANGED |
+                         BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT_DELETE);
+    g_autoptr(BdrvClaim) claim = node ? claim_node(node, rights,
                                                    "an internal snapshot being deleted", errp)
                                       : NULL;
 

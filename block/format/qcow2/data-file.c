@@ -44,6 +44,13 @@ bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRe
     if (!s->data_file) {
         return false;
     }
+    s->no_snapshots = bdrv_claim(bs, bdrv_owner_driver(bs), 0,
+                                 BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT) |
+                                 BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT_DELETE),
+                                 "internal snapshots do not include an external data file", errp);
+    if (!s->no_snapshots) {
+        return false;
+    }
     len = bdrv_co_getlength(s->data_file->bs);
     if (len < 0) {
         error_setg_errno(errp, -len, "Could not get the length of the data file");

@@ -240,6 +240,7 @@ static bool coroutine_fn co_repair_dirty(BlockDriverState *bs, Error **errp)
 static void free_state(Qcow2State *s)
 {
     timer_del(&s->clean_timer);
+    g_clear_pointer(&s->no_snapshots, bdrv_claim_release);
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
     qcow2_unpacked_free(s->unpacked);

@@ -271,6 +271,7 @@ typedef struct Qcow2State {
     QEMUTimer clean_timer;          /* of the main loop */
     bool has_data_file;             /* data_file holds the guest's clusters */
     BdrvChild *data_file;           /* NULL: bs->file does; or opened without I/O */
+    BdrvClaim *no_snapshots;        /* forbids what a data file cannot bear */
     bool has_shared_tables;         /* two entries name one table as their own: damage */
     CodecKind codec;
     Qcow2Options opt;

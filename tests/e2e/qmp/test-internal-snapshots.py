@@ -63,6 +63,18 @@ def say_why_not(vm):
     vm.refused("Need a root block node", make, device="a", name="two")
 
 
+def do_not_go_with_a_data_file(vm):
+    make_qcow2("d.qcow2", "-o", "data_file=d.raw")
+    add_image(vm, "d", "d.qcow2")
+    why = "Node 'd' is busy: internal snapshots do not include an external data file"
+    vm.refused(why, "blockdev-snapshot-internal-sync", device="d", name="one")
+    vm.refused(why, "blockdev-snapshot-delete-internal-sync", device="d", name="one")
+    row, = [row for row in vm.command("query-block-blockers", node_name="d") if "reason" in row]
+    same((row["owner"]["kind"], sorted(row["forbids"])),
+         ("driver", ["internal-snapshot", "internal-snapshot-delete"]))
+    vm.command("blockdev-del", node_name="d")
+
+
 def are_undone_in_a_transaction(vm):
     make_qcow2("a.qcow2")
     make_qcow2("b.qcow2")
@@ -88,5 +100,6 @@ def are_seen_through_filters(vm):
     same((names(vm, "a"), names(vm, "c")), ([("1", "one")], [("1", "one")]))
 
 
-run("internal snapshots", [are_made_and_deleted, say_why_not, are_undone_in_a_transaction,
+run("internal snapshots", [are_made_and_deleted, say_why_not,
+                           do_not_go_with_a_data_file, are_undone_in_a_transaction,
                            are_seen_through_filters])
