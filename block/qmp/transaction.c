@@ -98,16 +98,12 @@ static bool find_bitmap(Step *step, const TransactionAction *action, unsigned ch
     return step->bitmap && bdrv_dirty_bitmap_check(step->bitmap, checks, errp);
 }
 
-/* Until the end it is only put aside; what is stored of it goes now, and comes back at close. */
+/* Until the end it is only put aside: a crash in between must not lose what is stored of it. */
 static bool coroutine_fn bitmap_remove_co_prepare(Step *step, const TransactionAction *action,
                                                   Error **errp)
 {
-    if (!find_bitmap(step, action, BDRV_BITMAP_BUSY | BDRV_BITMAP_RO, errp)) {
-        return false;
-    }
-    if (bdrv_dirty_bitmap_persistent(step->bitmap) &&
-        bdrv_co_remove_persistent_dirty_bitmap(bdrv_dirty_bitmap_bs(step->bitmap),
-                                               bdrv_dirty_bitmap_name(step->bitmap), errp) < 0) {
+    if (!find_bitmap(step, action, BDRV_BITMAP_BUSY | BDRV_BITMAP_RO, errp) ||
+        !bdrv_co_dirty_bitmap_before_change(step->bitmap, errp)) {
         return false;
     }
     bdrv_dirty_bitmap_skip_store(step->bitmap, true);
@@ -115,9 +111,19 @@ static bool coroutine_fn bitmap_remove_co_prepare(Step *step, const TransactionA
     return true;
 }
 
+/* What cannot be removed from the file any more is marked there as in use: nobody relies on it. */
 static void coroutine_fn bitmap_remove_co_commit(Step *step)
 {
+    BlockDriverState *bs = bdrv_dirty_bitmap_bs(step->bitmap);
+    const char *name = bdrv_dirty_bitmap_name(step->bitmap);
+    Error *local_err = NULL;
+
     bdrv_dirty_bitmap_set_busy(step->bitmap, false);
+    if (bdrv_dirty_bitmap_persistent(step->bitmap) &&
+        bdrv_co_remove_persistent_dirty_bitmap(bs, name, &local_err) < 0) {
+        error_reportf_err(local_err, "Bitmap '%s' stays in the image of node '%s': ", name,
+                          bdrv_get_device_or_node_name(bs));
+    }
     bdrv_release_dirty_bitmap(step->bitmap);
 }
 

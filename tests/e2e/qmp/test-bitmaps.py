@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Dirty bitmaps by QMP; writes come through an NBD export."""
 
+import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import MiB, make_qcow2, run, same  # noqa: E402
+from qmptest import BUILD, MiB, make_qcow2, run, same  # noqa: E402
 
 CHUNK = 64 << 10
 
@@ -188,6 +190,20 @@ def a_failed_transaction_changes_nothing(vm):
     same((sorted(bitmaps(vm)), count(vm, "b")), (["b"], CHUNK))
 
 
+def a_failed_transaction_leaves_it_in_the_file(vm):
+    persistent(vm)
+    again(vm)
+    wrong = {"type": "block-dirty-bitmap-clear", "data": {"node": "a", "name": "nope"}}
+    remove = {"type": "block-dirty-bitmap-remove", "data": {"node": "a", "name": "b"}}
+    vm.refused("Dirty bitmap 'nope' not found", "transaction", actions=[remove, wrong])
+    vm.process.kill()
+    vm.process.wait()
+    text = subprocess.run([os.path.join(BUILD, "qemu-img"), "info", "--output=json", "t.qcow2"],
+                          check=True, capture_output=True, text=True).stdout
+    stored = json.loads(text)["format-specific"]["data"]["bitmaps"]
+    same([bitmap["name"] for bitmap in stored], ["b"])
+
+
 def a_backup_that_cleared_it_is_remembered(vm):
     persistent(vm)
     vm.null("target", 4 * MiB)
@@ -203,4 +219,4 @@ run("bitmaps", [writes_are_recorded, a_disabled_bitmap_records_nothing, merge_ad
                 merge_is_all_or_nothing, bad_arguments_are_refused, it_is_there_after_closing,
                 it_is_stored_when_the_node_becomes_read_only,
                 it_follows_the_image_that_is_handed_over, a_failed_transaction_changes_nothing,
-                a_backup_that_cleared_it_is_remembered])
+                a_failed_transaction_leaves_it_in_the_file, a_backup_that_cleared_it_is_remembered])
