@@ -281,13 +281,64 @@ static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int
 
 /* ---- grow and shrink ----------------------------------------------------------------------- */
 
+/* L2 tables past the end: they refer to nothing any more. */
+static void free_l2_tables(BlockDriverState *bs, uint32_t from)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (uint32_t i = from; i < s->l1.size; i++) {
+        uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
+
+        if (offset && !qcow2_offset_in_cluster(s, offset)) {
+            s->l1.entries[i] = 0;
+            qcow2_table_dirty(&s->l1, i);
+            qcow2_overlap_remove(s, offset);
+            qcow2_free_clusters(bs, offset, s->cluster_size, QCOW2_DISCARD_OTHER);
+        }
+    }
+}
+
+/*
+ * The state of a machine lies where the disk is about to reach, perhaps since before a shrink: the
+ * guest must not see it, and it would not be found again.  Snapshots keep theirs.
+ */
+static int coroutine_fn co_drop_vm_state(BlockDriverState *bs, int64_t size)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t first = qcow2_l1_index(s, qcow2_vm_state_offset(s)), end = l1_size_for(s, size), i;
+    int64_t reach = INT64_C(1) << (s->cluster_bits + s->l2_bits);
+    int ret = 0;
+
+    for (i = first; i < s->l1.size && !(s->l1.entries[i] & QCOW2_OFFSET_MASK); i++) {
+        /* None here. */
+    }
+    if (end <= first || i >= s->l1.size) {
+        return 0;
+    }
+    for (; i < s->l1.size && ret >= 0; i++) {
+        if (s->l1.entries[i] & QCOW2_OFFSET_MASK) {
+            ret = qcow2_co_unmap(bs, i * reach, reach);
+        }
+    }
+    if (ret >= 0) {
+        CO_LOCK_GUARD(&s->lock);
+        free_l2_tables(bs, first);
+    }
+    return ret;
+}
+
 static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode prealloc,
                                 unsigned flags, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int64_t old_size = s->header.size;
-    int ret = qcow2_co_grow_l1(bs, size);
+    int ret = co_drop_vm_state(bs, size);
 
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to drop the saved state of the machine");
+        return ret;
+    }
+    ret = qcow2_co_grow_l1(bs, size);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to grow the L1 table");
         return ret;
@@ -317,23 +368,6 @@ static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode
         error_setg_errno(errp, -ret, "Failed to update the image size");
     }
     return ret;
-}
-
-/* L2 tables past the end: they refer to nothing any more. */
-static void free_l2_tables(BlockDriverState *bs, uint32_t from)
-{
-    Qcow2State *s = bs->opaque;
-
-    for (uint32_t i = from; i < s->l1.size; i++) {
-        uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
-
-        if (offset && !qcow2_offset_in_cluster(s, offset)) {
-            s->l1.entries[i] = 0;
-            qcow2_table_dirty(&s->l1, i);
-            qcow2_overlap_remove(s, offset);
-            qcow2_free_clusters(bs, offset, s->cluster_size, QCOW2_DISCARD_OTHER);
-        }
-    }
 }
 
 static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **errp)

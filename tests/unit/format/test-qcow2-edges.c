@@ -5,6 +5,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/snapshot.h"
+#include "qemu/iszero.h"
 #include "qcow2-test.h"
 #include "../../../block/format/qcow2/qcow2.h"
 
@@ -126,18 +128,27 @@ typedef struct Naming {
     const char *file, *format;
 } Naming;
 
+static guint n_extensions; /* unknown ones, of 700 bytes each */
+
 /* The name is @a's or @b's, and everything else is in order. */
 static void coroutine_fn co_check_naming(const Naming *a, const Naming *b)
 {
     QDict *options = qcow2_test_options("crash");
     MemUser *user;
+    Qcow2State *s;
     bool is_a, is_b;
 
     qdict_put_null(options, "backing");
     user = mem_co_use(options, 0, &error_abort);
+    s = user->bs->opaque;
     is_a = !strcmp(user->bs->backing_file, a->file) && !strcmp(user->bs->backing_format, a->format);
     is_b = !strcmp(user->bs->backing_file, b->file) && !strcmp(user->bs->backing_format, b->format);
     g_assert_true(is_a || is_b);
+    g_assert_cmpuint(s->ext.unknown->len, ==, n_extensions);
+    for (guint i = 0; i < n_extensions; i++) {
+        g_assert_cmpuint(g_bytes_get_size(g_array_index(s->ext.unknown, Qcow2UnknownExt, i).data),
+                         ==, 700);
+    }
     g_assert_cmpint(qcow2_test_check(user), ==, 0);
     mem_co_unuse(user);
 }
@@ -209,6 +220,91 @@ static void coroutine_fn co_rename_cuts(void)
     }
 }
 
+/* Extensions past the first sector: one write cannot change them. */
+static void coroutine_fn co_add_long_extension(size_t len)
+{
+    g_autofree char *bytes = g_strnfill(len, 'u');
+    Qcow2UnknownExt ext = { 0x12345678, g_bytes_new(bytes, len) };
+    MemUser *user = qcow2_test_open("disk", BDRV_O_RDWR);
+    Qcow2State *s = user->bs->opaque;
+
+    g_array_append_val(s->ext.unknown, ext);
+    g_assert_cmpint(bdrv_co_change_backing_file(user->bs, "", "", false), ==, 0);
+    mem_co_unuse(user);
+}
+
+static void coroutine_fn co_rename_cuts_in_long_header(void)
+{
+    static const Naming names[] = {
+        { "a", "" },
+        { "a-longer-name", "qcow2" },
+        { "", "" },
+        { "another-long-one-with-other-letters", "raw" },
+    };
+    g_autoptr(GRand) rand = test_rand_new();
+
+    co_make(65536, 16, NULL);
+    co_add_long_extension(700);
+    n_extensions = 1;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+            co_rename(&names[i], &names[k], rand);
+        }
+    }
+    n_extensions = 0;
+}
+
+/* Where there is no room for that, nothing is written. */
+static void coroutine_fn co_rename_without_room(void)
+{
+    g_autoptr(GByteArray) before = g_byte_array_new();
+    Qcow2UnknownExt ext = { 0x12345678, g_bytes_new_static("", 0) };
+    g_autofree char *bytes = g_strnfill(600, 'u');
+    MemFile *file = mem_file("disk");
+    MemUser *user;
+    Qcow2State *s;
+
+    co_make(1024, 16, NULL);
+    g_byte_array_append(before, file->data->data, file->data->len);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    s = user->bs->opaque;
+    g_bytes_unref(ext.data);
+    ext.data = g_bytes_new(bytes, 600);
+    g_array_append_val(s->ext.unknown, ext);
+    g_assert_cmpint(bdrv_co_change_backing_file(user->bs, "x", "raw", false), ==, -ENOSPC);
+    g_assert_cmpmem(before->data, 1024, file->data->data, 1024);
+    mem_co_unuse(user);
+}
+
+/* ---- the machine's state ------------------------------------------------------------------- */
+
+/* A disk that grows over it reads as zeroes there, and the image is sound. */
+static void coroutine_fn co_grow_over_vm_state(void)
+{
+    BlockdevCreateOptionsQcow2 o = { .size = 64 * KiB, .has_cluster_size = true,
+                                     .cluster_size = 512 };
+    g_autofree uint8_t *buf = g_malloc(1 * MiB);
+    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, 100 * KiB);
+    MemUser *user;
+
+    g_assert_true(qcow2_test_create("vm", &o, &error_abort));
+    user = qcow2_test_open("vm", BDRV_O_RDWR);
+    for (int64_t size = 128 * KiB; size <= 512 * KiB; size *= 2) {
+        memset(buf, 0x99, 100 * KiB);
+        g_assert_cmpint(bdrv_co_save_vmstate(user->bs, &qiov, 0), ==, 0);
+        if (size == 256 * KiB) {
+            g_assert_true(bdrv_co_snapshot_create_now(user->bs, "shared", &error_abort));
+        }
+        g_assert_cmpint(bdrv_co_truncate(user->root, size, true, PREALLOC_MODE_OFF, 0,
+                                         &error_abort), ==, 0);
+        g_assert_cmpint(bdrv_co_pread(user->root, 0, size, buf, 0), ==, 0);
+        g_assert_true(buffer_is_zero(buf, size));
+        g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+        g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    }
+    mem_co_unuse(user);
+}
+
 /* ---- main ---------------------------------------------------------------------------------- */
 
 /* Is the first L2 slice in memory?  (Looking is a use.) */
@@ -270,6 +366,9 @@ int main(int argc, char **argv)
         { "/qcow2/edges/clusters-far-away-are-damage", co_far_away },
         { "/qcow2/edges/unused-tables-leave-the-cache", co_unused_tables },
         { "/qcow2/edges/power-cut-leaves-old-or-new-backing-name", co_rename_cuts },
+        { "/qcow2/edges/power-cut-leaves-old-or-new-long-header", co_rename_cuts_in_long_header },
+        { "/qcow2/edges/long-header-without-room-is-refused-unchanged", co_rename_without_room },
+        { "/qcow2/edges/growing-over-the-machine-state-shows-zeroes", co_grow_over_vm_state },
     };
 
     test_init(&argc, &argv);

@@ -18,12 +18,21 @@ typedef struct Shape {
     int refcount_bits;
     bool is_v2, has_backing;
     int max_snapshots;
+    bool is_extended_l2;
 } Shape;
 
 static const Shape shapes[] = {
-    { 65536, 16, false, false, 20 }, { 512, 16, false, true, 20 },  { 512, 1, false, false, 0 },
-    { 512, 2, false, false, 2 },     { 1024, 4, false, false, 14 }, { 4096, 8, false, true, 20 },
-    { 4096, 16, true, false, 20 },   { 512, 64, false, false, 20 }, { 2097152, 32, false, true, 5 },
+    { 65536, 16, false, false, 20, false },
+    { 512, 16, false, true, 20, false },
+    { 512, 1, false, false, 0, false },
+    { 512, 2, false, false, 2, false },
+    { 1024, 4, false, false, 14, false },
+    { 4096, 8, false, true, 20, false },
+    { 4096, 16, true, false, 20, false },
+    { 512, 64, false, false, 20, false },
+    { 2097152, 32, false, true, 5, false },
+    { 16384, 16, false, false, 20, true },
+    { 16384, 8, false, true, 20, true },
 };
 
 /* A disk that the image once was. */
@@ -221,6 +230,8 @@ static void coroutine_fn co_run_shape(void)
         .cluster_size = shape->cluster_size,
         .has_refcount_bits = true,
         .refcount_bits = shape->refcount_bits,
+        .has_extended_l2 = shape->is_extended_l2,
+        .extended_l2 = shape->is_extended_l2,
     };
     g_autoptr(GRand) rand = test_rand_new();
     Test t = {
@@ -230,8 +241,9 @@ static void coroutine_fn co_run_shape(void)
         .snapshots = g_array_new(FALSE, FALSE, sizeof(Model)),
     };
 
-    g_test_message("cluster size %" PRIu32 ", refcount bits %d%s%s", shape->cluster_size,
+    g_test_message("cluster size %" PRIu32 ", refcount bits %d%s%s%s", shape->cluster_size,
                    shape->refcount_bits, shape->is_v2 ? ", version 2" : "",
+                   shape->is_extended_l2 ? ", subclusters" : "",
                    shape->has_backing ? ", backing file" : "");
     g_array_set_clear_func(t.snapshots, model_clear);
     mem_rand = rand;
