@@ -70,8 +70,8 @@ void qmp_session_event(Monitor *mon, const EventText *event);
 void qmp_session_free(Monitor *mon);
 /** Whether @mon carries out a command just now. */
 bool qmp_session_is_busy(const Monitor *mon);
-/** End negotiation.  False if it was over already. */
-bool qmp_session_negotiated(Monitor *mon);
+/** End negotiation; @oob: with commands out of band.  False if it was over already. */
+bool qmp_session_negotiated(Monitor *mon, bool oob);
 /** A descriptor that came with the command that runs; -1 if there is none (left). */
 int qmp_session_take_fd(Monitor *mon);
 /** What QMP offers. */

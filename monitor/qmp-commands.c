@@ -14,12 +14,12 @@
 void coroutine_fn qmp_qmp_capabilities(bool has_enable, QMPCapabilityList *enable, Error **errp)
 {
     Monitor *mon = monitor_cur();
+    bool oob = false;
 
-    if (has_enable && enable) {
-        error_setg(errp, "Capability '%s' is not available", QMPCapability_str(enable->value));
-        return;
+    for (; has_enable && enable; enable = enable->next) {
+        oob |= enable->value == QMP_CAPABILITY_OOB;
     }
-    if (!mon || !mon->is_qmp || !qmp_session_negotiated(mon)) {
+    if (!mon || !mon->is_qmp || !qmp_session_negotiated(mon, oob)) {
         error_set(errp, ERROR_CLASS_COMMAND_NOT_FOUND,
                   "Capabilities negotiation is already complete, command ignored");
     }

@@ -5,6 +5,9 @@
  * One coroutine per session carries out its commands in order.  Input is read while it has nothing
  * to do, so what a client sends ahead waits in the socket, and at most one read's worth of requests
  * is queued.  Descriptors belong to the request whose bytes they came with.
+ *
+ * A client that asked for the oob capability is read on while a command runs: what it wants to be
+ * carried out of band gets a coroutine of its own at once, the rest waits in the queue.
  */
 #include "qemu/osdep.h"
 #include "monitor-int.h"
@@ -17,6 +20,9 @@
 #include "qobject/json-writer.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
+
+/* Of a client with oob no more than this, and what came in one read, waits or runs out of band. */
+#define OOB_QUEUE_MAX 8
 
 /* One thing that the parser found. */
 typedef struct Request {
@@ -36,6 +42,8 @@ typedef struct QmpSession {
     enum { IDLE, SCHEDULED, RUNNING, WAITING_FOR_ROOM } state;
     bool is_ending;
     unsigned generation;     /* counts connections */
+    bool has_oob;            /* this client asked for it */
+    unsigned n_oob;          /* commands that run out of band */
     bool is_negotiated;      /* under common.lock: looked at by event senders */
 } QmpSession;
 
@@ -100,7 +108,7 @@ static void send_greeting(QmpSession *s)
 {
     g_autoptr(QDict) greeting = qdict_from_jsonf_nofail(
         "{'QMP': {'version': {'qemu': {'micro': %d, 'minor': %d, 'major': %d}, 'package': %s},"
-        " 'capabilities': []}}",
+        " 'capabilities': ['oob']}}",
         QEMU_VERSION_MICRO, QEMU_VERSION_MINOR, QEMU_VERSION_MAJOR, QEMU_PACKAGE);
 
     send_message(s, greeting);
@@ -126,7 +134,10 @@ static const char *command_name(const Request *req)
 {
     const QDict *dict = qobject_to(QDict, req->value);
 
-    return dict ? qdict_get_try_str(dict, "execute") : NULL;
+    if (!dict) {
+        return NULL;
+    }
+    return qdict_get_try_str(dict, qmp_is_oob(dict) ? "exec-oob" : "execute");
 }
 
 /* Before negotiation nothing but qmp_capabilities exists; say so in a way that helps. */
@@ -154,7 +165,7 @@ static QDict *coroutine_fn carry_out(QmpSession *s, Request *req)
     }
     monitor_set_cur(&s->common);
     monitor_enter_command(is_exempt);
-    response = qmp_dispatch(commands, req->value, false);
+    response = qmp_dispatch(commands, req->value, s->has_oob, false);
     monitor_leave_command(is_exempt);
     monitor_set_cur(NULL);
     if (!is_negotiated && response) {
@@ -173,6 +184,14 @@ static void coroutine_fn wait_for_room(QmpSession *s, unsigned generation)
     }
 }
 
+/* A reply is for the client that asked, not for one that came since. */
+static void answer(QmpSession *s, const Request *req, const QDict *response)
+{
+    if (response && req->generation == s->generation) {
+        send_message(s, response);
+    }
+}
+
 static void coroutine_fn session_loop(void *opaque)
 {
     QmpSession *s = opaque;
@@ -188,20 +207,48 @@ static void coroutine_fn session_loop(void *opaque)
             continue;
         }
         s->state = RUNNING;
+        if (s->has_oob) {
+            chr_fe_accept_input(&s->common.fe);
+        }
         wait_for_room(s, req->generation);
         if (req->generation == s->generation) {
             s->running = req;
             response = carry_out(s, req);
             s->running = NULL;
         }
-        /* A reply is for the client that asked, not for one that came since. */
-        if (response && req->generation == s->generation) {
-            send_message(s, response);
-        }
+        answer(s, req, response);
         request_free(req);
     }
     s->co = NULL;
     s->state = IDLE;
+}
+
+typedef struct OobCall {
+    QmpSession *s;
+    Request *req;
+} OobCall;
+
+static void coroutine_fn oob_entry(void *opaque)
+{
+    g_autofree OobCall *call = opaque;
+    QmpSession *s = call->s;
+    g_autoptr(QDict) response = carry_out(s, call->req);
+
+    answer(s, call->req, response);
+    request_free(call->req);
+    s->n_oob--;
+    chr_fe_accept_input(&s->common.fe);
+}
+
+/* Now, whatever else runs. */
+static void run_oob(QmpSession *s, Request *req)
+{
+    OobCall *call = g_new(OobCall, 1);
+
+    call->s = s;
+    call->req = req;
+    s->n_oob++;
+    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_create(oob_entry, call));
 }
 
 /* ---- input ----------------------------------------------------------------------------------- */
@@ -219,6 +266,10 @@ static void on_parsed(void *opaque, QObject *value, Error *err)
     while ((fd = chr_fe_take_fd(&s->common.fe)) >= 0) {
         g_array_append_val(req->fds, fd);
     }
+    if (s->has_oob && value && qobject_to(QDict, value) && qmp_is_oob(qobject_to(QDict, value))) {
+        run_oob(s, req);
+        return;
+    }
     g_queue_push_tail(&s->queue, req);
     kick(s);
 }
@@ -227,6 +278,10 @@ static size_t qmp_can_receive(void *opaque)
 {
     QmpSession *s = opaque;
 
+    if (s->has_oob) {
+        return g_queue_get_length(&s->queue) + s->n_oob < OOB_QUEUE_MAX &&
+               monitor_pending_output(&s->common) <= MONITOR_OUT_SOFT_MAX ? SIZE_MAX : 0;
+    }
     return s->state == IDLE && g_queue_is_empty(&s->queue) ? SIZE_MAX : 0;
 }
 
@@ -253,11 +308,15 @@ static void qmp_writable(void *opaque)
         s->state = SCHEDULED;
         aio_co_schedule(qemu_get_aio_context(), s->co);
     }
+    if (s->has_oob) {
+        chr_fe_accept_input(&s->common.fe);
+    }
 }
 
 static void on_opened(QmpSession *s)
 {
     set_negotiated(s, false);
+    s->has_oob = false;
     s->generation++;
     fdset_monitor_opened();
     send_greeting(s);
@@ -266,6 +325,7 @@ static void on_opened(QmpSession *s)
 static void on_closed(QmpSession *s)
 {
     set_negotiated(s, false);
+    s->has_oob = false;
     s->generation++;
     fdset_monitor_closed();
     drop_queue(s);
@@ -317,6 +377,9 @@ void qmp_session_free(Monitor *mon)
     drop_queue(s);
     s->is_ending = true;
     s->generation++;
+    while (s->n_oob) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
     while (s->co) {
         if (s->state == IDLE || s->state == WAITING_FOR_ROOM) {
             qemu_coroutine_enter(s->co);
@@ -333,16 +396,17 @@ bool qmp_session_is_busy(const Monitor *mon)
 {
     const QmpSession *s = container_of(mon, QmpSession, common);
 
-    return s->running || s->state == SCHEDULED;
+    return s->running || s->state == SCHEDULED || s->n_oob;
 }
 
-bool qmp_session_negotiated(Monitor *mon)
+bool qmp_session_negotiated(Monitor *mon, bool oob)
 {
     QmpSession *s = container_of(mon, QmpSession, common);
 
     if (s->is_negotiated) {
         return false;
     }
+    s->has_oob = oob;
     set_negotiated(s, true);
     return true;
 }

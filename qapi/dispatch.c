@@ -137,10 +137,11 @@ QDict *qmp_error_response(const Error *err)
 
 /* ---- dispatch ---- */
 
-/* @request as a dict that has the form of a command; NULL with @errp set. */
-static QDict *check_request(QObject *request, Error **errp)
+/* @request as a dict that has the form of a command; NULL with @errp set.  *@name: which one. */
+static QDict *check_request(QObject *request, bool allow_oob, const char **name, Error **errp)
 {
     QDict *dict = qobject_to(QDict, request);
+    const char *verb = NULL;
 
     if (!dict) {
         error_setg(errp, "QMP input must be a JSON object");
@@ -150,11 +151,16 @@ static QDict *check_request(QObject *request, Error **errp)
         const char *key = qdict_entry_key(e);
         QType type = qobject_type(qdict_entry_value(e));
 
-        if (g_str_equal(key, "execute")) {
+        if (g_str_equal(key, "execute") || (allow_oob && g_str_equal(key, "exec-oob"))) {
             if (type != QTYPE_QSTRING) {
                 error_setg(errp, "QMP input member '%s' must be a string", key);
                 return NULL;
             }
+            if (verb) {
+                error_setg(errp, "QMP input member '%s' clashes with '%s'", key, verb);
+                return NULL;
+            }
+            verb = key;
         } else if (g_str_equal(key, "arguments")) {
             if (type != QTYPE_QDICT) {
                 error_setg(errp, "QMP input member 'arguments' must be an object");
@@ -165,10 +171,11 @@ static QDict *check_request(QObject *request, Error **errp)
             return NULL;
         }
     }
-    if (!qdict_haskey(dict, "execute")) {
+    if (!verb) {
         error_setg(errp, "QMP input lacks member 'execute'");
         return NULL;
     }
+    *name = qdict_get_str(dict, verb);
     return dict;
 }
 
@@ -242,17 +249,22 @@ static QObject *coroutine_fn run_untyped(const QmpCommand *cmd, QDict *arguments
 
 /* *@silent: whether success is not answered. */
 static QObject *coroutine_fn dispatch(const QmpCommandList *cmds, QObject *request,
-                                      bool preconfig, bool *silent, Error **errp)
+                                      bool allow_oob, bool preconfig, bool *silent, Error **errp)
 {
-    QDict *dict = check_request(request, errp);
+    const char *name;
+    QDict *dict = check_request(request, allow_oob, &name, errp);
     g_autoptr(QDict) arguments = NULL;
     const QmpCommand *cmd;
 
     if (!dict) {
         return NULL;
     }
-    cmd = check_command(cmds, qdict_get_str(dict, "execute"), preconfig, errp);
+    cmd = check_command(cmds, name, preconfig, errp);
     if (!cmd) {
+        return NULL;
+    }
+    if (qmp_is_oob(dict) && !(cmd->options & QCO_ALLOW_OOB)) {
+        error_setg(errp, "The command %s does not support OOB", name);
         return NULL;
     }
     *silent = cmd->options & QCO_NO_SUCCESS_RESP;
@@ -262,13 +274,14 @@ static QObject *coroutine_fn dispatch(const QmpCommandList *cmds, QObject *reque
         : run_typed(cmd, arguments, errp);
 }
 
-QDict *coroutine_fn qmp_dispatch(const QmpCommandList *cmds, QObject *request, bool preconfig)
+QDict *coroutine_fn qmp_dispatch(const QmpCommandList *cmds, QObject *request, bool allow_oob,
+                                 bool preconfig)
 {
     QDict *dict = qobject_to(QDict, request);
     g_autoptr(QObject) id = dict ? qobject_ref(qdict_get(dict, "id")) : NULL;
     g_autoptr(Error) err = NULL;
     bool silent = false;
-    QObject *result = dispatch(cmds, request, preconfig, &silent, &err);
+    QObject *result = dispatch(cmds, request, allow_oob, preconfig, &silent, &err);
     QDict *response;
 
     if (!result) {

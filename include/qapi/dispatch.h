@@ -67,12 +67,14 @@ void qmp_for_each_command(const QmpCommandList *cmds,
 /**
  * Check @request, run the command, make the response.
  *
+ * @allow_oob: whether the request may say "exec-oob" (of commands that allow it).
  * @preconfig: whether only commands for that phase may run.
  * Returns: {"return": …} or {"error": …}, with the request's "id"; NULL if the command sends no
  * response on success.
  * Context: a coroutine in the main thread; the handler may yield.
  */
-QDict *coroutine_fn qmp_dispatch(const QmpCommandList *cmds, QObject *request, bool preconfig);
+QDict *coroutine_fn qmp_dispatch(const QmpCommandList *cmds, QObject *request, bool allow_oob,
+                                 bool preconfig);
 
 /** {"error": {"class": …, "desc": …}} for @err. */
 QDict *qmp_error_response(const Error *err);

@@ -43,6 +43,11 @@ static void coroutine_fn call_nothing(void *args, void *ret, Error **errp)
     g_assert_cmpint(n_entered, ==, n_left + 1);
 }
 
+static void coroutine_fn call_exempt(void *args, void *ret, Error **errp)
+{
+    g_assert_true(monitor_cur_is_qmp());
+}
+
 #define BIG (20 * MiB)
 
 static void coroutine_fn call_big(void *args, void *ret, Error **errp)
@@ -54,6 +59,7 @@ static const QmpCommand test_commands[] = {
     { "query-big", call_big, NULL, &qapi_type_str, 0 },
     { "query-sleep", call_sleep, NULL, NULL, 0 },
     { "test-nothing", call_nothing, NULL, NULL, 0 },
+    { "query-oob", call_exempt, NULL, NULL, QCO_ALLOW_OOB },
     { .name = NULL },
 };
 
@@ -198,7 +204,7 @@ static void client_negotiate(Client *c)
     g_autofree char *greeting = client_line(c);
 
     g_assert_true(g_str_has_prefix(greeting, "{\"QMP\": {\"version\": {\"qemu\": {"));
-    g_assert_true(g_str_has_suffix(greeting, "\"capabilities\": []}}"));
+    g_assert_true(g_str_has_suffix(greeting, "\"capabilities\": [\"oob\"]}}"));
     assert_reply(c, CAPABILITIES, EMPTY_RETURN);
 }
 
@@ -211,8 +217,8 @@ static void test_negotiation(void)
 
     assert_error(&c, VERSION, "CommandNotFound",
                  "Expecting capabilities negotiation with 'qmp_capabilities'");
-    assert_error(&c, "{\"execute\": \"qmp_capabilities\", \"arguments\": {\"enable\": [\"oob\"]}}",
-                 "GenericError", "Capability 'oob' is not available");
+    assert_error(&c, "{\"execute\": \"qmp_capabilities\", \"arguments\": {\"enable\": [\"x\"]}}",
+                 "GenericError", "Parameter 'null' does not accept value 'x'");
     assert_reply(&c, CAPABILITIES, EMPTY_RETURN);
     assert_error(&c, CAPABILITIES, "CommandNotFound",
                  "Capabilities negotiation is already complete, command ignored");
@@ -255,6 +261,79 @@ static void test_bad_requests(void)
                  "Parameter 'x' is unexpected");
     client_send(&c, VERSION "\n");
     g_free(client_line(&c));
+    client_done(&c);
+}
+
+static void negotiate_oob(Client *c)
+{
+    g_free(client_line(c));
+    assert_reply(c, "{\"execute\": \"qmp_capabilities\", \"arguments\": {\"enable\": [\"oob\"]}}",
+                 EMPTY_RETURN);
+}
+
+static void test_oob_overtakes(void)
+{
+    Client c = client_new("oob", false);
+
+    negotiate_oob(&c);
+    client_send(&c, "{\"execute\": \"query-sleep\"}{\"execute\": \"test-nothing\", \"id\": 1}");
+    wait_until(sleeper.to_wake);
+    for (int i = 0; i < 3; i++) {
+        assert_reply(&c, "{\"exec-oob\": \"query-oob\", \"id\": 2}", "{\"return\": {}, \"id\": 2}");
+    }
+    assert_error(&c, "{\"exec-oob\": \"test-nothing\"}", "GenericError",
+                 "The command test-nothing does not support OOB");
+    assert_error(&c, "{\"exec-oob\": \"nosuch\"}", "CommandNotFound",
+                 "The command nosuch has not been found");
+    qemu_co_sleep_wake(&sleeper);
+    assert_line(&c, EMPTY_RETURN);
+    assert_line(&c, "{\"return\": {}, \"id\": 1}");
+    client_done(&c);
+}
+
+/* What is sent ahead is bounded, nothing is lost, and order is kept in band. */
+static void test_oob_floods(void)
+{
+    Client c = client_new("oobflood", false);
+    g_autoptr(GString) all = g_string_new(NULL);
+    int n_oob = 0, n_in_band = 0;
+
+    negotiate_oob(&c);
+    for (int i = 0; i < 2000; i++) {
+        g_string_append_printf(all, "{\"execute\": \"test-nothing\", \"id\": %d}"
+                               "{\"exec-oob\": \"query-oob\", \"id\": \"o\"}", i);
+    }
+    client_send(&c, all->str);
+    while (n_oob + n_in_band < 4000) {
+        g_autofree char *line = client_line(&c);
+        g_autofree char *in_band = g_strdup_printf("{\"return\": {}, \"id\": %d}", n_in_band);
+
+        if (strcmp(line, "{\"return\": {}, \"id\": \"o\"}") == 0) {
+            n_oob++;
+        } else {
+            g_assert_cmpstr(line, ==, in_band);
+            n_in_band++;
+        }
+    }
+    g_assert_cmpint(n_oob, ==, 2000);
+    client_done(&c);
+}
+
+/* The next client starts without it. */
+static void test_oob_ends_with_the_connection(void)
+{
+    Client c = client_new("oobend", false);
+
+    negotiate_oob(&c);
+    client_send(&c, "{\"execute\": \"query-sleep\"}");
+    wait_until(sleeper.to_wake);
+    client_send(&c, "{\"exec-oob\": \"query-oob\"}");
+    close(c.fd);
+    client_connect(&c);
+    qemu_co_sleep_wake(&sleeper);
+    client_negotiate(&c);
+    assert_error(&c, "{\"exec-oob\": \"query-oob\"}", "GenericError",
+                 "QMP input member 'exec-oob' is unexpected");
     client_done(&c);
 }
 
@@ -578,6 +657,9 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/negotiation/again-after-reconnect", test_reconnect_negotiates_again);
     g_test_add_func("/qmp/request/bad-ones-get-an-error", test_bad_requests);
     g_test_add_func("/qmp/request/id-comes-back", test_id);
+    g_test_add_func("/qmp/oob/overtakes-what-runs", test_oob_overtakes);
+    g_test_add_func("/qmp/oob/a-flood-keeps-its-order", test_oob_floods);
+    g_test_add_func("/qmp/oob/ends-with-the-connection", test_oob_ends_with_the_connection);
     g_test_add_func("/qmp/request/pipelined", test_pipelined);
     g_test_add_func("/qmp/request/half-closed-client-gets-replies", test_half_close);
     g_test_add_func("/qmp/request/sessions-are-independent", test_sessions_are_independent);

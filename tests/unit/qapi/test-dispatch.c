@@ -73,7 +73,7 @@ static void assert_response(const QmpCommandList *cmds, bool preconfig, const ch
                             const char *expected)
 {
     g_autoptr(QObject) obj = qobject_from_json(request, &error_abort);
-    g_autoptr(QDict) response = qmp_dispatch(cmds, obj, preconfig);
+    g_autoptr(QDict) response = qmp_dispatch(cmds, obj, false, preconfig);
     g_autofree char *text = text_of(response);
 
     g_assert_cmpstr(text, ==, expected);
