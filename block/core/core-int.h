@@ -121,9 +121,20 @@ void temporary_user_leave(TemporaryUser *user);
 /** The node or the root of the backend called @name; sets "Cannot find device=..." otherwise. */
 BlockDriverState *bdrv_lookup(const char *name, Error **errp);
 
+/* Where in a definition a node is that is being opened. */
+typedef struct OpenPlace {
+    BlockDriverState *parent; /* the node it is opened for, or NULL */
+    const char *path;         /* the keys that lead to it, "test.file"; NULL: the top */
+    GHashTable *guessed;      /* paths of nodes whose format was guessed, or NULL */
+} OpenPlace;
+
+/** @path (NULL: the top) and the child @name as one path. */
+char *open_path_below(const char *path, const char *name);
+
 /** Open the node of @options (taken), a child of a node that does not exist yet. */
 BlockDriverState *coroutine_fn open_co_future_child(BlockdevOptions *options,
                                                     const BlockdevOptions *parent_options,
-                                                    BdrvChildRole role, int flags, Error **errp);
+                                                    BdrvChildRole role, int flags,
+                                                    const OpenPlace *place, Error **errp);
 
 #endif

@@ -24,6 +24,8 @@ typedef struct OpenArgs {
     int flags;     /* BDRV_O_*, for what has no option, and as defaults without @parent */
     bool inherits;
     bool probed;
+    GHashTable *guessed; /* as in OpenPlace */
+    const char *path;
     QDict *pending_backing;   /* borrowed, or NULL */
 } OpenArgs;
 
@@ -67,7 +69,7 @@ static int inherited_flags(int flags, BdrvChildRole role)
 static int nesting_of(const BlockDriverState *bs)
 {
     int depth = 0;
-    for (; bs; bs = bs->opening_parent) {
+    for (; bs; bs = bs->opening ? bs->opening->parent : NULL) {
         depth++;
     }
     return depth;
@@ -79,7 +81,7 @@ static void discard_failed_node(BlockDriverState *bs)
     if (!bs->opened) {
         bs->drv = NULL;
     }
-    bs->opening_parent = NULL;
+    bs->opening = NULL;
     bdrv_unref(bs);
 }
 
@@ -124,6 +126,18 @@ static bool coroutine_fn driver_open(BlockDriverState *bs, Error **errp)
     return bdrv_co_refresh_claims(bs, errp);
 }
 
+char *open_path_below(const char *path, const char *name)
+{
+    return path ? g_strconcat(path, ".", name, NULL) : g_strdup(name);
+}
+
+/* Was the format of the node that @args are for guessed? */
+static bool was_guessed(const OpenArgs *args)
+{
+    return args->probed ||
+           (args->guessed && args->path && g_hash_table_contains(args->guessed, args->path));
+}
+
 /* @options: taken, may be incomplete. */
 static BlockDriverState *coroutine_fn open_node(BlockdevOptions *options, const OpenArgs *args,
                                                 Error **errp)
@@ -143,7 +157,7 @@ static BlockDriverState *coroutine_fn open_node(BlockdevOptions *options, const 
     /* A parent made without options (a job's filter) hands down its flags. */
     options_complete(opts, args->parent ? args->parent->options : args->parent_options, args->role,
                      args->parent ? args->parent->open_flags : args->flags);
-    if (!options_check(opts, errp)) {
+    if (!options_check(opts, errp) || !whitelist_apply(drv, opts, errp)) {
         return NULL;
     }
     BlockDriverState *bs = bdrv_new_node(opts->node_name, errp);
@@ -159,17 +173,18 @@ static BlockDriverState *coroutine_fn open_node(BlockdevOptions *options, const 
     bs->detect_zeroes = bs->options->detect_zeroes;
     bs->inactive = !bs->options->active;
     bs->inherits = args->inherits;
-    bs->probed = args->probed;
+    bs->probed = was_guessed(args);
     bs->pending_backing_options = qobject_ref(args->pending_backing);
     bs->open_flags = options_to_flags(bs->options) |
                      (args->flags & (BDRV_O_NO_BACKING | BDRV_O_NO_IO | BDRV_O_CHECK |
                                      BDRV_O_NATIVE_AIO | BDRV_O_IO_URING));
-    bs->opening_parent = args->parent;
+    OpenPlace place = { .parent = args->parent, .path = args->path, .guessed = args->guessed };
+    bs->opening = &place;
     if (!driver_open(bs, errp)) {
         discard_failed_node(bs);
         return NULL;
     }
-    bs->opening_parent = NULL;
+    bs->opening = NULL;
     bdrv_refresh_filename(bs);
     bdrv_publish_node(bs);
     return bs;
@@ -255,6 +270,7 @@ static BlockDriverState *coroutine_fn open_backing_by_name(BlockDriverState *bs,
         .flags = flags,
         .inherits = true,
         .probed = res->probed,
+        .guessed = res->guessed,
         .pending_backing = res->pending_backing,
     };
     BlockDriverState *backing = open_node(g_steal_pointer(&res->options), &args, errp);
@@ -267,8 +283,8 @@ static BlockDriverState *coroutine_fn open_backing_by_name(BlockDriverState *bs,
 }
 
 /* The next node down, opened but without its own backing; @is_known: it was there before. */
-static bool coroutine_fn open_next(BlockDriverState *bs, GHashTable *names, BlockDriverState **next,
-                                   bool *is_known, Error **errp)
+static bool coroutine_fn open_next(BlockDriverState *bs, const OpenPlace *place, GHashTable *names,
+                                   BlockDriverState **next, bool *is_known, Error **errp)
 {
     const BlockdevRefOrNull *ref = bs->backing_ref;
     Error *local_err = NULL;
@@ -290,6 +306,8 @@ static bool coroutine_fn open_next(BlockDriverState *bs, GHashTable *names, Bloc
             .role = BDRV_CHILD_COW,
             .flags = inherited_flags(bs->open_flags, BDRV_CHILD_COW),
             .inherits = true,
+            .guessed = place->guessed,
+            .path = place->path,
         };
         *next = open_node(QAPI_CLONE(BlockdevOptions, &ref->u.definition), &args, &local_err);
     } else {
@@ -335,9 +353,10 @@ static void unref_node(gpointer node)
     bdrv_unref(node);
 }
 
-/* Open and link all backing nodes below @top. */
-static bool coroutine_fn open_chain(BlockDriverState *top, Error **errp)
+/* Open and link all backing nodes below @top, which is at @args' place. */
+static bool coroutine_fn open_chain(BlockDriverState *top, const OpenArgs *args, Error **errp)
 {
+    g_autofree char *path = g_strdup(args->path);
     g_autoptr(GPtrArray) chain = g_ptr_array_new_with_free_func(unref_node);
     g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     BlockDriverState *bs = top, *next;
@@ -345,7 +364,13 @@ static bool coroutine_fn open_chain(BlockDriverState *top, Error **errp)
     g_ptr_array_add(chain, bdrv_ref(top));
     while (ok && !is_known) {
         g_hash_table_add(names, g_strdup(bdrv_get_filename(bs)));
-        ok = open_next(bs, names, &next, &is_known, errp);
+        if (bs->backing_ref) {
+            char *below = open_path_below(path, "backing");
+            g_free(path);
+            path = below;
+        }
+        OpenPlace place = { .path = path, .guessed = args->guessed };
+        ok = open_next(bs, &place, names, &next, &is_known, errp);
         end_open(bs);
         if (!next) {
             break;
@@ -367,7 +392,7 @@ static BlockDriverState *coroutine_fn open_tree(BlockdevOptions *options, const 
                                                 Error **errp)
 {
     BlockDriverState *bs = open_node(options, args, errp);
-    if (bs && !open_chain(bs, errp)) {
+    if (bs && !open_chain(bs, args, errp)) {
         bdrv_unref(bs);
         return NULL;
     }
@@ -393,11 +418,14 @@ BdrvChild *coroutine_fn bdrv_co_open_child(BlockDriverState *bs, const char *nam
             bdrv_ref(child);
         }
     } else {
+        g_autofree char *path = open_path_below(bs->opening ? bs->opening->path : NULL, name);
         OpenArgs args = {
             .parent = bs,
             .role = role,
             .flags = inherited_flags(bs->open_flags, role),
             .inherits = true,
+            .guessed = bs->opening ? bs->opening->guessed : NULL,
+            .path = path,
         };
         child = open_tree(QAPI_CLONE(BlockdevOptions, &ref->u.definition), &args, errp);
     }
@@ -418,13 +446,16 @@ bool coroutine_fn bdrv_co_open_file_child(BlockDriverState *bs, const BlockdevRe
 
 BlockDriverState *coroutine_fn open_co_future_child(BlockdevOptions *options,
                                                     const BlockdevOptions *parent_options,
-                                                    BdrvChildRole role, int flags, Error **errp)
+                                                    BdrvChildRole role, int flags,
+                                                    const OpenPlace *place, Error **errp)
 {
     OpenArgs args = {
         .parent_options = parent_options,
         .role = role,
         .flags = inherited_flags(flags, role),
         .inherits = true,
+        .guessed = place->guessed,
+        .path = place->path,
     };
     return open_tree(options, &args, errp);
 }
@@ -478,6 +509,7 @@ BlockDriverState *coroutine_fn bdrv_co_open(const char *filename, const char *re
     OpenArgs args = {
         .flags = flags,
         .probed = res->probed,
+        .guessed = res->guessed,
         .pending_backing = res->pending_backing,
     };
     return open_tree(g_steal_pointer(&res->options), &args, errp);

@@ -24,6 +24,7 @@ typedef struct Level {
     const BlockdevOptions *parent; /* completed, or NULL */
     BdrvChildRole role;
     int depth;
+    const char *path; /* keys that lead here from the top, with dots; NULL: the top */
 } Level;
 
 void resolved_free(Resolved *res)
@@ -32,6 +33,7 @@ void resolved_free(Resolved *res)
         qapi_free_BlockdevOptions(res->options);
         qobject_unref(res->pending_backing);
         g_ptr_array_free(res->held, TRUE);
+        g_hash_table_unref(res->guessed);
         g_free(res);
     }
 }
@@ -208,7 +210,10 @@ static bool coroutine_fn resolve_child(Resolved *res, QDict *flat, const char *n
                                        Error **errp)
 {
     g_autoptr(QDict) child = take_out(flat, name);
-    if (!resolve_level(res, filename, child, child_level, errp)) {
+    g_autofree char *path = open_path_below(child_level->path, name);
+    Level level = *child_level;
+    level.path = path;
+    if (!resolve_level(res, filename, child, &level, errp)) {
         return false;
     }
     put_back(flat, name, child);
@@ -236,11 +241,12 @@ static Level level_below(const ChildContext *ctx, const char *name)
         .flags = ctx->level->flags,
         .parent = ctx->own,
         .depth = ctx->level->depth + 1,
+        .path = ctx->level->path,
         .role = is_backing ? BDRV_CHILD_COW : BDRV_CHILD_DATA,
     };
     if (is_backing || g_strcmp0(name, ctx->drv->guessed_child) == 0) {
         below.flags &= ~BDRV_O_PROTOCOL;
-    } else if (!ctx->drv->is_filter) {
+    } else {
         below.flags |= BDRV_O_PROTOCOL;
     }
     return below;
@@ -336,11 +342,13 @@ static BlockDriverState *coroutine_fn open_file_to_probe(Resolved *res, const ch
         error_setg(errp, "Must specify either driver or file");
         return NULL;
     }
+    g_autofree char *path = open_path_below(level->path, "file");
     Level below = {
         .flags = level->flags | BDRV_O_PROTOCOL,
         .parent = own,
         .role = BDRV_CHILD_IMAGE | BDRV_CHILD_PRIMARY,
         .depth = level->depth + 1,
+        .path = path,
     };
     if (!resolve_level(res, filename, child, &below, errp)) {
         return NULL;
@@ -349,7 +357,9 @@ static BlockDriverState *coroutine_fn open_file_to_probe(Resolved *res, const ch
     if (!options) {
         return NULL;
     }
-    BlockDriverState *file = open_co_future_child(options, own, below.role, level->flags, errp);
+    OpenPlace place = { .path = path, .guessed = res->guessed };
+    BlockDriverState *file = open_co_future_child(options, own, below.role, level->flags, &place,
+                                                  errp);
     if (file) {
         g_ptr_array_add(res->held, file);
         qdict_put_str(flat, "file", file->node_name);
@@ -362,8 +372,10 @@ static BlockDriver *coroutine_fn guess_format(Resolved *res, const char *filenam
 {
     BlockDriverState *file = open_file_to_probe(res, filename, flat, level, errp);
     BlockDriver *drv = file ? probe_format(file, errp) : NULL;
-    if (drv && level->depth == 0) {
+    if (drv && !level->path) {
         res->probed = true;
+    } else if (drv) {
+        g_hash_table_add(res->guessed, g_strdup(level->path));
     }
     return drv;
 }
@@ -450,6 +462,7 @@ Resolved *coroutine_fn resolve_co_options(const char *filename, const QDict *dic
     g_autoptr(QDict) flat = qdict_clone_shallow(dict);
     Level level = { .flags = flags, .parent = parent, .role = role };
     res->held = g_ptr_array_new_with_free_func(unref_node);
+    res->guessed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     qdict_flatten(flat);
     if (!resolve_level(res, filename, flat, &level, errp)) {
         return NULL;

@@ -11,6 +11,7 @@
 typedef struct Resolved {
     BlockdevOptions *options;
     bool probed;            /* the format was guessed */
+    GHashTable *guessed;    /* paths ("children.0") of children whose format was; owned */
     QDict *pending_backing; /* backing.* options, to be joined with what the image says; or NULL */
     GPtrArray *held;        /* nodes opened on the way, named in options */
 } Resolved;

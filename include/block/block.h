@@ -160,6 +160,12 @@ const char *bdrv_op_name(BlockOpType op);
 /** Make the graph ready for use.  Once per process (or after bdrv_graph_reset() in tests). */
 void bdrv_init(void);
 
+/** As bdrv_init(), for programs in which only the drivers chosen at configure time may be used. */
+void bdrv_init_with_whitelist(void);
+
+/** May @drv be used, for writing unless @read_only? */
+bool bdrv_is_whitelisted(const BlockDriver *drv, bool read_only);
+
 /** Find a driver by its format name, or NULL.  Includes drivers that are not allowed to be used. */
 BlockDriver *bdrv_find_format(const char *format_name);
 

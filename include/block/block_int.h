@@ -96,10 +96,9 @@ struct BlockDriverState {
     bool asked_for_size;     /* somebody is waiting for that */
     bool inherits; /* opened by the node above: follows its options where it has none */
 
-
-    /* During open only: the node it is opened for; what bdrv_co_open_backing() leaves to the
-     * core. */
-    BlockDriverState *opening_parent;
+    /* During open only: where in a definition it is (open.c); what bdrv_co_open_backing() leaves to
+     * the core. */
+    const struct OpenPlace *opening;
     bool wants_backing;
     BlockdevRefOrNull *backing_ref;
     QDict *pending_backing_options; /* backing.* options of a user who did not give all of them */
@@ -171,8 +170,8 @@ struct BlockDriver {
     bool filtered_is_backing;    /* the filtered child is "backing", else "file" */
     bool supports_backing;
     bool has_variable_length;    /* length may change behind our back: ask each time */
-    const char *guessed_child;   /* of a protocol: the child that is an image, whose format may be
-                                  * guessed; NULL: none */
+    const char *guessed_child;   /* the child (or list of them) that is an image, whose format may
+                                  * be guessed; NULL: none but "backing" */
     const char *const *strong_runtime_opts; /* NULL-terminated: options that change content */
     const char *const *mutable_opts;        /* NULL-terminated: options reopen may change */
     QemuOptsList *create_opts;              /* legacy create; NULL: cannot */
@@ -362,6 +361,10 @@ struct BlockDriver {
 extern BlockDriver *const bdrv_drivers[];
 /* Set by bdrv_init() from above, so that the core archive links without the drivers. */
 void bdrv_register_drivers(BlockDriver *const *drivers);
+
+/* Names of the drivers that may be used for writing and reading, and for reading only; both
+ * NULL-terminated and static, or NULL.  If both are empty, all drivers may be used. */
+void bdrv_set_whitelist(const char *const *rw, const char *const *ro);
 
 /* ---- for open of a driver -------------------------------------------------------------------- */
 

@@ -320,6 +320,47 @@ static void coroutine_fn co_guessed_raw(void)
     g_assert_cmpint(unlink(path), ==, 0);
 }
 
+/* What is guessed for a child is no safer than what is guessed for the node on top. */
+static void coroutine_fn co_guessed_children(void)
+{
+    static const struct {
+        const char *options;
+        bool guessed;
+    } cases[] = {
+        { "{'driver': 'quorum', 'vote-threshold': 1, 'children': [{'file.filename': %s}]}", true },
+        { "{'driver': 'quorum', 'vote-threshold': 1, 'children': [{'driver': 'raw', "
+          "'file.filename': %s}]}", false },
+        { "{'driver': 'blkverify', 'raw.driver': 'null-co', 'raw.size': 1048576, "
+          "'test.node-name': 'test', 'test.file.filename': %s}", true },
+        { "{'driver': 'quorum', 'vote-threshold': 1, 'children': [{'driver': 'quorum', "
+          "'vote-threshold': 1, 'children': [{'file.filename': %s}]}]}", true },
+        { "{'driver': 'copy-on-read', 'file.file.filename': %s}", false },
+        { "{'driver': 'copy-on-read', 'file.filename': %s}", false },
+    };
+    g_autofree char *path = path_of("a.img");
+    bdrv_register_drivers(drivers_and_magic);
+    co_create(path, NULL, 1 * MiB);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        QDict *options = qobject_to(QDict, qobject_from_jsonf_nofail(cases[i].options, path));
+        BlockDriverState *bs = bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR, NULL);
+        if (!bs) {
+            g_assert_nonnull(strstr(cases[i].options, "file.file.")); /* none below a filter */
+            continue;
+        }
+        if (bdrv_find_node("test")) {
+            g_assert_true(bdrv_find_node("test")->probed); /* a refused write would end us */
+            bdrv_unref(bs);
+            continue;
+        }
+        g_assert_cmpint(co_write_start(bs, "MAGIC", 512), ==, cases[i].guessed ? -EPERM : 0);
+        g_assert_cmpint(co_write_start(bs, "harmless", 512), ==, 0);
+        bdrv_unref(bs);
+        bdrv_co_control_unlock(); /* closes it */
+        bdrv_co_control_lock();
+    }
+    g_assert_cmpint(unlink(path), ==, 0);
+}
+
 static void coroutine_fn co_text_of_info(void)
 {
     g_autofree char *path = path_of("a.img");
@@ -336,6 +377,33 @@ static void coroutine_fn co_text_of_info(void)
         path, allocated, path, allocated);
     g_assert_cmpstr(text->str, ==, expected);
     g_assert_cmpint(unlink(path), ==, 0);
+}
+
+static void coroutine_fn co_whitelist(void)
+{
+    static const char *const rw[] = { "null-co", NULL }, *const ro[] = { "raw", NULL };
+    const char *raw = "{'driver': 'raw', 'file.driver': 'null-co'}";
+    bdrv_set_whitelist(rw, ro);
+    co_expect_error(NULL, raw, "Driver 'raw' can only be used for read-only devices");
+    co_expect_error(NULL, "{'driver': 'null-aio'}", "Driver 'null-aio' is not whitelisted");
+    co_expect_error(NULL, "{'driver': 'null-aio', 'read-only': true}",
+                    "Driver 'null-aio' is not whitelisted");
+    BlockDriverState *bs = co_open_json("{'driver': 'null-co'}", &error_abort);
+    bdrv_unref(bs);
+    bs = co_open_json("{'driver': 'raw', 'auto-read-only': true, 'file.driver': 'null-co'}",
+                      &error_abort);
+    g_assert_true(bdrv_is_read_only(bs));
+    Error *err = NULL;
+    g_assert_false(bdrv_co_reopen(bs, qdict_from_jsonf_nofail("{'read-only': false, "
+                                                              "'auto-read-only': false}"),
+                                  true, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "Driver 'raw' can only be used for read-only devices");
+    error_free(err);
+    bdrv_unref(bs);
+    bdrv_set_whitelist(NULL, NULL);
+    bs = co_open_json(raw, &error_abort);
+    bdrv_unref(bs);
 }
 
 static void run_file_case(gconstpointer data)
@@ -360,6 +428,7 @@ int main(int argc, char **argv)
         { "/open/errors/say-what-stock-says", co_errors },
         { "/open/nesting/is-limited", co_nesting_is_limited },
         { "/open/graph/a-thousand-levels", co_tall_graph },
+        { "/open/whitelist/says-who-may-what", co_whitelist },
         { "/open/reopen/raw-window-and-file", co_reopen_raw },
     };
     g_test_init(&argc, &argv, NULL);
@@ -369,6 +438,7 @@ int main(int argc, char **argv)
     }
     g_test_add_data_func("/open/create/errors", co_create_errors, run_file_case);
     g_test_add_data_func("/open/raw/guessed-takes-no-signature", co_guessed_raw, run_file_case);
+    g_test_add_data_func("/open/raw/guessed-for-a-child", co_guessed_children, run_file_case);
     g_test_add_data_func("/open/info/text", co_text_of_info, run_file_case);
     return g_test_run();
 }
