@@ -38,7 +38,19 @@ BlockDriver *const bdrv_drivers[] = {
     NULL,
 };
 
+static const char *const rw_whitelist[] = { CONFIG_BDRV_RW_WHITELIST NULL };
+static const char *const ro_whitelist[] = { CONFIG_BDRV_RO_WHITELIST NULL };
+
 void bdrv_init(void)
 {
     bdrv_register_drivers(bdrv_drivers);
+#ifdef CONFIG_BDRV_WHITELIST_TOOLS
+    bdrv_set_whitelist(rw_whitelist, ro_whitelist);
+#endif
+}
+
+void bdrv_init_with_whitelist(void)
+{
+    bdrv_init();
+    bdrv_set_whitelist(rw_whitelist, ro_whitelist);
 }

@@ -849,7 +849,7 @@ int main(int argc, char **argv)
     }
     bql_lock();
     set_up_signals();
-    bdrv_init();
+    bdrv_init_with_whitelist();
     commands = register_commands();
     monitor_init(commands);
     parse_early(&s);

@@ -48,6 +48,9 @@ void options_complete(BlockdevOptions *options, const BlockdevOptions *parent, B
 /** Check what holds between the options of every driver; @options are complete. */
 bool options_check(const BlockdevOptions *options, Error **errp);
 
+/** May @drv be used with these @options, which are complete?  May make them read-only. */
+bool whitelist_apply(const BlockDriver *drv, BlockdevOptions *options, Error **errp);
+
 /** Completed options as BDRV_O_*. */
 int options_to_flags(const BlockdevOptions *options);
 

@@ -322,6 +322,7 @@ static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Err
     options_complete(entry->state.options, parent_options, entry->role,
                      entry->keep_old ? bs->open_flags : BDRV_O_RDWR);
     if (!options_check(entry->state.options, errp) ||
+        !whitelist_apply(bs->drv, entry->state.options, errp) ||
         !check_active_option(entry, own, errp)) {
         return false;
     }

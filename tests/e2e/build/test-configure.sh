@@ -28,6 +28,9 @@ refuses 'flag the compiler does not know' "'cc -O2 -g --no-such-flag' cannot bui
 refuses 'sanitizers that exclude each other' '--enable-asan and --enable-tsan exclude each other' \
     --enable-asan --enable-tsan
 
+refuses 'whitelist of what is no name' "'raw;x' is not a list of block drivers" \
+    --block-drv-rw-whitelist='raw;x'
+
 # without LIBRARY: a folder of all of pkg-config's files but those of one library.
 without() {
     rm -rf pc
@@ -76,9 +79,13 @@ is 'beside a path with a space' "$? $(ls -A beside)" '1 '
 
 mkdir build
 (cd build && CFLAGS='-O1 -DQUOTE' "$configure" --prefix=/opt/x --disable-zstd --disable-io-uring \
-    --with-coroutine=ucontext --extra-cflags=-DEXTRA --enable-debug >../out)
+    --with-coroutine=ucontext --extra-cflags=-DEXTRA --enable-debug \
+    --block-drv-rw-whitelist='raw,file null-co' --block-drv-ro-whitelist=qcow2 >../out)
 is 'everything chosen' "$?" 0
 is 'no library that is disabled' "$(grep -c 'ZSTD\|URING' build/config.h)" 0
+is 'whitelists' "$(grep WHITELIST build/config.h | sed 's/ *$//')" \
+    '#define CONFIG_BDRV_RW_WHITELIST "raw", "file", "null-co",
+#define CONFIG_BDRV_RO_WHITELIST "qcow2",'
 is 'ucontext' "$(grep -c COROUTINE_UCONTEXT build/config.h)" 1
 is 'extra flags stay with --enable-debug' "$(grep -c -e '-O0 -g3 -DEXTRA' build/config.mak)" 1
 cp -p build/config.mak before
