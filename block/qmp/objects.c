@@ -6,6 +6,7 @@
 
 #include "block/blockdev.h"
 #include "block/throttle-group.h"
+#include "crypto/secret.h"
 #include "qapi/gen/qom-commands.h"
 #include "qapi/object-tree.h"
 #include "qapi/user-object.h"
@@ -142,6 +143,7 @@ void block_objects_register(void)
 {
     user_object_register_type(&iothread_type);
     throttle_group_register_type();
+    crypto_secret_register_type();
     user_object_register_branch();
 }
 

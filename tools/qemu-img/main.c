@@ -12,6 +12,7 @@
 #include "block/coroutine.h"
 #include "block/graph.h"
 #include "block/lock-wait.h"
+#include "crypto/secret.h"
 #include "qapi/user-object.h"
 #include "qemu-img.h"
 #include "qemu/log.h"
@@ -50,6 +51,7 @@ static int run_command(const ImgCommand *cmd, int argc, char **argv)
     argv[0] = name; /* getopt's messages begin with it */
     qemu_init_main_loop(&error_fatal);
     bdrv_init();
+    crypto_secret_register_type();
     co_run(co_run_command, &run);
     user_object_del_all();
     if (fflush(stdout) != 0 || ferror(stdout)) {
