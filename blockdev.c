@@ -542,8 +542,38 @@ static void print_format(void *opaque, const char *name)
     printf(" %s", name);
 }
 
+static void print_drive_help(void)
+{
+    printf("drive options:\n"
+           "  aio=threads|native|io_uring\n"
+           "  bus=<int>, unit=<int>, index=<int>\n"
+           "  cache=none|writeback|writethrough|directsync|unsafe\n"
+           "  cache.writeback=on|off, cache.direct=on|off, cache.no-flush=on|off\n"
+           "  copy-on-read=on|off\n"
+           "  detect-zeroes=on|off|unmap\n"
+           "  discard=ignore|unmap\n"
+           "  file=<str>\n"
+           "  format=<str>  (format=help lists them)\n"
+           "  id=<str>\n"
+           "  if=none|ide|scsi|floppy|pflash|mtd|sd|virtio|xen\n"
+           "  media=disk|cdrom\n"
+           "  read-only=on|off, auto-read-only=on|off\n"
+           "  rerror=report|ignore|stop\n"
+           "  snapshot=on|off\n"
+           "  stats-account-failed=on|off, stats-account-invalid=on|off\n"
+           "  stats-intervals.<n>=<seconds>\n"
+           "  throttling.bps-total=<int>, .bps-read, .bps-write, .iops-total, .iops-read,\n"
+           "    .iops-write, each also with -max and -max-length; .iops-size, .group=<str>\n"
+           "  werror=report|ignore|enospc|stop\n"
+           "All others are options of the block driver, which -blockdev DRIVER,help lists.\n");
+}
+
 QemuOpts *drive_parse(const char *optstr, Error **errp)
 {
+    if (has_help_option(optstr)) {
+        print_drive_help();
+        exit(0);
+    }
     QemuOpts *opts = qemu_opts_parse(&qemu_drive_opts, optstr, false, errp);
     const char *format = opts ? qemu_opt_get(opts, "format") : NULL;
     if (format && (strcmp(format, "help") == 0 || strcmp(format, "?") == 0)) {

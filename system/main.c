@@ -12,11 +12,15 @@
 #include "io/chardev.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "qapi/gen/block-core-types.h"
+#include "qapi/gen/char-types.h"
 #include "qapi/gen/control-commands.h"
 #include "qapi/gen/device-commands.h"
 #include "qapi/gen/introspect-commands.h"
 #include "qapi/gen/machine-commands.h"
 #include "qapi/gen/monitor-commands.h"
+#include "qapi/gen/qom-types.h"
+#include "qapi/help.h"
 #include "qapi/user-object.h"
 #include "qemu/cutils.h"
 #include "qemu/log.h"
@@ -291,6 +295,32 @@ static bool show_device_help(const Option *option, void *opaque, Error **errp)
     if (help) {
         fputs(help, stdout);
         exit(0);
+    }
+    return true;
+}
+
+/* What the schema says of an option's argument. */
+static bool show_option_help(const Option *option, void *opaque, Error **errp)
+{
+    static const struct {
+        OptionId id;
+        const QapiType *type;
+        const char *caption;
+    } kinds[] = {
+        {OPT_BLOCKDEV, &qapi_type_BlockdevOptions, "Supported block drivers:"},
+        {OPT_CHARDEV, &qapi_type_ChardevOptions, "Available chardev backend types:"},
+        {OPT_MON, &qapi_type_MonitorOptions, "mon options:"},
+        {OPT_OBJECT, &qapi_type_ObjectOptions, "List of user creatable objects:"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        g_autofree char *help = kinds[i].id != option->id ? NULL
+            : qapi_option_help(kinds[i].type, kinds[i].caption, option->arg);
+
+        if (help) {
+            fputs(help, stdout);
+            exit(0);
+        }
     }
     return true;
 }
@@ -837,6 +867,10 @@ int main(int argc, char **argv)
         return 0;
     }
     options_foreach(&s.options, OPT_DEVICE, show_device_help, NULL);
+    options_foreach(&s.options, OPT_BLOCKDEV, show_option_help, NULL);
+    options_foreach(&s.options, OPT_CHARDEV, show_option_help, NULL);
+    options_foreach(&s.options, OPT_MON, show_option_help, NULL);
+    options_foreach(&s.options, OPT_OBJECT, show_option_help, NULL);
     if (options_has(&s.options, OPT_DAEMONIZE)) {
         if (!check_daemonize(&s.options, &err)) {
             options_fail(&s.options, OPT_DAEMONIZE, err);

@@ -15,10 +15,14 @@
 #include "block/lock-wait.h"
 #include "io/chardev.h"
 #include "monitor/monitor.h"
+#include "qapi/gen/block-core-types.h"
 #include "qapi/gen/block-export-commands.h"
 #include "qapi/gen/block-export-visit.h"
+#include "qapi/gen/char-types.h"
 #include "qapi/gen/control-commands.h"
 #include "qapi/gen/introspect-commands.h"
+#include "qapi/gen/qom-types.h"
+#include "qapi/help.h"
 #include "qapi/object-input.h"
 #include "qapi/user-object.h"
 #include "qemu/daemon.h"
@@ -186,6 +190,31 @@ typedef struct Settings {
     const char *pidfile;
 } Settings;
 
+/* "help" as an argument ends the program. */
+static void answer_help(int option, const char *arg)
+{
+    static const struct {
+        int option;
+        const QapiType *type;
+        const char *caption;
+    } kinds[] = {
+        { OPT_BLOCKDEV, &qapi_type_BlockdevOptions, "Supported block drivers:" },
+        { OPT_CHARDEV, &qapi_type_ChardevOptions, "Available chardev backend types:" },
+        { OPT_EXPORT, &qapi_type_BlockExportOptions, "Available export types:" },
+        { OPT_MONITOR, &qapi_type_MonitorOptions, "monitor options:" },
+        { OPT_NBD_SERVER, &qapi_type_NbdServerOptions, "nbd-server options:" },
+        { OPT_OBJECT, &qapi_type_ObjectOptions, "List of user creatable objects:" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        g_autofree char *help = kinds[i].option != option ? NULL
+            : qapi_option_help(kinds[i].type, kinds[i].caption, arg);
+        if (help) {
+            fputs(help, stdout);
+            exit(0);
+        }
+    }
+}
+
 /* What holds for the process as a whole, before anything is made. */
 static void look_through_options(int argc, char **argv, Settings *settings)
 {
@@ -217,6 +246,7 @@ static void look_through_options(int argc, char **argv, Settings *settings)
             error_report("%s: Unexpected argument", optarg);
             exit(1);
         default:
+            answer_help(option, optarg);
             break;
         }
     }

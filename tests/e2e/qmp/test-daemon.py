@@ -37,6 +37,25 @@ def help_and_version():
         assert out.startswith(start), out
 
 
+def options_explain_themselves():
+    for args, line in ((("--object", "help"), "  iothread"),
+                       (("--object", "iothread,help"), "  poll-max-ns=<int>"),
+                       (("--chardev", "help"), "  socket"),
+                       (("--chardev", "socket,?"), "  wait=on|off"),
+                       (("--export", "help"), "  nbd"),
+                       (("--export", "type=nbd,help"), "  node-name=<str>  (required)"),
+                       (("--monitor", "help"), "  mode=readline|control"),
+                       (("--nbd-server", "help"), "  addr.path=<str>  (required)  (addr.type=unix)"),
+                       (("--blockdev", "help"), "  qcow2"),
+                       (("--blockdev", "driver=qcow2,help"), "  backing=<str>|..."),
+                       (("--blockdev", "file,help"), "  filename=<str>  (required)")):
+        status, out, err = call("--pidfile", "never", *args)
+        same((status, err, line in out.splitlines()), (0, "", True))
+        same(os.path.exists("never"), False)
+    fails("--blockdev nosuch,help: Help is not available for this option", "--blockdev",
+          "nosuch,help")
+
+
 def bad_options_are_refused():
     make_raw("r.raw")
     node = "driver=file,node-name=f,filename=r.raw"
@@ -116,7 +135,7 @@ def main():
         print("1..0 # SKIP qemu-storage-daemon is not built")
         return 0
     home = os.getcwd()
-    for case in (help_and_version, bad_options_are_refused,
+    for case in (help_and_version, options_explain_themselves, bad_options_are_refused,
                  a_later_option_names_what_an_earlier_made, it_serves_in_the_background,
                  a_signal_ends_it_cleanly):
         with tempfile.TemporaryDirectory() as folder:
