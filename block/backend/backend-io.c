@@ -227,6 +227,21 @@ int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *
     return ret;
 }
 
+int coroutine_fn blk_co_block_extents_above(BlockBackend *blk, BlockDriverState *base,
+                                            int64_t offset, int64_t bytes, BdrvExtent *extents,
+                                            int max)
+{
+    int ret;
+
+    bdrv_gate_co_enter(&blk->gate);
+    ret = blk_check_range(blk, offset, bytes);
+    if (ret >= 0) {
+        ret = bdrv_co_block_extents_above(blk->root->bs, base, offset, bytes, extents, max);
+    }
+    bdrv_gate_leave(&blk->gate);
+    return ret;
+}
+
 int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *base,
                                            bool include_base, int64_t offset, int64_t bytes,
                                            int64_t *pnum)

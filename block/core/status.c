@@ -38,28 +38,45 @@ static int coroutine_fn co_follow(BlockDriverState *bs, bool want_zero, Answer *
     return 0;
 }
 
-/* Data in this layer that may be zeroes (a hole) in the file below. */
-static int coroutine_fn co_refine_zero(BlockDriverState *bs, Answer *answer)
-{
-    Answer below = { 0 };
-    int ret;
+/* What a file below said last of a range; good for answers about it that are no younger. */
+typedef struct Below {
+    BlockDriverState *file;
+    int64_t start, end;
+    int flags;
+} Below;
 
-    if (!(answer->flags & BDRV_BLOCK_RECURSE) || !(answer->flags & BDRV_BLOCK_DATA) ||
-        !(answer->flags & BDRV_BLOCK_OFFSET_VALID) || !answer->file || answer->file == bs) {
-        return 0;
-    }
-    ret = co_node_status(answer->file, true, answer->map, answer->pnum, &below);
+static void coroutine_fn co_ask_below(const Answer *answer, Below *known)
+{
+    BlockDriverState *file = answer->file;
+    /* Protocols answer at once for as far as it is alike; formats may have to look far. */
+    bool is_fast = file->drv && file->drv->is_protocol;
+    int64_t far = is_fast ? qatomic_read(&file->total_bytes) - answer->map : 0;
+    Answer below = { 0 };
+    int ret = co_node_status(file, true, answer->map, MAX(answer->pnum, far), &below);
+
+    *known = (Below){ file, answer->map, answer->map + below.pnum, below.flags };
     if (ret < 0) {
         /* It was only a question; data is a right answer, too. */
-        return 0;
+        known->end = answer->map + answer->pnum;
+        known->flags = 0;
+    } else if (below.pnum == 0) {
+        known->end = answer->map + answer->pnum;
+        known->flags = BDRV_BLOCK_ZERO;
     }
-    if (below.pnum == 0) {
-        answer->flags |= BDRV_BLOCK_ZERO;
-    } else {
-        answer->pnum = below.pnum;
-        answer->flags |= below.flags & BDRV_BLOCK_ZERO;
+}
+
+/* Data in this layer that may be zeroes (a hole) in the file below. */
+static void coroutine_fn co_refine_zero(BlockDriverState *bs, Answer *answer, Below *known)
+{
+    if (!(answer->flags & BDRV_BLOCK_RECURSE) || !(answer->flags & BDRV_BLOCK_DATA) ||
+        !(answer->flags & BDRV_BLOCK_OFFSET_VALID) || !answer->file || answer->file == bs) {
+        return;
     }
-    return 0;
+    if (known->file != answer->file || answer->map < known->start || answer->map >= known->end) {
+        co_ask_below(answer, known);
+    }
+    answer->pnum = MIN(answer->pnum, known->end - answer->map);
+    answer->flags |= known->flags & BDRV_BLOCK_ZERO;
 }
 
 static int coroutine_fn co_ask_driver(BlockDriverState *bs, bool want_zero, int64_t offset,
@@ -104,12 +121,38 @@ static int64_t coroutine_fn co_deeper_status(const BdrvDeepCall *call)
     return co_node_status(call->bs, call->flags, call->offset, call->bytes, call->opaque);
 }
 
+/* Complete what the driver of @bs said of [offset, ...), which ends at or before @total. */
+static int coroutine_fn co_judge(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                 int64_t total, Answer *answer, Below *known)
+{
+    BlockDriverState *cow;
+    int ret = 0;
+
+    if (answer->flags & BDRV_BLOCK_RAW) {
+        ret = co_follow(answer->file, want_zero, answer);
+    } else if (answer->flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) {
+        answer->flags |= BDRV_BLOCK_ALLOCATED;
+    } else if (bs->drv->supports_backing) {
+        cow = bdrv_cow_bs(bs);
+        if (!cow || offset >= qatomic_read(&cow->total_bytes)) {
+            answer->flags |= BDRV_BLOCK_ZERO;
+        }
+    }
+    if (ret >= 0 && want_zero) {
+        co_refine_zero(bs, answer, known);
+    }
+    if (ret >= 0 && offset + answer->pnum == total) {
+        answer->flags |= BDRV_BLOCK_EOF;
+    }
+    return ret;
+}
+
 /* @bs alone (and what it forwards to).  pnum 0: offset is at or past the end. */
 static int coroutine_fn co_node_status(BlockDriverState *bs, bool want_zero, int64_t offset,
                                        int64_t bytes, Answer *answer)
 {
+    Below known = { 0 };
     int64_t total;
-    BlockDriverState *cow;
     int ret;
 
     if (unlikely(qemu_co_stack_is_low())) {
@@ -132,50 +175,31 @@ static int coroutine_fn co_node_status(BlockDriverState *bs, bool want_zero, int
         return 0;
     }
     ret = co_ask_driver(bs, want_zero, offset, bytes, answer);
-    if (ret < 0) {
-        return ret;
-    }
-    if (answer->flags & BDRV_BLOCK_RAW) {
-        ret = co_follow(answer->file, want_zero, answer);
-    } else if (answer->flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) {
-        answer->flags |= BDRV_BLOCK_ALLOCATED;
-    } else if (bs->drv->supports_backing) {
-        cow = bdrv_cow_bs(bs);
-        if (!cow || offset >= qatomic_read(&cow->total_bytes)) {
-            answer->flags |= BDRV_BLOCK_ZERO;
-        }
-    }
-    if (ret >= 0 && want_zero) {
-        ret = co_refine_zero(bs, answer);
-    }
-    if (ret >= 0 && offset + answer->pnum == total) {
-        answer->flags |= BDRV_BLOCK_EOF;
-    }
-    return ret;
+    return ret < 0 ? ret : co_judge(bs, want_zero, offset, total, answer, &known);
 }
 
+/* A question about a chain: from a node down to @base (left out unless @include_base). */
+typedef struct Chain {
+    BlockDriverState *base;
+    bool include_base, want_zero;
+} Chain;
+
 /*
- * Down the chain from @bs to @base (left out unless @include_base), until a layer decides the
- * content.  answer->pnum is the prefix that one layer decides, or none does.
+ * Down the chain below @bs, which answered @answer but does not decide, until a layer decides the
+ * content.  answer->pnum becomes the prefix that one layer decides, or none does.
  */
-static int coroutine_fn co_status_above(BlockDriverState *bs, BlockDriverState *base,
-                                        bool include_base, bool want_zero, int64_t offset,
-                                        int64_t bytes, Answer *answer, int *depth)
+static int coroutine_fn co_status_below(BlockDriverState *bs, const Chain *chain, int64_t offset,
+                                        Answer *answer, int *depth)
 {
-    int ret = co_node_status(bs, want_zero, offset, bytes, answer);
-    int at_end = ret >= 0 ? answer->flags & BDRV_BLOCK_EOF : 0;
+    int at_end = answer->flags & BDRV_BLOCK_EOF;
     int64_t end_of_top = offset + answer->pnum;
     BlockDriverState *p = bs;
 
-    *depth = 0;
-    if (ret < 0 || answer->pnum == 0 || (answer->flags & BDRV_BLOCK_ALLOCATED) || bs == base) {
-        return ret;
-    }
-    while ((p = bdrv_filter_or_cow_bs(p)) && (include_base || p != base)) {
+    while ((p = bdrv_filter_or_cow_bs(p)) && (chain->include_base || p != chain->base)) {
         Answer below;
         int64_t bytes_left = answer->pnum;
+        int ret = co_node_status(p, chain->want_zero, offset, bytes_left, &below);
 
-        ret = co_node_status(p, want_zero, offset, bytes_left, &below);
         if (ret < 0) {
             return ret;
         }
@@ -186,10 +210,7 @@ static int coroutine_fn co_status_above(BlockDriverState *bs, BlockDriverState *
             break;
         }
         *answer = below;
-        if (answer->flags & BDRV_BLOCK_ALLOCATED) {
-            break;
-        }
-        if (p == base) {
+        if ((answer->flags & BDRV_BLOCK_ALLOCATED) || p == chain->base) {
             break;
         }
     }
@@ -200,18 +221,106 @@ static int coroutine_fn co_status_above(BlockDriverState *bs, BlockDriverState *
     return 0;
 }
 
+static int coroutine_fn co_status_above(BlockDriverState *bs, const Chain *chain, int64_t offset,
+                                        int64_t bytes, Answer *answer, int *depth)
+{
+    int ret = co_node_status(bs, chain->want_zero, offset, bytes, answer);
+
+    *depth = 0;
+    if (ret < 0 || answer->pnum == 0 || (answer->flags & BDRV_BLOCK_ALLOCATED) ||
+        bs == chain->base) {
+        return ret;
+    }
+    return co_status_below(bs, chain, offset, answer, depth);
+}
+
+/* ---- many at once ---------------------------------------------------------------------------- */
+
+/* What drivers are asked for at a time: beyond that, what files below said is asked again. */
+#define EXTENTS_BATCH 512
+
+/* The first extent by the way that works for any node. */
+static int coroutine_fn co_one_extent(BlockDriverState *bs, const Chain *chain, int64_t offset,
+                                      int64_t bytes, BdrvExtent *extent)
+{
+    Answer answer = { 0 };
+    int ret = co_status_above(bs, chain, offset, bytes, &answer, &extent->depth);
+
+    extent->bytes = answer.pnum;
+    extent->map = answer.map;
+    extent->file = answer.file;
+    extent->flags = answer.flags;
+    return ret < 0 ? ret : answer.pnum > 0;
+}
+
+/* A list that is being filled. */
+typedef struct Extents {
+    BdrvExtent *list;
+    int n, max;
+    int64_t end; /* of the last one */
+} Extents;
+
+/* All that the driver's answer @raw, at @out->end, stands for. */
+static int coroutine_fn co_judge_extent(BlockDriverState *bs, const Chain *chain, int64_t total,
+                                        const BdrvExtent *raw, Extents *out, Below *known)
+{
+    int64_t start = out->end, end = start + raw->bytes;
+
+    while (out->end < end && out->n < out->max) {
+        Answer answer = { raw->flags, end - out->end, raw->map + (out->end - start), raw->file };
+        BdrvExtent *extent = &out->list[out->n];
+        int ret = co_judge(bs, chain->want_zero, out->end, total, &answer, known);
+
+        extent->depth = 0;
+        if (ret >= 0 && !(answer.flags & BDRV_BLOCK_ALLOCATED) && bs != chain->base) {
+            ret = co_status_below(bs, chain, out->end, &answer, &extent->depth);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        extent->bytes = answer.pnum;
+        extent->map = answer.map;
+        extent->file = answer.file;
+        extent->flags = answer.flags;
+        out->end += answer.pnum;
+        out->n++;
+    }
+    return 0;
+}
+
+/* By the driver's list. */
+static int coroutine_fn co_many_extents(BlockDriverState *bs, const Chain *chain, int64_t bytes,
+                                        Extents *out)
+{
+    int max = MIN(out->max - out->n, EXTENTS_BATCH);
+    int64_t total = bdrv_co_length_for(bs, out->end + bytes);
+    Below known = { 0 };
+    int n, ret = 0;
+
+    if (total < 0 || out->end >= total) {
+        return MIN(total, 0);
+    }
+    g_autofree BdrvExtent *raw = g_new(BdrvExtent, max);
+    n = bs->drv->bdrv_co_block_extents(bs, out->end, MIN(bytes, total - out->end), raw, max);
+    for (int i = 0; i < n && ret >= 0 && out->n < out->max; i++) {
+        ret = co_judge_extent(bs, chain, total, &raw[i], out, &known);
+    }
+    return n < 0 ? n : ret < 0 ? ret : 1;
+}
+
 /* ---- the interface --------------------------------------------------------------------------- */
 
 int coroutine_fn bdrv_co_block_status_above(BlockDriverState *bs, BlockDriverState *base,
                                             int64_t offset, int64_t bytes, int64_t *pnum,
                                             int64_t *map, BlockDriverState **file, int *depth)
 {
+    Chain chain = { .base = base, .want_zero = true };
     Answer answer = { 0 };
     int layers;
     int ret = bdrv_check_request(offset, bytes, NULL);
 
     if (ret >= 0) {
-        ret = co_status_above(bs, base, false, true, offset, bytes, &answer, &layers);
+        ret = co_status_above(bs, &chain, offset, bytes, &answer, &layers);
     }
     if (ret < 0) {
         return ret;
@@ -236,16 +345,45 @@ int coroutine_fn bdrv_co_block_status(BlockDriverState *bs, int64_t offset, int6
                                       NULL);
 }
 
+int coroutine_fn bdrv_co_block_extents_above(BlockDriverState *bs, BlockDriverState *base,
+                                             int64_t offset, int64_t bytes, BdrvExtent *extents,
+                                             int max)
+{
+    Chain chain = { .base = base, .want_zero = true };
+    Extents out = { .list = extents, .max = max, .end = offset };
+    int64_t end = offset + bytes;
+    int ret = bdrv_check_request(offset, bytes, NULL);
+
+    while (ret >= 0 && out.n < max && out.end < end) {
+        /* Lists are made of whole units. */
+        bool has_list = bs->drv && bs->drv->bdrv_co_block_extents &&
+                        QEMU_IS_ALIGNED(out.end | end, bs->bl.request_alignment) &&
+                        !qemu_co_stack_is_low();
+
+        if (has_list) {
+            ret = co_many_extents(bs, &chain, end - out.end, &out);
+        } else {
+            ret = co_one_extent(bs, &chain, out.end, end - out.end, &out.list[out.n]);
+            out.end += ret > 0 ? out.list[out.n++].bytes : 0;
+        }
+        if (ret == 0) {
+            break;
+        }
+    }
+    return out.n ? out.n : ret;
+}
+
 int coroutine_fn bdrv_co_is_allocated_above(BlockDriverState *top, BlockDriverState *base,
                                             bool include_base, int64_t offset, int64_t bytes,
                                             int64_t *pnum)
 {
+    Chain chain = { .base = base, .include_base = include_base };
     Answer answer = { 0 };
     int depth;
     int ret = bdrv_check_request(offset, bytes, NULL);
 
     if (ret >= 0) {
-        ret = co_status_above(top, base, include_base, false, offset, bytes, &answer, &depth);
+        ret = co_status_above(top, &chain, offset, bytes, &answer, &depth);
     }
     if (ret < 0) {
         return ret;

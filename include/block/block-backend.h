@@ -170,6 +170,10 @@ int coroutine_fn blk_co_truncate(BlockBackend *blk, int64_t offset, bool exact,
 int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *base,
                                            int64_t offset, int64_t bytes, int64_t *pnum,
                                            int64_t *map, BlockDriverState **file, int *depth);
+/** As bdrv_co_block_extents_above(). */
+int coroutine_fn blk_co_block_extents_above(BlockBackend *blk, BlockDriverState *base,
+                                            int64_t offset, int64_t bytes, BdrvExtent *extents,
+                                            int max);
 int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *base,
                                            bool include_base, int64_t offset, int64_t bytes,
                                            int64_t *pnum);

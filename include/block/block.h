@@ -90,6 +90,15 @@ typedef enum BdrvBlockStatus {
     BDRV_BLOCK_COMPRESSED = 1 << 7,
 } BdrvBlockStatus;
 
+/* One of several adjacent ranges, each alike in itself: the answers of bdrv_co_block_status(). */
+typedef struct BdrvExtent {
+    int64_t bytes;
+    int64_t map;            /* where in @file, if flags have OFFSET_VALID */
+    BlockDriverState *file;
+    int flags;              /* BdrvBlockStatus */
+    int depth;              /* of the layer in the chain that answered */
+} BdrvExtent;
+
 /* ---- operation types: what an op blocker blocks ---------------------------------------------- */
 
 /* Order and names as in the 2014 API and its later additions; BLOCK_OP_NAMES in claim.c follows. */

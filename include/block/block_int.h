@@ -277,6 +277,12 @@ struct BlockDriver {
     int coroutine_fn (*bdrv_co_block_status)(BlockDriverState *bs, bool want_zero, int64_t offset,
                                              int64_t bytes, int64_t *pnum, int64_t *map,
                                              BlockDriverState **file);
+    /*
+     * The same for adjacent ranges from @offset on, each as long as it is alike; together they may
+     * be shorter than @bytes.  Returns how many of @max there are, at least 1, or a negative errno.
+     */
+    int coroutine_fn (*bdrv_co_block_extents)(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                              BdrvExtent *extents, int max);
 
     /*
      * ---- a point in time that the driver keeps (copy-before-write; read by snapshot-access) ----
@@ -462,6 +468,14 @@ int coroutine_fn bdrv_co_block_status(BlockDriverState *bs, int64_t offset, int6
 int coroutine_fn bdrv_co_block_status_above(BlockDriverState *bs, BlockDriverState *base,
                                             int64_t offset, int64_t bytes, int64_t *pnum,
                                             int64_t *map, BlockDriverState **file, int *depth);
+/**
+ * The same for adjacent ranges from @offset on, as long as @max and @bytes reach: much cheaper than
+ * asking one by one.  Neighbours may be alike.  Returns how many there are (0: at the end of @bs),
+ * or a negative errno.
+ */
+int coroutine_fn bdrv_co_block_extents_above(BlockDriverState *bs, BlockDriverState *base,
+                                             int64_t offset, int64_t bytes, BdrvExtent *extents,
+                                             int max);
 /** 1: allocated in @top..@base (base included if @include_base), 0: not, <0: error. */
 int coroutine_fn bdrv_co_is_allocated_above(BlockDriverState *top, BlockDriverState *base,
                                             bool include_base, int64_t offset, int64_t bytes,

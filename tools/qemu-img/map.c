@@ -33,21 +33,13 @@ typedef struct MapEntry {
     BlockDriverState *file;
 } MapEntry;
 
+/* Asked for, and written to the output, at a time. */
+#define EXTENTS_AT_ONCE 1024
+#define OUTPUT_BYTES (256 * 1024)
+#define MAX_ROW_BYTES 256
+
 #define MAP_FLAGS (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID | \
                    BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_COMPRESSED)
-
-static int coroutine_fn co_get_entry(ImgBackend *image, int64_t start, int64_t length,
-                                     MapEntry *entry)
-{
-    *entry = (MapEntry){ .start = start };
-    int flags = blk_co_block_status_above(image, NULL, start, length, &entry->length,
-                                          &entry->offset, &entry->file, &entry->depth);
-    if (flags >= 0 && entry->length == 0) {
-        return -EIO;
-    }
-    entry->flags = flags & MAP_FLAGS;
-    return MIN(flags, 0);
-}
 
 static bool continues(const MapEntry *entry, const MapEntry *next)
 {
@@ -58,44 +50,70 @@ static bool continues(const MapEntry *entry, const MapEntry *next)
            (entry->file == next->file && entry->offset + entry->length == next->offset);
 }
 
-static const char *json_bool(int value)
+/* ---- JSON: printf() would take most of the time that a large map takes ----------------------- */
+
+static char *put_text(char *to, const char *text, size_t len)
 {
-    return value ? "true" : "false";
+    memcpy(to, text, len);
+    return to + len;
 }
 
-/* printf() would take most of the time that a large map takes. */
-static char *put_number(char *to, int64_t value)
-{
-    char digits[20];
-    int n = 0;
+/* The length is known when this is compiled. */
+#define PUT(to, text) put_text(to, text, sizeof(text) - 1)
 
-    do {
-        digits[n++] = '0' + value % 10;
-        value /= 10;
-    } while (value);
-    while (n > 0) {
-        *to++ = digits[--n];
+static char *put_number(char *to, uint64_t value)
+{
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    char digits[20], *from = digits + sizeof(digits);
+
+    while (value >= 100) {
+        from -= 2;
+        memcpy(from, &pairs[value % 100 * 2], 2);
+        value /= 100;
     }
-    return to;
+    if (value >= 10) {
+        from -= 2;
+        memcpy(from, &pairs[value * 2], 2);
+    } else {
+        *--from = '0' + value;
+    }
+    return put_text(to, from, digits + sizeof(digits) - from);
 }
 
-static void print_json(const MapEntry *entry, bool is_first)
+static char *put_bool(char *to, int value)
 {
-    char row[256], *to = stpcpy(row, is_first ? "" : ",\n");
+    return value ? PUT(to, "true") : PUT(to, "false");
+}
 
-    to = put_number(stpcpy(to, "{ \"start\": "), entry->start);
-    to = put_number(stpcpy(to, ", \"length\": "), entry->length);
-    to = put_number(stpcpy(to, ", \"depth\": "), entry->depth);
-    to = stpcpy(stpcpy(to, ", \"present\": "), json_bool(entry->flags & BDRV_BLOCK_ALLOCATED));
-    to = stpcpy(stpcpy(to, ", \"zero\": "), json_bool(entry->flags & BDRV_BLOCK_ZERO));
-    to = stpcpy(stpcpy(to, ", \"data\": "), json_bool(entry->flags & BDRV_BLOCK_DATA));
-    to = stpcpy(stpcpy(to, ", \"compressed\": "),
-                  json_bool(entry->flags & BDRV_BLOCK_COMPRESSED));
+static void flush_rows(GString *rows)
+{
+    fwrite(rows->str, 1, rows->len, stdout);
+    rows->len = 0;
+}
+
+static void print_json(GString *rows, const MapEntry *entry, bool is_first)
+{
+    if (rows->len > OUTPUT_BYTES - MAX_ROW_BYTES) {
+        flush_rows(rows);
+    }
+    char *to = rows->str + rows->len;
+    to = is_first ? PUT(to, "[") : PUT(to, ",\n");
+    to = put_number(PUT(to, "{ \"start\": "), entry->start);
+    to = put_number(PUT(to, ", \"length\": "), entry->length);
+    to = put_number(PUT(to, ", \"depth\": "), entry->depth);
+    to = put_bool(PUT(to, ", \"present\": "), entry->flags & BDRV_BLOCK_ALLOCATED);
+    to = put_bool(PUT(to, ", \"zero\": "), entry->flags & BDRV_BLOCK_ZERO);
+    to = put_bool(PUT(to, ", \"data\": "), entry->flags & BDRV_BLOCK_DATA);
+    to = put_bool(PUT(to, ", \"compressed\": "), entry->flags & BDRV_BLOCK_COMPRESSED);
     if (entry->flags & BDRV_BLOCK_OFFSET_VALID) {
-        to = put_number(stpcpy(to, ", \"offset\": "), entry->offset);
+        to = put_number(PUT(to, ", \"offset\": "), entry->offset);
     }
-    *to++ = '}';
-    fwrite(row, 1, to - row, stdout);
+    to = PUT(to, "}");
+    rows->len = to - rows->str;
 }
 
 /* Only what can be read from a file at that place. */
@@ -113,51 +131,82 @@ static bool print_human(const MapEntry *entry)
     return true;
 }
 
-static bool print_entry(const MapEntry *entry, ImgOutput output, bool is_first)
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+/* What is being printed. */
+typedef struct Map {
+    GString *rows;  /* of JSON; NULL: for people */
+    MapEntry entry; /* not printed yet: it may go on; length 0: none */
+    bool is_first;
+} Map;
+
+static bool print_last(Map *map)
 {
-    if (output == IMG_OUTPUT_HUMAN) {
-        return print_human(entry);
+    if (map->entry.length == 0) {
+        return true;
     }
-    print_json(entry, is_first);
+    if (!map->rows) {
+        return print_human(&map->entry);
+    }
+    print_json(map->rows, &map->entry, map->is_first);
+    map->is_first = false;
     return true;
+}
+
+static bool add_extent(Map *map, int64_t start, const BdrvExtent *extent)
+{
+    MapEntry next = {
+        .start = start,
+        .length = extent->bytes,
+        .flags = extent->flags & MAP_FLAGS,
+        .depth = extent->depth,
+        .offset = extent->map,
+        .file = extent->file,
+    };
+    if (map->entry.length && continues(&map->entry, &next)) {
+        map->entry.length += next.length;
+        return true;
+    }
+    bool ok = print_last(map);
+    map->entry = next;
+    return ok;
+}
+
+/* False, reported, if a part cannot be told. */
+static bool coroutine_fn co_add_all(Map *map, ImgBackend *image, int64_t start, int64_t end)
+{
+    g_autofree BdrvExtent *extents = g_new(BdrvExtent, EXTENTS_AT_ONCE);
+    bool ok = true;
+    while (ok && start < end) {
+        int n = blk_co_block_extents_above(image, NULL, start, end - start, extents,
+                                           EXTENTS_AT_ONCE);
+        if (n <= 0) {
+            error_report("Failed to read image metadata: %s", g_strerror(n ? -n : EIO));
+            ok = false;
+        }
+        for (int i = 0; ok && i < n; i++) {
+            ok = add_extent(map, start, &extents[i]);
+            start += extents[i].bytes;
+        }
+    }
+    return ok && print_last(map);
 }
 
 static int coroutine_fn co_map(ImgBackend *image, int64_t start, int64_t end, ImgOutput output)
 {
-    MapEntry entry = { 0 };
-    bool is_first = true;
+    Map map = { .is_first = true };
     if (output == IMG_OUTPUT_HUMAN) {
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     } else {
-        putchar('[');
+        map.rows = g_string_sized_new(OUTPUT_BYTES);
     }
-    for (int64_t at = start; at < end;) {
-        MapEntry next;
-        int ret = co_get_entry(image, at, end - at, &next);
-        if (ret < 0) {
-            error_report("Failed to read image metadata: %s", g_strerror(-ret));
-            return 1;
-        }
-        at += next.length;
-        if (entry.length && continues(&entry, &next)) {
-            entry.length += next.length;
-            continue;
-        }
-        if (entry.length) {
-            if (!print_entry(&entry, output, is_first)) {
-                return 1;
-            }
-            is_first = false;
-        }
-        entry = next;
+    bool ok = co_add_all(&map, image, start, end);
+    if (map.rows) {
+        flush_rows(map.rows);
+        g_string_free(map.rows, true);
+        fputs(!ok ? "" : map.is_first ? "[]\n" : "]\n", stdout);
     }
-    if (entry.length && !print_entry(&entry, output, is_first)) {
-        return 1;
-    }
-    if (output == IMG_OUTPUT_JSON) {
-        puts("]");
-    }
-    return 0;
+    return ok ? 0 : 1;
 }
 
 static int coroutine_fn co_run_map(int argc, char **argv)

@@ -277,6 +277,17 @@ static bool continues(const Qcow2Mapping *map, const Qcow2Mapping *next)
            (!has_host_place(map->kind) || map->host_offset + map->bytes == next->host_offset);
 }
 
+static bool is_misplaced(const Qcow2State *s, int64_t offset, const Qcow2Mapping *map)
+{
+    return has_host_place(map->kind) &&
+           qcow2_offset_in_cluster(s, map->host_offset) != qcow2_offset_in_cluster(s, offset);
+}
+
+static bool is_damaged(const Qcow2State *s, int64_t offset, const Qcow2Mapping *map)
+{
+    return map->kind == QCOW2_INVALID || is_misplaced(s, offset, map);
+}
+
 static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
                                          const Qcow2Mapping *map)
 {
@@ -289,8 +300,7 @@ static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
                               (uint64_t)offset);
         return -EIO;
     }
-    if (has_host_place(map->kind) &&
-        qcow2_offset_in_cluster(s, map->host_offset) != qcow2_offset_in_cluster(s, offset)) {
+    if (is_misplaced(s, offset, map)) {
         qcow2_co_mark_corrupt(bs, map->host_offset, s->cluster_size, "Cluster allocation offset %#"
                               PRIx64 " unaligned (guest offset: %#" PRIx64 ")",
                               map->host_offset - qcow2_offset_in_cluster(s, offset),
@@ -300,10 +310,35 @@ static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
+/* Entries from @index on, for @bytes, that were never used.  They are most of a sparse image. */
+static uint32_t count_empty(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                            int64_t bytes)
+{
+    const uint8_t *p = slice->data + (size_t)index * 8;
+    uint32_t n = 0, max = MIN(s->slice_entries - index,
+                              DIV_ROUND_UP(MAX(bytes, 0), s->cluster_size));
+
+    while (max - n >= 4 && !(ldq_he_p(p) | ldq_he_p(p + 8) | ldq_he_p(p + 16) | ldq_he_p(p + 24))) {
+        n += 4;
+        p += 32;
+    }
+    while (n < max && ldq_he_p(p) == 0) {
+        n++;
+        p += 8;
+    }
+    return n;
+}
+
 void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
                    int64_t offset, int64_t bytes, Qcow2Mapping *map)
 {
     map_unit(s, slice, index, offset, map);
+    if (map->kind == QCOW2_UNALLOCATED && !s->is_extended_l2) {
+        uint32_t n = count_empty(s, slice, index + 1, bytes - map->bytes);
+
+        index += n;
+        map->bytes += (int64_t)n << s->cluster_bits;
+    }
     while (map->bytes < bytes) {
         Qcow2Mapping next;
         int64_t at = offset + map->bytes;
@@ -374,36 +409,93 @@ static int mapping_status(const Qcow2State *s, const Qcow2Mapping *map)
     }
 }
 
+/* A list of extents that is being filled. */
+typedef struct Extents {
+    BdrvExtent *list;
+    int n, max;
+    int64_t end; /* of the last one */
+} Extents;
+
+/* Behind the last one, or as more of it.  False: there is no room. */
+static bool add_extent(BlockDriverState *bs, Extents *out, const Qcow2Mapping *map)
+{
+    int flags = mapping_status(bs->opaque, map);
+    bool has_place = flags & BDRV_BLOCK_OFFSET_VALID;
+    BdrvExtent *last = out->n ? &out->list[out->n - 1] : NULL;
+
+    if (last && last->flags == flags &&
+        (!has_place || (uint64_t)last->map + last->bytes == map->host_offset)) {
+        last->bytes += map->bytes;
+    } else if (out->n < out->max) {
+        out->list[out->n++] = (BdrvExtent){ map->bytes, has_place ? map->host_offset : 0,
+                                            has_place ? qcow2_data(bs)->bs : NULL, flags, 0 };
+    } else {
+        return false;
+    }
+    out->end += map->bytes;
+    return true;
+}
+
+/* What the slice of out->end says, up to @end.  0: the list is full, 1: go on. */
+static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Mapping map = { .kind = QCOW2_UNALLOCATED };
+    Qcow2CacheEntry *slice;
+    uint32_t index;
+    int64_t reach = (int64_t)s->l2_size << s->cluster_bits;
+    int64_t first = qcow2_cluster_start(s, out->end);
+    int ret = qcow2_co_get_slice(bs, out->end, &slice, &index);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (!slice) {
+        /* Nothing up to the end of what the L2 table would describe. */
+        map.bytes = MIN(end - out->end, reach - (out->end & (reach - 1)));
+        return add_extent(bs, out, &map);
+    }
+    end = MIN(end, first + ((int64_t)(s->slice_entries - index) << s->cluster_bits));
+    ret = 1;
+    while (ret > 0 && out->end < end) {
+        uint32_t at = index + ((out->end - first) >> s->cluster_bits);
+
+        qcow2_map_run(s, slice, at, out->end, end - out->end, &map);
+        if (is_damaged(s, out->end, &map)) {
+            break;
+        }
+        ret = add_extent(bs, out, &map);
+    }
+    qcow2_cache_put(slice);
+    return ret > 0 && out->end < end ? co_check_mapping(bs, out->end, &map) : ret;
+}
+
+int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        BdrvExtent *extents, int max)
+{
+    Qcow2State *s = bs->opaque;
+    Extents out = { .list = extents, .max = max, .end = offset };
+    int ret = 1;
+
+    CO_LOCK_GUARD(&s->lock);
+    while (ret > 0 && out.end < offset + bytes) {
+        ret = co_add_slice(bs, &out, offset + bytes);
+    }
+    return out.n ? out.n : ret;
+}
+
 int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
                                        int64_t bytes, int64_t *pnum, int64_t *map_offset,
                                        BlockDriverState **file)
 {
-    Qcow2State *s = bs->opaque;
-    Qcow2Mapping map;
-    int64_t done = 0;
-    int status = 0;
+    BdrvExtent extent;
+    int ret = qcow2_co_block_extents(bs, offset, bytes, &extent, 1);
 
-    CO_LOCK_GUARD(&s->lock);
-    /* Join what slices and unallocated L2 tables divide; that saves the caller rounds. */
-    while (done < bytes) {
-        int ret = qcow2_co_map(bs, offset + done, bytes - done, &map);
-
-        if (ret < 0) {
-            return done ? status : ret;
-        }
-        ret = mapping_status(s, &map);
-        if (done == 0) {
-            status = ret;
-            if (ret & BDRV_BLOCK_OFFSET_VALID) {
-                *map_offset = map.host_offset;
-                *file = qcow2_data(bs)->bs;
-            }
-        } else if (ret != status || ((ret & BDRV_BLOCK_OFFSET_VALID) &&
-                                     map.host_offset != (uint64_t)*map_offset + done)) {
-            break;
-        }
-        done += map.bytes;
-        *pnum = done;
+    if (ret < 0) {
+        return ret;
     }
-    return status;
+    *pnum = extent.bytes;
+    *map_offset = extent.map;
+    *file = extent.file;
+    return extent.flags;
 }

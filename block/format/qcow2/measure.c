@@ -11,6 +11,7 @@
 #include "qobject/opts.h"
 
 #define BITMAP_DIR_ENTRY_BYTES 24
+#define EXTENTS_AT_ONCE 1024
 
 typedef struct Measure {
     uint64_t size;          /* of the disk, whole clusters */
@@ -128,31 +129,35 @@ static uint64_t full_bytes(const Measure *m)
 
 /* ---- the source ---------------------------------------------------------------------------- */
 
+static bool is_data(const BdrvExtent *extent)
+{
+    return !(extent->flags & BDRV_BLOCK_ZERO) && (extent->flags & BDRV_BLOCK_DATA) &&
+           (extent->flags & BDRV_BLOCK_ALLOCATED);
+}
+
 /* Bytes of the clusters that would hold data. */
 static int64_t coroutine_fn co_data_bytes(const Measure *m, BlockDriverState *in_bs, int64_t bytes)
 {
-    int64_t required = 0, pnum;
+    g_autofree BdrvExtent *extents = g_new(BdrvExtent, EXTENTS_AT_ONCE);
+    int64_t required = 0, offset = 0, counted = 0;
+    int n;
 
-    for (int64_t offset = 0; offset < bytes; offset += pnum) {
-        int status = bdrv_co_block_status_above(in_bs, NULL, offset, bytes - offset, &pnum, NULL,
-                                                NULL, NULL);
+    /* counted: everything up to there is judged, in whole clusters. */
+    while ((n = bdrv_co_block_extents_above(in_bs, NULL, offset, bytes - offset, extents,
+                                            EXTENTS_AT_ONCE)) > 0) {
+        for (int i = 0; i < n; i++) {
+            int64_t end = offset + extents[i].bytes;
 
-        if (status < 0) {
-            return status;
-        }
-        if (pnum == 0) {
-            break;
-        }
-        if (!(status & BDRV_BLOCK_ZERO) && (status & BDRV_BLOCK_DATA) &&
-            (status & BDRV_BLOCK_ALLOCATED)) {
-            /* Whole clusters: that of the beginning was not counted yet, or offset is its start. */
-            int64_t start = QEMU_ALIGN_DOWN(offset, (int64_t)m->cluster_size);
+            if (is_data(&extents[i]) && end > counted) {
+                int64_t start = QEMU_ALIGN_DOWN(MAX(offset, counted), (int64_t)m->cluster_size);
 
-            pnum = QEMU_ALIGN_UP(offset + pnum, (int64_t)m->cluster_size) - offset;
-            required += offset + pnum - start;
+                counted = QEMU_ALIGN_UP(end, (int64_t)m->cluster_size);
+                required += counted - start;
+            }
+            offset = end;
         }
     }
-    return required;
+    return n < 0 ? n : required;
 }
 
 static uint64_t bitmaps_bytes(const Measure *m, BlockDriverState *in_bs)

@@ -593,6 +593,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_pdiscard = qcow2_co_pdiscard,
     .bdrv_co_flush_to_os = qcow2_co_flush_to_os,
     .bdrv_co_block_status = qcow2_co_block_status,
+    .bdrv_co_block_extents = qcow2_co_block_extents,
 
     .bdrv_co_truncate = qcow2_co_truncate,
     .bdrv_co_getlength = qcow2_co_getlength,

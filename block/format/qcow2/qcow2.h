@@ -545,6 +545,9 @@ void qcow2_slice_set(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index
 /** Does an unallocated range read as zeroes here?  (no backing, or it ends before) */
 bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset);
 
+/** As BlockDriver's member. */
+int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        BdrvExtent *extents, int max);
 int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
                                        int64_t bytes, int64_t *pnum, int64_t *map,
                                        BlockDriverState **file);
