@@ -37,6 +37,8 @@ bool coroutine_fn bdrv_co_insert_filter(BlockDriverState *filter, BlockDriverSta
         .role = BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY,
         .parent = filter,
     };
+    /* Whoever passes the filter must find its length: past the end there are zeroes, or errors. */
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
     if (!put_over(&spec, bs, errp)) {
         return false;
     }
