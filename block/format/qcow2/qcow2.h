@@ -360,7 +360,7 @@ static inline uint64_t qcow2_nb_clusters(const Qcow2State *s, uint64_t bytes)
 /* Where the state of a machine begins: past all that the L1 entries of the disk reach. */
 static inline uint64_t qcow2_vm_state_offset(const Qcow2State *s)
 {
-    return ROUND_UP(s->header.size, UINT64_C(1) << (s->cluster_bits + s->l2_bits));
+    return ROUND_UP(qatomic_read(&s->header.size), UINT64_C(1) << (s->cluster_bits + s->l2_bits));
 }
 
 static inline uint64_t qcow2_l1_index(const Qcow2State *s, int64_t offset)

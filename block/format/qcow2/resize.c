@@ -24,7 +24,7 @@ static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
     CO_LOCK_GUARD(&s->lock);
     ret = qcow2_header_co_patch(bs, QCOW2_HDR_SIZE, &be, sizeof(be));
     if (ret >= 0) {
-        s->header.size = size;
+        qatomic_set(&s->header.size, size); /* status looks without the lock */
     }
     return ret;
 }

@@ -77,7 +77,7 @@ def old_commands_make_exports(vm):
     vm.refused("NBD server not running", "nbd-server-add", device="n")
     vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd.sock"}})
     vm.command("nbd-server-add", device="n", name="e", writable=True)
-    vm.refused("NBD server already has export named 'e'", "nbd-server-add", device="n",
+    vm.refused("Block export id 'e' is already in use", "nbd-server-add", device="n",
                name="e")
     vm.command("nbd-server-add", device="n")
     same(sorted(row["id"] for row in vm.command("query-block-exports")), ["e", "n"])
