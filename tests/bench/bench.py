@@ -210,6 +210,19 @@ class Bench:
                           f'r.{fmt}'], count)
         os.unlink(f'r.{fmt}')
 
+    def large(self):
+        """4 KiB reads all over a large image, often enough that most tables are met again."""
+        size, clusters, count = 256 << 30, 1000000, 20000 if self.quick else 100000
+        name = 'random 4k read of a 256 GiB image'
+        if not self.wanted(name):
+            return
+        write_image('meta.qcow2', size, clusters)
+        arguments = ['bench', '-f', 'qcow2', '-c', str(count), '-d', '16', '-s', '4096', '-S', str((2 << 30) - 69632),
+                     'meta.qcow2']
+        self.compare(name, arguments, count)
+        self.compare_calls(name, arguments, count)
+        os.unlink('meta.qcow2')
+
     def convert(self):
         size = 256 if self.quick else 1024
         with open('dense.raw', 'wb') as f:
@@ -290,6 +303,7 @@ def main():
         bench.start_up()
         bench.scattered('raw')
         bench.scattered('qcow2')
+        bench.large()
         bench.convert()
         bench.metadata()
         bench.snapshots()

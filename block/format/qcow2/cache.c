@@ -16,22 +16,26 @@
  * is free while the copies are written.
  *
  * A cache may hold more than its size: an entry is only dropped when it is clean.  The request
- * that made it too large writes back before it ends (qcow2_co_relieve()).
+ * that made it too large, or too much of it changed, writes back before it ends
+ * (qcow2_co_relieve()).
  */
 #include "qemu/osdep.h"
 
 #include "qcow2.h"
 
 struct Qcow2Cache {
-    GHashTable *entries; /* &offset -> Qcow2CacheEntry */
-    QTAILQ_HEAD(, Qcow2CacheEntry) lru;
+    GHashTable *entries; /* &offset -> Qcow2CacheEntry, each on one of the two lists */
+    Qcow2CacheList clean, dirty;
     uint32_t entry_bytes;
-    uint64_t max_entries;
+    uint64_t nb_dirty, max_dirty, max_entries;
     unsigned period;     /* see qcow2_cache_age() */
 };
 
 /* Dirty ranges grow to multiples of this: one page, one sector of most disks. */
 #define WRITE_UNIT 4096
+
+/* What a flush has to write, and copies first, is bounded by this, whatever the cache's size. */
+#define MAX_DIRTY_BYTES (32 * MiB)
 
 /* Freed clusters that may wait for a flush of the guest's, in records. */
 #define MAX_PENDING_FREES 4096
@@ -43,17 +47,40 @@ Qcow2Cache *qcow2_cache_new(uint32_t entry_bytes, uint64_t max_bytes)
     Qcow2Cache *cache = g_new0(Qcow2Cache, 1);
 
     cache->entries = g_hash_table_new(g_int64_hash, g_int64_equal);
-    QTAILQ_INIT(&cache->lru);
+    QTAILQ_INIT(&cache->clean);
+    QTAILQ_INIT(&cache->dirty);
     cache->entry_bytes = entry_bytes;
     cache->max_entries = MAX(max_bytes / entry_bytes, 2);
+    cache->max_dirty = MAX(MAX_DIRTY_BYTES / entry_bytes, 2);
     return cache;
+}
+
+static bool entry_is_dirty(const Qcow2CacheEntry *entry)
+{
+    return entry->dirty_start < entry->dirty_end;
+}
+
+static Qcow2CacheList *list_of(Qcow2Cache *cache, const Qcow2CacheEntry *entry)
+{
+    return entry_is_dirty(entry) ? &cache->dirty : &cache->clean;
+}
+
+static void entry_clean(Qcow2Cache *cache, Qcow2CacheEntry *entry)
+{
+    if (entry_is_dirty(entry)) {
+        QTAILQ_REMOVE(&cache->dirty, entry, lru);
+        cache->nb_dirty--;
+        entry->dirty_start = entry->dirty_end = 0;
+        QTAILQ_INSERT_TAIL(&cache->clean, entry, lru);
+    }
 }
 
 static void entry_free(Qcow2Cache *cache, Qcow2CacheEntry *entry)
 {
     assert(entry->pins == 0);
+    entry_clean(cache, entry);
     g_hash_table_remove(cache->entries, &entry->offset);
-    QTAILQ_REMOVE(&cache->lru, entry, lru);
+    QTAILQ_REMOVE(&cache->clean, entry, lru);
     qemu_vfree(entry->data);
     g_free(entry);
 }
@@ -65,16 +92,14 @@ void qcow2_cache_free(Qcow2Cache *cache)
     if (!cache) {
         return;
     }
-    QTAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
+    QTAILQ_FOREACH_SAFE(entry, &cache->dirty, lru, next) {
+        entry_free(cache, entry);
+    }
+    QTAILQ_FOREACH_SAFE(entry, &cache->clean, lru, next) {
         entry_free(cache, entry);
     }
     g_hash_table_destroy(cache->entries);
     g_free(cache);
-}
-
-static bool entry_is_dirty(const Qcow2CacheEntry *entry)
-{
-    return entry->dirty_start < entry->dirty_end;
 }
 
 static uint64_t cache_excess(const Qcow2Cache *cache)
@@ -88,11 +113,8 @@ void qcow2_cache_age(Qcow2Cache *cache)
 {
     Qcow2CacheEntry *entry, *next;
 
-    QTAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
-        if (entry->used_in == cache->period) {
-            break; /* so were all behind it */
-        }
-        if (entry->pins == 0 && !entry_is_dirty(entry)) {
+    QTAILQ_FOREACH_SAFE(entry, &cache->clean, lru, next) {
+        if (entry->pins == 0 && entry->used_in != cache->period) {
             entry_free(cache, entry);
         }
     }
@@ -105,30 +127,26 @@ static void cache_trim(Qcow2Cache *cache)
     Qcow2CacheEntry *entry, *next;
     uint64_t excess = cache_excess(cache);
 
-    QTAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
+    QTAILQ_FOREACH_SAFE(entry, &cache->clean, lru, next) {
         if (excess == 0) {
             break;
         }
-        if (entry->pins == 0 && !entry_is_dirty(entry)) {
+        if (entry->pins == 0) {
             entry_free(cache, entry);
             excess--;
         }
     }
 }
 
-/* Make room for one entry.  Looks at the oldest few only: where these are dirty, many are. */
+/* Make room for one entry. */
 static bool drop_one(Qcow2Cache *cache)
 {
     Qcow2CacheEntry *entry;
-    int tries = 64;
 
-    QTAILQ_FOREACH(entry, &cache->lru, lru) {
-        if (entry->pins == 0 && !entry_is_dirty(entry)) {
+    QTAILQ_FOREACH(entry, &cache->clean, lru) {
+        if (entry->pins == 0) {
             entry_free(cache, entry);
             return true;
-        }
-        if (--tries == 0) {
-            break;
         }
     }
     return false;
@@ -149,12 +167,13 @@ static Qcow2CacheEntry *entry_new(BlockDriverState *bs, Qcow2Cache *cache, uint6
         return NULL;
     }
     entry = g_new0(Qcow2CacheEntry, 1);
+    entry->cache = cache;
     entry->offset = offset;
     entry->data = data;
     entry->pins = 1;
     entry->used_in = cache->period;
     g_hash_table_insert(cache->entries, &entry->offset, entry);
-    QTAILQ_INSERT_TAIL(&cache->lru, entry, lru);
+    QTAILQ_INSERT_TAIL(&cache->clean, entry, lru);
     return entry;
 }
 
@@ -166,8 +185,10 @@ Qcow2CacheEntry *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
         entry->pins++;
         entry->used_in = cache->period;
         if (QTAILQ_NEXT(entry, lru)) {
-            QTAILQ_REMOVE(&cache->lru, entry, lru);
-            QTAILQ_INSERT_TAIL(&cache->lru, entry, lru);
+            Qcow2CacheList *list = list_of(cache, entry);
+
+            QTAILQ_REMOVE(list, entry, lru);
+            QTAILQ_INSERT_TAIL(list, entry, lru);
         }
     }
     return entry;
@@ -237,19 +258,19 @@ static void range_add(uint32_t *start, uint32_t *end, uint32_t new_start, uint32
 
 void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len)
 {
+    Qcow2Cache *cache = entry->cache;
+
+    if (!entry_is_dirty(entry)) {
+        QTAILQ_REMOVE(&cache->clean, entry, lru);
+        QTAILQ_INSERT_TAIL(&cache->dirty, entry, lru);
+        cache->nb_dirty++;
+    }
     range_add(&entry->dirty_start, &entry->dirty_end, start, start + len);
 }
 
 bool qcow2_cache_is_dirty(const Qcow2Cache *cache)
 {
-    const Qcow2CacheEntry *entry;
-
-    QTAILQ_FOREACH(entry, &cache->lru, lru) {
-        if (entry_is_dirty(entry)) {
-            return true;
-        }
-    }
-    return false;
+    return !QTAILQ_EMPTY(&cache->dirty);
 }
 
 void qcow2_table_dirty(Qcow2Table *table, uint32_t index)
@@ -265,9 +286,10 @@ void qcow2_cache_drop(Qcow2Cache *cache, uint64_t offset, uint64_t bytes)
         if (!entry) {
             continue;
         }
-        entry->dirty_start = entry->dirty_end = 0;
         if (entry->pins == 0) {
             entry_free(cache, entry);
+        } else {
+            entry_clean(cache, entry);
         }
     }
 }
@@ -331,18 +353,16 @@ static void copy_entry(Batch *batch, Stage stage, BlockDriverState *bs, Qcow2Cac
     piece->start = entry->dirty_start;
     piece->end = entry->dirty_end;
     memcpy(piece->buf, entry->data + from, piece->len);
-    entry->dirty_start = entry->dirty_end = 0;
+    entry_clean(cache, entry);
     entry->pins++;
 }
 
 static void copy_cache(Batch *batch, Stage stage, BlockDriverState *bs, Qcow2Cache *cache)
 {
-    Qcow2CacheEntry *entry;
+    Qcow2CacheEntry *entry, *next;
 
-    QTAILQ_FOREACH(entry, &cache->lru, lru) {
-        if (entry_is_dirty(entry)) {
-            copy_entry(batch, stage, bs, cache, entry);
-        }
+    QTAILQ_FOREACH_SAFE(entry, &cache->dirty, lru, next) {
+        copy_entry(batch, stage, bs, cache, entry);
     }
 }
 
@@ -547,7 +567,9 @@ int coroutine_fn qcow2_co_relieve(BlockDriverState *bs)
     bool wanted;
 
     qemu_co_mutex_lock(&s->lock);
-    wanted = s->wants_write_back || s->pending_frees->len > MAX_PENDING_FREES;
+    wanted = s->wants_write_back || s->pending_frees->len > MAX_PENDING_FREES ||
+             s->l2_cache->nb_dirty > s->l2_cache->max_dirty ||
+             s->refcount_cache->nb_dirty > s->refcount_cache->max_dirty;
     qemu_co_mutex_unlock(&s->lock);
     return wanted ? qcow2_co_write_back(bs) : 0;
 }

@@ -165,11 +165,8 @@ static int coroutine_fn co_fill_l2(BlockDriverState *bs, uint64_t old, uint64_t 
         if (old) {
             ret = bdrv_co_pread(bs->file, old, s->cluster_size, entry->data, 0);
         }
-        if (ret < 0) {
-            entry->dirty_start = entry->dirty_end = 0;
-        }
         qcow2_cache_put(entry);
-        return ret;
+        return ret; /* after an error the caller drops the entry */
     }
     /* Several slices: the file gets the whole table at once; nothing refers to it yet. */
     BLKDBG_CO_EVENT(bs->file, L2_ALLOC_WRITE);

@@ -6,7 +6,12 @@
 
 #include "qcow2.h"
 
-#define MAX_L2_CACHE (32 * MiB)
+/*
+ * Enough for 1 TiB of clusters of 64 KiB.  Memory is taken as tables are used, and given back when
+ * they are not, so a large limit costs a small or idle image nothing.
+ */
+#define L2_CACHE_BUDGET (128 * MiB)
+#define REFCOUNT_CACHE_BUDGET (32 * MiB)
 #define MIN_REFCOUNT_CACHE_CLUSTERS 4
 #define MIN_L2_CACHE_SLICES 2
 #define MAX_CACHE (1 * GiB)
@@ -78,8 +83,8 @@ static bool read_caches(const Qcow2State *s, const BlockdevOptionsQcow2 *o, Qcow
         return false;
     }
     opt->clean_interval_ms = DEFAULT_CLEAN_INTERVAL_MS;
-    opt->l2_cache_bytes = MIN(whole_l2_bytes(s), (uint64_t)MAX_L2_CACHE);
-    opt->refcount_cache_bytes = MIN_REFCOUNT_CACHE_CLUSTERS * (uint64_t)s->cluster_size;
+    opt->l2_cache_bytes = L2_CACHE_BUDGET;
+    opt->refcount_cache_bytes = REFCOUNT_CACHE_BUDGET;
     if (!o) {
         return true;
     }

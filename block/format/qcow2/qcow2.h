@@ -155,13 +155,16 @@ typedef struct Qcow2Cache Qcow2Cache;
 typedef struct Qcow2CacheEntry Qcow2CacheEntry;
 
 struct Qcow2CacheEntry {
+    Qcow2Cache *cache;
     uint64_t offset;                   /* host offset, multiple of the entry size */
     uint8_t *data;                     /* big endian, as on disk */
     uint32_t dirty_start, dirty_end;   /* bytes; equal: clean */
     unsigned pins;                     /* users, and a write-back under way */
     unsigned used_in;                  /* the period of the cache in which it was used last */
-    QTAILQ_ENTRY(Qcow2CacheEntry) lru; /* most recently used at the tail */
+    QTAILQ_ENTRY(Qcow2CacheEntry) lru; /* of the clean or the dirty; recently used at the tail */
 };
+
+typedef QTAILQ_HEAD(Qcow2CacheList, Qcow2CacheEntry) Qcow2CacheList;
 
 /* A table that is wholly in memory, in host byte order; written by write-back. */
 typedef struct Qcow2Table {
