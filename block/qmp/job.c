@@ -8,10 +8,12 @@
 #include "qemu/osdep.h"
 
 #include "block/blockjob.h"
+#include "block/block-backend.h"
 #include "block/graph.h"
 #include "qapi/gen/block-core-commands.h"
 #include "qapi/gen/block-info-commands.h"
 #include "qapi/gen/job-commands.h"
+#include "qmp-block.h"
 
 static Job *find_job(const char *id, Error **errp)
 {
@@ -192,6 +194,29 @@ BlockJobInfoList *coroutine_fn qmp_query_block_jobs(Error **errp)
 }
 
 /* ---- blockdev-create ------------------------------------------------------------------------- */
+
+/* A step is as long as a guest may have to wait for its disk. */
+#define COMPACT_STEP_DEFAULT (16 * MiB)
+#define COMPACT_STEP_MIN (64 * KiB)
+#define COMPACT_STEP_MAX (1 * GiB)
+
+void coroutine_fn qmp_block_compact(const char *job_id, const char *node_name, bool has_step,
+                                    uint64_t step, bool has_auto_finalize, bool auto_finalize,
+                                    bool has_auto_dismiss, bool auto_dismiss, Error **errp)
+{
+    BlockDriverState *bs = bdrv_lookup_bs(NULL, node_name, errp);
+
+    step = has_step ? step : COMPACT_STEP_DEFAULT;
+    if (!bs) {
+        return;
+    }
+    if (step < COMPACT_STEP_MIN || step > COMPACT_STEP_MAX) {
+        error_setg(errp, "Parameter 'step' expects a size from 64 KiB to 1 GiB");
+        return;
+    }
+    compact_job_co_start(job_id, bs, step, job_flags(has_auto_finalize, auto_finalize,
+                                                     has_auto_dismiss, auto_dismiss), errp);
+}
 
 void coroutine_fn qmp_blockdev_create(const char *job_id, BlockdevCreateOptions *options,
                                       Error **errp)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Nodes: blockdev-add, blockdev-del, blockdev-set-active, blockdev-reopen, change-backing-file,
- * block-set-write-threshold, block_resize.
+ * block-set-write-threshold, block_resize, x-blockdev-set-iothread.
  */
 #include "qemu/osdep.h"
 
@@ -12,6 +12,7 @@
 #include "qmp-block.h"
 #include "qapi/gen/block-core-visit.h"
 #include "qapi/object-output.h"
+#include "qemu/iothread.h"
 
 void coroutine_fn qmp_blockdev_add(BlockdevOptions *arg, Error **errp)
 {
@@ -277,4 +278,28 @@ void coroutine_fn qmp_block_resize(const char *device, const char *node_name, in
     blk_co_truncate(blk, size, false, PREALLOC_MODE_OFF, 0, errp);
     bdrv_co_control_lock();
     blk_co_unref(blk);
+}
+
+/* ---- x-blockdev-set-iothread ----------------------------------------------------------------- */
+
+void coroutine_fn qmp_x_blockdev_set_iothread(const char *node_name, StrOrNull *iothread,
+                                              bool has_force, bool force, Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(node_name);
+    ParentSearch search = { NULL, NULL };
+    if (!bs) {
+        error_setg(errp, "Failed to find node with node-name='%s'", node_name);
+        return;
+    }
+    bdrv_foreach_parent(bs, note_parent, &search);
+    if (search.first_user && !(has_force && force)) {
+        error_setg(errp, "Node %s is associated with a BlockBackend and could be in use (use "
+                   "force=true to override this check)", node_name);
+        bdrv_claim_append_hint(&search.first_user->claim, errp);
+        return;
+    }
+    /* Requests run in the thread that makes them: a node belongs to none, so nothing moves. */
+    if (iothread->type == QTYPE_QSTRING && !iothread_by_id(iothread->u.s)) {
+        error_setg(errp, "Cannot find iothread %s", iothread->u.s);
+    }
 }

@@ -189,6 +189,13 @@ typedef struct MirrorJobArgs {
  */
 BlockJob *coroutine_fn mirror_job_co_create(const MirrorJobArgs *args, Error **errp);
 
+/**
+ * Start a job that makes the file of @bs shorter, @step bytes at a time while requests to it wait.
+ * Context: control lock.
+ */
+bool coroutine_fn compact_job_co_start(const char *job_id, BlockDriverState *bs, int64_t step,
+                                       int flags, Error **errp);
+
 /** Start a job that makes an image from @options (copied): blockdev-create. */
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options, Error **errp);
 

@@ -336,11 +336,71 @@ def grouped_jobs_end_together(vm):
                actions=[bitmap("add", "a", "m")])
 
 
+# ---- block-compact -----------------------------------------------------------------------------
+
+def image_with_gaps(vm):
+    """4 MiB of data at the end of a file whose first half is free; a copy of what it says."""
+    make_qcow2("a.qcow2", size="8M")
+    fill("a.qcow2", 1, 0, 4 * MiB)
+    fill("a.qcow2", 2, 4 * MiB, 4 * MiB)
+    must("qemu-io", "-f", "qcow2", "-c", "discard -q 0 4M", "a.qcow2")
+    must("qemu-img", "convert", "-O", "raw", "a.qcow2", "before.raw")
+    vm.add("a", "qcow2", discard="unmap", file={"driver": "file", "filename": "a.qcow2"})
+
+
+def a_file_gets_shorter_step_by_step(vm):
+    image_with_gaps(vm)
+    before = os.path.getsize("a.qcow2")
+    vm.command("block-compact", job_id="j", node_name="a", step=256 << 10, auto_dismiss=False)
+    vm.refused("Node 'a' is busy: block device is in use by block job: compact", "blockdev-del",
+               node_name="a")
+    words = story(vm, until="concluded")
+    same(words[:2] + words[-3:], ["created", "running", "waiting", "pending", "concluded"])
+    job, = vm.command("query-jobs")
+    same((job["type"], job["current-progress"] == job["total-progress"], "error" in job),
+         ("compact", True, False))
+    assert job["current-progress"] >= 3 * MiB, job
+    vm.command("job-dismiss", id="j")
+    close_images(vm, "a")
+    assert os.path.getsize("a.qcow2") <= before - 3 * MiB, (before, os.path.getsize("a.qcow2"))
+    must("qemu-img", "check", "-q", "a.qcow2")
+    identical("a.qcow2", "before.raw")
+
+
+def compacting_can_be_stopped_at_any_step(vm):
+    image_with_gaps(vm)
+    vm.command("block-compact", job_id="j", node_name="a", step=64 << 10)
+    vm.command("job-pause", id="j")
+    vm.command("job-cancel", id="j")
+    same(story(vm)[-3:], ["aborting", "concluded", "null"])
+    close_images(vm, "a")
+    must("qemu-img", "check", "-q", "a.qcow2")
+    identical("a.qcow2", "before.raw")
+
+
+def what_cannot_be_compacted_is_refused(vm):
+    make_raw("r.raw")
+    make_qcow2("q.qcow2")
+    vm.add("r", "raw", file={"driver": "file", "filename": "r.raw"})
+    vm.add("q", "qcow2", read_only=True, file={"driver": "file", "filename": "q.qcow2"})
+    for message, arguments in (
+            ("Cannot find device='' nor node-name='nope'", {"node_name": "nope"}),
+            ("Node 'q' is read-only", {"node_name": "q"}),
+            ("Parameter 'step' expects a size from 64 KiB to 1 GiB",
+             {"node_name": "r", "step": 1})):
+        vm.refused(message, "block-compact", job_id="j", **arguments)
+    vm.command("block-compact", job_id="j", node_name="r", auto_dismiss=False)
+    story(vm, until="concluded")
+    same(vm.command("query-jobs")[0]["error"], "Block driver 'raw' does not support compaction")
+    vm.command("job-dismiss", id="j")
+
+
 run("jobs", [
     backup_copies_everything, the_target_is_free_when_completed, manual_finalize_and_dismiss,
     verbs_say_why_not, a_guest_may_write_meanwhile, incremental_copies_what_changed,
     top_copies_the_top_image_alone, drive_backup_none_reads_the_rest_from_the_source,
     a_failing_target_pauses_and_resumes, quitting_ends_a_running_job, create_makes_an_image,
     a_failing_action_undoes_the_others, a_backup_is_undone_before_it_starts, a_snapshot_is_undone,
-    grouped_jobs_end_together,
+    grouped_jobs_end_together, a_file_gets_shorter_step_by_step,
+    compacting_can_be_stopped_at_any_step, what_cannot_be_compacted_is_refused,
 ])
