@@ -30,7 +30,7 @@ static void load(void)
     const CodecSymbol symbols[] = {
         { "isal_deflate_stateless_init", (void **)&lib.stateless_init },
         { "isal_deflate_stateless", (void **)&lib.stateless },
-        { NULL },
+        { NULL, NULL },
     };
 
     lib.is_there = codec_library_load("libisal.so.2", symbols);

@@ -37,7 +37,7 @@ static void load(void)
         { "ZSTD_compressStream2", (void **)&lib.compressStream2 },
         { "ZSTD_freeCCtx", (void **)&lib.freeCCtx },
         { "ZSTD_getErrorCode", (void **)&lib.getErrorCode },
-        { NULL },
+        { NULL, NULL },
     };
 
     lib.is_there = codec_library_load("libzstd.so.1", symbols);

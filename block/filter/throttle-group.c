@@ -492,7 +492,7 @@ static bool throttle_object_set(UserObject *obj, const char *property, QObject *
 
 static const UserObjectProperty throttle_object_properties[] = {
     { "limits", "ThrottleLimits" },
-    { NULL },
+    { NULL, NULL },
 };
 
 static const UserObjectType throttle_object_type = {

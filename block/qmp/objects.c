@@ -126,7 +126,7 @@ static const UserObjectProperty iothread_properties[] = {
     { "poll-max-ns", "int" },
     { "poll-grow", "int" },
     { "poll-shrink", "int" },
-    { NULL },
+    { NULL, NULL },
 };
 
 static const UserObjectType iothread_type = {

@@ -12,6 +12,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Optional; as libFuzzer has it. */
 __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
+__attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                                                     unsigned int seed);
 
 static void feed(const GByteArray *bytes)
 {
@@ -25,7 +27,7 @@ static void feed(const GByteArray *bytes)
 }
 
 /* One change of some bytes of @bytes, which may be empty. */
-static void mutate(GByteArray *bytes, GRand *rand)
+static void mutate_blindly(GByteArray *bytes, GRand *rand)
 {
     guint at = bytes->len ? g_rand_int_range(rand, 0, bytes->len) : 0;
     uint8_t byte = g_rand_int_range(rand, 0, 256);
@@ -54,6 +56,18 @@ static void mutate(GByteArray *bytes, GRand *rand)
         if (bytes->len) {
             bytes->data[at] = byte & 1 ? byte : edges[byte % G_N_ELEMENTS(edges)];
         }
+    }
+}
+
+/* An entry that knows what its input looks like makes most of the changes. */
+static void mutate(GByteArray *bytes, GRand *rand)
+{
+    if (LLVMFuzzerCustomMutator && bytes->len && g_rand_int_range(rand, 0, 16)) {
+        size_t len = LLVMFuzzerCustomMutator(bytes->data, bytes->len, bytes->len, g_rand_int(rand));
+
+        g_byte_array_set_size(bytes, len);
+    } else {
+        mutate_blindly(bytes, rand);
     }
 }
 
