@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * main() for a fuzz entry in a normal build: feeds it the seeds in tests/fuzz/seeds/<entry>/ and of
- * each some random mutants.  $G_TEST_SRCDIR says where the sources are, $SEED repeats a run.
+ * each some random mutants.  $G_TEST_SRCDIR says where the sources are, $TEST_SEED repeats a run;
+ * $FUZZ_KEEP is a file that each input is put into first: after a crash it has the culprit.
  */
 #include "qemu/osdep.h"
 
@@ -19,7 +20,12 @@ static void feed(const GByteArray *bytes)
 {
     /* An allocation of its own, so that a sanitizer sees a byte read too far. */
     g_autofree uint8_t *copy = g_malloc(MAX(bytes->len, 1));
+    const char *keep = g_getenv("FUZZ_KEEP");
 
+    if (keep) {
+        g_assert_true(g_file_set_contents_full(keep, (const char *)bytes->data, bytes->len,
+                                               G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+    }
     if (bytes->len) {
         memcpy(copy, bytes->data, bytes->len);
     }
