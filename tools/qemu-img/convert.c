@@ -17,7 +17,6 @@
 #include "qemu/progress.h"
 #include "qobject/opts.h"
 
-#define DEFAULT_WORKERS 8
 #define DEFAULT_SPARSE_BYTES 4096
 #define MAX_SPARSE_BYTES (16 * 1024 * 1024)
 
@@ -119,7 +118,7 @@ static bool parse_numbers(const ConvertOptions *opts, ImgCopy *copy)
 {
     int64_t rate = 0;
     uint64_t sparse = DEFAULT_SPARSE_BYTES;
-    copy->n_workers = DEFAULT_WORKERS;
+    copy->n_workers = IMG_COPY_WORKERS;
     if (opts->sparse && (qemu_strtosz(opts->sparse, NULL, &sparse) < 0 ||
                          sparse % BDRV_SECTOR_SIZE || sparse > MAX_SPARSE_BYTES)) {
         error_report("Invalid buffer size for sparse output specified. Valid sizes are multiples "
@@ -186,6 +185,10 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
     if (!bdrv_parse_cache_mode(cache, &how.flags, &how.writethrough)) {
         error_report("Invalid source cache option: %s", cache);
         return false;
+    }
+    bool is_direct = (how.flags | c->target.flags) & BDRV_O_NOCACHE;
+    if (!is_direct && !opts->workers && !opts->compressed) {
+        c->copy.max_in_flight = IMG_COPY_CACHED_BYTES;
     }
     if (opts->snapshot && c->copy.n_sources > 1) {
         error_report("No support for concatenating multiple snapshot");

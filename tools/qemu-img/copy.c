@@ -17,6 +17,9 @@
 /* One request to write zeroes. */
 #define ZERO_CHUNK (INT64_C(1) << 30)
 
+/* Looked up in a source at a time. */
+#define EXTENTS_AT_ONCE 256
+
 typedef enum PieceKind {
     PIECE_DATA,
     PIECE_ZERO,
@@ -42,6 +45,14 @@ typedef struct CopyState {
     CoMutex pick_lock;
     int64_t next;       /* first byte not taken */
     Piece extent;       /* what is known to be alike around next */
+    BdrvExtent *extents; /* behind it, of the same source */
+    int n_extents, next_extent;
+    int64_t extents_end; /* of those that were taken, in the concatenation */
+
+    /* Data being copied. */
+    CoQueue room;
+    int64_t in_flight;  /* bytes */
+    GPtrArray *buffers; /* free ones; those used last are taken first: caches have them */
 
     /* Writing in order. */
     CoQueue turn;
@@ -63,6 +74,7 @@ static void fail(CopyState *s, int ret, const char *doing, int64_t offset)
     s->ret = ret;
     error_report("error while %s at byte %" PRId64 ": %s", doing, offset, g_strerror(-ret));
     qemu_co_queue_restart_all(&s->turn);
+    qemu_co_queue_restart_all(&s->room);
 }
 
 /* Whether there is still a point in going on. */
@@ -72,6 +84,7 @@ static bool goes_on(CopyState *s)
         s->ret = -EINTR;
         error_report("interrupted");
         qemu_co_queue_restart_all(&s->turn);
+        qemu_co_queue_restart_all(&s->room);
     }
     return s->ret >= 0;
 }
@@ -125,27 +138,39 @@ static PieceKind kind_of(const CopyState *s, int flags)
     return PIECE_DATA;
 }
 
-/* What is at s->next, as far as it is alike. */
-static int coroutine_fn co_find_extent(CopyState *s)
+/* Fill the list from s->next on. */
+static int coroutine_fn co_look_up(CopyState *s)
 {
     int i = source_at(s, s->next);
-    int64_t start = source_start(s, i), bytes;
     ImgBackend *source = s->copy->sources[i];
     BlockDriverState *base = NULL;
     if (s->copy->target_has_backing) {
         base = bdrv_backing_chain_next(blk_bs(source));
     }
-    int flags = blk_co_block_status_above(source, base, s->next - start, s->ends[i] - s->next,
-                                          &bytes, NULL, NULL, NULL);
-    if (flags >= 0 && bytes == 0) {
-        flags = -EIO;
+    int n = blk_co_block_extents_above(source, base, s->next - source_start(s, i),
+                                       s->ends[i] - s->next, s->extents, EXTENTS_AT_ONCE);
+    n = n == 0 ? -EIO : n;
+    if (n < 0 && s->copy->salvage) {
+        s->extents[0] = (BdrvExtent){ .bytes = MIN(IMG_COPY_CHUNK, s->ends[i] - s->next),
+                                      .flags = BDRV_BLOCK_DATA };
+        n = 1;
     }
-    if (flags < 0 && !s->copy->salvage) {
-        return flags;
+    s->n_extents = MAX(n, 0);
+    s->next_extent = 0;
+    s->extents_end = s->next;
+    return MIN(n, 0);
+}
+
+/* What is at s->next, as far as it is alike. */
+static int coroutine_fn co_find_extent(CopyState *s)
+{
+    int ret = s->next_extent == s->n_extents ? co_look_up(s) : 0;
+    if (ret < 0) {
+        return ret;
     }
-    s->extent.offset = s->next;
-    s->extent.bytes = flags < 0 ? MIN(IMG_COPY_CHUNK, s->ends[i] - s->next) : bytes;
-    s->extent.kind = flags < 0 ? PIECE_DATA : kind_of(s, flags);
+    const BdrvExtent *extent = &s->extents[s->next_extent++];
+    s->extent = (Piece){ s->extents_end, extent->bytes, kind_of(s, extent->flags) };
+    s->extents_end += extent->bytes;
     return 0;
 }
 
@@ -264,6 +289,22 @@ static int coroutine_fn co_take_piece(CopyState *s, Piece *piece)
     return 0;
 }
 
+/* Wait until so much data may be under way. */
+static void coroutine_fn co_wait_for_room(CopyState *s, int64_t bytes)
+{
+    while (s->ret >= 0 && s->copy->max_in_flight && s->in_flight > 0 &&
+           s->in_flight + bytes > s->copy->max_in_flight) {
+        qemu_co_queue_wait(&s->room, NULL);
+    }
+    s->in_flight += bytes;
+}
+
+static void leave_room(CopyState *s, int64_t bytes)
+{
+    s->in_flight -= bytes;
+    qemu_co_queue_restart_all(&s->room);
+}
+
 /* False: nothing is left to do, or something failed. */
 static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
 {
@@ -273,6 +314,9 @@ static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
     int64_t offset = s->next;
     if (go_on) {
         ret = co_take_piece(s, piece);
+    }
+    if (go_on && ret >= 0 && piece->kind == PIECE_DATA) {
+        co_wait_for_room(s, piece->bytes);
     }
     qemu_co_mutex_unlock(&s->pick_lock);
     if (ret < 0) {
@@ -437,23 +481,35 @@ static void coroutine_fn co_copy_piece(CopyState *s, const Piece *piece, uint8_t
     }
 }
 
+/* A buffer for one piece; NULL: there is no memory, which is reported. */
+static uint8_t *take_buffer(CopyState *s, const Piece *piece)
+{
+    if (s->buffers->len > 0) {
+        return g_ptr_array_steal_index(s->buffers, s->buffers->len - 1);
+    }
+    uint8_t *buf = blk_try_blockalign(s->copy->target, MAX(IMG_COPY_CHUNK, s->cluster));
+    if (!buf) {
+        fail(s, -ENOMEM, "reading", piece->offset);
+    }
+    return buf;
+}
+
 static void coroutine_fn co_work(void *opaque)
 {
     CopyState *s = opaque;
-    size_t size = MAX(IMG_COPY_CHUNK, s->cluster);
-    uint8_t *buf = NULL;
     Piece piece;
     while (co_next_piece(s, &piece)) {
-        if (!buf && piece.kind == PIECE_DATA) {
-            buf = blk_try_blockalign(s->copy->target, size);
-            if (!buf) {
-                fail(s, -ENOMEM, "reading", piece.offset);
-                break;
-            }
+        if (piece.kind != PIECE_DATA) {
+            co_copy_piece(s, &piece, NULL);
+            continue;
         }
-        co_copy_piece(s, &piece, buf);
+        uint8_t *buf = take_buffer(s, &piece);
+        if (buf) {
+            co_copy_piece(s, &piece, buf);
+            g_ptr_array_add(s->buffers, buf);
+        }
+        leave_room(s, piece.bytes);
     }
-    qemu_vfree(buf);
     if (--s->running == 0 && s->waiter) {
         aio_co_wake(s->waiter);
     }
@@ -486,9 +542,11 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
 {
     int64_t cluster = bdrv_get_cluster_size(blk_bs(copy->target));
     g_autofree int64_t *ends = g_new(int64_t, copy->n_sources);
+    g_autofree BdrvExtent *extents = g_new(BdrvExtent, EXTENTS_AT_ONCE);
     CopyState s = {
         .copy = copy,
         .ends = ends,
+        .extents = extents,
         .bytes = img_co_copy_length(copy),
         .next = copy->skip,
         .write_next = copy->skip,
@@ -509,7 +567,10 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
     }
     qemu_co_mutex_init(&s.pick_lock);
     qemu_co_queue_init(&s.turn);
+    qemu_co_queue_init(&s.room);
+    s.buffers = g_ptr_array_new_with_free_func(qemu_vfree);
     set_rate(&s, copy->rate);
     co_run_workers(&s);
+    g_ptr_array_unref(s.buffers);
     return s.ret;
 }

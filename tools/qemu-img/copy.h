@@ -14,6 +14,13 @@
 #define IMG_COPY_MAX_WORKERS 16
 #define IMG_COPY_CHUNK (2 * 1024 * 1024)
 
+#define IMG_COPY_WORKERS 8
+/*
+ * Between files that the host caches: it takes one write to a file at a time, and more than it is
+ * working on only pushes each other's data out of the processors' caches.
+ */
+#define IMG_COPY_CACHED_BYTES (2 * IMG_COPY_CHUNK)
+
 typedef struct ImgCopy {
     ImgBackend **sources; /* their contents one after the other */
     int n_sources;
@@ -21,6 +28,7 @@ typedef struct ImgCopy {
     int64_t skip;         /* bytes of their contents that are left out at the start */
     int64_t limit;        /* bytes to be copied at most; 0: all */
     int n_workers;
+    int64_t max_in_flight;   /* bytes of data under way; 0: all that workers take */
     int64_t sparse_bytes;    /* aligned zeroes of this length are not written as data; 0: all are */
     uint64_t rate;           /* bytes per second; 0: no limit */
     bool out_of_order;       /* write as soon as data is there */

@@ -13,7 +13,6 @@
 #include "qobject/opts.h"
 
 #define DEFAULT_BLOCK_BYTES 512
-#define DD_WORKERS 8
 #define DD_SPARSE_BYTES 4096
 
 typedef struct DdOptions {
@@ -181,7 +180,8 @@ static int coroutine_fn co_run_with(const DdOptions *opts, const DdOperands *ops
     ImgCopy copy = {
         .sources = &source,
         .n_sources = 1,
-        .n_workers = DD_WORKERS,
+        .n_workers = IMG_COPY_WORKERS,
+        .max_in_flight = IMG_COPY_CACHED_BYTES,
         .sparse_bytes = DD_SPARSE_BYTES,
         .target_is_zero = true,
         .is_interrupted = img_is_interrupted,
