@@ -85,7 +85,7 @@ bool coroutine_fn file_co_activate(BlockDriverState *bs, Error **errp)
     const FileState *s = bs->opaque;
     DropCache drop = { .fd = s->fd, .is_checked = s->checks_cache };
 
-    file_forget_extent(bs);
+    file_extents_forget(bs->opaque, 0, INT64_MAX);
     if (s->direct || s->keeps_cache) {
         return true;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * file: an image in a regular file of the host.  Reading and writing is in file-io.c; byte
- * locks tell other processes what is claimed here (file-locks.c).
+ * file: an image in a regular file of the host.  Reading and writing is in file-io.c, zeroes and
+ * holes are in file-status.c, sizes in file-resize.c; byte locks tell other processes what is
+ * claimed here (file-locks.c).
  */
 #include "qemu/osdep.h"
 
@@ -47,7 +48,6 @@ void file_refresh_filename(BlockDriverState *bs)
 
 /* ---- direct I/O alignment -------------------------------------------------------------------- */
 
-
 static bool probe_read(int fd, void *buf, size_t len)
 {
     ssize_t ret;
@@ -64,7 +64,6 @@ static bool probe_alignment(FileState *s, Error **errp)
 {
     QEMU_AUTO_VFREE uint8_t *buf = NULL;
     size_t align;
-
     int sector_size;
 
     s->request_align = s->mem_align = 1;
@@ -162,7 +161,6 @@ static int coroutine_fn file_co_open_fd(const FileKind *kind, const char *filena
 {
     int ret;
 
-
     *open = (OpenFile){
         .filename = filename,
         .kind = kind,
@@ -256,7 +254,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
         qemu_close(s->fd);
         return false;
     }
-    qemu_mutex_init(&s->extent_lock);
+    file_extents_init(s);
     bs->total_bytes = open.length;
     bs->supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK;
     return true;
@@ -296,7 +294,7 @@ void coroutine_fn file_co_close(BlockDriverState *bs)
     if (s->lock_fd != s->fd) {
         qemu_close(s->lock_fd);
     }
-    qemu_mutex_destroy(&s->extent_lock);
+    file_extents_destroy(s);
 }
 
 /* ---- reopen: another descriptor for the same file -------------------------------------------- */
@@ -504,177 +502,6 @@ int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
     return ret;
 }
 
-/* ---- zeroes, discard ------------------------------------------------------------------------- */
-
-static void forget_extent(FileState *s)
-{
-    qemu_mutex_lock(&s->extent_lock);
-    s->data_start = s->data_end = 0;
-    qemu_mutex_unlock(&s->extent_lock);
-}
-
-void file_forget_extent(BlockDriverState *bs)
-{
-    forget_extent(bs->opaque);
-}
-
-int file_try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
-                    FileRequest *req)
-{
-    int ret = -ENOTSUP;
-
-    if (!qatomic_read(is_missing)) {
-        ret = method(req->s->fd, req->offset, req->bytes);
-        if (ret == -ENOTSUP) {
-            qatomic_set(is_missing, true);
-        }
-    }
-    return ret;
-}
-
-static int allocate(int fd, int64_t offset, int64_t len)
-{
-    return qemu_fallocate(fd, 0, offset, len);
-}
-
-/* Worker. */
-static int zero_worker(void *opaque)
-{
-    FileRequest *req = opaque;
-    FileState *s = req->s;
-    struct stat st;
-    int ret;
-
-    if (fstat(s->fd, &st) < 0) {
-        return -errno;
-    }
-    if (req->may_unmap && req->offset + req->bytes <= st.st_size) {
-        ret = file_try_method(qemu_punch_hole, &s->no_punch, req);
-        if (ret != -ENOTSUP && ret != -EINVAL && ret != -EBUSY) {
-            return ret;
-        }
-    }
-    ret = file_try_method(qemu_zero_range, &s->no_zero_range, req);
-    if (ret != -ENOTSUP && ret != -EINVAL) {
-        return ret;
-    }
-    if (req->offset < st.st_size) {
-        ret = file_try_method(qemu_punch_hole, &s->no_punch, req);
-        if (ret < 0) {
-            return ret == -EINVAL ? -ENOTSUP : ret;
-        }
-    }
-    return file_try_method(allocate, &s->no_fallocate, req);
-}
-
-int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                       unsigned flags)
-{
-    FileState *s = bs->opaque;
-    FileRequest req = { .s = s, .offset = offset, .bytes = bytes,
-                        .may_unmap = flags & BDRV_REQ_MAY_UNMAP,
-                        .no_fallback = flags & BDRV_REQ_NO_FALLBACK };
-
-    forget_extent(s);
-    return thread_pool_submit_co(s->kind->zero ? s->kind->zero : zero_worker, &req);
-}
-
-/* Worker. */
-static int discard_worker(void *opaque)
-{
-    FileRequest *req = opaque;
-
-    return file_try_method(qemu_punch_hole, &req->s->no_punch, req);
-}
-
-int coroutine_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
-{
-    FileState *s = bs->opaque;
-    FileRequest req = { .s = s, .offset = offset, .bytes = bytes };
-
-    int ret;
-
-    forget_extent(s);
-    ret = thread_pool_submit_co(s->kind->discard ? s->kind->discard : discard_worker, &req);
-    if (ret < 0) {
-        qatomic_inc(&s->discards_failed);
-    } else {
-        qatomic_inc(&s->discards_ok);
-        qatomic_add(&s->discard_bytes_ok, bytes);
-    }
-    return ret;
-}
-
-BlockStatsSpecific *file_get_specific_stats(BlockDriverState *bs)
-{
-    FileState *s = bs->opaque;
-    BlockStatsSpecific *stats = g_new0(BlockStatsSpecific, 1);
-
-    stats->driver = bs->drv->options_type;
-    stats->u.file.discard_nb_ok = qatomic_read(&s->discards_ok);
-    stats->u.file.discard_nb_failed = qatomic_read(&s->discards_failed);
-    stats->u.file.discard_bytes_ok = qatomic_read(&s->discard_bytes_ok);
-    return stats;
-}
-
-/* ---- status ---------------------------------------------------------------------------------- */
-
-/*
- * Only data extents are remembered: to call a hole that came since "data" is safe, the reverse is
- * not.
- */
-static bool in_known_extent(FileState *s, int64_t offset, int64_t *end)
-{
-    QEMU_LOCK_GUARD(&s->extent_lock);
-    *end = s->data_end;
-    return offset >= s->data_start && offset < s->data_end;
-}
-
-static void remember_extent(FileState *s, int64_t start, int64_t end)
-{
-    QEMU_LOCK_GUARD(&s->extent_lock);
-    s->data_start = start;
-    s->data_end = end;
-}
-
-static int coroutine_fn file_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
-                                             int64_t bytes, int64_t *pnum, int64_t *map,
-                                             BlockDriverState **file)
-{
-    FileState *s = bs->opaque;
-    int64_t data, hole, end = offset + bytes;
-    int flags = BDRV_BLOCK_OFFSET_VALID;
-    int ret;
-
-    *map = offset;
-    *file = bs;
-    *pnum = bytes;
-    if (!want_zero) {
-        return flags | BDRV_BLOCK_DATA;
-    }
-    if (in_known_extent(s, offset, &hole)) {
-        *pnum = MIN(hole, end) - offset;
-        return flags | BDRV_BLOCK_DATA;
-    }
-    ret = qemu_find_allocation(s->fd, offset, &data, &hole);
-    if (ret == -ENXIO) {
-        /* Nothing but a hole up to the end of the file. */
-        return flags | BDRV_BLOCK_ZERO;
-    }
-    if (ret < 0) {
-        return flags | BDRV_BLOCK_DATA;
-    }
-    if (data > offset) {
-        *pnum = MIN(data, end) - offset;
-        return flags | BDRV_BLOCK_ZERO;
-    }
-    /* The last block of the file counts as a whole. */
-    hole = QEMU_ALIGN_UP(hole, (int64_t)bs->bl.request_alignment);
-    remember_extent(s, offset, hole);
-    *pnum = MIN(hole, end) - offset;
-    return flags | BDRV_BLOCK_DATA;
-}
-
 /* ---- size ------------------------------------------------------------------------------------ */
 
 int64_t coroutine_fn file_co_getlength(BlockDriverState *bs)
@@ -713,6 +540,18 @@ int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     return 0; /* no clusters, never dirty */
 }
 
+BlockStatsSpecific *file_get_specific_stats(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    BlockStatsSpecific *stats = g_new0(BlockStatsSpecific, 1);
+
+    stats->driver = bs->drv->options_type;
+    stats->u.file.discard_nb_ok = qatomic_read(&s->discards_ok);
+    stats->u.file.discard_nb_failed = qatomic_read(&s->discards_failed);
+    stats->u.file.discard_bytes_ok = qatomic_read(&s->discard_bytes_ok);
+    return stats;
+}
+
 /* What the host's file system was told at creation. */
 static ImageInfoSpecific *file_get_specific_info(BlockDriverState *bs, Error **errp)
 {
@@ -728,120 +567,6 @@ static ImageInfoSpecific *file_get_specific_info(BlockDriverState *bs, Error **e
     info->type = IMAGE_INFO_SPECIFIC_KIND_FILE;
     info->u.file.data = file;
     return info;
-}
-
-typedef struct Truncate {
-    int fd;
-    int64_t offset;
-    PreallocMode prealloc;
-    const char *failed; /* what could not be done */
-} Truncate;
-
-#define FULL_CHUNK (64 * KiB)
-#define FIRST_BLOCK (4 * KiB)
-
-static int write_zero_bytes(int fd, int64_t offset, int64_t end)
-{
-    g_autofree uint8_t *zeroes = g_malloc0(FULL_CHUNK);
-
-    while (offset < end) {
-        ssize_t ret = qemu_pwrite_full(fd, zeroes, MIN(FULL_CHUNK, end - offset), offset);
-
-        if (ret < 0) {
-            return ret;
-        }
-        if (ret == 0) {
-            return -ENOSPC;
-        }
-        offset += ret;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int grow(Truncate *t, int64_t old_bytes)
-{
-    int ret;
-
-    switch (t->prealloc) {
-    case PREALLOC_MODE_FALLOC:
-        t->failed = "Could not preallocate data for the new file";
-        return old_bytes == t->offset
-                   ? 0 : -posix_fallocate(t->fd, old_bytes, t->offset - old_bytes);
-    case PREALLOC_MODE_FULL:
-        t->failed = "Could not write zeros for preallocation";
-        ret = ftruncate(t->fd, t->offset) < 0 ? -errno : 0;
-        return ret < 0 ? ret : write_zero_bytes(t->fd, old_bytes, t->offset);
-    default:
-        t->failed = "Failed to resize the file";
-        return ftruncate(t->fd, t->offset) < 0 ? -errno : 0;
-    }
-}
-
-/*
- * A file that begins with a hole hides the alignment that direct I/O needs: reading a hole works
- * with any.  So the first block of a file that was empty is written.  If that fails, so be it.
- */
-static void allocate_first_block(const Truncate *t)
-{
-    QEMU_AUTO_VFREE uint8_t *zeroes = qemu_memalign(FIRST_BLOCK, FIRST_BLOCK);
-    int64_t bytes = t->offset < FIRST_BLOCK ? MIN(t->offset, BDRV_SECTOR_SIZE) : FIRST_BLOCK;
-
-    memset(zeroes, 0, FIRST_BLOCK);
-    if (qemu_pwrite_full(t->fd, zeroes, bytes, 0) < 0) {
-        return;
-    }
-}
-
-/* Worker.  On failure the file has its old length again. */
-static int truncate_worker(void *opaque)
-{
-    Truncate *t = opaque;
-    struct stat st;
-    int ret;
-
-    t->failed = "Could not stat file";
-    if (fstat(t->fd, &st) < 0) {
-        return -errno;
-    }
-    if (t->offset < st.st_size && t->prealloc != PREALLOC_MODE_OFF) {
-        t->failed = "Preallocation can't be used for shrinking files";
-        return -ENOTSUP;
-    }
-    ret = grow(t, st.st_size);
-    if (ret < 0 && ftruncate(t->fd, st.st_size) < 0) {
-        error_report("Failed to restore old file length: %s", strerror(errno));
-    }
-    if (ret >= 0 && st.st_size == 0 && S_ISREG(st.st_mode) && t->prealloc != PREALLOC_MODE_FULL) {
-        allocate_first_block(t);
-    }
-    return ret;
-}
-
-int coroutine_fn file_co_truncate_fd(int fd, int64_t offset, PreallocMode prealloc, Error **errp)
-{
-    Truncate t = { .fd = fd, .offset = offset, .prealloc = prealloc };
-    int ret;
-
-    if (prealloc == PREALLOC_MODE_METADATA) {
-        error_setg(errp, "Unsupported preallocation mode: %s", PreallocMode_str(prealloc));
-        return -ENOTSUP;
-    }
-    ret = thread_pool_submit_co(truncate_worker, &t);
-    if (ret == -ENOTSUP && offset >= 0 && prealloc != PREALLOC_MODE_OFF) {
-        error_setg(errp, "%s", t.failed);
-    } else if (ret < 0) {
-        error_setg_errno(errp, -ret, "%s", t.failed);
-    }
-    return ret;
-}
-
-static int coroutine_fn file_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
-                                         PreallocMode prealloc, unsigned flags, Error **errp)
-{
-    FileState *s = bs->opaque;
-
-    forget_extent(s);
-    return file_co_truncate_fd(s->fd, offset, prealloc, errp);
 }
 
 /* ---- copy ------------------------------------------------------------------------------------ */

@@ -57,9 +57,9 @@ struct FileState {
     bool flush_failed; /* the page cache can no longer be trusted to be written */
     uint64_t discards_ok, discards_failed, discard_bytes_ok;
 
-    /* The last extent that SEEK_DATA told of: data, for sure or at least for safety. */
+    /* What SEEK_DATA told of (file-status.c): sorted extents of data, disjoint; NULL: none. */
     QemuMutex extent_lock;
-    int64_t data_start, data_end;
+    GArray *extents;
 };
 
 /* One request on its way to a worker. */
@@ -95,8 +95,12 @@ int coroutine_fn file_co_truncate_fd(int fd, int64_t offset, PreallocMode preall
 int file_try_method(int (*method)(int fd, int64_t offset, int64_t len), bool *is_missing,
                     FileRequest *req);
 
-/* Ask the host again where data is. */
-void file_forget_extent(BlockDriverState *bs);
+/* ---- where data is (file-status.c) ----------------------------------------------------------- */
+
+void file_extents_init(FileState *s);
+void file_extents_destroy(FileState *s);
+/* Ask the host again about this range. */
+void file_extents_forget(FileState *s, int64_t offset, int64_t bytes);
 
 /* ---- taking over from another host (file-cache.c) ------------------------------------------ */
 
@@ -125,6 +129,11 @@ int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs);
 int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        unsigned flags);
 int coroutine_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+int coroutine_fn file_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                      int64_t bytes, int64_t *pnum, int64_t *map,
+                                      BlockDriverState **file);
+int coroutine_fn file_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                  PreallocMode prealloc, unsigned flags, Error **errp);
 int64_t coroutine_fn file_co_getlength(BlockDriverState *bs);
 int64_t coroutine_fn file_co_allocated_size(BlockDriverState *bs);
 int file_get_info(BlockDriverState *bs, BlockDriverInfo *info);

@@ -2,15 +2,20 @@
 /* Files of the host: I/O in all modes, holes, sizes, locks, reopening, devices. */
 #include "qemu/osdep.h"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "../../lib/memdisk.h"
 #include "../../lib/testlib.h"
 
 #include "block/block-backend.h"
+#include "block/block_int.h"
 #include "qemu/fdset.h"
 #include "qemu/hostfile.h"
+#include "qemu/iszero.h"
 #include "qobject/json-parser.h"
 #include "qobject/opts.h"
 
@@ -308,6 +313,150 @@ static void coroutine_fn co_holes(void)
     g_assert_cmpuint(stats->u.file.discard_bytes_ok, ==, 64 * KiB);
     qapi_free_BlockStatsSpecific(stats);
     blk_co_unref(blk);
+    bdrv_unref(bs);
+}
+
+#define N_EXTENTS 256
+#define EXTENT_BYTES (64 * KiB) /* of data, then as much of nothing */
+
+static int n_lseeks;
+
+/* Stands before libc's, and counts. */
+off64_t lseek64(int fd, off64_t offset, int whence)
+{
+    n_lseeks++;
+    return syscall(SYS_lseek, fd, offset, whence);
+}
+
+/* Every other 64 KiB holds data.  False if the file system fills holes. */
+static bool make_fragmented_file(void)
+{
+    g_autofree uint8_t *buf = g_malloc(EXTENT_BYTES);
+    struct stat st;
+    int fd;
+
+    make_file(2 * (int64_t)N_EXTENTS * EXTENT_BYTES);
+    memset(buf, 7, EXTENT_BYTES);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    for (int64_t i = 0; i < N_EXTENTS; i++) {
+        g_assert_cmpint(pwrite(fd, buf, EXTENT_BYTES, 2 * i * EXTENT_BYTES), ==, EXTENT_BYTES);
+    }
+    g_assert_cmpint(fstat(fd, &st), ==, 0);
+    close(fd);
+    return st.st_blocks * 512 < 2 * (int64_t)N_EXTENTS * EXTENT_BYTES;
+}
+
+/* However scattered the questions, what costs is the number of extents that the host has. */
+static void coroutine_fn co_scattered_status(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    BlockDriverState *bs;
+    int64_t pnum;
+    int ret;
+
+    if (!make_fragmented_file()) {
+        g_test_skip("the file system has no holes");
+        return;
+    }
+    bs = co_open("", &error_abort);
+    n_lseeks = 0;
+    for (int i = 0; i < 20 * N_EXTENTS; i++) {
+        int64_t block = test_rand_below(rand, 16 * N_EXTENTS);
+        int64_t offset = 2 * block * 4 * KiB + (block % 2) * 4 * KiB;
+
+        offset = offset / (2 * EXTENT_BYTES) * (2 * EXTENT_BYTES) + offset % EXTENT_BYTES;
+        ret = bdrv_co_block_status(bs, offset, 4 * KiB, &pnum, NULL, NULL);
+        g_assert_cmpint(ret & BDRV_BLOCK_DATA, ==, BDRV_BLOCK_DATA);
+    }
+    g_assert_cmpint(n_lseeks, <, 6 * N_EXTENTS);
+    for (int64_t offset = 2 * (int64_t)N_EXTENTS * EXTENT_BYTES; (offset -= 4 * KiB) >= 0; ) {
+        ret = bdrv_co_block_status(bs, offset, 4 * KiB, &pnum, NULL, NULL);
+        g_assert_cmpint(!(ret & BDRV_BLOCK_ZERO), ==, offset / EXTENT_BYTES % 2 == 0);
+    }
+    bdrv_unref(bs);
+}
+
+/* Whatever is remembered, nothing is called zeroes that is not; and what we discard is known. */
+static void coroutine_fn co_status_is_never_stale(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree uint8_t *model = g_malloc0(FILE_BYTES);
+    g_autofree uint8_t *buf = g_malloc(128 * KiB);
+    BlockDriverState *bs;
+    BlockBackend *blk;
+    int fd;
+
+    make_file(FILE_BYTES);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    bs = co_open("", &error_abort);
+    blk = co_user(bs, READ_WRITE, BLK_PERM_ALL);
+    memset(buf, 9, 128 * KiB);
+    for (int i = 0; i < 2000; i++) {
+        int64_t offset = test_rand_below(rand, FILE_BYTES / 4096) * 4096;
+        int64_t longest = 4096 << test_rand_below(rand, 6), pnum;
+        int64_t bytes = MIN(FILE_BYTES - offset, longest);
+        int ret;
+
+        switch (test_rand_below(rand, 4)) {
+        case 0: /* by somebody else */
+            g_assert_cmpint(pwrite(fd, buf, bytes, offset), ==, bytes);
+            memset(model + offset, 9, bytes);
+            break;
+        case 1:
+            g_assert_cmpint(blk_co_pdiscard(blk, offset, bytes), ==, 0);
+            memset(model + offset, 0, bytes);
+            ret = bdrv_co_block_status(bs, offset, bytes, &pnum, NULL, NULL);
+            g_assert_true(ret & BDRV_BLOCK_ZERO);
+            break;
+        default:
+            ret = bdrv_co_block_status(bs, offset, bytes, &pnum, NULL, NULL);
+            g_assert_true(!(ret & BDRV_BLOCK_ZERO) || buffer_is_zero(model + offset, pnum));
+        }
+    }
+    close(fd);
+    blk_co_unref(blk);
+    bdrv_unref(bs);
+}
+
+/* ---- taking over from another host ----------------------------------------------------------- */
+
+/* A page that somebody has mapped stays in the cache; x-check-cache-dropped=on finds it. */
+static void coroutine_fn co_dropped_cache(void)
+{
+    g_autofree uint8_t *buf = g_malloc0(64 * KiB);
+    BlockDriverState *bs;
+    struct statfs where;
+    Error *err = NULL;
+    char *page;
+    int fd;
+
+    make_file(FILE_BYTES);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(pwrite(fd, buf, 64 * KiB, 0), ==, 64 * KiB);
+    g_assert_cmpint(fstatfs(fd, &where), ==, 0);
+    if (where.f_type == 0x01021994) {
+        close(fd);
+        g_test_skip("tmpfs is its own page cache");
+        return;
+    }
+    page = mmap(NULL, 64 * KiB, PROT_READ, MAP_SHARED, fd, 0);
+    g_assert_cmpint(*(volatile char *)page, ==, 0);
+    bs = co_open("'active': false, 'x-check-cache-dropped': true", &error_abort);
+    g_assert_false(bdrv_co_activate(bs, &err));
+    g_assert_true(g_str_has_suffix(error_get_pretty(err), ": The page cache is still in use"));
+    error_free(err);
+    munmap(page, 64 * KiB);
+    g_assert_true(bdrv_co_activate(bs, &error_abort));
+    g_assert_true(bdrv_co_inactivate(bs, &error_abort));
+    /* Nothing is dropped, so nothing is checked. */
+    g_assert_cmpint(pread(fd, buf, 64 * KiB, 0), ==, 64 * KiB);
+    page = mmap(NULL, 64 * KiB, PROT_READ, MAP_SHARED, fd, 0);
+    g_assert_cmpint(*(volatile char *)page, ==, 0);
+    g_assert_true(bdrv_co_reopen(bs, qdict_from_jsonf_nofail("{'drop-cache': false}"), true,
+                                 &error_abort));
+    g_assert_true(bdrv_co_activate(bs, &error_abort));
+    munmap(page, 64 * KiB);
+    close(fd);
     bdrv_unref(bs);
 }
 
@@ -683,6 +832,9 @@ int main(int argc, char **argv)
         { "/file/truncate/all-modes", co_truncates },
         { "/file/truncate/without-space-changes-nothing", co_no_space },
         { "/file/status/holes", co_holes },
+        { "/file/status/costs-what-the-host-has", co_scattered_status },
+        { "/file/status/is-never-stale", co_status_is_never_stale },
+        { "/file/activate/drops-the-page-cache", co_dropped_cache },
         { "/file/locks/follow-claims", co_locks_follow_claims },
         { "/file/locks/of-others-are-respected", co_locks_of_others },
         { "/file/create/respects-locks", co_create_respects_locks },
