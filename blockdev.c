@@ -12,6 +12,7 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/job.h"
+#include "block/qmp/qmp-block.h"
 #include "block/throttle-group.h"
 #include "qapi/gen/block-core-visit.h"
 #include "qapi/gen/qom-visit.h"
@@ -692,6 +693,7 @@ static void coroutine_fn co_close_drives(void)
 void coroutine_fn blockdev_co_close_all(void)
 {
     blk_exp_co_close_all();
+    command_co_wait_for_all();
     job_co_cancel_sync_all();
     co_close_drives();
     bdrv_co_close_all();

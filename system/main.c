@@ -806,6 +806,7 @@ static void coroutine_fn close_disks_entry(void *opaque)
 
 static void shut_down(Startup *s)
 {
+    blockdev_watch_shutdown();
     monitor_cleanup();
     qtest_cleanup();
     control_call(close_entry, s->machine, &error_abort);
@@ -828,6 +829,7 @@ static void start(Startup *s)
     qemu_clock_enable(QEMU_CLOCK_VIRTUAL, false);
     system_reset(SHUTDOWN_CAUSE_NONE);
     runstate_add_listener(disks_follow_run_state, NULL);
+    runstate_set_end_hook(blockdev_watch_shutdown);
     blk_set_stop_hook(stop_on_io_error);
     options_foreach(&s->options, OPT_QTEST, start_qtest, &s->options);
     create_monitors(s);

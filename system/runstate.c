@@ -36,6 +36,7 @@ static struct {
     ShutdownAction on_shutdown;
     GArray *listeners;           /* of Listener */
     GArray *powerdown_listeners; /* of PowerdownListener */
+    void (*end_hook)(void);
 } run = {.state = RUN_STATE_PRELAUNCH};
 
 void runstate_set_actions(RebootAction reboot, ShutdownAction shutdown)
@@ -202,8 +203,17 @@ void system_reset_request(ShutdownCause cause)
 void system_exit_request(ShutdownCause cause, int status)
 {
     stop_cpu_now(cause);
+    if (run.end_hook && (cause == SHUTDOWN_CAUSE_HOST_QMP_QUIT ||
+                         cause == SHUTDOWN_CAUSE_HOST_SIGNAL)) {
+        run.end_hook();
+    }
     __atomic_store_n(&request.exit_status, status, __ATOMIC_SEQ_CST);
     post(&request.shutdown, cause + 1);
+}
+
+void runstate_set_end_hook(void (*hook)(void))
+{
+    run.end_hook = hook;
 }
 
 void system_shutdown_request(ShutdownCause cause)

@@ -33,6 +33,7 @@ static bool exit_requested;
 
 void coroutine_fn qmp_quit(Error **errp)
 {
+    blockdev_watch_shutdown();
     exit_requested = true;
 }
 
@@ -288,6 +289,7 @@ static void carry_out_options(int argc, char **argv, bool only_monitors)
 
 static void on_signal(const QemuSignalInfo *info, void *opaque)
 {
+    blockdev_watch_shutdown();
     exit_requested = true;
 }
 

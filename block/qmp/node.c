@@ -274,9 +274,9 @@ void coroutine_fn qmp_block_resize(const char *device, const char *node_name, in
         return;
     }
     /* The backend keeps the node; other commands need not wait for the storage. */
-    bdrv_co_control_unlock();
+    command_co_unlock();
     blk_co_truncate(blk, size, false, PREALLOC_MODE_OFF, 0, errp);
-    bdrv_co_control_lock();
+    command_co_lock();
     blk_co_unref(blk);
 }
 

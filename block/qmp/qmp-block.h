@@ -12,6 +12,17 @@
 #include "block/job.h"
 #include "qapi/gen/block-core-types.h"
 
+/* ---- life (shutdown.c) ----------------------------------------------------------------------- */
+
+/**
+ * Let other commands run until command_co_lock(), while this one waits for storage.  The end of the
+ * program waits for it.
+ */
+void coroutine_fn command_co_unlock(void);
+void coroutine_fn command_co_lock(void);
+/** Wait until no command is between the two. */
+void coroutine_fn command_co_wait_for_all(void);
+
 /* ---- drives (media.c) ------------------------------------------------------------------------ */
 
 /** The backend meant by a drive's name or by its device's id; exactly one of them is given. */

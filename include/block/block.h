@@ -164,6 +164,17 @@ bool bdrv_op_blocker_is_empty(BlockDriverState *bs);
 /** The schema's word for @op, e.g. "backup-source". */
 const char *bdrv_op_name(BlockOpType op);
 
+/* ---- hanging storage (main thread) ----------------------------------------------------------- */
+
+/** A number that changes when any node gets a request, completes a flush, comes or goes. */
+uint64_t bdrv_requests_progress(void);
+
+/**
+ * The protocol nodes with requests in flight: ": node 'f' (disk.img), node ...", or "" if there is
+ * none, as while a file is opened.  Caller frees.
+ */
+char *bdrv_storage_waited_for(void);
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 /** Make the graph ready for use.  Once per process (or after bdrv_graph_reset() in tests). */

@@ -93,6 +93,12 @@ void blockdev_register_commands(QmpCommandList *commands, bool with_hmp);
 /** Make the kinds of objects of the block layer known, where no commands are offered (tools). */
 void block_objects_register(void);
 
+/**
+ * The program is about to end: should storage hang from now on, end all the same, with status 1 and
+ * a message, after QEMU_SHUTDOWN_SECONDS (60) without progress.  Calls after the first do nothing.
+ */
+void blockdev_watch_shutdown(void);
+
 /** Close every drive and monitor-owned node, ending jobs and exports first (end of a program). */
 void coroutine_fn blockdev_co_close_all(void);
 

@@ -49,6 +49,8 @@ void vm_stop_request(RunState state);
 void system_reset_request(ShutdownCause cause);
 /** Ask for the end of the run; with SHUTDOWN_PAUSE the machine only stops. */
 void system_shutdown_request(ShutdownCause cause);
+/** Have @hook called in the main thread when somebody outside asks for the end: quit, a signal. */
+void runstate_set_end_hook(void (*hook)(void));
 /** Ask for the end of the run with exit status @status. */
 void system_exit_request(ShutdownCause cause, int status);
 /** Ask to call the powerdown listeners: the guest's power button. */

@@ -10,6 +10,9 @@
  * with a '+' behind N, all later ones, too.  KINDS are the letters of ShimKind that count.  File
  * $IOSHIM_MARK is made when that happens, so that a test knows when it has tried all.
  *
+ * $IOSHIM_HANG=FILE: while FILE exists, every call sleeps before it does anything, as with storage
+ * that does not answer.
+ *
  * $IOSHIM_SHORT=N: the N-th read or write of more than one byte does only the first half, as the
  * host may.  $IOSHIM_MARK is made then, too.
  */
@@ -85,6 +88,16 @@ static bool shim_matches(int fd)
         match += n + (match[n] == ':');
     }
     return false;
+}
+
+/* Not under the lock: each hangs by itself. */
+static void shim_hang(void)
+{
+    const char *hang = getenv("IOSHIM_HANG");
+
+    while (hang && access(hang, F_OK) == 0) {
+        usleep(5000);
+    }
 }
 
 static void shim_mark(void)
@@ -172,6 +185,7 @@ static void shim_log_iov(const struct iovec *iov, int count, size_t length)
     if (!shim_matches(fd)) { \
         return call; \
     } \
+    shim_hang(); \
     pthread_mutex_lock(&shim_lock); \
     bool is_bad = shim_fail(kind); \
     __typeof__(call) ret = is_bad ? (failed) : call; \

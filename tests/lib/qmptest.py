@@ -21,13 +21,13 @@ MiB = 1 << 20
 class Vm(Client):
     """A program with a QMP session; ends with the with block."""
 
-    def __init__(self, *args, program="qemu-storage-daemon"):
+    def __init__(self, *args, program="qemu-storage-daemon", env=None):
         words = [os.path.join(BUILD, program), *args]
         words += (["--chardev", "stdio,id=qmp", "--monitor", "qmp"] if "storage" in program else
                   ["-qmp", "stdio"])
         self.log = tempfile.TemporaryFile()
         super().__init__(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                          stderr=self.log))
+                                          stderr=self.log, env=dict(os.environ, **(env or {}))))
 
     def __exit__(self, *exc):
         if self.process.poll() is None and not exc[0]:

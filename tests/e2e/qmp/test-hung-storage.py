@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Storage that does not answer: queries go on, jobs take commands, and programs end.
+
+Calls on r.raw hang while the file "hang" exists (tests/lib/ioshim.c)."""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from imgtest import shim                      # noqa: E402
+from qmptest import Client, MiB, QMPError, Tap, Vm, have, same  # noqa: E402
+
+
+class Hung(Vm):
+    """A program with r.raw as node f, n above it, and a second monitor."""
+
+    def __init__(self, program, *args):
+        with open("r.raw", "wb") as image:
+            image.write(b"data" * MiB)
+        env = shim("/r.raw", hang="hang")
+        env["QEMU_SHUTDOWN_SECONDS"] = "1"
+        words = ["--chardev" if "storage" in program else "-chardev",
+                 "socket,id=second,path=second,server=on,wait=off"]
+        words += (["--monitor", "chardev=second"] if "storage" in program else
+                  ["-mon", "chardev=second,mode=control"])
+        super().__init__(*args, *words, program=program, env=env)
+        self.second = Client("second")
+        self.add("f", "file", filename="r.raw")
+        self.add("n", "raw", file="f")
+
+    def __exit__(self, *exc):
+        if os.path.exists("hang"):
+            os.unlink("hang")
+        self.second.close()
+        super().__exit__(*exc)
+
+    def post(self, name, **arguments):
+        """A command whose answer is not waited for."""
+        self.writer.write(b'{"execute": "%s", "arguments": %s}\n'
+                          % (name.encode(), repr(arguments).replace("'", '"').encode()))
+        self.writer.flush()
+
+    def answers(self):
+        """Every query is answered at once on the second monitor."""
+        start = time.monotonic()
+        for name in ("query-block", "query-named-block-nodes", "query-blockstats", "query-jobs",
+                     "query-block-jobs", "query-block-exports", "query-block-blockers"):
+            self.second.command(name)
+        assert time.monotonic() - start < 10, "queries waited"
+
+    def must_give_up(self, node="f"):
+        """It ends by itself, soon, and says for whom it did not wait."""
+        status = self.process.wait(timeout=30)
+        self.log.seek(0)
+        said = self.log.read().decode()
+        assert status == 1, f"status {status}: {said}"
+        assert "warning: The end waits for storage that does not answer" in said, said
+        assert "Ended without closing all images, since storage does not answer: " \
+               f"node '{node}' (r.raw)" in said, said
+
+
+def hang():
+    """From here on."""
+    with open("hang", "wb"):
+        pass
+
+
+def queries_answer_while_resizing(program):
+    with Hung(program) as vm:
+        hang()
+        vm.post("block_resize", **{"node-name": "n", "size": 8 * MiB})
+        vm.answers()
+        os.unlink("hang")
+        same(vm.read_object(), {"return": {}})
+        same(vm.nodes()["n"]["image"]["virtual-size"], 8 * MiB)
+
+
+def quit_during_a_resize(program):
+    with Hung(program) as vm:
+        hang()
+        vm.post("block_resize", **{"node-name": "n", "size": 8 * MiB})
+        vm.answers()
+        vm.second.command("quit")
+        vm.must_give_up()
+
+
+def start_backup(vm):
+    vm.null("target", 4 * MiB)
+    hang()
+    vm.command("blockdev-backup", job_id="j", device="n", target="target", sync="full")
+
+
+def quit_during_a_job(program):
+    with Hung(program) as vm:
+        start_backup(vm)
+        vm.answers()
+        vm.command("quit")
+        vm.must_give_up()
+
+
+def a_signal_during_a_job(program):
+    with Hung(program) as vm:
+        start_backup(vm)
+        vm.process.send_signal(signal.SIGTERM)
+        vm.must_give_up()
+
+
+def a_job_is_cancelled(program):
+    """The command answers; the job ends when the storage does."""
+    with Hung(program) as vm:
+        start_backup(vm)
+        vm.command("block-job-cancel", device="j", force=True)
+        vm.answers()
+        same(len(vm.second.command("query-jobs")), 1)
+        os.unlink("hang")
+        try:
+            vm.wait_job("j")
+        except QMPError:
+            pass
+        same(vm.second.command("query-jobs"), [])
+
+
+def quit_when_it_answers_late(program):
+    """Shorter than the time that is waited: everything is closed."""
+    with Hung(program) as vm:
+        start_backup(vm)
+        vm.command("quit")
+        os.unlink("hang")
+        vm.finish()
+
+
+def main():
+    tap = Tap()
+    for program in ("qemu-storage-daemon", "qemu-system-e2k"):
+        for case in (queries_answer_while_resizing, quit_during_a_resize, quit_during_a_job,
+                     a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late):
+            name = f"/hung-storage/{program}/{case.__name__.replace('_', '-')}"
+            if not have(program):
+                tap.skip(name, "not built")
+                continue
+            home = os.getcwd()
+            with tempfile.TemporaryDirectory() as folder:
+                os.chdir(folder)
+                try:
+                    case(program)
+                    tap.ok(True, name)
+                except Exception:  # pylint: disable=broad-except
+                    tap.ok(False, name, traceback.format_exc())
+                finally:
+                    os.chdir(home)
+    sys.exit(tap.finish())
+
+
+if __name__ == "__main__":
+    main()
