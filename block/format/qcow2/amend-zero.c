@@ -12,38 +12,14 @@
 #include "amend.h"
 #include "refarray.h"
 
-#define ZERO_BUFFER_BYTES (1 * MiB)
-
 /* ---- the disk ------------------------------------------------------------------------------ */
-
-static int coroutine_fn co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes)
-{
-    int64_t len = MIN(bytes, ZERO_BUFFER_BYTES);
-    g_autofree uint8_t *buf = g_try_malloc0(MAX(len, 1));
-
-    if (!buf) {
-        return -ENOMEM;
-    }
-    while (bytes > 0) {
-        int64_t n = MIN(bytes, len);
-        QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, n);
-        int ret = qcow2_co_pwritev(bs, offset, n, &qiov, 0, 0);
-
-        if (ret < 0) {
-            return ret;
-        }
-        offset += n;
-        bytes -= n;
-    }
-    return 0;
-}
 
 static int coroutine_fn co_expand_run(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     const Qcow2State *s = bs->opaque;
 
     if (*bs->backing_file) {
-        return co_write_zero_data(bs, offset, bytes);
+        return qcow2_co_write_zero_data(bs, offset, bytes);
     }
     return qcow2_co_unmap(bs, offset, qcow2_cluster_end(s, offset + bytes) - offset);
 }

@@ -602,6 +602,8 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, in
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
 /** Drop the clusters of an aligned range wholly: unallocated afterwards. */
 int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/** Write zeroes as data, where zero clusters do not serve. */
+int coroutine_fn qcow2_co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes);
 /** Common end of a step: write back or grow if that was asked for; -EAGAIN becomes 0 (go on). */
 int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret);
 /** 0 if the image may be changed now, else a negative errno; clears autoclear bits. */

@@ -11,8 +11,6 @@
 #include "qcow2.h"
 #include "qemu/atomic.h"
 
-#define ZERO_BUFFER_BYTES (1 * MiB)
-
 /* ---- the header's size --------------------------------------------------------------------- */
 
 static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
@@ -112,28 +110,6 @@ int coroutine_fn qcow2_co_grow_l1(BlockDriverState *bs, uint64_t end)
 
 /* ---- what comes must read as zeroes -------------------------------------------------------- */
 
-static int coroutine_fn co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes)
-{
-    int64_t len = MIN(bytes, ZERO_BUFFER_BYTES);
-    g_autofree uint8_t *buf = g_try_malloc0(MAX(len, 1));
-
-    if (!buf) {
-        return -ENOMEM;
-    }
-    while (bytes > 0) {
-        int64_t n = MIN(bytes, len);
-        QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, n);
-        int ret = qcow2_co_pwritev(bs, offset, n, &qiov, 0, 0);
-
-        if (ret < 0) {
-            return ret;
-        }
-        offset += n;
-        bytes -= n;
-    }
-    return 0;
-}
-
 /* The rest of the old last cluster, which may hold what was there before a shrink. */
 static int coroutine_fn co_zero_last_cluster(BlockDriverState *bs, int64_t old_size,
                                              int64_t new_size)
@@ -150,7 +126,7 @@ static int coroutine_fn co_zero_last_cluster(BlockDriverState *bs, int64_t old_s
         if (ret >= 0 && map.kind != QCOW2_ZERO_PLAIN && map.kind != QCOW2_ZERO_ALLOC &&
             ((map.kind != QCOW2_UNALLOCATED && map.kind != QCOW2_UNALLOCATED_RESERVED) ||
              !qcow2_backing_is_zero(bs, at))) {
-            ret = co_write_zero_data(bs, at, map.bytes);
+            ret = qcow2_co_write_zero_data(bs, at, map.bytes);
         }
     }
     return ret;
@@ -172,7 +148,7 @@ static int coroutine_fn co_hide_backing(BlockDriverState *bs, int64_t old_size, 
         return 0;
     }
     end = MIN(end, MAX(qatomic_read(&bs->backing->bs->total_bytes), start));
-    return co_write_zero_data(bs, start, end - start);
+    return qcow2_co_write_zero_data(bs, start, end - start);
 }
 
 /* ---- preallocation ------------------------------------------------------------------------- */

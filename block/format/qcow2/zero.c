@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Changing what clusters mean without writing data: zeroes, discard, unmapping.
+ * Changing what clusters mean without writing data: zeroes, discard, unmapping; and zeroes as data
+ * where nothing else serves.
  *
  * The core cuts requests so that each is within one cluster or made of whole ones.  Version 2
  * has no way to say "zeroes" over a backing file; there such requests are not supported.
@@ -9,6 +10,8 @@
 
 #include "qcow2.h"
 #include "qemu/atomic.h"
+
+#define ZERO_BUFFER_BYTES (1 * MiB)
 
 typedef enum ZeroMode {
     ZERO_KEEP,    /* reads as zeroes; the host cluster is kept */
@@ -280,4 +283,26 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t
 int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     return co_change_range(bs, offset, bytes, ZERO_UNMAP);
+}
+
+int coroutine_fn qcow2_co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int64_t len = MIN(bytes, ZERO_BUFFER_BYTES);
+    g_autofree uint8_t *buf = g_try_malloc0(MAX(len, 1));
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    while (bytes > 0) {
+        int64_t n = MIN(bytes, len);
+        QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, n);
+        int ret = qcow2_co_pwritev(bs, offset, n, &qiov, 0, 0);
+
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+    }
+    return 0;
 }
