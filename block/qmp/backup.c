@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "backup.h"
 #include "qapi/gen/block-core-commands.h"
+#include "qmp-block.h"
 
 struct BackupAction {
     Job *job; /* a reference */
@@ -79,18 +80,8 @@ void coroutine_fn qmp_blockdev_backup(BlockdevBackup *arg, Error **errp)
 
 /* ---- drive-backup ---------------------------------------------------------------------------- */
 
-/* What drive-backup makes of its arguments. */
-typedef struct DrivePlan {
-    BlockDriverState *bs;
-    BlockDriverState *backing; /* of the new image; or NULL */
-    MirrorSyncMode sync;
-    const char *format;        /* NULL: probe the existing image */
-    int flags;
-} DrivePlan;
-
-static bool make_plan(const DriveBackup *args, DrivePlan *plan, Error **errp)
+static bool make_plan(const DriveBackup *args, DriveTarget *plan, Error **errp)
 {
-    bool existing = args->has_mode && args->mode == NEW_IMAGE_MODE_EXISTING;
     BlockDriverState *bs = bdrv_lookup_bs(args->device, args->device, errp);
 
     if (!bs) {
@@ -104,51 +95,22 @@ static bool make_plan(const DriveBackup *args, DrivePlan *plan, Error **errp)
     if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_BACKUP_SOURCE, errp)) {
         return false;
     }
-    *plan = (DrivePlan) {
-        .bs = bs,
-        .sync = args->sync,
+    *plan = (DriveTarget) {
+        .source = bs,
+        .filename = args->target,
         .format = args->format,
-        .flags = (bdrv_get_open_flags(bs) & ~(BDRV_O_SNAPSHOT | BDRV_O_AUTO_RDONLY |
-                                              BDRV_O_COPY_ON_READ)) | BDRV_O_RDWR,
+        .sync = args->sync,
+        .existing = args->has_mode && args->mode == NEW_IMAGE_MODE_EXISTING,
     };
-    if (!plan->format && !existing) {
-        plan->format = bdrv_get_format_name(bdrv_skip_filters(bs));
-    }
-    if (plan->sync == MIRROR_SYNC_MODE_TOP) {
-        plan->backing = bdrv_backing_chain_next(bs);
-        if (!plan->backing) {
-            plan->sync = MIRROR_SYNC_MODE_FULL;
-        }
-    } else if (plan->sync == MIRROR_SYNC_MODE_NONE) {
+    drive_target_resolve(plan);
+    if (plan->sync == MIRROR_SYNC_MODE_NONE) {
         /* What is not saved in the target is read from the source, by the node that is open. */
-        plan->backing = bs;
         plan->flags |= BDRV_O_NO_BACKING;
     }
     return true;
 }
 
-static bool coroutine_fn co_make_image(const DriveBackup *args, const DrivePlan *plan, Error **errp)
-{
-    BlockDriverState *backing = plan->backing ? bdrv_skip_filters(plan->backing) : NULL;
-    int64_t bytes = bdrv_co_getlength(plan->bs);
-    BdrvImgCreate create = {
-        .filename = args->target,
-        .format = plan->format,
-        .backing_filename = backing ? bdrv_get_filename(backing) : NULL,
-        .backing_format = backing ? bdrv_get_format_name(backing) : NULL,
-        .size = bytes,
-        .flags = plan->flags,
-    };
-
-    if (bytes < 0) {
-        error_setg_errno(errp, -bytes, "bdrv_getlength failed");
-        return false;
-    }
-    return bdrv_co_img_create(&create, errp);
-}
-
-static BlockDriverState *coroutine_fn co_open_target(const DriveBackup *args, const DrivePlan *plan,
-                                                     Error **errp)
+static BlockDriverState *coroutine_fn co_open_target(const DriveTarget *plan, Error **errp)
 {
     QDict *options = qdict_new();
     g_autoptr(BlockDriverState) target = NULL;
@@ -158,9 +120,9 @@ static BlockDriverState *coroutine_fn co_open_target(const DriveBackup *args, co
     if (plan->format) {
         qdict_put_str(options, "driver", plan->format);
     }
-    target = bdrv_co_open(args->target, NULL, options, plan->flags, errp);
+    target = bdrv_co_open(plan->filename, NULL, options, plan->flags, errp);
     if (target && plan->sync == MIRROR_SYNC_MODE_NONE &&
-        !bdrv_co_set_backing(target, plan->bs, errp)) {
+        !bdrv_co_set_backing(target, plan->source, errp)) {
         return NULL;
     }
     return g_steal_pointer(&target);
@@ -169,21 +131,20 @@ static BlockDriverState *coroutine_fn co_open_target(const DriveBackup *args, co
 BackupAction *coroutine_fn drive_backup_co_prepare(const DriveBackup *args, JobTxn *txn,
                                                    Error **errp)
 {
-    bool existing = args->has_mode && args->mode == NEW_IMAGE_MODE_EXISTING;
     g_autoptr(BlockDriverState) target = NULL;
     BackupCommon common = *COMMON(args);
-    DrivePlan plan;
+    DriveTarget plan;
 
     CONTROL_PATH();
-    if (!make_plan(args, &plan, errp) || (!existing && !co_make_image(args, &plan, errp))) {
+    if (!make_plan(args, &plan, errp) || !drive_target_co_create(&plan, errp)) {
         return NULL;
     }
-    target = co_open_target(args, &plan, errp);
+    target = co_open_target(&plan, errp);
     if (!target) {
         return NULL;
     }
     common.sync = plan.sync;
-    return co_prepare(plan.bs, target, &common, txn, errp);
+    return co_prepare(plan.source, target, &common, txn, errp);
 }
 
 void coroutine_fn qmp_drive_backup(DriveBackup *arg, Error **errp)

@@ -65,17 +65,7 @@ void coroutine_fn qmp_blockdev_mirror(BlockdevMirror *arg, Error **errp)
 
 /* ---- drive-mirror ---------------------------------------------------------------------------- */
 
-/* What drive-mirror makes of its arguments. */
-typedef struct DrivePlan {
-    BlockDriverState *bs;
-    BlockDriverState *backing; /* of the new image; or NULL */
-    MirrorSyncMode sync;
-    bool existing;
-    const char *format; /* NULL: probe the existing image */
-    int flags;
-} DrivePlan;
-
-static bool make_plan(const DriveMirror *arg, DrivePlan *plan, Error **errp)
+static bool make_plan(const DriveMirror *arg, DriveTarget *plan, Error **errp)
 {
     BlockDriverState *bs = find_root(arg->device, errp);
 
@@ -87,51 +77,20 @@ static bool make_plan(const DriveMirror *arg, DrivePlan *plan, Error **errp)
         error_setg(errp, "a node-name must be provided when replacing a named node of the graph");
         return false;
     }
-    *plan = (DrivePlan) {
-        .bs = bs,
+    *plan = (DriveTarget) {
+        .source = bs,
+        .filename = arg->target,
+        .format = arg->format,
         .sync = arg->sync,
         .existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING,
-        .format = arg->format,
-        .flags = (bdrv_get_open_flags(bs) & ~(BDRV_O_SNAPSHOT | BDRV_O_AUTO_RDONLY |
-                                              BDRV_O_COPY_ON_READ)) |
-                 BDRV_O_RDWR | BDRV_O_NO_BACKING,
     };
-    if (!plan->format && !plan->existing) {
-        plan->format = bdrv_get_format_name(bdrv_skip_filters(bs));
-    }
-    if (plan->sync == MIRROR_SYNC_MODE_TOP) {
-        plan->backing = bdrv_backing_chain_next(bs);
-        if (!plan->backing) {
-            plan->sync = MIRROR_SYNC_MODE_FULL;
-        }
-    } else if (plan->sync == MIRROR_SYNC_MODE_NONE) {
-        plan->backing = bs;
-    }
+    drive_target_resolve(plan);
+    plan->flags |= BDRV_O_NO_BACKING;
     return true;
 }
 
-static bool coroutine_fn co_make_image(const DriveMirror *arg, const DrivePlan *plan, Error **errp)
-{
-    BlockDriverState *backing = plan->backing ? bdrv_skip_filters(plan->backing) : NULL;
-    int64_t bytes = bdrv_co_getlength(plan->bs);
-    BdrvImgCreate create = {
-        .filename = arg->target,
-        .format = plan->format,
-        .backing_filename = backing ? bdrv_get_filename(backing) : NULL,
-        .backing_format = backing ? bdrv_get_format_name(backing) : NULL,
-        .size = bytes,
-        .flags = plan->flags,
-    };
-
-    if (bytes < 0) {
-        error_setg_errno(errp, -bytes, "bdrv_getlength failed");
-        return false;
-    }
-    return bdrv_co_img_create(&create, errp);
-}
-
-static BlockDriverState *coroutine_fn co_open_target(const DriveMirror *arg, const DrivePlan *plan,
-                                                     Error **errp)
+static BlockDriverState *coroutine_fn co_open_target(const DriveMirror *arg,
+                                                     const DriveTarget *plan, Error **errp)
 {
     QDict *options = qdict_new();
 
@@ -144,7 +103,7 @@ static BlockDriverState *coroutine_fn co_open_target(const DriveMirror *arg, con
     if (!arg->has_unmap || arg->unmap) {
         qdict_put_str(options, "discard", "unmap");
     }
-    return bdrv_co_open(arg->target, NULL, options, plan->flags, errp);
+    return bdrv_co_open(plan->filename, NULL, options, plan->flags, errp);
 }
 
 /* A new image reads as zeroes, unless it lies on a device that keeps what it held. */
@@ -165,9 +124,9 @@ void coroutine_fn qmp_drive_mirror(DriveMirror *arg, Error **errp)
 {
     g_autoptr(BlockDriverState) target = NULL;
     MirrorJobArgs args;
-    DrivePlan plan;
+    DriveTarget plan;
 
-    if (!make_plan(arg, &plan, errp) || (!plan.existing && !co_make_image(arg, &plan, errp))) {
+    if (!make_plan(arg, &plan, errp) || !drive_target_co_create(&plan, errp)) {
         return;
     }
     target = co_open_target(arg, &plan, errp);
@@ -177,7 +136,7 @@ void coroutine_fn qmp_drive_mirror(DriveMirror *arg, Error **errp)
     args = (MirrorJobArgs) {
         .job_id = arg->job_id,
         .replaces = arg->replaces,
-        .bs = plan.bs,
+        .bs = plan.source,
         .target = target,
         .sync = plan.sync,
         .copy_mode = arg->copy_mode,

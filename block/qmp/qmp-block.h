@@ -57,6 +57,28 @@ bool coroutine_fn block_dirty_bitmap_co_remove(const char *node, const char *nam
  */
 BlockDriverState *qmp_lookup_root(const char *name, Error **errp);
 
+/* ---- targets of jobs (drive-target.c) -------------------------------------------------------- */
+
+/* The image that drive-backup or drive-mirror fills. */
+typedef struct DriveTarget {
+    BlockDriverState *source;
+    const char *filename;
+    const char *format;        /* NULL: probe the existing image */
+    MirrorSyncMode sync;
+    bool existing;             /* it is found, not made */
+    BlockDriverState *backing; /* of a new image; or NULL */
+    int flags;                 /* BDRV_O_* */
+} DriveTarget;
+
+/**
+ * Fill in what follows from the members up to @existing: the source's format for a new image, its
+ * backing, flags to open it with; sync=top of an image that backs on nothing is full.
+ */
+void drive_target_resolve(DriveTarget *target);
+
+/** Make the image, unless it exists. */
+bool coroutine_fn drive_target_co_create(const DriveTarget *target, Error **errp);
+
 /* ---- external snapshots (snapshot.c) --------------------------------------------------------- */
 
 /* An overlay in place that can still be taken away again. */
