@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Changing properties of an image that is there. */
+/* Changing an image that is there: its properties, and emptying it. */
 #include "qemu/osdep.h"
 
 #include "block/freeze.h"
@@ -38,4 +38,29 @@ bool coroutine_fn bdrv_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bo
     bool ok = bs->drv->bdrv_co_amend_options(bs, opts, force, progress, errp);
     bdrv_refresh_limits(bs);
     return ok;
+}
+
+int coroutine_fn bdrv_co_make_empty(BlockDriverState *bs, Error **errp)
+{
+    int ret;
+
+    CONTROL_PATH();
+    if (!bs->drv) {
+        error_setg(errp, "Node is ejected");
+        return -ENOMEDIUM;
+    }
+    if (!bs->drv->bdrv_co_make_empty) {
+        error_setg(errp, "Block driver '%s' cannot be emptied", bs->drv->format_name);
+        return -ENOTSUP;
+    }
+    if (bs->read_only || bs->inactive) {
+        error_setg(errp, "Node '%s' cannot be written", bs->node_name);
+        return -EPERM;
+    }
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
+    ret = bs->drv->bdrv_co_make_empty(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to empty %s", bdrv_get_filename(bs));
+    }
+    return ret;
 }

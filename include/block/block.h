@@ -328,6 +328,13 @@ bool coroutine_fn bdrv_co_amend_options(BlockDriverState *bs, struct QemuOpts *o
 /** For drivers: say how far it is; @progress NULL: nobody listens. */
 void bdrv_amend_progress(const BdrvAmendProgress *progress, uint64_t done, uint64_t total);
 
+/**
+ * Make the image of @bs hold nothing, so that all of its backing image shows.  The caller's backend
+ * claims writing.  0, or a negative errno with @errp set: -ENOTSUP if the format cannot.  Context:
+ * control lock.
+ */
+int coroutine_fn bdrv_co_make_empty(BlockDriverState *bs, Error **errp);
+
 /* ---- finding and asking ---------------------------------------------------------------------- */
 
 /** The node named @node_name, or NULL. */

@@ -316,6 +316,7 @@ struct BlockDriver {
                                                const BdrvAmendProgress *progress, Error **errp);
     BlockMeasureInfo *coroutine_fn (*bdrv_co_measure)(QemuOpts *opts, BlockDriverState *in_bs,
                                                       Error **errp);
+    /* Nothing is allocated any more, on disk too; frozen.  A crash may leave part of it. */
     int coroutine_fn (*bdrv_co_make_empty)(BlockDriverState *bs);
     int coroutine_fn (*bdrv_co_change_backing_file)(BlockDriverState *bs, const char *backing_file,
                                                     const char *backing_fmt);

@@ -20,13 +20,14 @@
 #include "qemu/version.h"
 
 static const ImgCommand *const commands[] = {
-    &img_amend, &img_bench, &img_bitmap, &img_check, &img_compact, &img_compare, &img_convert,
-    &img_create, &img_dd, &img_info, &img_map, &img_measure, &img_resize, &img_snapshot,
+    &img_amend, &img_bench, &img_bitmap, &img_check, &img_commit, &img_compact, &img_compare,
+    &img_convert, &img_create, &img_dd, &img_info, &img_map, &img_measure, &img_resize,
+    &img_snapshot,
 };
 
 /* Known to users of QEMU, but not part of this version. */
 static const char *const absent_commands[] = {
-    "commit", "rebase",
+    "rebase",
 };
 
 typedef struct Run {

@@ -66,8 +66,8 @@ typedef struct ImgCommand {
     int coroutine_fn (*co_run)(int argc, char **argv);
 } ImgCommand;
 
-extern const ImgCommand img_amend, img_bench, img_bitmap, img_check, img_compare, img_convert;
-extern const ImgCommand img_create, img_dd, img_info, img_map, img_measure, img_resize;
+extern const ImgCommand img_amend, img_bench, img_bitmap, img_check, img_commit, img_compare;
+extern const ImgCommand img_convert, img_create, img_dd, img_info, img_map, img_measure, img_resize;
 extern const ImgCommand img_compact, img_snapshot;
 
 /**

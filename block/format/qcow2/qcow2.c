@@ -604,6 +604,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_compact = qcow2_co_compact,
     .bdrv_co_check = qcow2_co_check,
     .bdrv_co_amend_options = qcow2_co_amend_options,
+    .bdrv_co_make_empty = qcow2_co_make_empty,
     .bdrv_co_change_backing_file = qcow2_co_change_backing_file,
     .bdrv_get_info = qcow2_get_info,
     .bdrv_get_specific_info = qcow2_get_specific_info,

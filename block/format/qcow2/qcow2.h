@@ -637,6 +637,7 @@ void qcow2_caches_renew(Qcow2State *s);
 bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *options,
                         Qcow2Options *opt, Error **errp);
 
+int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
 int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                                    PreallocMode prealloc, unsigned flags, Error **errp);
 

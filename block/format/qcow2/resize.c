@@ -426,3 +426,23 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool ex
     ret = co_shrink(bs, offset, errp);
     return ret < 0 ? ret : qcow2_data_file_co_resize(bs, offset, exact, prealloc, errp);
 }
+
+int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = qcow2_co_unmap(bs, 0, qcow2_cluster_end(s, s->header.size));
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (s->header.nb_snapshots == 0) {
+        qemu_co_mutex_lock(&s->lock);
+        free_l2_tables(bs, 0);
+        qemu_co_mutex_unlock(&s->lock);
+    }
+    ret = qcow2_co_write_back(bs);
+    if (ret >= 0 && s->has_data_file) {
+        qcow2_data_file_co_discard(bs, 0, s->header.size);
+    }
+    return ret;
+}
