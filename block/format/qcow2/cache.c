@@ -536,6 +536,7 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
     Batch batch = { 0 };
+    bool wants_cut;
     int ret = qcow2_co_reap_frees(bs);
 
     if (ret < 0) {
@@ -549,7 +550,11 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
 
     qemu_co_mutex_lock(&s->lock);
     batch_finish(&batch, bs, ret >= 0);
+    wants_cut = s->wants_cut;
     qemu_co_mutex_unlock(&s->lock);
+    if (ret >= 0 && wants_cut) {
+        qcow2_refcount_co_cut_file(bs);
+    }
     return ret;
 }
 

@@ -9,6 +9,9 @@
 #include "qcow2.h"
 #include "qemu/atomic.h"
 
+/* Others that write to these wait for the discard. */
+#define MAX_DISCARD_CLUSTERS 1024
+
 /* The name in the image is that of a file, whatever it looks like; options of the user's win. */
 static BdrvChild *coroutine_fn co_open_by_name(BlockDriverState *bs, Error **errp)
 {
@@ -72,22 +75,48 @@ int coroutine_fn qcow2_data_file_co_zero(BlockDriverState *bs, int64_t offset, i
     Qcow2State *s = bs->opaque;
 
     if (!qcow2_data_is_raw(s)) {
-        if (flags & BDRV_REQ_MAY_UNMAP) {
-            qcow2_data_file_co_discard(bs, offset, bytes);
-        }
         return 0;
     }
     return bdrv_co_pwrite_zeroes(s->data_file, offset, within_disk(bs, offset, bytes),
                                  flags & BDRV_REQ_MAY_UNMAP);
 }
 
+/* Bytes from @offset on, whole clusters, that have no data; 0 also after an error.  Lock held. */
+static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Mapping map;
+    int64_t done = 0;
+
+    while (done < bytes && qcow2_co_map(bs, offset + done, bytes - done, &map) >= 0 &&
+           map.kind != QCOW2_DATA) {
+        done += map.bytes;
+    }
+    return qcow2_cluster_start(s, done);
+}
+
+/* The guest may have written to some again, and there is only one place for a cluster. */
 void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2State *s = bs->opaque;
+    int64_t end = offset + bytes;
 
-    if (s->has_data_file && s->opt.discard_passthrough[QCOW2_DISCARD_REQUEST]) {
-        /* Only advice: the result does not matter. */
-        bdrv_co_pdiscard(s->data_file, offset, within_disk(bs, offset, bytes));
+    while (offset < end) {
+        int64_t n = MIN(end - offset, (int64_t)MAX_DISCARD_CLUSTERS << s->cluster_bits), unused;
+        Qcow2Alloc alloc;
+
+        qemu_co_mutex_lock(&s->lock);
+        qcow2_alloc_co_reserve(bs, offset, n >> s->cluster_bits, &alloc);
+        unused = co_unused_bytes(bs, offset, n);
+        qemu_co_mutex_unlock(&s->lock);
+        if (unused) {
+            /* Only advice: the result does not matter. */
+            bdrv_co_pdiscard(s->data_file, offset, unused);
+        }
+        qemu_co_mutex_lock(&s->lock);
+        qcow2_alloc_release(&alloc);
+        qemu_co_mutex_unlock(&s->lock);
+        offset += MAX(unused, s->cluster_size);
     }
 }
 

@@ -181,6 +181,7 @@ typedef enum Qcow2DiscardType {
     QCOW2_DISCARD_REQUEST,  /* the guest asked */
     QCOW2_DISCARD_SNAPSHOT, /* freed with a snapshot */
     QCOW2_DISCARD_OTHER,
+    QCOW2_DISCARD_DATA_FILE, /* the guest asked; a place in the data file, which has no count */
     QCOW2_DISCARD_MAX,
 } Qcow2DiscardType;
 
@@ -290,6 +291,7 @@ typedef struct Qcow2State {
     Qcow2Table reftable;
     Qcow2Cache *l2_cache, *refcount_cache;
     bool wants_write_back;          /* a cache is over its size */
+    bool wants_cut;                 /* the file is to end with the last cluster that is counted */
     uint64_t free_cluster_index;    /* where the search for free clusters starts */
     uint64_t fresh_from;            /* host clusters from here on were never written */
     int64_t data_fresh_from;        /* bytes of the data file from here on were never written */
@@ -463,6 +465,11 @@ void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t by
                          Qcow2DiscardType type);
 /** What the L2 entry @entry refers to lost this reference. */
 void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType type);
+/**
+ * After a shrink: cut off what no cluster that is counted needs.  It is only space, so errors do
+ * not matter.  Nothing is written back meanwhile; lock not held.
+ */
+void coroutine_fn qcow2_refcount_co_cut_file(BlockDriverState *bs);
 /** Drop refcounts of clusters whose reference is gone for good.  wb_lock held, lock not. */
 int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs);
 
@@ -623,7 +630,7 @@ bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRe
 /** A range of whole (sub)clusters is about to read as zeroes: what that means for the data file. */
 int coroutine_fn qcow2_data_file_co_zero(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                          unsigned flags);
-/** ... or is not wanted any more. */
+/** Clusters that the guest discarded: give back those that still have no data.  No lock held. */
 void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes);
 /** The disk is about to become @size bytes long. */
 int coroutine_fn qcow2_data_file_co_resize(BlockDriverState *bs, int64_t size, bool exact,

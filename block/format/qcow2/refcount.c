@@ -614,7 +614,12 @@ void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType 
     uint64_t host = entry & QCOW2_OFFSET_MASK;
 
     if (s->has_data_file) {
-        return; /* clusters there are not counted */
+        /* Not counted there, but given back as late; raw ones are zeroed instead. */
+        if (type == QCOW2_DISCARD_REQUEST && qcow2_entry_has_host(s, entry) &&
+            !qcow2_data_is_raw(s) && !qcow2_offset_in_cluster(s, host)) {
+            qcow2_free_clusters(bs, host, s->cluster_size, QCOW2_DISCARD_DATA_FILE);
+        }
+        return;
     }
     if (entry & QCOW2_COMPRESSED) {
         uint64_t offset;
@@ -687,6 +692,50 @@ static void coroutine_fn co_lower(BlockDriverState *bs, const Qcow2Free *item)
     s->free_cluster_index = MIN(s->free_cluster_index, item->cluster);
 }
 
+/* The end of the last cluster below @end that is counted, or a negative errno. */
+static int64_t coroutine_fn co_used_end(BlockDriverState *bs, uint64_t end)
+{
+    Qcow2State *s = bs->opaque;
+
+    while (end > 0) {
+        uint64_t block_start = ((end - 1) >> s->refblock_bits) << s->refblock_bits;
+        Qcow2CacheEntry *block;
+        int ret = co_get_block(bs, end - 1, &block);
+
+        if (ret < 0) {
+            return ret;
+        }
+        while (end > block_start && !get_count(s, block, end - 1)) {
+            end--;
+        }
+        qcow2_cache_put(block);
+        if (end > block_start) {
+            break;
+        }
+    }
+    return end;
+}
+
+void coroutine_fn qcow2_refcount_co_cut_file(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len, end;
+
+    CO_LOCK_GUARD(&s->lock);
+    len = bdrv_co_getlength(bs->file->bs);
+    if (!s->wants_cut || len < 0) {
+        return;
+    }
+    /* Writes under way may lengthen the file, but only for clusters below fresh_from. */
+    end = co_used_end(bs, MAX(qcow2_nb_clusters(s, len), s->fresh_from));
+    if (end > 0 && end << s->cluster_bits < len &&
+        bdrv_co_truncate(bs->file, end << s->cluster_bits, false, PREALLOC_MODE_OFF, 0,
+                         NULL) >= 0) {
+        s->fresh_from = end;
+    }
+    s->wants_cut = s->pending_frees->len || s->gone_frees->len;
+}
+
 int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
@@ -702,14 +751,24 @@ int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs)
     for (guint i = 0; i < ripe->len; i++) {
         const Qcow2Free *item = &g_array_index(ripe, Qcow2Free, i);
 
-        if (s->opt.discard_passthrough[item->type]) {
+        if (!s->opt.discard_passthrough[item->type]) {
+            continue;
+        }
+        if (item->type == QCOW2_DISCARD_DATA_FILE) {
+            qcow2_data_file_co_discard(bs, item->cluster << s->cluster_bits,
+                                       item->n << s->cluster_bits);
+        } else {
             co_discard_free(bs, item);
         }
     }
     qemu_co_mutex_lock(&s->lock);
     BLKDBG_CO_EVENT(bs->file, CLUSTER_FREE);
     for (guint i = 0; i < ripe->len; i++) {
-        co_lower(bs, &g_array_index(ripe, Qcow2Free, i));
+        const Qcow2Free *item = &g_array_index(ripe, Qcow2Free, i);
+
+        if (item->type != QCOW2_DISCARD_DATA_FILE) {
+            co_lower(bs, item);
+        }
     }
     qemu_co_mutex_unlock(&s->lock);
     return 0;

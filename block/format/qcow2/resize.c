@@ -4,7 +4,7 @@
  *
  * Growing: a longer L1 table if need be (R3, R5), what must read as zeroes, preallocation; the
  * size in the header comes last, so that a crash leaves the old size.  Shrinking: the clusters
- * go first.
+ * go first; the file gets shorter with the first write-back after their counts are 0 on disk.
  */
 #include "qemu/osdep.h"
 
@@ -366,7 +366,11 @@ static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **er
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to update the image size");
+        return ret;
     }
+    qemu_co_mutex_lock(&s->lock);
+    s->wants_cut = true;
+    qemu_co_mutex_unlock(&s->lock);
     return ret;
 }
 

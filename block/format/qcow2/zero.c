@@ -75,7 +75,7 @@ static void change_entries(BlockDriverState *bs, Qcow2CacheEntry *slice, uint32_
         if (s->is_extended_l2) {
             qcow2_slice_set_bitmap(s, slice, index + i, new.bitmap);
         }
-        if (!(new.entry & QCOW2_OFFSET_MASK)) {
+        if (!qcow2_entry_has_host(s, new.entry)) {
             qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_REQUEST);
         }
     }
@@ -273,9 +273,6 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t
     }
     if (qcow2_data_is_raw(s)) {
         return co_zero_range(bs, offset, bytes, BDRV_REQ_MAY_UNMAP);
-    }
-    if (s->has_data_file && qcow2_co_before_change(bs) >= 0) {
-        qcow2_data_file_co_discard(bs, offset, bytes);
     }
     return co_change_range(bs, offset, bytes, ZERO_DISCARD);
 }

@@ -68,6 +68,35 @@ static void coroutine_fn co_discard_past_end_of_file(void)
     mem_co_unuse(user);
 }
 
+/* What a shrink frees is cut off the file, except for what is needed behind it. */
+static void coroutine_fn co_shrink_cuts_the_file(void)
+{
+    g_autofree uint8_t *buf = g_malloc(DISK_BYTES);
+    MemUser *user;
+    int64_t empty, len;
+
+    co_make(4096, 16, NULL);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    empty = bdrv_getlength(user->bs->file->bs);
+    memset(buf, 0x11, DISK_BYTES);
+    /* The disk's first half comes last in the file. */
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES / 2, DISK_BYTES / 2, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, DISK_BYTES / 2, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    len = bdrv_getlength(user->bs->file->bs);
+    g_assert_cmpint(bdrv_co_truncate(user->root, DISK_BYTES / 4, true, PREALLOC_MODE_OFF, 0,
+                                     &error_abort), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    g_assert_cmpint(bdrv_getlength(user->bs->file->bs), ==, len - DISK_BYTES / 4);
+    g_assert_cmpint(bdrv_co_truncate(user->root, 0, true, PREALLOC_MODE_OFF, 0, &error_abort), ==,
+                    0);
+    mem_co_unuse(user);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    g_assert_cmpint(bdrv_getlength(user->bs->file->bs), <, empty + 4096);
+    g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    mem_co_unuse(user);
+}
+
 /* ---- refcounts that lie -------------------------------------------------------------------- */
 
 static uint64_t reftable_offset(void)
@@ -362,6 +391,7 @@ int main(int argc, char **argv)
     static const Case cases[] = {
         { "/qcow2/edges/past-end-is-refused", co_past_end },
         { "/qcow2/edges/discard-does-not-lengthen-the-file", co_discard_past_end_of_file },
+        { "/qcow2/edges/shrink-cuts-the-file", co_shrink_cuts_the_file },
         { "/qcow2/edges/one-refcount-block-for-all-is-damage", co_one_block_for_all },
         { "/qcow2/edges/clusters-far-away-are-damage", co_far_away },
         { "/qcow2/edges/unused-tables-leave-the-cache", co_unused_tables },

@@ -21,7 +21,7 @@
 
 #define CRASH_MAX_SECTORS 16384
 #define CRASH_WORKERS 4
-#define CRASH_BLOCK 16         /* sectors that one worker has to itself */
+#define CRASH_BLOCK 16         /* sectors that one worker has to itself, if a case does not say */
 #define CRASH_FILES 4
 #define CRASH_GO_ON_EVERY 16   /* states */
 /* Operations left out, and kept alone, at each cut; in long runs all. */
@@ -30,8 +30,8 @@
 /* How often each kind of request is made, in shares of their sum. */
 typedef struct CrashMix {
     int write, zero, discard, flush;
-    int max_sectors; /* of a request, 1 to CRASH_BLOCK */
-    int compress;    /* whole clusters, so of at most CRASH_BLOCK sectors */
+    int max_sectors; /* of a request, 1 to a block */
+    int compress;    /* whole clusters, so of at most a block */
 } CrashMix;
 
 typedef struct CrashRun CrashRun;
@@ -43,6 +43,7 @@ typedef struct CrashCase {
     int64_t disk_bytes;
     uint32_t cluster_size;  /* discard of whole clusters zeroes them for good; 0: never certain */
     CrashMix mix;
+    int block;              /* sectors that one worker has to itself; 0: CRASH_BLOCK */
     int rounds;             /* requests of each of CRASH_WORKERS workers */
     guint step;             /* cut at every n-th operation, besides those around flushes */
     const char *files[CRASH_FILES]; /* that are recorded; none: "disk" */
@@ -128,16 +129,21 @@ static inline void crash_stamp_end(CrashRun *r, int64_t sector, int64_t n)
     }
 }
 
+static inline int crash_block(const CrashRun *r)
+{
+    return r->k->block ? r->k->block : CRASH_BLOCK;
+}
+
 /* Blocks are dealt out in turn, so that clusters have several writers. */
 static inline int64_t crash_pick(CrashWorker *w, int64_t *n)
 {
     CrashRun *r = w->r;
-    int blocks = crash_sectors(r) / CRASH_BLOCK / CRASH_WORKERS;
+    int blocks = crash_sectors(r) / crash_block(r) / CRASH_WORKERS;
     int64_t block = g_rand_int_range(r->rand, 0, blocks) * CRASH_WORKERS + w->index;
-    int64_t first = g_rand_int_range(r->rand, 0, CRASH_BLOCK);
+    int64_t first = g_rand_int_range(r->rand, 0, crash_block(r));
 
-    *n = g_rand_int_range(r->rand, 1, MIN(r->k->mix.max_sectors, CRASH_BLOCK - first) + 1);
-    return block * CRASH_BLOCK + first;
+    *n = g_rand_int_range(r->rand, 1, MIN(r->k->mix.max_sectors, crash_block(r) - first) + 1);
+    return block * crash_block(r) + first;
 }
 
 static inline void coroutine_fn crash_co_write(CrashWorker *w, unsigned flags)
@@ -149,7 +155,7 @@ static inline void coroutine_fn crash_co_write(CrashWorker *w, unsigned flags)
 
     if (flags & BDRV_REQ_WRITE_COMPRESSED) {
         n = r->k->cluster_size / 512;
-        g_assert_cmpint(n, <=, CRASH_BLOCK);
+        g_assert_cmpint(n, <=, crash_block(r));
         sector -= sector % n;
     }
     buf = g_new(uint32_t, n * 128);
@@ -177,16 +183,16 @@ static inline void coroutine_fn crash_co_discard(CrashWorker *w)
     CrashRun *r = w->r;
     int64_t n, sector = crash_pick(w, &n), bytes;
 
-    if (r->k->cluster_size && r->k->cluster_size <= CRASH_BLOCK * 512) {
+    if (r->k->cluster_size && r->k->cluster_size <= (uint32_t)crash_block(r) * 512) {
         bytes = r->k->cluster_size;
         n = QEMU_ALIGN_UP(n * 512, bytes) / 512;
         sector = QEMU_ALIGN_DOWN(sector * 512, bytes) / 512;
-        n = MIN(n, CRASH_BLOCK - sector % CRASH_BLOCK);
+        n = MIN(n, crash_block(r) - sector % crash_block(r));
     }
     crash_stamp_begin(r, sector, n, 0);
     g_assert_cmpint(bdrv_co_pdiscard(r->user->root, sector * 512, n * 512), ==, 0);
     /* Parts of clusters stay: then both are allowed for good. */
-    if (r->k->cluster_size && r->k->cluster_size <= CRASH_BLOCK * 512) {
+    if (r->k->cluster_size && r->k->cluster_size <= (uint32_t)crash_block(r) * 512) {
         crash_stamp_end(r, sector, n);
     }
 }

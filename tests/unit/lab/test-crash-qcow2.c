@@ -9,6 +9,7 @@
 
 #define DISK "'driver': 'qcow2', 'file': {'driver': 'file', 'filename': 'disk'}"
 #define OPEN "{" DISK "}"
+#define DATA_FILE "'data-file': {'driver': 'file', 'filename': 'data'}"
 #define MAKE "'driver': 'qcow2', 'file': 'file-disk'"
 
 /* Larger by a lot, which moves the L1 table, while the others go on. */
@@ -17,6 +18,23 @@ static void coroutine_fn co_resize(CrashRun *r)
     for (int i = 2; i <= 4; i++) {
         g_assert_cmpint(bdrv_co_truncate(r->user->root, i * r->k->disk_bytes, true,
                                          PREALLOC_MODE_OFF, 0, &error_abort), ==, 0);
+    }
+}
+
+/* Larger, written to, and as small as before: clusters go, and the file gets shorter. */
+static void coroutine_fn co_shrink(CrashRun *r)
+{
+    g_autofree uint8_t *buf = g_malloc(r->k->disk_bytes);
+
+    memset(buf, 0x5a, r->k->disk_bytes);
+    for (int i = 0; i < 4; i++) {
+        g_assert_cmpint(bdrv_co_truncate(r->user->root, 2 * r->k->disk_bytes, true,
+                                         PREALLOC_MODE_OFF, 0, &error_abort), ==, 0);
+        g_assert_cmpint(bdrv_co_pwrite(r->user->root, r->k->disk_bytes, r->k->disk_bytes, buf, 0),
+                        ==, 0);
+        g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+        g_assert_cmpint(bdrv_co_truncate(r->user->root, r->k->disk_bytes, true, PREALLOC_MODE_OFF,
+                                         0, &error_abort), ==, 0);
     }
 }
 
@@ -67,6 +85,25 @@ static const CrashCase cases[] = {
       .create = { "{" MAKE ", 'size': 524288, 'cluster-size': 512}" }, .open = OPEN,
       .disk_bytes = 512 * KiB, .cluster_size = 512, .mix = { 10, 1, 1, 1, 16 }, .rounds = 50,
       .step = 7, .co_beside = co_resize },
+    { .path = "/qcow2/crash/R4-shrink/never-cut-too-short",
+      .create = { "{" MAKE ", 'size': 131072, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 128 * KiB, .cluster_size = 4096, .mix = { 10, 2, 2, 3, 16 }, .rounds = 40,
+      .step = 3, .co_beside = co_shrink },
+    { .path = "/qcow2/crash/R4-compressed-64k/never-used-twice",
+      .create = { "{" MAKE ", 'size': 1048576}" }, .open = OPEN, .disk_bytes = 1 * MiB,
+      .cluster_size = 65536, .mix = { 4, 1, 1, 2, 8, .compress = 8 }, .block = 128, .rounds = 50,
+      .step = 7 },
+    { .path = "/qcow2/crash/R2-data-file/keeps-neighbours",
+      .create = { "{" MAKE ", 'data-file': 'file-data', 'size': 524288, 'cluster-size': 8192}" },
+      .open = "{" DISK ", " DATA_FILE "}", .files = { "disk", "data" },
+      .disk_bytes = 512 * KiB, .cluster_size = 8192, .mix = { 12, 3, 3, 3, 8 }, .rounds = 60,
+      .step = 5 },
+    { .path = "/qcow2/crash/R2-raw-data-file/keeps-neighbours",
+      .create = { "{" MAKE ", 'data-file': 'file-data', 'data-file-raw': true, 'size': 524288, "
+                  "'cluster-size': 8192}" },
+      .open = "{" DISK ", " DATA_FILE "}", .files = { "disk", "data" },
+      .disk_bytes = 512 * KiB, .cluster_size = 8192, .mix = { 12, 3, 3, 3, 8 }, .rounds = 60,
+      .step = 5 },
 };
 
 int main(int argc, char **argv)

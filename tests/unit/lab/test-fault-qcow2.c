@@ -6,6 +6,9 @@
 
 #define OPEN "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': 'disk'}}"
 #define MAKE "'driver': 'qcow2', 'file': 'file-disk'"
+#define OPEN_WITH_DATA_FILE \
+    "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': 'disk'}, " \
+    "'data-file': {'driver': 'file', 'filename': 'data'}}"
 #define SIZE (256 * KiB)
 
 static const uint8_t first_byte = 0x11;
@@ -130,6 +133,23 @@ static void coroutine_fn co_judge_size(FaultRun *r, bool is_done)
     }
 }
 
+/* Requests follow, so that the file is cut, too. */
+static bool coroutine_fn co_shrink(FaultRun *r, Error **errp)
+{
+    if (bdrv_co_truncate(r->user->root, SIZE / 4, true, PREALLOC_MODE_OFF, 0, errp) < 0) {
+        return false;
+    }
+    return done(bdrv_co_flush(r->user->bs), errp);
+}
+
+static void coroutine_fn co_judge_shrink(FaultRun *r, bool is_done)
+{
+    co_assert_holds(r, 0, SIZE / 4, first_byte);
+    if (is_done) {
+        g_assert_cmpint(bdrv_co_getlength(r->user->bs), ==, SIZE / 4);
+    }
+}
+
 static bool coroutine_fn co_rename_backing(FaultRun *r, Error **errp)
 {
     return done(bdrv_co_change_backing_file(r->user->bs, "other", "raw", false), errp);
@@ -150,6 +170,19 @@ static const FaultCase cases[] = {
     { .path = "/qcow2/fault/write-compressed/keeps-the-rest", .open = OPEN,
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 512}" },
       .co_prepare = co_fill, .co_operate = co_compress, .co_judge = co_judge_compress },
+    { .path = "/qcow2/fault/write-compressed-64k/keeps-the-rest", .open = OPEN,
+      .create = { "{" MAKE ", 'size': 262144}" },
+      .co_prepare = co_fill, .co_operate = co_compress, .co_judge = co_judge_compress },
+    { .path = "/qcow2/fault/write-data-file/keeps-the-rest", .open = OPEN_WITH_DATA_FILE,
+      .create = { "{" MAKE ", 'data-file': 'file-data', 'size': 262144, 'cluster-size': 4096}" },
+      .co_prepare = co_fill, .co_operate = co_write, .co_judge = co_judge_write },
+    { .path = "/qcow2/fault/discard-raw-data-file/keeps-the-rest", .open = OPEN_WITH_DATA_FILE,
+      .create = { "{" MAKE ", 'data-file': 'file-data', 'data-file-raw': true, 'size': 262144, "
+                  "'cluster-size': 4096}" },
+      .co_prepare = co_fill, .co_operate = co_discard, .co_judge = co_judge_discard },
+    { .path = "/qcow2/fault/shrink/old-or-new-size", .open = OPEN,
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 512}" },
+      .co_prepare = co_fill, .co_operate = co_shrink, .co_judge = co_judge_shrink },
     { .path = "/qcow2/fault/discard/keeps-the-rest", .open = OPEN,
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" },
       .co_prepare = co_fill, .co_operate = co_discard, .co_judge = co_judge_discard },
