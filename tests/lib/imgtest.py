@@ -51,7 +51,7 @@ class Run:
 
     def __init__(self, words, status, out, err):
         self.words, self.status, self.out, self.err = words, status, out, err
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = 0.0
 
     @property
     def text(self):
@@ -85,7 +85,7 @@ def run(*words, timeout=60, memory=None, stdin=None, env=None):
         if memory and not sanitized():
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-    start = time.monotonic()
+    start, before = time.monotonic(), os.times()
     with subprocess.Popen([path, *words[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, preexec_fn=limit,
                           env=dict(os.environ, **(env or {}))) as process:
@@ -98,6 +98,9 @@ def run(*words, timeout=60, memory=None, stdin=None, env=None):
             status = None
     result = Run(words, status, out.decode(errors="replace"), err.decode(errors="replace"))
     result.seconds = time.monotonic() - start
+    after = os.times()
+    result.cpu_seconds = (after.children_user + after.children_system - before.children_user -
+                          before.children_system)
     return result
 
 
