@@ -129,11 +129,19 @@ BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **er
 
 /* ---- devices --------------------------------------------------------------------------------- */
 
+/* On average; json:{} names of stacked filters have 4 KiB, and each image tells its own. */
+#define MAX_MEAN_NAME 400
+
 static ImageInfo *image_info_without_io(BlockDriverState *bs, unsigned max_images,
                                         Error **errp)
 {
     ImageInfo *first = NULL, **link = &first;
+    size_t name_bytes = 0, max_name_bytes = max_images * (size_t)MAX_MEAN_NAME;
     for (; bs && max_images > 0; bs = bdrv_filter_or_cow_bs(bs), max_images--) {
+        name_bytes += strlen(bdrv_get_filename(bs));
+        if (first && name_bytes > max_name_bytes) {
+            break;
+        }
         ImageInfo *info = *link = g_new0(ImageInfo, 1);
         int64_t allocated = bdrv_known_allocated_size(bs);
         info->virtual_size = MAX(bdrv_getlength(bs), 0);

@@ -37,19 +37,20 @@ static int coroutine_fn cor_co_wants_copy(BlockDriverState *bs, int64_t offset, 
                                           int64_t *n)
 {
     const CorState *s = bs->opaque;
-    BlockDriverState *file = bs->file->bs;
+    /* Filters hold nothing: asking each of a stack of them would take quadratic time. */
+    BlockDriverState *image = bdrv_skip_filters(bs->file->bs);
     int64_t below;
     int ret;
 
-    if (bs->inactive || file->inactive) {
+    if (bs->inactive || bs->file->bs->inactive || !image || !bdrv_filter_or_cow_bs(image)) {
         *n = bytes;
         return 0;
     }
-    ret = bdrv_co_is_allocated(file, offset, bytes, n);
+    ret = bdrv_co_is_allocated(image, offset, bytes, n);
     if (ret != 0) {
         return MIN(ret, 0);
     }
-    ret = bdrv_co_is_allocated_above(file, s->bottom, s->bottom != NULL, offset, *n, &below);
+    ret = bdrv_co_is_allocated_above(image, s->bottom, s->bottom != NULL, offset, *n, &below);
     *n = MIN(*n, below);
     return ret;
 }

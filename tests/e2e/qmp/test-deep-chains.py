@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Backing chains of a thousand images: opened, asked about, changed, read, closed."""
+"""Backing chains of a thousand images, and stacks of filters: opened, asked about, changed, read,
+closed."""
 
 import os
 import sys
@@ -53,6 +54,28 @@ def a_daemon_lives_with_it(vm):
     same(vm.nodes(), {})
 
 
+def filters_in_a_stack_cost_what_they_are(vm):
+    """Reading through them and asking about them was quadratic and worse: minutes."""
+    make_qcow2("base.qcow2")
+    must("qemu-io", "-c", "write -P 5 1M 64k", "base.qcow2")
+    make_qcow2("over.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
+    empty = os.path.getsize("over.qcow2")
+    vm.add("n0", "qcow2", file={"driver": "file", "filename": "over.qcow2"})
+    for i in range(1, DEPTH + 1):
+        vm.add(f"n{i}", "copy-on-read", file=f"n{i - 1}")
+    vm.null("dst", 4 * MiB)
+    vm.command("blockdev-backup", job_id="j", device=f"n{DEPTH}", target="dst", sync="full")
+    vm.wait_event("BLOCK_JOB_COMPLETED", timeout=60)
+    rows = vm.command("query-named-block-nodes")
+    same(len(rows), DEPTH + 5)
+    for row in rows:
+        assert row["image"]["virtual-size"] > 0, row
+    for i in range(DEPTH, -1, -1):
+        vm.command("blockdev-del", node_name=f"n{i}")
+    assert os.path.getsize("over.qcow2") > empty, "nothing was copied up"
+    must("qemu-img", "compare", "over.qcow2", "base.qcow2")
+
+
 def the_tools_read_and_write_through_it(vm):
     top = make_chain()
     for command in ("read -P 5 1M 64k", "read -P 0 0 64k", "write -P 6 1000 70000",
@@ -66,4 +89,5 @@ def the_tools_read_and_write_through_it(vm):
 
 if sanitized():
     DEPTH = 200
-run("deep-chains", [a_daemon_lives_with_it, the_tools_read_and_write_through_it])
+run("deep-chains", [a_daemon_lives_with_it, filters_in_a_stack_cost_what_they_are,
+                    the_tools_read_and_write_through_it])
