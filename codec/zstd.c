@@ -15,11 +15,12 @@ static struct {
     bool is_there;
     typeof(ZSTD_createDCtx) *createDCtx;
     typeof(ZSTD_DCtx_setParameter) *DCtx_setParameter;
+    typeof(ZSTD_DCtx_reset) *DCtx_reset;
     typeof(ZSTD_decompressStream) *decompressStream;
     typeof(ZSTD_isError) *isError;
     typeof(ZSTD_freeDCtx) *freeDCtx;
     typeof(ZSTD_createCCtx) *createCCtx;
-    typeof(ZSTD_compressStream2) *compressStream2;
+    typeof(ZSTD_compress2) *compress2;
     typeof(ZSTD_freeCCtx) *freeCCtx;
     typeof(ZSTD_getErrorCode) *getErrorCode;
 } lib;
@@ -30,11 +31,12 @@ static void load(void)
     const CodecSymbol symbols[] = {
         { "ZSTD_createDCtx", (void **)&lib.createDCtx },
         { "ZSTD_DCtx_setParameter", (void **)&lib.DCtx_setParameter },
+        { "ZSTD_DCtx_reset", (void **)&lib.DCtx_reset },
         { "ZSTD_decompressStream", (void **)&lib.decompressStream },
         { "ZSTD_isError", (void **)&lib.isError },
         { "ZSTD_freeDCtx", (void **)&lib.freeDCtx },
         { "ZSTD_createCCtx", (void **)&lib.createCCtx },
-        { "ZSTD_compressStream2", (void **)&lib.compressStream2 },
+        { "ZSTD_compress2", (void **)&lib.compress2 },
         { "ZSTD_freeCCtx", (void **)&lib.freeCCtx },
         { "ZSTD_getErrorCode", (void **)&lib.getErrorCode },
         { NULL, NULL },
@@ -49,6 +51,47 @@ static bool is_there(void)
     return lib.is_there;
 }
 
+static void reader_free(gpointer ctx)
+{
+    lib.freeDCtx(ctx);
+}
+
+static void writer_free(gpointer ctx)
+{
+    lib.freeCCtx(ctx);
+}
+
+/* One of each for each worker: to make one takes longer than a small cluster. */
+static GPrivate reader = G_PRIVATE_INIT(reader_free);
+static GPrivate writer = G_PRIVATE_INIT(writer_free);
+
+static ZSTD_DCtx *get_reader(void)
+{
+    ZSTD_DCtx *ctx = g_private_get(&reader);
+
+    if (ctx) {
+        lib.DCtx_reset(ctx, ZSTD_reset_session_only);
+        return ctx;
+    }
+    ctx = lib.createDCtx();
+    if (ctx) {
+        lib.DCtx_setParameter(ctx, ZSTD_d_windowLogMax, MAX_WINDOW_LOG);
+        g_private_set(&reader, ctx);
+    }
+    return ctx;
+}
+
+static ZSTD_CCtx *get_writer(void)
+{
+    ZSTD_CCtx *ctx = g_private_get(&writer);
+
+    if (!ctx) {
+        ctx = lib.createCCtx();
+        g_private_set(&writer, ctx);
+    }
+    return ctx;
+}
+
 int zstd_read(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
     ZSTD_outBuffer out = { .dst = dst, .size = dst_len };
@@ -59,11 +102,10 @@ int zstd_read(void *dst, size_t dst_len, const void *src, size_t src_len)
     if (!is_there()) {
         return -ENOTSUP;
     }
-    ctx = lib.createDCtx();
+    ctx = get_reader();
     if (!ctx) {
         return -ENOMEM;
     }
-    lib.DCtx_setParameter(ctx, ZSTD_d_windowLogMax, MAX_WINDOW_LOG);
     /* ret is 0 at the end of a frame; a frame that ends too early may be followed by another. */
     while (out.pos < out.size || ret != 0) {
         size_t in_before = in.pos, out_before = out.pos;
@@ -74,30 +116,31 @@ int zstd_read(void *dst, size_t dst_len, const void *src, size_t src_len)
             break;
         }
     }
-    lib.freeDCtx(ctx);
     return ret == 0 && out.pos == out.size ? 0 : -EIO;
 }
 
 ssize_t zstd_write(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
-    ZSTD_outBuffer out = { .dst = dst, .size = dst_len };
-    ZSTD_inBuffer in = { .src = src, .size = src_len };
     ZSTD_CCtx *ctx;
     size_t ret;
 
     if (!is_there()) {
         return -ENOTSUP;
     }
-    ctx = lib.createCCtx();
+    ctx = get_writer();
     if (!ctx) {
         return -ENOMEM;
     }
-    do {
-        ret = lib.compressStream2(ctx, &out, &in, ZSTD_e_end);
-    } while (!lib.isError(ret) && ret != 0 && out.pos < out.size);
-    lib.freeCCtx(ctx);
-    if (lib.isError(ret)) {
-        return lib.getErrorCode(ret) == ZSTD_error_memory_allocation ? -ENOMEM : -EIO;
+    ret = lib.compress2(ctx, dst, dst_len, src, src_len);
+    if (!lib.isError(ret)) {
+        return ret;
     }
-    return ret == 0 ? (ssize_t)out.pos : -ENOSPC;
+    switch (lib.getErrorCode(ret)) {
+    case ZSTD_error_dstSize_tooSmall:
+        return -ENOSPC;
+    case ZSTD_error_memory_allocation:
+        return -ENOMEM;
+    default:
+        return -EIO;
+    }
 }

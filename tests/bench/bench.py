@@ -238,6 +238,33 @@ class Bench:
             if self.wanted('convert'):
                 subprocess.run([self.ours, 'compare', 'dense.raw', target], check=True, stdout=subprocess.DEVNULL)
 
+    def compressed(self):
+        """Our own sources and programs, which are neither dense nor empty."""
+        size = (16 if self.quick else 64) * MIB
+        if not self.wanted('compressed'):
+            return
+        with open('c.raw', 'wb') as f:
+            while f.tell() < size:
+                for root, _, names in os.walk(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')):
+                    for name in names:
+                        path = os.path.join(root, name)
+                        if name.endswith(('.c', '.h', '.o', '.py', '.md')) and f.tell() < size:
+                            with open(path, 'rb') as source:
+                                f.write(source.read())
+            f.truncate(size)
+        for kind in ('zlib', 'zstd'):
+            target = f'c-{kind}.qcow2'
+            self.compare(f'convert to compressed {kind}',
+                         ['convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', f'compression_type={kind}', 'c.raw', target],
+                         before=lambda: os.path.exists(target) and os.unlink(target))
+            self.compare(f'convert from compressed {kind}', ['convert', '-f', 'qcow2', '-O', 'raw', target, 'c.out'],
+                         before=lambda: os.path.exists('c.out') and os.unlink('c.out'))
+            self.compare(f'sequential 4k read of compressed {kind}',
+                         ['bench', '-f', 'qcow2', '-c', str(size // 4096), '-d', '1', '-s', '4096', target], size // 4096)
+            subprocess.run([self.ours, 'compare', 'c.raw', target], check=True, stdout=subprocess.DEVNULL)
+        for name in ('c.raw', 'c.out', 'c-zlib.qcow2', 'c-zstd.qcow2'):
+            os.unlink(name)
+
     def metadata(self):
         """What reads all tables of an image: 256 GiB, a million clusters all over it and the file; or in order."""
         clusters = 300000 if self.quick else 1000000
@@ -305,6 +332,7 @@ def main():
         bench.scattered('qcow2')
         bench.large()
         bench.convert()
+        bench.compressed()
         bench.metadata()
         bench.snapshots()
     return 0
