@@ -15,8 +15,9 @@
 #include "qemu/memalign.h"
 #include "qemu/progress.h"
 
-#define CHUNK_BYTES (1024 * 1024)
-#define MAX_READERS 4
+/* What is read ahead shall fit the processors' caches: it is compared soon after. */
+#define CHUNK_BYTES (512 * 1024)
+#define MAX_READERS 2
 
 /* Exit statuses that scripts rely on. */
 enum {
