@@ -237,6 +237,29 @@ class Bench:
                          before=lambda: os.path.exists(target) and os.unlink(target))
             if self.wanted('convert'):
                 subprocess.run([self.ours, 'compare', 'dense.raw', target], check=True, stdout=subprocess.DEVNULL)
+        self.compare(f'compare {size} MiB raw and qcow2', ['compare', '-f', 'raw', '-F', 'qcow2', 'dense.raw',
+                                                           'dense.qcow2'])
+        self.convert_otherwise(size)
+
+    def convert_otherwise(self, size):
+        """Past the host's cache; compressed; and what is mostly holes."""
+        fragments, block = 2000 if self.quick else 8000, os.urandom(65536)
+        with open('sparse.raw', 'wb') as f:
+            f.truncate(fragments * 4 * 65536)
+            for i in range(fragments):
+                f.seek(i * 4 * 65536)
+                f.write(block)
+        with open('text.raw', 'wb') as f:
+            for i in range(16 if self.quick else 64):
+                f.write(b''.join(b'%d %d\n' % (i, j * j) for j in range(MIB // 16))[:MIB])
+        for name, source, options in ((f'convert {size} MiB raw to qcow2, -t none -T none', 'dense.raw',
+                                       ['-t', 'none', '-T', 'none']),
+                                      (f'convert {fragments} fragments raw to qcow2', 'sparse.raw', []),
+                                      ('convert -c raw to qcow2', 'text.raw', ['-c'])):
+            self.compare(name, ['convert', '-f', 'raw', '-O', 'qcow2', *options, source, 'out.qcow2'],
+                         before=lambda: os.path.exists('out.qcow2') and os.unlink('out.qcow2'))
+            if self.wanted(name):
+                subprocess.run([self.ours, 'compare', source, 'out.qcow2'], check=True, stdout=subprocess.DEVNULL)
 
     def compressed(self):
         """Our own sources and programs, which are neither dense nor empty."""
