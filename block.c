@@ -292,6 +292,16 @@ static void node_free(BlockDriverState *bs)
     g_free(bs);
 }
 
+void bdrv_note_failed_close(void)
+{
+    bdrv_graph()->failed_closes++;
+}
+
+unsigned bdrv_failed_closes(void)
+{
+    return bdrv_graph()->failed_closes;
+}
+
 /*
  * Background work ends, caches are written back, the driver lets go, then the children are let go,
  * which may put them on the dead list in turn: a long chain is closed by a loop, not by recursion.
@@ -300,9 +310,16 @@ static void coroutine_fn node_co_close(BlockDriverState *bs)
 {
     if (bs->opened) {
         g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
-        bdrv_co_flush(bs);
+        unsigned failed = bdrv_failed_closes();
+        int ret = bdrv_co_flush(bs);
         if (bs->drv->bdrv_co_close) {
             bs->drv->bdrv_co_close(bs);
+        }
+        if (ret < 0 && failed == bdrv_failed_closes()) {
+            /* The driver has not said anything. */
+            error_report("Could not flush node '%s' to close it: %s", bs->node_name,
+                         strerror(-ret));
+            bdrv_note_failed_close();
         }
         bs->opened = false;
         bs->drv = NULL;

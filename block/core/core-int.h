@@ -21,6 +21,7 @@ struct BlockGraph {
     QTAILQ_HEAD(, BlockDriverState) nodes;       /* in order of creation */
     QTAILQ_HEAD(, BlockDriverState) monitor_nodes;
     QTAILQ_HEAD(, BlockDriverState) dead;        /* unreferenced, to be closed at unlock */
+    unsigned failed_closes;                      /* nodes that lost something when closed */
     QTAILQ_HEAD(, BdrvGate) gates;
     CoMutex control;
     bool control_locked;

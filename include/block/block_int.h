@@ -192,7 +192,7 @@ struct BlockDriver {
      */
     bool coroutine_fn (*bdrv_co_open)(BlockDriverState *bs, const BlockdevOptions *options,
                                       int flags, Error **errp);
-    /* Write back what is cached (errors are lost: flush first), free opaque's content. */
+    /* Write back what is cached (a failure: bdrv_note_failed_close()), free opaque's content. */
     void coroutine_fn (*bdrv_co_close)(BlockDriverState *bs);
     bool coroutine_fn (*bdrv_co_reopen_prepare)(BdrvReopenState *state, Error **errp);
     void (*bdrv_reopen_commit)(BdrvReopenState *state);

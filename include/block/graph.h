@@ -59,6 +59,14 @@ void bdrv_graph_reset(void);
 void coroutine_fn bdrv_co_close_all(void);
 
 /**
+ * A node that is being closed could not write back all it held.  The user has been told; this is
+ * for the exit status of programs.
+ */
+void bdrv_note_failed_close(void);
+/** How many there were. */
+unsigned bdrv_failed_closes(void);
+
+/**
  * The control lock: one control operation at a time.  Release closes the nodes that nobody refers
  * to any more.  Nobody waits for a guest, a user or a job to finish while holding it.
  */

@@ -42,6 +42,9 @@ static void coroutine_fn co_run_command(void *opaque)
     Run *run = opaque;
     run->status = run->cmd->co_run(run->argc, run->argv);
     bdrv_co_close_all();
+    if (run->status == 0 && bdrv_failed_closes()) {
+        run->status = 1; /* what was written is not all there */
+    }
 }
 
 static int run_command(const ImgCommand *cmd, int argc, char **argv)

@@ -250,7 +250,7 @@ static void coroutine_fn co_main(void *opaque)
     if (!p->commands->len) {
         co_read_commands(p);
     }
-    qemuio_co_close(&p->io);
+    p->failed |= !qemuio_co_close(&p->io);
     bdrv_co_close_all();
 }
 

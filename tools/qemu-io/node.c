@@ -65,8 +65,10 @@ bool coroutine_fn qemuio_co_open(QemuIo *io, IoOpen *open)
     return true;
 }
 
-void coroutine_fn qemuio_co_close(QemuIo *io)
+bool coroutine_fn qemuio_co_close(QemuIo *io)
 {
+    unsigned failed = bdrv_failed_closes();
+
     if (io->blk) {
         qemuio_co_wait_aio(io);
         bdrv_co_control_lock();
@@ -74,6 +76,7 @@ void coroutine_fn qemuio_co_close(QemuIo *io)
         bdrv_co_control_unlock();
         io->blk = NULL;
     }
+    return bdrv_failed_closes() == failed;
 }
 
 static int coroutine_fn co_open(QemuIo *io, int argc, char **argv)
@@ -145,8 +148,7 @@ static int coroutine_fn co_open(QemuIo *io, int argc, char **argv)
 
 static int coroutine_fn co_close(QemuIo *io, int argc, char **argv)
 {
-    qemuio_co_close(io);
-    return 0;
+    return qemuio_co_close(io) ? 0 : -EIO;
 }
 
 static int coroutine_fn co_quit(QemuIo *io, int argc, char **argv)

@@ -51,7 +51,8 @@ typedef struct IoOpen {
 } IoOpen;
 
 bool coroutine_fn qemuio_co_open(QemuIo *io, IoOpen *open);
-void coroutine_fn qemuio_co_close(QemuIo *io);
+/** False: something could not be written back, which was told. */
+bool coroutine_fn qemuio_co_close(QemuIo *io);
 void coroutine_fn qemuio_co_wait_aio(QemuIo *io);
 
 /* ---- text (text.c) ---- */

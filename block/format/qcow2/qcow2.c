@@ -356,6 +356,7 @@ static void coroutine_fn store_bitmaps(BlockDriverState *bs)
     if (qcow2_bitmaps_co_store(bs, &local_err) < 0) {
         error_reportf_err(local_err, "Lost persistent bitmaps during inactivation of node '%s': ",
                           bdrv_get_node_name(bs));
+        bdrv_note_failed_close();
     }
 }
 
@@ -388,6 +389,7 @@ static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
         if (ret < 0) {
             error_report("qcow2: Could not write back the metadata of node '%s': %s",
                          bs->node_name, strerror(-ret));
+            bdrv_note_failed_close();
         }
     }
     free_state(s);
