@@ -29,12 +29,8 @@ static char *dirname_of(const char *filename)
     return g_strndup(filename, slash ? slash + 1 - filename : rest - filename);
 }
 
-char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp)
+char *bdrv_resolve_backing_filename(BlockDriverState *bs, const char *backing, Error **errp)
 {
-    const char *backing = bs->backing_file;
-    if (!backing || !*backing) {
-        return NULL;
-    }
     if (has_protocol_prefix(backing) || *backing == '/') {
         return g_strdup(backing);
     }
@@ -53,6 +49,14 @@ char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp)
     }
     g_autofree char *dir = dirname_of(own);
     return g_strconcat(dir, backing, NULL);
+}
+
+char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp)
+{
+    if (!bs->backing_file || !*bs->backing_file) {
+        return NULL;
+    }
+    return bdrv_resolve_backing_filename(bs, bs->backing_file, errp);
 }
 
 /* ---- exact names ----------------------------------------------------------------------------- */

@@ -262,6 +262,9 @@ bool coroutine_fn bdrv_co_inactivate_all(Error **errp);
 int coroutine_fn bdrv_co_change_backing_file(BlockDriverState *bs, const char *backing_file,
                                              const char *backing_fmt, bool require);
 
+/** Where @backing is, if the header of @bs named it; relative names start beside @bs's own file. */
+char *bdrv_resolve_backing_filename(BlockDriverState *bs, const char *backing, Error **errp);
+
 /** Parse a cache mode name into BDRV_O_* bits of @flags and @writethrough; false if unknown. */
 bool bdrv_parse_cache_mode(const char *mode, int *flags, bool *writethrough);
 /** Parse "ignore"/"off"/"unmap"/"on" into BDRV_O_UNMAP of @flags; false if unknown. */

@@ -21,13 +21,8 @@
 
 static const ImgCommand *const commands[] = {
     &img_amend, &img_bench, &img_bitmap, &img_check, &img_commit, &img_compact, &img_compare,
-    &img_convert, &img_create, &img_dd, &img_info, &img_map, &img_measure, &img_resize,
-    &img_snapshot,
-};
-
-/* Known to users of QEMU, but not part of this version. */
-static const char *const absent_commands[] = {
-    "rebase",
+    &img_convert, &img_create, &img_dd, &img_info, &img_map, &img_measure, &img_rebase,
+    &img_resize, &img_snapshot,
 };
 
 typedef struct Run {
@@ -103,12 +98,6 @@ static int find_and_run(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
         if (!strcmp(argv[0], commands[i]->name)) {
             return run_command(commands[i], argc, argv);
-        }
-    }
-    for (size_t i = 0; i < G_N_ELEMENTS(absent_commands); i++) {
-        if (!strcmp(argv[0], absent_commands[i])) {
-            error_report("command '%s' is not available in this version", argv[0]);
-            return 1;
         }
     }
     g_autofree char *message = g_strdup_printf("Command not found: %s", argv[0]);

@@ -68,7 +68,7 @@ typedef struct ImgCommand {
 
 extern const ImgCommand img_amend, img_bench, img_bitmap, img_check, img_commit, img_compare;
 extern const ImgCommand img_convert, img_create, img_dd, img_info, img_map, img_measure, img_resize;
-extern const ImgCommand img_compact, img_snapshot;
+extern const ImgCommand img_compact, img_rebase, img_snapshot;
 
 /**
  * Parse argv[1..] into @values, the command's zeroed struct of options.  getopt's optind is then
