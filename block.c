@@ -492,6 +492,11 @@ int64_t bdrv_get_cluster_size(const BlockDriverState *bs)
     return bdrv_get_info((BlockDriverState *)bs, &info) < 0 ? 0 : info.cluster_size;
 }
 
+bool bdrv_driver_new_is_undefined(const BlockDriver *drv)
+{
+    return drv->new_is_undefined;
+}
+
 bool bdrv_driver_can_compress(const BlockDriver *drv)
 {
     return drv->bdrv_co_pwritev_compressed != NULL;

@@ -6,6 +6,7 @@
 
 #include "block/block_int.h"
 
+extern BlockDriver bdrv_luks;
 extern BlockDriver bdrv_qcow2;
 extern BlockDriver bdrv_raw;
 extern BlockDriver bdrv_file, bdrv_host_device, bdrv_host_cdrom;
@@ -16,6 +17,7 @@ extern BlockDriver bdrv_compress, bdrv_copy_on_read, bdrv_quorum, bdrv_throttle;
 
 BlockDriver *const bdrv_drivers[] = {
     /* formats; raw takes what nobody else wants */
+    &bdrv_luks,
     &bdrv_qcow2,
     &bdrv_raw,
     /* protocols */

@@ -17,6 +17,15 @@ void bdrv_amend_progress(const BdrvAmendProgress *progress, uint64_t done, uint6
     }
 }
 
+static bool check_writable(const BlockDriverState *bs, Error **errp)
+{
+    if (bs->read_only || bs->inactive) {
+        error_setg(errp, "Node '%s' cannot be written", bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 bool coroutine_fn bdrv_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bool force,
                                         const BdrvAmendProgress *progress, Error **errp)
 {
@@ -30,8 +39,7 @@ bool coroutine_fn bdrv_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bo
                    bs->drv->format_name);
         return false;
     }
-    if (bs->read_only || bs->inactive) {
-        error_setg(errp, "Node '%s' cannot be written", bs->node_name);
+    if (!check_writable(bs, errp)) {
         return false;
     }
     g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
@@ -63,4 +71,33 @@ int coroutine_fn bdrv_co_make_empty(BlockDriverState *bs, Error **errp)
         error_setg_errno(errp, -ret, "Failed to empty %s", bdrv_get_filename(bs));
     }
     return ret;
+}
+
+bool bdrv_check_amend(const BlockDriverState *bs, const BlockdevAmendOptions *options,
+                      Error **errp)
+{
+    if (!bs->drv) {
+        error_setg(errp, "Node is ejected");
+        return false;
+    }
+    if (bs->drv->options_type != options->driver) {
+        error_setg(errp, "x-blockdev-amend doesn't support changing the block driver");
+        return false;
+    }
+    if (!bs->drv->bdrv_co_amend) {
+        error_setg(errp, "Driver does not support x-blockdev-amend");
+        return false;
+    }
+    return true;
+}
+
+bool coroutine_fn bdrv_co_amend(BlockDriverState *bs, const BlockdevAmendOptions *options,
+                                bool force, Error **errp)
+{
+    CONTROL_PATH();
+    if (!bdrv_check_amend(bs, options, errp) || !check_writable(bs, errp)) {
+        return false;
+    }
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
+    return bs->drv->bdrv_co_amend(bs, options, force, errp);
 }

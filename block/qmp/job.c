@@ -218,6 +218,19 @@ void coroutine_fn qmp_block_compact(const char *job_id, const char *node_name, b
                                                      has_auto_dismiss, auto_dismiss), errp);
 }
 
+void coroutine_fn qmp_x_blockdev_amend(const char *job_id, const char *node_name,
+                                       BlockdevAmendOptions *options, bool has_force, bool force,
+                                       Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(node_name);
+
+    if (!bs) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", node_name);
+        return;
+    }
+    amend_job_start(job_id, bs, options, has_force && force, errp);
+}
+
 void coroutine_fn qmp_blockdev_create(const char *job_id, BlockdevCreateOptions *options,
                                       Error **errp)
 {

@@ -328,6 +328,12 @@ struct QemuOptsList *bdrv_amend_opts(const BlockDriver *drv);
  */
 bool coroutine_fn bdrv_co_amend_options(BlockDriverState *bs, struct QemuOpts *opts, bool force,
                                         const BdrvAmendProgress *progress, Error **errp);
+/** Can the node's driver change what @options are about at all? */
+bool bdrv_check_amend(const BlockDriverState *bs, const BlockdevAmendOptions *options,
+                      Error **errp);
+/** The same, typed, for images in use: keys.  Context: control lock. */
+bool coroutine_fn bdrv_co_amend(BlockDriverState *bs, const BlockdevAmendOptions *options,
+                                bool force, Error **errp);
 /** For drivers: say how far it is; @progress NULL: nobody listens. */
 void bdrv_amend_progress(const BdrvAmendProgress *progress, uint64_t done, uint64_t total);
 
@@ -385,6 +391,8 @@ int64_t coroutine_fn bdrv_co_get_allocated_file_size(BlockDriverState *bs);
 bool bdrv_supports_compressed_writes(const BlockDriverState *bs);
 /** Whether images of @drv can be written compressed; known before one exists. */
 bool bdrv_driver_can_compress(const BlockDriver *drv);
+/** Whether what is read from a new image, before it is written, is not zeroes. */
+bool bdrv_driver_new_is_undefined(const BlockDriver *drv);
 int64_t bdrv_get_cluster_size(const BlockDriverState *bs); /* 0: none */
 
 /* The chain: a filter's filtered child, an overlay's backing node. */

@@ -169,6 +169,7 @@ struct BlockDriver {
     bool is_filter;
     bool filtered_is_backing;    /* the filtered child is "backing", else "file" */
     bool supports_backing;
+    bool new_is_undefined;                  /* a new image does not read as zeroes */
     bool has_variable_length;    /* length may change behind our back: ask each time */
     const char *guessed_child;   /* the child (or list of them) that is an image, whose format may
                                   * be guessed; NULL: none but "backing" */
@@ -314,6 +315,9 @@ struct BlockDriver {
     /* Frozen.  What @opts, of amend_opts, do not mention stays as it is. */
     bool coroutine_fn (*bdrv_co_amend_options)(BlockDriverState *bs, QemuOpts *opts, bool force,
                                                const BdrvAmendProgress *progress, Error **errp);
+    /* The typed form, of what can be changed while the image is in use: x-blockdev-amend. */
+    bool coroutine_fn (*bdrv_co_amend)(BlockDriverState *bs, const BlockdevAmendOptions *options,
+                                       bool force, Error **errp);
     BlockMeasureInfo *coroutine_fn (*bdrv_co_measure)(QemuOpts *opts, BlockDriverState *in_bs,
                                                       Error **errp);
     /* Nothing is allocated any more, on disk too; frozen.  A crash may leave part of it. */

@@ -197,6 +197,9 @@ bool coroutine_fn compact_job_co_start(const char *job_id, BlockDriverState *bs,
                                        int flags, Error **errp);
 
 /** Start a job that makes an image from @options (copied): blockdev-create. */
+/** Change an image by what bdrv_co_amend() can change. */
+bool amend_job_start(const char *job_id, BlockDriverState *bs, const BlockdevAmendOptions *options,
+                     bool force, Error **errp);
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options, Error **errp);
 
 #endif

@@ -28,6 +28,7 @@ VOLATILE = [(re.compile(pattern, re.M), text) for pattern, text in (
     (r'(?:\\r)?    \(\d+\.\d\d/100%\)', ''),
     (r'^( *disk size:) .*$', r'\1 N'),
     (r'Run completed in [\d.]+ seconds', 'Run completed in N seconds'),
+    (r'^( *(?:master key )?iters:) \d+$', r'\1 N'),
     (r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'UUID'),
     (r'#block\d+', '#block'),
     (r'\bpid[= ]*\d+', 'pid'),

@@ -83,6 +83,7 @@ typedef struct Convert {
     ImgCopy copy;
     int64_t bytes;         /* of all sources */
     ImgNewFile file;       /* what the target is on the host */
+    char *key_secret;      /* of a new, encrypted target */
 } Convert;
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -270,7 +271,10 @@ static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDrive
         return false;
     }
     /* A driver without options of creation takes what exists as it is. */
-    c->copy.target_is_zero = bdrv_create_opts(proto) && !c->copy.target_has_backing;
+    c->copy.target_is_zero = bdrv_create_opts(proto) && !c->copy.target_has_backing &&
+                             !bdrv_driver_new_is_undefined(drv);
+    c->key_secret = g_strdup(qemu_opt_get(opts, "key-secret"));
+    c->target.key_secret = c->key_secret;
 
     BDRV_CONTROL_GUARD();
     img_new_file_note(&c->file, c->target_name, proto);
@@ -413,6 +417,7 @@ static int coroutine_fn co_run_with(const ConvertOptions *opts, char **names, in
     for (int i = 0; i < c.copy.n_sources; i++) {
         img_co_close(c.copy.sources[i]);
     }
+    g_free(c.key_secret);
     g_free(c.copy.sources);
     img_new_file_forget(&c.file);
     return ok ? 0 : 1;

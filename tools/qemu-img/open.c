@@ -26,6 +26,9 @@ static QDict *make_options(const ImgOpen *how, Error **errp)
     QDict *options;
     if (!how->image_opts) {
         options = qdict_new();
+        if (how->key_secret) {
+            qdict_put_str(options, "key-secret", how->key_secret);
+        }
         if (how->format) {
             qdict_put_str(options, "driver", how->format);
         }

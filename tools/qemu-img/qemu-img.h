@@ -111,6 +111,7 @@ typedef struct ImgOpen {
     bool force_share;
     bool writethrough;
     int flags;          /* BDRV_O_* */
+    const char *key_secret; /* id of the secret that opens the image, or NULL */
 } ImgOpen;
 
 /** Open an image.  NULL if that fails, which is reported. */

@@ -6,7 +6,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/gate.h"
+#include "../creation.h"
 #include "qapi/gen/block-core-visit.h"
 #include "qcow2.h"
 #include "qemu/cutils.h"
@@ -204,33 +204,12 @@ static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreatePa
     return true;
 }
 
-/* ---- a user of the nodes ------------------------------------------------------------------- */
-
-static BdrvOwner creator_owner(BdrvGate *gate)
-{
-    return (BdrvOwner){ BDRV_OWNER_OPERATION, gate, NULL, "image creation" };
-}
-
-static const BdrvGateOps creator_ops = { .owner = creator_owner };
-
-/* An edge from @gate to @bs for writing and resizing. */
-static BdrvChild *coroutine_fn co_use_node(BdrvGate *gate, BlockDriverState *bs, Error **errp)
-{
-    BdrvChildSpec spec = {
-        .name = "root",
-        .role = BDRV_CHILD_IMAGE | BDRV_CHILD_PRIMARY,
-        .gate = gate,
-        .perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE,
-        .shared = 0,
-    };
-
-    return bdrv_co_attach_child(&spec, bdrv_ref(bs), errp);
-}
+/* ---- on the nodes ------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_fill_file(BdrvGate *gate, BlockDriverState *bs, const CreateParams *p,
                                       Error **errp)
 {
-    BdrvChild *edge = co_use_node(gate, bs, errp);
+    BdrvChild *edge = creation_co_use_node(gate, bs, errp);
     bool ok;
 
     if (!edge) {
@@ -255,7 +234,7 @@ static bool coroutine_fn co_grow_image(BdrvGate *gate, BlockDriverState *file,
         qdict_put_str(options, "data-file", bdrv_get_node_name(p->data_file));
     }
     bs = bdrv_co_open(NULL, NULL, options, BDRV_O_RDWR | BDRV_O_NO_BACKING, errp);
-    edge = bs ? co_use_node(gate, bs, errp) : NULL;
+    edge = bs ? creation_co_use_node(gate, bs, errp) : NULL;
     if (!edge) {
         return false;
     }
@@ -275,25 +254,10 @@ static bool coroutine_fn co_create_on(BlockDriverState *file, const CreateParams
     BdrvGate gate;
     bool ok;
 
-    bdrv_gate_init(&gate, &creator_ops);
+    creation_gate_init(&gate);
     ok = co_fill_file(&gate, file, p, errp) && co_grow_image(&gate, file, p, errp);
     bdrv_gate_done(&gate);
     return ok;
-}
-
-static BlockDriverState *coroutine_fn co_open_ref(const BlockdevRef *ref, Error **errp)
-{
-    BlockDriverState *bs;
-
-    if (ref->type != QTYPE_QSTRING) {
-        return bdrv_co_open_blockdev(&ref->u.definition, BDRV_O_RDWR, errp);
-    }
-    bs = bdrv_find_node(ref->u.reference);
-    if (!bs) {
-        error_setg(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference);
-        return NULL;
-    }
-    return bdrv_ref(bs);
 }
 
 bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **errp)
@@ -306,9 +270,9 @@ bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **
     if (!read_params(o, o->data_file, &p, errp)) {
         return false;
     }
-    file = co_open_ref(o->file, errp);
+    file = creation_co_open_ref(o->file, errp);
     if (file && o->data_file) {
-        data_file = co_open_ref(o->data_file, errp);
+        data_file = creation_co_open_ref(o->data_file, errp);
     }
     if (!file || (o->data_file && !data_file)) {
         return false;
@@ -454,23 +418,6 @@ static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *
     return true;
 }
 
-/* Make the file @filename and open it. */
-static BlockDriverState *coroutine_fn co_make_file(const char *filename, QemuOpts *opts,
-                                                   Error **errp)
-{
-    if (!bdrv_co_create_file(filename, opts, errp)) {
-        return NULL;
-    }
-    return bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);
-}
-
-static void coroutine_fn co_delete(BlockDriverState *file)
-{
-    if (file && file->drv->bdrv_co_delete_file) {
-        file->drv->bdrv_co_delete_file(file, NULL);
-    }
-}
-
 bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
                                        Error **errp)
 {
@@ -487,14 +434,14 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
     /* These mean the disk, not the file. */
     qemu_opt_unset(opts, "size");
     qemu_opt_unset(opts, "preallocation");
-    file = co_make_file(filename, opts, errp);
+    file = creation_co_make_file(filename, opts, errp);
     if (file && data_name) {
-        data_file = co_make_file(data_name, opts, errp);
+        data_file = creation_co_make_file(data_name, opts, errp);
     }
     p.data_file = data_file;
     if (!file || (data_name && !data_file) || !co_create_on(file, &p, errp)) {
-        co_delete(file);
-        co_delete(data_file);
+        creation_co_delete(file);
+        creation_co_delete(data_file);
         return false;
     }
     return true;

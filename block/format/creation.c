@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "creation.h"
+
+static BdrvOwner creator_owner(BdrvGate *gate)
+{
+    return (BdrvOwner){ BDRV_OWNER_OPERATION, gate, NULL, "image creation" };
+}
+
+static const BdrvGateOps creator_ops = { .owner = creator_owner };
+
+void creation_gate_init(BdrvGate *gate)
+{
+    bdrv_gate_init(gate, &creator_ops);
+}
+
+BdrvChild *coroutine_fn creation_co_use_node(BdrvGate *gate, BlockDriverState *bs, Error **errp)
+{
+    BdrvChildSpec spec = {
+        .name = "root",
+        .role = BDRV_CHILD_IMAGE | BDRV_CHILD_PRIMARY,
+        .gate = gate,
+        .perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE,
+        .shared = 0,
+    };
+
+    return bdrv_co_attach_child(&spec, bdrv_ref(bs), errp);
+}
+
+BlockDriverState *coroutine_fn creation_co_open_ref(const BlockdevRef *ref, Error **errp)
+{
+    BlockDriverState *bs;
+
+    if (ref->type != QTYPE_QSTRING) {
+        return bdrv_co_open_blockdev(&ref->u.definition, BDRV_O_RDWR, errp);
+    }
+    bs = bdrv_find_node(ref->u.reference);
+    if (!bs) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference);
+        return NULL;
+    }
+    return bdrv_ref(bs);
+}
+
+BlockDriverState *coroutine_fn creation_co_make_file(const char *filename, QemuOpts *opts,
+                                                     Error **errp)
+{
+    if (!bdrv_co_create_file(filename, opts, errp)) {
+        return NULL;
+    }
+    return bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);
+}
+
+void coroutine_fn creation_co_delete(BlockDriverState *file)
+{
+    if (file && file->drv->bdrv_co_delete_file) {
+        file->drv->bdrv_co_delete_file(file, NULL);
+    }
+}

@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# LUKS images: what is written is read back, by us and by stock tools; key slots; refusals.
+. "$SRC/tests/e2e/lib.sh"
+
+A=(--object secret,id=a,data=first)
+B=(--object secret,id=b,data=second)
+at() { echo "driver=luks,key-secret=$2,file.filename=$1"; } # at FILE SECRET
+
+"$QEMU_IMG" measure "${A[@]}" -O luks -o key-secret=a --size 1M >m.out 2>m.err || true
+if grep -q 'not supported by this build' m.err; then
+    skip_all 'built without libgcrypt'
+fi
+
+head -c 3000000 /dev/urandom >data.raw
+check 'data is converted to LUKS' \
+    "$QEMU_IMG" convert "${A[@]}" -f raw -O luks -o key-secret=a,iter-time=10 data.raw d.luks
+check 'and is the same' "$QEMU_IMG" compare "${A[@]}" --image-opts driver=raw,file.filename=data.raw \
+    "$(at d.luks a)"
+is 'no data is in the file as it was' "$(cmp -s data.raw <(tail -c 3000320 d.luks) && echo same)" ''
+
+for kind in cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256 \
+    cipher-alg=serpent-256,cipher-mode=cbc,hash-alg=sha512 \
+    cipher-alg=aes-256,cipher-mode=xts; do
+    check "$kind: convert" "$QEMU_IMG" convert "${A[@]}" -f raw -O luks \
+        -o "key-secret=a,iter-time=10,$kind" data.raw k.luks
+    check "$kind: reads back" "$QEMU_IMG" compare "${A[@]}" --image-opts \
+        driver=raw,file.filename=data.raw "$(at k.luks a)"
+    if [ -x "$STOCK_IMG" ]; then
+        check "$kind: stock reads it" "$STOCK_IMG" compare "${A[@]}" --image-opts \
+            driver=raw,file.filename=data.raw "$(at k.luks a)"
+        rm k.luks
+        check "$kind: stock writes it" "$STOCK_IMG" convert "${A[@]}" -f raw -O luks \
+            -o "key-secret=a,iter-time=10,$kind" data.raw k.luks
+        check "$kind: we read that" "$QEMU_IMG" compare "${A[@]}" --image-opts \
+            driver=raw,file.filename=data.raw "$(at k.luks a)"
+    else
+        skip "$kind: with stock" 'stock qemu-img is not installed'
+    fi
+done
+
+check 'a second password' "$QEMU_IMG" amend "${A[@]}" "${B[@]}" \
+    -o state=active,new-secret=b,iter-time=10 --image-opts "$(at d.luks a)"
+check 'opens it' "$QEMU_IMG" compare "${B[@]}" --image-opts driver=raw,file.filename=data.raw \
+    "$(at d.luks b)"
+check 'the first is taken away' "$QEMU_IMG" amend "${A[@]}" "${B[@]}" \
+    -o state=inactive,old-secret=a --image-opts "$(at d.luks b)"
+fails 'and opens it no more' 1 \
+    "qemu-img: Could not open '$(at d.luks a)': Invalid password, cannot unlock any keyslot" \
+    "$QEMU_IMG" map "${A[@]}" --image-opts "$(at d.luks a)"
+is 'its key material is gone' \
+    "$("$QEMU_IMG" info --output=json d.luks | grep -c '"active": true')" 1
+fails 'the last password stays' 1 'qemu-img: All the active keyslots match the (old) password that was given and erasing them will erase all the data in the image irreversibly - refusing operation' \
+    "$QEMU_IMG" amend "${B[@]}" -o state=inactive,old-secret=b --image-opts "$(at d.luks b)"
+fails 'a slot that is none' 1 'qemu-img: Invalid keyslot 8. Must be between 0 and 7' \
+    "$QEMU_IMG" amend "${B[@]}" -o state=inactive,keyslot=8 --image-opts "$(at d.luks b)"
+
+check 'the disk grows' "$QEMU_IMG" resize -q "${B[@]}" --image-opts "$(at d.luks b)" 4M
+run "$QEMU_IO" "${B[@]}" -c 'write -P 9 3M 4k' -c 'read -P 9 3M 4k' -c 'write -P 3 100 10' \
+    -c 'read -P 3 100 10' --image-opts "$(at d.luks b)"
+is 'and takes requests of any alignment' "$status$err" 0
+
+check 'a header of its own' "$QEMU_IMG" create -q "${A[@]}" -f luks \
+    -o detached-header=true,key-secret=a,iter-time=10 h.luks 1M
+truncate -s 1M body.raw
+detached="driver=luks,key-secret=a,file.filename=body.raw,header.driver=file,header.filename=h.luks"
+run "$QEMU_IO" "${A[@]}" -c 'write -P 5 0 1M' -c 'read -P 5 0 1M' --image-opts "$detached"
+is 'serves data elsewhere' "$status$err" 0
+run "$QEMU_IO" "${A[@]}" -c 'read 0 1' --image-opts "$(at h.luks a)"
+is 'and is needed for it' "$status" 1
+done_testing
