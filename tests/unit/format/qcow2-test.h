@@ -69,4 +69,25 @@ static inline int64_t coroutine_fn qcow2_test_check(MemUser *user)
     return res.leaks;
 }
 
+/* ---- cases, each in a coroutine that holds the control lock ---------------------------------- */
+
+typedef struct Qcow2TestCase {
+    const char *path;
+    void (*co_fn)(void);
+} Qcow2TestCase;
+
+static inline void qcow2_test_run_case(gconstpointer data)
+{
+    const Qcow2TestCase *c = data;
+
+    mem_run_case(qcow2_drivers, c->co_fn);
+}
+
+static inline void qcow2_test_add_cases(const Qcow2TestCase *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        g_test_add_data_func(cases[i].path, &cases[i], qcow2_test_run_case);
+    }
+}
+
 #endif

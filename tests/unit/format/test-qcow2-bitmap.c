@@ -369,21 +369,9 @@ static bool swallow_report(const char *text)
     return true;
 }
 
-typedef struct Case {
-    const char *path;
-    void (*co_fn)(void);
-} Case;
-
-static void test_case(gconstpointer data)
-{
-    const Case *c = data;
-
-    mem_run_case(qcow2_drivers, c->co_fn);
-}
-
 int main(int argc, char **argv)
 {
-    static const Case cases[] = {
+    static const Qcow2TestCase cases[] = {
         { "/qcow2/bitmap/stored-and-loaded-as-in-a-model", co_model },
         { "/qcow2/bitmap/reading-writes-nothing", co_reading_writes_nothing },
         { "/qcow2/bitmap/killed-writer-leaves-it-inconsistent",
@@ -395,8 +383,6 @@ int main(int argc, char **argv)
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     error_set_report_hook(swallow_report, NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_test_add_data_func(cases[i].path, &cases[i], test_case);
-    }
+    qcow2_test_add_cases(cases, ARRAY_SIZE(cases));
     return g_test_run();
 }

@@ -374,21 +374,9 @@ static void coroutine_fn co_unused_tables(void)
     mem_co_unuse(user);
 }
 
-typedef struct Case {
-    const char *path;
-    void (*co_fn)(void);
-} Case;
-
-static void test_case(gconstpointer data)
-{
-    const Case *c = data;
-
-    mem_run_case(qcow2_drivers, c->co_fn);
-}
-
 int main(int argc, char **argv)
 {
-    static const Case cases[] = {
+    static const Qcow2TestCase cases[] = {
         { "/qcow2/edges/past-end-is-refused", co_past_end },
         { "/qcow2/edges/discard-does-not-lengthen-the-file", co_discard_past_end_of_file },
         { "/qcow2/edges/shrink-cuts-the-file", co_shrink_cuts_the_file },
@@ -404,8 +392,6 @@ int main(int argc, char **argv)
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     error_set_report_hook(swallow_report, NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_test_add_data_func(cases[i].path, &cases[i], test_case);
-    }
+    qcow2_test_add_cases(cases, ARRAY_SIZE(cases));
     return g_test_run();
 }

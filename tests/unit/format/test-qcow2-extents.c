@@ -148,21 +148,9 @@ static void coroutine_fn co_at_end(void)
     mem_co_unuse(user);
 }
 
-typedef struct Case {
-    const char *path;
-    void (*co_fn)(void);
-} Case;
-
-static void test_case(gconstpointer data)
-{
-    const Case *c = data;
-
-    mem_run_case(qcow2_drivers, c->co_fn);
-}
-
 int main(int argc, char **argv)
 {
-    static const Case cases[] = {
+    static const Qcow2TestCase cases[] = {
         { "/qcow2/extents/as-one-by-one", co_plain },
         { "/qcow2/extents/of-subclusters", co_extended },
         { "/qcow2/extents/at-the-end", co_at_end },
@@ -170,8 +158,6 @@ int main(int argc, char **argv)
 
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_test_add_data_func(cases[i].path, &cases[i], test_case);
-    }
+    qcow2_test_add_cases(cases, ARRAY_SIZE(cases));
     return g_test_run();
 }
