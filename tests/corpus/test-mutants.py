@@ -14,13 +14,13 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
-from imgtest import Clock, MiB, Tap, run, sanitized  # noqa: E402
+from imgtest import MiB, Tap, run, sanitized  # noqa: E402
 
 SAMPLES = os.path.join(HERE, "samples")
 NAMES = ("q2-v3", "q2-v2-snap", "q2-cs512", "q2-cs4k", "q2-zero", "q2-zlib-4k", "q2-zstd", "q2-snap",
          "q2-rb1", "q2-rb64-snap", "q2-bitmap", "q2-extl2-16k", "q2-lazy-dirty", "q2-unknown",
          "q2-empty-v3", "q2-shrunk", "q2-luks-comp", "q2-aes", "q2-extdata", "q2-vmstate")
-COUNT = int(400 * float(os.environ.get("ROUNDS", "1")))
+COUNT = int((100 if sanitized() else 200) * float(os.environ.get("ROUNDS", "1")))
 SECONDS = 5             # of processor time for one program; it takes a fraction of one
 MEMORY = 1024 * MiB     # of address space, of which threads' stacks and libraries take the most
 EXTREMES = (0, 1, 2, 0x7f, 0x80, 0xff, 0x200, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
@@ -150,22 +150,16 @@ def keep(label):
 def main():
     tap = Tap()
     seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 32))
-    clock, total = Clock(50 * max(1, COUNT / 400)), 0
     print(f"# SEED={seed}")
     for name in NAMES:
         image, wrong, runs, done = unpack(name), None, 0, 0
         for i in range(COUNT // len(NAMES)):
-            if clock.is_over():
-                print(f"# out of time at {name}, mutant {i}")
-                break
             found, count = try_mutant(random.Random(f"{seed} {name} {i}"), image)
             runs, done = runs + count, done + 1
             if found:
                 keep(f"{name}-{seed}-{i}")
                 wrong = f"{wrong or ''}SEED={seed}, mutant {i}: {found}\n"
-        total += done
         tap.ok(not wrong, f"{name}: {done} mutants, {runs} programs survived them", wrong)
-    tap.ok(total > 0, f"{total} of {COUNT} mutants tried")
     return tap.finish()
 
 
