@@ -76,6 +76,7 @@ static BdrvDirtyBitmap *add_bitmap(BlockDriverState *bs, HBitmap *bits, const ch
     };
     QEMU_LOCK_GUARD(&bs->dirty_bitmap_lock);
     QLIST_INSERT_HEAD(&bs->dirty_bitmaps, bitmap, next);
+    qatomic_inc(&bs->n_dirty_bitmaps);
     return bitmap;
 }
 
@@ -113,6 +114,7 @@ static void release_locked(BdrvDirtyBitmap *bitmap)
 {
     assert(!bitmap->iterators && !bitmap->busy && !bitmap->successor);
     QLIST_REMOVE(bitmap, next);
+    qatomic_dec(&bitmap->bs->n_dirty_bitmaps);
     hbitmap_free(bitmap->bits);
     g_free(bitmap->name);
     g_free(bitmap);
@@ -620,8 +622,8 @@ void bdrv_set_dirty_iter(BdrvDirtyBitmapIter *iter, int64_t offset)
 
 void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    /* Nodes without bitmaps, nearly all, pay one load; the list changes in a freeze or at start. */
-    if (likely(!qatomic_read(&QLIST_FIRST(&bs->dirty_bitmaps)))) {
+    /* Nodes without bitmaps, nearly all, pay one load. */
+    if (likely(!qatomic_read(&bs->n_dirty_bitmaps))) {
         return;
     }
     BdrvDirtyBitmap *bitmap;

@@ -128,6 +128,7 @@ struct BlockDriverState {
     CoMutex flush_lock; /* one driver flush at a time; later callers reuse its result */
     QemuMutex dirty_bitmap_lock;
     QLIST_HEAD(, BdrvDirtyBitmap) dirty_bitmaps;
+    int n_dirty_bitmaps; /* atomic, written under the lock */
 };
 
 /* A format is guessed from this many bytes at the start; what was guessed to be raw may not get a

@@ -707,6 +707,39 @@ static int coroutine_fn co_write_header(BlockDriverState *bs, uint8_t *bare, uin
     return ret;
 }
 
+/*
+ * Take over what is new.  Members that stay are not stored to: requests look at some of them
+ * without the lock, and those are only changed while there are none.
+ */
+static void header_update(Qcow2Header *header, const Qcow2Header *from)
+{
+#define UPDATE(member) \
+    do { \
+        if (header->member != from->member) { \
+            qatomic_set(&header->member, from->member); \
+        } \
+    } while (0)
+    UPDATE(version);
+    UPDATE(backing_offset);
+    UPDATE(backing_len);
+    UPDATE(cluster_bits);
+    UPDATE(size);
+    UPDATE(crypt_method);
+    UPDATE(l1_size);
+    UPDATE(l1_offset);
+    UPDATE(reftable_offset);
+    UPDATE(reftable_clusters);
+    UPDATE(nb_snapshots);
+    UPDATE(snapshots_offset);
+    UPDATE(incompatible);
+    UPDATE(compatible);
+    UPDATE(autoclear);
+    UPDATE(refcount_order);
+    UPDATE(header_len);
+    UPDATE(compression_type);
+#undef UPDATE
+}
+
 int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header *header,
                                          const Qcow2Extensions *ext, const char *backing_file,
                                          Error **errp)
@@ -736,7 +769,7 @@ int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header
     written.backing_offset = ldq_be_p(new + 8);
     written.backing_len = ldl_be_p(new + 16);
     written.header_len = written.version >= 3 ? ldl_be_p(new + 100) : QCOW2_V2_HEADER_LEN;
-    s->header = written;
+    header_update(&s->header, &written);
     s->ext = *ext;
     return 0;
 }

@@ -17,8 +17,6 @@ done
 ok $? '--help says on one line that info has -U, as other programs look for'
 "$QEMU_IMG" --help | grep -q '^Supported formats:.* raw'
 ok $? '--help lists formats'
-fails 'a command of later versions is refused by name' 1 \
-    "qemu-img: command 'commit' is not available in this version" "$QEMU_IMG" commit x
 fails 'output that cannot be written is an error' 1 \
     'qemu-img: Could not write to standard output: No space left on device' \
     sh -c '"$0" --version >/dev/full; "$0" info --output=json null-co:// >/dev/full' "$QEMU_IMG"
