@@ -20,7 +20,8 @@ MEMORY = 256 * MiB
 CLUSTER = 64 << 10
 COPIED = 1 << 63
 LOOK = (["info"], ["snapshot", "-l"], ["map", "--output=json", "--max-length=64M"])
-ALL = LOOK + (["check"], ["measure", "-O", "qcow2"], ["check", "-r", "all"])
+CHECK = LOOK + (["check"], ["check", "-r", "all"])
+ALL = CHECK + (["measure", "-O", "qcow2"],)
 
 
 class Image:
@@ -156,10 +157,11 @@ def main():
     tap = Tap()
     must("qemu-img", "create", "-q", "-f", "qcow2", "image", "1M")
     base = measured(["check"])[2]
-    # check takes as long as there are entries, however often a table is named: hours for some.
-    for make, commands in ((one_l2_table_for_all, LOOK), (the_l1_table_is_its_own_l2, LOOK),
+    # measure asks for the status of the whole disk, however large it claims to be; check reads a
+    # refcount block as often as it is named.
+    for make, commands in ((one_l2_table_for_all, CHECK), (the_l1_table_is_its_own_l2, CHECK),
                            (one_refcount_block_for_all, LOOK), (clusters_as_far_as_can_be, ALL),
-                           (snapshots_without_end, ALL), (compressed_into_one_place, LOOK)):
+                           (snapshots_without_end, ALL), (compressed_into_one_place, CHECK)):
         wrong, most = complaints(make, commands, base)
         tap.ok(not wrong, f"{make.__name__.replace('_', ' ')}: {most >> 20} MiB",
                "\n".join(wrong))

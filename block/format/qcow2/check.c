@@ -18,12 +18,19 @@
 /* Clusters to be remembered as used twice; of more only the first are told. */
 #define MAX_DOUBTFUL (1 * MiB)
 
+/* Lines in all; damage may be made to give millions. */
+#define MAX_REPORTS 100000
+
 void qcow2_check_report(Qcow2Check *c, const char *fmt, ...)
 {
     g_autofree char *line = NULL;
     va_list ap;
 
-    if (!c->res->report) {
+    if (!c->res->report || c->nb_reports > MAX_REPORTS) {
+        return;
+    }
+    if (++c->nb_reports > MAX_REPORTS) {
+        c->res->report(c->res->opaque, "What else was found is counted, but not told one by one");
         return;
     }
     va_start(ap, fmt);

@@ -49,6 +49,7 @@ typedef struct Qcow2Check {
     bool is_counted;           /* all references are in */
     uint64_t next;             /* the first cluster past the window with a reference */
     unsigned nb_windows;       /* seen in this pass */
+    unsigned nb_reports;       /* lines told */
 } Qcow2Check;
 
 /** Tell a finding. */

@@ -426,10 +426,67 @@ static int coroutine_fn co_write_l1_entry(Qcow2Check *c, uint32_t index, uint64_
     return note_mended(c, 1, ret, "L1");
 }
 
+static int coroutine_fn co_mend_l1_entry(Qcow2Check *c, uint32_t index, bool repairs)
+{
+    uint64_t entry = c->s->l1.entries[index];
+    uint64_t mended = mend_flag(c, entry, index, repairs);
+
+    return mended != entry && repairs ? co_write_l1_entry(c, index, mended) : 0;
+}
+
+/*
+ * The active L1 table with each L2 table at its first entry only: where damage names one table
+ * millions of times, it is read once.
+ */
+static uint64_t *without_repeats(const Qcow2State *s)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
+    uint64_t *entries = g_try_new(uint64_t, s->l1.size);
+
+    for (uint32_t i = 0; entries && i < s->l1.size; i++) {
+        uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
+        bool is_new = offset && g_hash_table_add(seen, GSIZE_TO_POINTER(offset));
+
+        entries[i] = is_new ? s->l1.entries[i] : 0;
+    }
+    return entries;
+}
+
+/* The entries of the L1 table that without_repeats() left out; written all at once. */
+static int coroutine_fn co_mend_repeats(Qcow2Check *c, const uint64_t *entries, bool repairs)
+{
+    Qcow2Table *l1 = &c->s->l1;
+    g_autofree uint64_t *table = NULL;
+    int64_t n = 0;
+    int ret;
+
+    for (uint32_t i = 0; i < l1->size; i++) {
+        if (!entries[i] && (l1->entries[i] & QCOW2_OFFSET_MASK)) {
+            uint64_t mended = mend_flag(c, l1->entries[i], i, repairs);
+
+            n += mended != l1->entries[i];
+            l1->entries[i] = repairs ? mended : l1->entries[i];
+        }
+    }
+    if (n == 0 || !repairs) {
+        return 0;
+    }
+    table = g_try_new(uint64_t, l1->size);
+    if (!table) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < l1->size; i++) {
+        table[i] = cpu_to_be64(l1->entries[i]);
+    }
+    ret = bdrv_co_pwrite(c->bs->file, l1->offset, (int64_t)l1->size * 8, table, 0);
+    return note_mended(c, n, ret, "L1");
+}
+
 static int coroutine_fn co_mend_window(Qcow2Check *c, bool repairs)
 {
     Qcow2State *s = c->s;
-    g_autoptr(Qcow2Walk) walk = qcow2_walk_new(c->bs, s->l1.entries, s->l1.size);
+    g_autofree uint64_t *entries = without_repeats(s);
+    g_autoptr(Qcow2Walk) walk = entries ? qcow2_walk_new(c->bs, entries, s->l1.size) : NULL;
     int ret;
 
     if (!walk) {
@@ -437,10 +494,7 @@ static int coroutine_fn co_mend_window(Qcow2Check *c, bool repairs)
     }
     while ((ret = qcow2_walk_co_next(walk)) > 0) {
         for (uint32_t i = 0; i < walk->n; i++) {
-            uint64_t entry = s->l1.entries[walk->index[i]];
-            uint64_t mended = mend_flag(c, entry, walk->index[i], repairs);
-
-            ret = mended != entry && repairs ? co_write_l1_entry(c, walk->index[i], mended) : 0;
+            ret = co_mend_l1_entry(c, walk->index[i], repairs);
             if (ret >= 0 && walk->places[i].ret >= 0) {
                 ret = co_mend_table(c, &walk->places[i], repairs);
             }
@@ -449,7 +503,7 @@ static int coroutine_fn co_mend_window(Qcow2Check *c, bool repairs)
             }
         }
     }
-    return ret;
+    return ret < 0 ? ret : co_mend_repeats(c, entries, repairs);
 }
 
 int coroutine_fn qcow2_repair_co_flags(Qcow2Check *c)
@@ -472,6 +526,9 @@ int coroutine_fn qcow2_repair_co_flags(Qcow2Check *c)
 }
 
 /* ---- who is affected ----------------------------------------------------------------------- */
+
+/* L2 tables beyond as many as there are, that is those named twice, that are looked at. */
+#define MAX_REPEATED_TABLES 1024
 
 static gint compare_clusters(gconstpointer a, gconstpointer b)
 {
@@ -498,7 +555,7 @@ int coroutine_fn qcow2_repair_co_tell_affected(Qcow2Check *c)
 {
     const Qcow2State *s = c->s;
     g_autoptr(Qcow2Walk) walk = NULL;
-    uint64_t start = 0, end = 0;
+    uint64_t start = 0, end = 0, nb_tables = 0;
     int ret;
 
     if (c->doubtful->len == 0) {
@@ -512,6 +569,13 @@ int coroutine_fn qcow2_repair_co_tell_affected(Qcow2Check *c)
         for (uint32_t k = 0; k < walk->n; k++) {
             const uint64_t *table = (const uint64_t *)walk->places[k].buf;
             bool all = is_doubtful(c, walk->places[k].offset >> s->cluster_bits);
+
+            if (++nb_tables > c->l2_offsets->len + MAX_REPEATED_TABLES) {
+                tell_range(c, start, end);
+                qcow2_check_report(c, "What else of the disk is doubtful was not looked at: the L1 "
+                                   "table names the same tables again and again");
+                return 0;
+            }
 
             for (uint32_t i = 0; i < s->l2_size && walk->places[k].ret >= 0; i++) {
                 uint64_t entry = be64_to_cpu(table[(size_t)i * (s->l2_entry_size / 8)]);
