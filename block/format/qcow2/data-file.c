@@ -95,7 +95,10 @@ static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset
     return qcow2_cluster_start(s, done);
 }
 
-/* The guest may have written to some again, and there is only one place for a cluster. */
+/*
+ * The guest may have written to some again, and there is only one place for a cluster.  Only raw
+ * data files: of others, a discard may be on the disk where the table still names the cluster.
+ */
 void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2State *s = bs->opaque;
@@ -109,7 +112,7 @@ void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offse
         qcow2_alloc_co_reserve(bs, offset, n >> s->cluster_bits, &alloc);
         unused = co_unused_bytes(bs, offset, n);
         qemu_co_mutex_unlock(&s->lock);
-        if (unused) {
+        if (unused && qcow2_data_is_raw(s)) {
             /* Only advice: the result does not matter. */
             bdrv_co_pdiscard(s->data_file, offset, unused);
         }
