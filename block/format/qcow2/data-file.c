@@ -81,7 +81,24 @@ int coroutine_fn qcow2_data_file_co_zero(BlockDriverState *bs, int64_t offset, i
                                  flags & BDRV_REQ_MAY_UNMAP);
 }
 
-/* Bytes from @offset on, whole clusters, that have no data; 0 also after an error.  Lock held. */
+/* Is a place given up that the table on disk may still name?  wb_lock and lock held. */
+static bool is_named_on_disk(const Qcow2State *s, uint64_t first, uint64_t n)
+{
+    for (guint i = 0; i < s->pending_frees->len; i++) {
+        const Qcow2Free *item = &g_array_index(s->pending_frees, Qcow2Free, i);
+
+        if (item->type == QCOW2_DISCARD_DATA_FILE && item->cluster < first + n &&
+            first < item->cluster + item->n) {
+            return true; /* given up again since: that item will do it */
+        }
+    }
+    return false;
+}
+
+/*
+ * Bytes from @offset on, whole clusters, that have no place, neither in memory nor on disk; 0 also
+ * after an error.  Lock held.
+ */
 static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2State *s = bs->opaque;
@@ -89,16 +106,17 @@ static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset
     int64_t done = 0;
 
     while (done < bytes && qcow2_co_map(bs, offset + done, bytes - done, &map) >= 0 &&
-           map.kind != QCOW2_DATA) {
+           (map.kind == QCOW2_UNALLOCATED || map.kind == QCOW2_ZERO_PLAIN)) {
         done += map.bytes;
+    }
+    while (done >= s->cluster_size &&
+           is_named_on_disk(s, offset >> s->cluster_bits, done >> s->cluster_bits)) {
+        done -= s->cluster_size;
     }
     return qcow2_cluster_start(s, done);
 }
 
-/*
- * The guest may have written to some again, and there is only one place for a cluster.  Only raw
- * data files: of others, a discard may be on the disk where the table still names the cluster.
- */
+/* The guest may have written to some again, and there is only one place for a cluster. */
 void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2State *s = bs->opaque;
@@ -112,7 +130,7 @@ void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offse
         qcow2_alloc_co_reserve(bs, offset, n >> s->cluster_bits, &alloc);
         unused = co_unused_bytes(bs, offset, n);
         qemu_co_mutex_unlock(&s->lock);
-        if (unused && qcow2_data_is_raw(s)) {
+        if (unused) {
             /* Only advice: the result does not matter. */
             bdrv_co_pdiscard(s->data_file, offset, unused);
         }
