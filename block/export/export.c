@@ -55,14 +55,6 @@ static bool check_args(const BlockExportOptions *args, Error **errp)
         error_setg(errp, "Block export id '%s' is already in use", args->id);
         return false;
     }
-    if (args->iothread) {
-        error_setg(errp, "Exports cannot be bound to an iothread");
-        return false;
-    }
-    if (args->allow_inactive) {
-        error_setg(errp, "Inactive nodes cannot be exported");
-        return false;
-    }
     return true;
 }
 
@@ -84,6 +76,32 @@ static BlockBackend *coroutine_fn co_make_backend(const BlockExportOptions *args
     return blk;
 }
 
+AioContext *blk_exp_aio_context(const BlockExport *exp)
+{
+    return exp->iothread ? iothread_get_aio_context(exp->iothread) : qemu_get_aio_context();
+}
+
+static BlockExport *new_export(const BlockExportDriver *drv, const BlockExportOptions *args,
+                               BlockBackend *blk, IOThread *iothread)
+{
+    BlockExport *exp = g_malloc0(drv->instance_size);
+    exp->drv = drv;
+    exp->id = g_strdup(args->id);
+    exp->blk = blk;
+    exp->iothread = iothread ? iothread_ref(iothread) : NULL;
+    exp->writable = args->writable;
+    exp->refcnt = 1;
+    exp->user_owned = true;
+    return exp;
+}
+
+static void free_export(BlockExport *exp)
+{
+    iothread_unref(exp->iothread);
+    g_free(exp->id);
+    g_free(exp);
+}
+
 BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error **errp)
 {
     CONTROL_PATH();
@@ -103,21 +121,24 @@ BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error *
         error_setg(errp, "Cannot export read-only node as writable");
         return NULL;
     }
+    /* A node belongs to no thread, so it can always be served by the wanted one: nothing is
+     * left that fixed-iothread could complain of. */
+    IOThread *iothread = args->iothread ? iothread_by_id(args->iothread) : NULL;
+    if (args->iothread && !iothread) {
+        error_setg(errp, "iothread \"%s\" not found", args->iothread);
+        return NULL;
+    }
+    if (!args->allow_inactive && !bdrv_co_activate(bs, errp)) {
+        return NULL;
+    }
     BlockBackend *blk = co_make_backend(args, bs, errp);
     if (!blk) {
         return NULL;
     }
-    BlockExport *exp = g_malloc0(drv->instance_size);
-    exp->drv = drv;
-    exp->id = g_strdup(args->id);
-    exp->blk = blk;
-    exp->writable = args->writable;
-    exp->refcnt = 1;
-    exp->user_owned = true;
+    BlockExport *exp = new_export(drv, args, blk, iothread);
     if (!drv->co_create(exp, args, errp)) {
         blk_co_unref(blk);
-        g_free(exp->id);
-        g_free(exp);
+        free_export(exp);
         return NULL;
     }
     QLIST_INSERT_HEAD(&exports, exp, next);
@@ -145,8 +166,7 @@ void coroutine_fn blk_exp_co_unref(BlockExport *exp)
     blk_co_remove_bs(exp->blk);
     blk_co_unref(exp->blk);
     qapi_event_send_block_export_deleted(exp->id);
-    g_free(exp->id);
-    g_free(exp);
+    free_export(exp);
     if (QLIST_EMPTY(&exports) && waiting_for_end) {
         aio_co_wake(waiting_for_end);
     }

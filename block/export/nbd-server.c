@@ -4,7 +4,8 @@
  *
  * Each client has one coroutine that reads its requests, and one more per request that runs.  A
  * client's memory is bounded: at most MAX_REQUESTS run, and their data is at most MAX_BUFFERED.
- * Replies are simple ones.  Everything runs in the main loop.
+ * Replies are simple ones.  The handshake and a client's end are in the main loop; its requests run
+ * in the loop of the export it entered.
  */
 #include "qemu/osdep.h"
 
@@ -335,7 +336,8 @@ static bool coroutine_fn co_take_request(NbdClient *client)
     }
     client->running++;
     client->buffered += request->data_len;
-    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_create(co_request_entry, request));
+    aio_co_schedule(qemu_get_current_aio_context(),
+                    qemu_coroutine_create(co_request_entry, request));
     return true;
 }
 
@@ -370,10 +372,6 @@ static void end_deadline(NbdClient *client)
 
 static void coroutine_fn client_co_free(NbdClient *client)
 {
-    while (client->running) {
-        client->reader = qemu_coroutine_self();
-        qemu_coroutine_yield();
-    }
     QLIST_REMOVE(client, next);
     server.n_clients--;
     if (client->exp) {
@@ -387,16 +385,28 @@ static void coroutine_fn client_co_free(NbdClient *client)
     update_accepting();
 }
 
+/* In the export's loop, until the client has left and its last request has ended. */
+static void coroutine_fn co_serve(NbdClient *client)
+{
+    while (co_take_request(client)) {
+        /* It runs in a coroutine of its own. */
+    }
+    qio_channel_shutdown(client->ioc, QIO_CHANNEL_SHUTDOWN_READ);
+    while (client->running) {
+        client->reader = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+}
+
 static void coroutine_fn client_co_entry(void *opaque)
 {
     NbdClient *client = opaque;
     int ret = nbd_server_co_handshake(client->ioc, &client_ops, client, NULL);
     end_deadline(client);
     if (ret > 0) {
-        while (co_take_request(client)) {
-            /* It runs in a coroutine of its own. */
-        }
-        qio_channel_shutdown(client->ioc, QIO_CHANNEL_SHUTDOWN_READ);
+        aio_co_reschedule_self(blk_exp_aio_context(&client->exp->common));
+        co_serve(client);
+        aio_co_reschedule_self(qemu_get_aio_context());
     }
     client_co_free(client);
 }

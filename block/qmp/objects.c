@@ -73,6 +73,8 @@ static bool iothread_object_create(UserObject *obj, const ObjectOptions *options
 
 static void iothread_object_destroy(UserObject *obj)
 {
+    /* An export may go on to use it, as with stock; the id is free at once. */
+    iothread_hide(((IothreadObject *)obj)->thread);
     iothread_unref(((IothreadObject *)obj)->thread);
 }
 

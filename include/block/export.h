@@ -12,6 +12,7 @@
 
 #include "block/block-backend.h"
 #include "qapi/gen/block-export-types.h"
+#include "qemu/iothread.h"
 #include "qemu/queue.h"
 
 typedef struct BlockExport BlockExport;
@@ -19,7 +20,7 @@ typedef struct BlockExport BlockExport;
 typedef struct BlockExportDriver {
     BlockExportType type;
     size_t instance_size; /* of the struct that begins with a BlockExport */
-    /* Begin to serve: blk, id and writable are set.  On failure leaves nothing. */
+    /* Begin to serve: blk, id, iothread and writable are set.  On failure leaves nothing. */
     bool coroutine_fn (*co_create)(BlockExport *exp, const BlockExportOptions *args, Error **errp);
     /* Take no new clients and let those there are go soon. */
     void (*request_shutdown)(BlockExport *exp);
@@ -31,6 +32,7 @@ struct BlockExport {
     const BlockExportDriver *drv;
     char *id;
     BlockBackend *blk;
+    IOThread *iothread; /* whose loop serves it, with a reference; NULL: the main loop's */
     bool writable;
     unsigned refcnt;    /* the user's, and one of each client */
     bool user_owned;    /* nobody asked for its end yet */
@@ -45,6 +47,9 @@ BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error *
 BlockExport *blk_exp_find(const char *id);
 /** Next export in the order of block-export-add reversed; NULL starts, NULL ends. */
 BlockExport *blk_exp_next(BlockExport *exp);
+
+/** The loop that serves @exp. */
+AioContext *blk_exp_aio_context(const BlockExport *exp);
 
 /** Keep @exp until blk_exp_co_unref(). */
 void blk_exp_ref(BlockExport *exp);

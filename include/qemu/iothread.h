@@ -22,6 +22,9 @@ IOThread *iothread_ref(IOThread *iothread);
 void iothread_unref(IOThread *iothread);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(IOThread, iothread_unref)
 
+/** Free its id: nobody finds @iothread any more, who has a reference goes on. */
+void iothread_hide(IOThread *iothread);
+
 /** End the thread and wait for it; again is fine. */
 void iothread_stop(IOThread *iothread);
 

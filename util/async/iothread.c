@@ -19,6 +19,7 @@ struct IOThread {
     /* Main thread. */
     int refcount;
     bool is_running;
+    bool is_hidden; /* not in the list */
     QemuThread thread;
     IOThreadPollParams poll;
     QTAILQ_ENTRY(IOThread) next;
@@ -98,11 +99,19 @@ void iothread_unref(IOThread *iothread)
         return;
     }
     iothread_stop(iothread);
-    QTAILQ_REMOVE(&all_iothreads, iothread, next);
+    iothread_hide(iothread);
     aio_context_unref(iothread->ctx);
     qemu_event_destroy(&iothread->started);
     g_free(iothread->id);
     g_free(iothread);
+}
+
+void iothread_hide(IOThread *iothread)
+{
+    if (!iothread->is_hidden) {
+        iothread->is_hidden = true;
+        QTAILQ_REMOVE(&all_iothreads, iothread, next);
+    }
 }
 
 static void iothread_stop_bh(void *opaque)

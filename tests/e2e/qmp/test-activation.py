@@ -101,7 +101,10 @@ def a_writer_keeps_its_node(vm):
     vm.command("block-export-del", id="e")
     set_active(vm, False)
     vm.refused("Permission 'write' unavailable on inactive node", "block-export-add", type="nbd",
-               id="e", node_name="q", writable=True)
+               id="e", node_name="q", writable=True, allow_inactive=True)
+    same(active(vm), {"q": False, "f": False})
+    vm.command("block-export-add", type="nbd", id="e", node_name="q", writable=True)
+    same(active(vm), {"q": True, "f": True})
 
 
 def a_node_below_an_active_one_stays(vm):

@@ -21,7 +21,8 @@ def start(vm, **options):
 
 
 def export(vm, exp_id="e", node="a", **options):
-    vm.command("block-export-add", type="nbd", id=exp_id, node_name=node, **options)
+    vm.command("block-export-add", type="nbd", id=exp_id, node_name=node,
+               **{**vm.served_by, **options})
 
 
 def export_file(vm, **options):
@@ -263,9 +264,100 @@ def slow_handshakes_end(vm):
         patient.read(0, 1)
 
 
-run("exports", [ids_and_servers_are_checked, a_read_only_node_is_not_exported_writable,
-                an_export_in_use_goes_by_force_only, data_arrives, many_requests_run_at_once,
-                bad_requests_are_answered, a_read_only_export_is_not_written,
-                options_are_answered, an_old_client_enters_by_name, nonsense_ends_the_connection,
-                malformed_options_are_survived, clients_may_leave_at_any_byte,
-                random_bytes_are_survived, connections_are_limited, slow_handshakes_end])
+def the_iothread_must_be_there(vm):
+    vm.null("a")
+    start(vm)
+    vm.refused('iothread "nope" not found', "block-export-add", type="nbd", id="e", node_name="a",
+               iothread="nope", fixed_iothread=True)
+    same(vm.command("query-block-exports"), [])
+
+
+def threads_serve_one_node_together(vm):
+    export_file(vm, writable=True)
+    for n in range(3):
+        vm.command("object-add", qom_type="iothread", id=f"t{n}")
+        export(vm, f"e{n}", name=f"x{n}", writable=True, iothread=f"t{n}", fixed_iothread=True)
+    clients = [NbdClient("s", f"x{n}") for n in range(3)]
+    for n, client in enumerate(clients):
+        for block in range(40):
+            client.request(nbd.CMD_WRITE, (3 * block + n) * 4096, 4096, bytes([n + 1]) * 4096)
+    for client in clients:
+        same({client.reply()[0] for _ in range(40)}, {0})
+    same(clients[0].read(0, 120 * 4096), b"".join(bytes([n % 3 + 1]) * 4096 for n in range(120)))
+    vm.command("blockdev-backup", job_id="j", device="a", target=sink(vm), sync="full")
+    vm.wait_event("BLOCK_JOB_COMPLETED", device="j")
+
+
+def sink(vm):
+    vm.null("sink")
+    return "sink"
+
+
+def a_deleted_iothread_serves_on(vm):
+    vm.null("a")
+    start(vm)
+    vm.command("object-add", qom_type="iothread", id="t")
+    export(vm, writable=True, iothread="t")
+    with NbdClient("s", "a") as client:
+        vm.command("object-del", id="t")
+        same([row["name"] for row in vm.command("qom-list", path="/objects")], ["type"])
+        client.write(0, b"still there")
+        vm.command("object-add", qom_type="iothread", id="t")
+        export(vm, "e2", name="b", writable=True, iothread="t")
+        with NbdClient("s", "b") as second:
+            second.write(0, b"by a new one")
+        client.write(0, b"still there")
+        vm.command("block-export-del", id="e", mode="hard")
+        assert client.is_closed()
+
+
+def an_inactive_node_may_be_read(vm):
+    make_raw("r.raw")
+    file = {"driver": "file", "filename": "r.raw"}
+    vm.add("a", "raw", file=file, active=False)
+    start(vm)
+    export(vm, allow_inactive=True)
+    same(vm.nodes()["a"]["active"], False)
+    with open("r.raw", "r+b") as image:
+        image.write(b"written by another")
+    with NbdClient("s", "a") as client:
+        same(client.read(0, 7), b"written")
+        fails(EINVAL, client.write, 0, b"x")
+        client.flush()
+        vm.command("blockdev-set-active", node_name="a", active=True)
+        vm.command("blockdev-set-active", node_name="a", active=False)
+        same(client.read(0, 7), b"written")
+    vm.refused("Permission 'write' unavailable on inactive node", "block-export-add", type="nbd",
+               id="w", node_name="a", name="w", writable=True, allow_inactive=True)
+    export(vm, "f", name="f", writable=True)
+    same(vm.nodes()["a"]["active"], True)
+
+
+def as_it_is(case):
+    """The case with exports of the main loop."""
+    def call(vm):
+        vm.served_by = {}
+        case(vm)
+    call.__name__ = case.__name__
+    return call
+
+
+def by_an_iothread(case):
+    """The case with exports that an iothread serves."""
+    def call(vm):
+        vm.command("object-add", qom_type="iothread", id="io0")
+        vm.served_by = {"iothread": "io0"}
+        case(vm)
+    call.__name__ = case.__name__ + "_by_an_iothread"
+    return call
+
+
+SERVED = [an_export_in_use_goes_by_force_only, data_arrives, many_requests_run_at_once,
+          bad_requests_are_answered, a_read_only_export_is_not_written,
+          nonsense_ends_the_connection, clients_may_leave_at_any_byte, random_bytes_are_survived]
+
+run("exports", [by_an_iothread(case) for case in SERVED] + [as_it_is(case) for case in (
+    ids_and_servers_are_checked, a_read_only_node_is_not_exported_writable, *SERVED,
+    options_are_answered, an_old_client_enters_by_name, malformed_options_are_survived,
+    connections_are_limited, slow_handshakes_end, the_iothread_must_be_there,
+    threads_serve_one_node_together, a_deleted_iothread_serves_on, an_inactive_node_may_be_read)])
