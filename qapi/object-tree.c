@@ -13,7 +13,7 @@ static unsigned n_branches;
 
 /* What a path leads to. */
 typedef struct Found {
-    const ObjectTreeBranch *branch; /* NULL: the root */
+    const ObjectTreeBranch *branch;
     void *obj;
 } Found;
 
@@ -34,6 +34,50 @@ void object_tree_add_row(ObjectPropertyInfoList ***tail, const char *name, const
     QAPI_LIST_APPEND(*tail, info);
 }
 
+void object_tree_add_child(ObjectPropertyInfoList ***tail, const char *name, const char *type)
+{
+    g_autofree char *child_type = g_strdup_printf("child<%s>", type);
+
+    object_tree_add_row(tail, name, child_type, NULL);
+}
+
+/* ---- the root -------------------------------------------------------------------------------- */
+
+static const char *root_type(void *obj)
+{
+    return "container";
+}
+
+static char *root_path(void *obj)
+{
+    return g_strdup("");
+}
+
+static void root_rows(void *obj, ObjectPropertyInfoList ***tail)
+{
+    for (unsigned i = 0; i < n_branches; i++) {
+        object_tree_add_child(tail, branches[i]->name, branches[i]->type);
+    }
+}
+
+static QObject *root_get(void *obj, const char *property, Error **errp)
+{
+    return NULL;
+}
+
+static bool root_set(void *obj, const char *property, QObject *value, Error **errp)
+{
+    return false;
+}
+
+static const ObjectTreeBranch root_branch = {
+    .type_of = root_type,
+    .path_of = root_path,
+    .rows = root_rows,
+    .get = root_get,
+    .set = root_set,
+};
+
 /* ---- paths ----------------------------------------------------------------------------------- */
 
 /* What follows the branch's name in @path, which begins after the first '/'; NULL if another's. */
@@ -49,7 +93,7 @@ static const char *below(const ObjectTreeBranch *branch, const char *path)
 
 static bool find_absolute(const char *path, Found *found)
 {
-    *found = (Found){ 0 };
+    *found = (Found){ .branch = &root_branch };
     if (!*path) {
         return true;
     }
@@ -69,7 +113,7 @@ static bool find_partial(const char *path, Found *found)
     unsigned n_found = 0;
 
     for (unsigned i = 0; i < n_branches; i++) {
-        void *obj = *path ? branches[i]->find(path) : NULL;
+        void *obj = *path ? branches[i]->find_partial(path) : NULL;
 
         if (obj) {
             *found = (Found){ branches[i], obj };
@@ -95,56 +139,65 @@ ObjectPropertyInfoList *object_tree_list(const char *path, Error **errp)
     ObjectPropertyInfoList *list = NULL, **tail = &list;
     Found found;
 
-    if (!find(path, &found, errp)) {
-        return NULL;
-    }
-    if (found.branch) {
-        return found.branch->list(found.obj);
-    }
-    object_tree_add_row(&tail, "type", "string", NULL);
-    for (unsigned i = 0; i < n_branches; i++) {
-        g_autofree char *type = g_strdup_printf("child<%s>", branches[i]->type);
-
-        object_tree_add_row(&tail, branches[i]->name, type, NULL);
+    if (find(path, &found, errp)) {
+        object_tree_add_row(&tail, "type", "string", NULL);
+        found.branch->rows(found.obj, &tail);
     }
     return list;
 }
 
+static void refuse_property(const Found *found, const char *property, Error **errp)
+{
+    error_setg(errp, "Property '%s.%s' not found", found->branch->type_of(found->obj), property);
+}
+
+/* The value of a child is its path. */
+static QObject *get_child(const Found *parent, const char *name)
+{
+    g_autofree char *above = parent->branch->path_of(parent->obj);
+    g_autofree char *path = g_strdup_printf("%s/%s", above, name);
+    Found child;
+
+    return *name && find_absolute(path + 1, &child) ? QOBJECT(qstring_from_str(path)) : NULL;
+}
+
 QObject *object_tree_get(const char *path, const char *property, Error **errp)
 {
+    Error *err = NULL;
     Found found;
 
     if (!find(path, &found, errp)) {
         return NULL;
     }
-    if (found.branch) {
-        return found.branch->get(found.obj, property, errp);
-    }
     if (strcmp(property, "type") == 0) {
-        return QOBJECT(qstring_from_str("container"));
+        return QOBJECT(qstring_from_str(found.branch->type_of(found.obj)));
     }
-    for (unsigned i = 0; i < n_branches; i++) {
-        if (strcmp(property, branches[i]->name) == 0) {
-            g_autofree char *child = g_strdup_printf("/%s", property);
-
-            return QOBJECT(qstring_from_str(child));
-        }
+    QObject *value = found.branch->get(found.obj, property, &err);
+    if (!value && !err) {
+        value = get_child(&found, property);
     }
-    error_setg(errp, "Property 'container.%s' not found", property);
-    return NULL;
+    if (!value && !err) {
+        refuse_property(&found, property, &err);
+    }
+    error_propagate(errp, err);
+    return value;
 }
 
 bool object_tree_set(const char *path, const char *property, QObject *value, Error **errp)
 {
+    Error *err = NULL;
     Found found;
 
     if (!find(path, &found, errp)) {
         return false;
     }
-    if (found.branch) {
-        return found.branch->set(found.obj, property, value, errp);
+    if (found.branch->set(found.obj, property, value, &err)) {
+        return true;
     }
-    error_setg(errp, "Property 'container.%s' not found", property);
+    if (!err) {
+        refuse_property(&found, property, &err);
+    }
+    error_propagate(errp, err);
     return false;
 }
 
@@ -190,13 +243,15 @@ ObjectTypeInfoList *object_tree_types(const char *implements, bool abstract)
 
 ObjectPropertyInfoList *object_tree_type_properties(const char *name, Error **errp)
 {
-    ObjectPropertyInfoList *list = NULL;
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
 
+    object_tree_add_row(&tail, "type", "string", NULL);
     for (unsigned i = 0; i < n_branches; i++) {
-        if (branches[i]->type_properties(name, &list)) {
+        if (branches[i]->type_rows(name, &tail)) {
             return list;
         }
     }
+    qapi_free_ObjectPropertyInfoList(list);
     error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Class '%s' not found", name);
     return NULL;
 }

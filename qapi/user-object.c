@@ -161,63 +161,59 @@ static void *branch_find(const char *path)
     return *path ? user_object_find(path) : &root;
 }
 
-static void add_type_properties(const UserObjectType *type, ObjectPropertyInfoList ***tail)
+static void *branch_find_partial(const char *path)
 {
-    object_tree_add_row(tail, "type", "string", NULL);
+    return user_object_find(path);
+}
+
+static const char *branch_type_of(void *opaque)
+{
+    UserObject *obj = opaque;
+
+    return obj == &root ? "container" : obj->type->name;
+}
+
+static char *branch_path_of(void *opaque)
+{
+    UserObject *obj = opaque;
+
+    return obj == &root ? g_strdup("/objects") : g_strdup_printf("/objects/%s", obj->id);
+}
+
+static void add_type_rows(const UserObjectType *type, ObjectPropertyInfoList ***tail)
+{
     for (const UserObjectProperty *p = type->properties; p && p->name; p++) {
         object_tree_add_row(tail, p->name, p->type, NULL);
     }
 }
 
-static ObjectPropertyInfoList *branch_list(void *opaque)
+static void branch_rows(void *opaque, ObjectPropertyInfoList ***tail)
 {
     UserObject *obj = opaque;
-    ObjectPropertyInfoList *list = NULL, **tail = &list;
 
     if (obj != &root) {
-        add_type_properties(obj->type, &tail);
-        return list;
+        add_type_rows(obj->type, tail);
+        return;
     }
-    object_tree_add_row(&tail, "type", "string", NULL);
     for (guint i = 0; objects && i < objects->len; i++) {
         const UserObject *child = g_ptr_array_index(objects, i);
-        g_autofree char *type = g_strdup_printf("child<%s>", child->type->name);
 
-        object_tree_add_row(&tail, child->id, type, NULL);
+        object_tree_add_child(tail, child->id, child->type->name);
     }
-    return list;
 }
 
 static QObject *branch_get(void *opaque, const char *property, Error **errp)
 {
     UserObject *obj = opaque;
-    const char *type = obj == &root ? "container" : obj->type->name;
 
-    if (strcmp(property, "type") == 0) {
-        return QOBJECT(qstring_from_str(type));
-    }
-    if (obj != &root && obj->type->get) {
-        return obj->type->get(obj, property, errp);
-    }
-    if (obj == &root && user_object_find(property)) {
-        g_autofree char *path = g_strdup_printf("/objects/%s", property);
-
-        return QOBJECT(qstring_from_str(path));
-    }
-    error_setg(errp, "Property '%s.%s' not found", type, property);
-    return NULL;
+    return obj != &root && obj->type->get ? obj->type->get(obj, property, errp) : NULL;
 }
 
 static bool branch_set(void *opaque, const char *property, QObject *value, Error **errp)
 {
     UserObject *obj = opaque;
 
-    if (obj != &root && obj->type->set) {
-        return obj->type->set(obj, property, value, errp);
-    }
-    error_setg(errp, "Property '%s.%s' not found", obj == &root ? "container" : obj->type->name,
-               property);
-    return false;
+    return obj != &root && obj->type->set && obj->type->set(obj, property, value, errp);
 }
 
 static void branch_types(void (*fn)(const char *name, const char *parent, bool is_abstract,
@@ -229,31 +225,28 @@ static void branch_types(void (*fn)(const char *name, const char *parent, bool i
     }
 }
 
-static bool branch_type_properties(const char *name, ObjectPropertyInfoList **list)
+static bool branch_type_rows(const char *name, ObjectPropertyInfoList ***tail)
 {
     const UserObjectType *type = user_object_find_type(name);
-    ObjectPropertyInfoList **tail = list;
 
-    if (!type && strcmp(name, "container") != 0) {
-        return false;
-    }
     if (type) {
-        add_type_properties(type, &tail);
-    } else {
-        object_tree_add_row(&tail, "type", "string", NULL);
+        add_type_rows(type, tail);
     }
-    return true;
+    return type || strcmp(name, "container") == 0;
 }
 
 static const ObjectTreeBranch objects_branch = {
     .name = "objects",
     .type = "container",
     .find = branch_find,
-    .list = branch_list,
+    .find_partial = branch_find_partial,
+    .type_of = branch_type_of,
+    .path_of = branch_path_of,
+    .rows = branch_rows,
     .get = branch_get,
     .set = branch_set,
     .types = branch_types,
-    .type_properties = branch_type_properties,
+    .type_rows = branch_type_rows,
 };
 
 void user_object_register_branch(void)

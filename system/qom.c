@@ -14,41 +14,95 @@
 #include "system/device.h"
 #include "system/machine.h"
 
-/* What a path leads to: the machine, one of the places where devices are, or a device. */
-typedef enum PlaceKind {
-    PLACE_MACHINE,
-    PLACE_CONTAINER,
-    PLACE_DEVICE,
-} PlaceKind;
+/*
+ * An object is a place in the machine, which is an element of this table, or else a Device.  The
+ * machine itself is the first.
+ */
+static struct Place {
+    const char *name;
+} places[] = { { "machine" }, { "peripheral" }, { "peripheral-anon" }, { "unattached" } };
 
-typedef struct Place {
-    PlaceKind kind;
-    const char *name; /* of a container */
-    Device *dev;
-} Place;
+static const struct Place *as_place(const void *obj)
+{
+    const struct Place *place = obj;
 
-static const char *const containers[] = { "peripheral", "peripheral-anon", "unattached" };
+    return place >= places && place < places + ARRAY_SIZE(places) ? place : NULL;
+}
 
-/* The latest place found; used before the next search. */
-static Place found;
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+static void *find_container(const char *name)
+{
+    for (size_t i = 1; i < ARRAY_SIZE(places); i++) {
+        if (strcmp(name, places[i].name) == 0) {
+            return &places[i];
+        }
+    }
+    return NULL;
+}
 
 static void *branch_find(const char *path)
 {
     g_autofree char *full = g_strdup_printf("/machine/%s", path);
+    void *container = find_container(path);
 
-    found = (Place){ .kind = PLACE_MACHINE };
     if (!*path) {
-        return &found;
+        return &places[0];
     }
-    for (size_t i = 0; i < ARRAY_SIZE(containers); i++) {
-        if (strcmp(path, containers[i]) == 0) {
-            found = (Place){ .kind = PLACE_CONTAINER, .name = containers[i] };
-            return &found;
-        }
+    return container ? container : device_find(full);
+}
+
+typedef struct TailSearch {
+    const char *tail;
+    Device *found;
+    unsigned n_found;
+} TailSearch;
+
+static bool match_tail(Device *dev, void *opaque)
+{
+    TailSearch *search = opaque;
+    g_autofree char *backend = device_backend_path(dev);
+
+    if (g_str_has_suffix(dev->path, search->tail) || g_str_has_suffix(backend, search->tail)) {
+        search->found = dev;
+        search->n_found++;
     }
-    found.kind = PLACE_DEVICE;
-    found.dev = device_find(strchr(path, '/') ? full : path);
-    return found.dev ? &found : NULL;
+    return true;
+}
+
+static void *branch_find_partial(const char *path)
+{
+    g_autofree char *tail = g_strdup_printf("/%s", path);
+    TailSearch search = { tail, NULL, 0 };
+    void *container = find_container(path);
+
+    device_foreach(match_tail, &search);
+    if (container) {
+        return search.n_found ? NULL : container;
+    }
+    return search.n_found == 1 ? search.found : NULL;
+}
+
+static char *branch_path_of(void *obj)
+{
+    const struct Place *place = as_place(obj);
+    const Device *dev = obj;
+
+    if (!place) {
+        return g_strdup(dev->path);
+    }
+    return place == places ? g_strdup("/machine") : g_strdup_printf("/machine/%s", place->name);
+}
+
+static const char *branch_type_of(void *obj)
+{
+    const struct Place *place = as_place(obj);
+    const Device *dev = obj;
+
+    if (!place) {
+        return dev->type->name;
+    }
+    return place == places ? "machine" : "container";
 }
 
 /* ---- properties ------------------------------------------------------------------------------ */
@@ -76,7 +130,6 @@ static const char *schema_type(const PropertyKind *kind)
 
 static void add_properties(const DeviceType *type, ObjectPropertyInfoList ***tail)
 {
-    object_tree_add_row(tail, "type", "string", NULL);
     for (const DevicePropertyTable *t = type->properties; t && t->props; t++) {
         for (const DeviceProperty *p = t->props; p->name; p++) {
             object_tree_add_row(tail, p->name, schema_type(p->kind),
@@ -87,7 +140,7 @@ static void add_properties(const DeviceType *type, ObjectPropertyInfoList ***tai
 
 typedef struct ChildSearch {
     const char *prefix;
-    ObjectPropertyInfoList **tail;
+    ObjectPropertyInfoList ***tail;
 } ChildSearch;
 
 static bool add_child(Device *dev, void *opaque)
@@ -96,33 +149,29 @@ static bool add_child(Device *dev, void *opaque)
     const char *name;
 
     if (strstart(dev->path, search->prefix, &name)) {
-        g_autofree char *type = g_strdup_printf("child<%s>", dev->type->name);
-
-        object_tree_add_row(&search->tail, name, type, NULL);
+        object_tree_add_child(search->tail, name, dev->type->name);
     }
     return true;
 }
 
-static ObjectPropertyInfoList *branch_list(void *opaque)
+static void branch_rows(void *obj, ObjectPropertyInfoList ***tail)
 {
-    const Place *place = opaque;
-    ObjectPropertyInfoList *list = NULL, **tail = &list;
+    const struct Place *place = as_place(obj);
+    const Device *dev = obj;
 
-    if (place->kind == PLACE_DEVICE) {
-        add_properties(place->dev->type, &tail);
-        return list;
+    if (!place) {
+        add_properties(dev->type, tail);
+        return;
     }
-    object_tree_add_row(&tail, "type", "string", NULL);
-    if (place->kind == PLACE_MACHINE) {
-        for (size_t i = 0; i < ARRAY_SIZE(containers); i++) {
-            object_tree_add_row(&tail, containers[i], "child<container>", NULL);
+    if (place == places) {
+        for (size_t i = 1; i < ARRAY_SIZE(places); i++) {
+            object_tree_add_child(tail, places[i].name, "container");
         }
-        return list;
+        return;
     }
     g_autofree char *prefix = g_strdup_printf("/machine/%s/", place->name);
     ChildSearch search = { prefix, tail };
     device_foreach(add_child, &search);
-    return list;
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -148,45 +197,28 @@ static QObject *value_of(const Device *dev, const DeviceProperty *prop)
     return QOBJECT(qstring_from_str(text ? text : ""));
 }
 
-static const char *type_of(const Place *place)
+static const DeviceProperty *property_of(void *obj, const char *name)
 {
-    switch (place->kind) {
-    case PLACE_MACHINE:
-        return "machine";
-    case PLACE_CONTAINER:
-        return "container";
-    default:
-        return place->dev->type->name;
-    }
+    const Device *dev = obj;
+
+    return as_place(obj) ? NULL : device_property_find(dev->type, name);
 }
 
-static QObject *branch_get(void *opaque, const char *property, Error **errp)
+static QObject *branch_get(void *obj, const char *name, Error **errp)
 {
-    const Place *place = opaque;
-    const DeviceProperty *prop;
+    const DeviceProperty *property = property_of(obj, name);
 
-    if (strcmp(property, "type") == 0) {
-        return QOBJECT(qstring_from_str(type_of(place)));
-    }
-    prop = place->kind == PLACE_DEVICE ? device_property_find(place->dev->type, property) : NULL;
-    if (!prop) {
-        error_setg(errp, "Property '%s.%s' not found", type_of(place), property);
-        return NULL;
-    }
-    return value_of(place->dev, prop);
+    return property ? value_of(obj, property) : NULL;
 }
 
 /* Devices in the machine have the properties that they were made with. */
-static bool branch_set(void *opaque, const char *property, QObject *value, Error **errp)
+static bool branch_set(void *obj, const char *name, QObject *value, Error **errp)
 {
-    const Place *place = opaque;
-    const Device *dev = place->dev;
+    const Device *dev = obj;
 
-    if (place->kind == PLACE_DEVICE && device_property_find(dev->type, property)) {
+    if (property_of(obj, name)) {
         error_setg(errp, "Attempt to set property '%s' on device '%s' (type '%s') after it was "
-                   "realized", property, dev->id ? dev->id : "", dev->type->name);
-    } else {
-        error_setg(errp, "Property '%s.%s' not found", type_of(place), property);
+                   "realized", name, dev->id ? dev->id : "", dev->type->name);
     }
     return false;
 }
@@ -202,13 +234,12 @@ static void branch_types(void (*fn)(const char *name, const char *parent, bool i
     }
 }
 
-static bool branch_type_properties(const char *name, ObjectPropertyInfoList **list)
+static bool branch_type_rows(const char *name, ObjectPropertyInfoList ***tail)
 {
     const DeviceType *type = device_type_find(name);
-    ObjectPropertyInfoList **tail = list;
 
     if (type) {
-        add_properties(type, &tail);
+        add_properties(type, tail);
     }
     return type;
 }
@@ -217,11 +248,14 @@ static const ObjectTreeBranch machine_branch = {
     .name = "machine",
     .type = "machine",
     .find = branch_find,
-    .list = branch_list,
+    .find_partial = branch_find_partial,
+    .type_of = branch_type_of,
+    .path_of = branch_path_of,
+    .rows = branch_rows,
     .get = branch_get,
     .set = branch_set,
     .types = branch_types,
-    .type_properties = branch_type_properties,
+    .type_rows = branch_type_rows,
 };
 
 void system_register_branch(void)
@@ -231,10 +265,12 @@ void system_register_branch(void)
 
 ObjectPropertyInfoList *coroutine_fn qmp_device_list_properties(const char *type, Error **errp)
 {
-    ObjectPropertyInfoList *list = NULL;
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
 
-    if (!branch_type_properties(type, &list)) {
+    object_tree_add_row(&tail, "type", "string", NULL);
+    if (!branch_type_rows(type, &tail)) {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", type);
+        g_clear_pointer(&list, qapi_free_ObjectPropertyInfoList);
     }
     return list;
 }

@@ -23,6 +23,8 @@ def the_emulator_shows_its_devices(vm):
     same(vm.command("qom-get", path="d", property="num-queues"), 1)
     vm.refused("Attempt to set property 'num-queues' on device 'd' (type 'virtio-blk-pci') "
                "after it was realized", "qom-set", path="d", property="num-queues", value=3)
+    same(vm.command("qom-get", path="/machine/peripheral", property="d"), "/machine/peripheral/d")
+    same(vm.command("qom-get", path="/", property="machine"), "/machine")
     for row in vm.command("qom-list", path="d"):
         vm.command("qom-get", path="d", property=row["name"])
     board = vm.command("qom-list", path="/machine/unattached")
@@ -38,7 +40,15 @@ def the_emulator_shows_its_devices(vm):
     same(vm.command("query-uuid"), {"UUID": "00000000-0000-0000-0000-000000000000"})
 
 
-run("objects", [the_emulator_shows_its_devices], program="qemu-system-e2k", args=[
-    "-M", "e2k", "-accel", "qtest", "-display", "none", "-nodefaults",
-    "-name", "guest=g1,debug-threads=on", "-blockdev", "null-co,node-name=n",
-    "-device", "virtio-blk-pci,drive=n,id=d"])
+def a_path_says_where_a_device_is(vm):
+    for path in ("peripheral/d", "/machine/peripheral/d", "/machine/peripheral/d/virtio-backend"):
+        same(vm.command("qom-get", path=path, property="num-queues"), 1)
+    for path in ("/machine/d", "/machine/unattached/d", "/d", "machine/peripheral", "eripheral"):
+        vm.refused(f"Device '{path}' not found", "qom-list", path=path, **ERROR)
+
+
+run("objects", [the_emulator_shows_its_devices, a_path_says_where_a_device_is],
+    program="qemu-system-e2k", args=[
+        "-M", "e2k", "-accel", "qtest", "-display", "none", "-nodefaults",
+        "-name", "guest=g1,debug-threads=on", "-blockdev", "null-co,node-name=n",
+        "-device", "virtio-blk-pci,drive=n,id=d"])
