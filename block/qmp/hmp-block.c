@@ -174,48 +174,15 @@ static void coroutine_fn hmp_info_block_jobs(Monitor *mon, const QDict *args)
     }
 }
 
-static void print_words(Monitor *mon, const char *title, const strList *list)
-{
-    if (!list) {
-        return;
-    }
-    monitor_printf(mon, "    %s", title);
-    /* "all" comes first and says what follows; the data rights are listed all the same. */
-    for (const strList *e = list; e; e = e->next) {
-        monitor_printf(mon, "%s%s", e->value, e->next ? ", " : "\n");
-    }
-}
-
 static void coroutine_fn hmp_info_blockers(Monitor *mon, const QDict *args)
 {
-    const char *node = qdict_get_try_str(args, "device");
-    const char *word = qdict_get_try_str(args, "op");
+    g_autoptr(GString) text = g_string_new("");
     Error *err = NULL;
-    unsigned shown = 0;
-    int op = word ? qapi_enum_parse(&BlockOperation_lookup, word, -1, &err) : 0;
-    g_autoptr(BlockBlockerInfoList) list =
-        err ? NULL : qmp_query_block_blockers(node, word != NULL, op, &err);
-    if (hmp_handle_error(mon, err)) {
-        return;
+    if (bdrv_blockers_dump(qdict_get_try_str(args, "device"), qdict_get_try_str(args, "op"), text,
+                           &err)) {
+        monitor_puts(mon, text->str);
     }
-    for (BlockBlockerInfoList *e = list; e; e = e->next) {
-        const BlockBlockerInfo *row = e->value;
-        if (word && !row->blocks_op) {
-            continue;
-        }
-        shown++;
-        monitor_printf(mon, "%s%s%s%s: %s, for %.1f s\n", row->node_name,
-                       row->device ? " (" : "", row->device ? row->device : "",
-                       row->device ? ")" : "", row->owner->description, row->held_for);
-        print_words(mon, "uses:    ", row->uses);
-        print_words(mon, "forbids: ", row->forbids);
-        monitor_printf(mon, "    reason:  %s\n    unblock: %s\n", row->reason, row->unblock);
-    }
-    if (!shown && word) {
-        monitor_printf(mon, "Nobody refuses %s\n", word);
-    } else if (!shown) {
-        monitor_printf(mon, "Nobody holds a claim\n");
-    }
+    hmp_handle_error(mon, err);
 }
 
 /* ---- drives ---------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What there is: query-block, query-named-block-nodes, query-blockstats, x-debug-query-block-graph.
+ * What there is: query-block, query-named-block-nodes, query-blockstats, x-debug-query-block-graph,
+ * query-block-blockers.
  *
  * None of them waits for storage.  They are composed without yielding, so they need no lock.
  */
@@ -230,4 +231,17 @@ XDbgBlockGraph *coroutine_fn qmp_x_debug_query_block_graph(Error **errp)
         bdrv_foreach_parent(bs, add_edge, &builder);
     }
     return graph;
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+BlockBlockerInfoList *coroutine_fn qmp_query_block_blockers(const char *node_name, bool has_op,
+                                                            BlockOperation op, Error **errp)
+{
+    BlockDriverState *bs = NULL;
+
+    if (node_name && !(bs = bdrv_lookup_bs(node_name, node_name, errp))) {
+        return NULL;
+    }
+    return bdrv_blockers_info(bs, has_op ? &op : NULL);
 }

@@ -90,6 +90,21 @@ void blk_set_owner(BlockBackend *blk, BdrvOwner owner);
  */
 BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name, Error **errp);
 
+/* ---- who uses which node --------------------------------------------------------------------- */
+
+/**
+ * The claims on @bs, or on every node if it is NULL (query-block-blockers).  @op: whether each of
+ * them would refuse this now, or NULL.  Does not yield.  Caller frees.
+ */
+BlockBlockerInfoList *bdrv_blockers_info(BlockDriverState *bs, const BlockOperation *op);
+
+/**
+ * Append to @out the claims on node or device @node (NULL: all), a paragraph for each; with @op, an
+ * operation or right in the schema's words, only those that would refuse it now.  False with @errp
+ * set if a name is unknown.
+ */
+bool bdrv_blockers_dump(const char *node, const char *op, GString *out, Error **errp);
+
 /* ---- the device ------------------------------------------------------------------------------ */
 
 /** Attach a device; one per backend.  @id: qdev id or path. */

@@ -385,28 +385,16 @@ static int coroutine_fn co_map(QemuIo *io, int argc, char **argv)
     return 0;
 }
 
-static bool print_claim(const BdrvClaim *claim, void *opaque)
-{
-    g_autofree char *uses = bdrv_rights_text(claim->uses);
-    g_autofree char *forbids = bdrv_rights_text(claim->forbids);
-    g_autofree char *holder = bdrv_claim_holder_with_id(claim);
-    g_autofree char *remedy = bdrv_claim_remedy(claim);
-
-    printf("%s: %s uses %s; forbids %s; %s%s%sfor %.1f s%s%s\n",
-           bdrv_get_node_name(claim->node), holder, *uses ? uses : "nothing",
-           *forbids ? forbids : "nothing", claim->reason ? "because " : "",
-           claim->reason ? claim->reason : "", claim->reason ? "; " : "", bdrv_claim_age(claim),
-           remedy ? "; to end it: " : "", remedy ? remedy : "");
-    return true;
-}
-
 static int coroutine_fn co_blockers(QemuIo *io, int argc, char **argv)
 {
-    BlockDriverState *bs;
+    g_autoptr(GString) text = g_string_new("");
+    Error *err = NULL;
 
-    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        bdrv_claim_foreach(bs, print_claim, NULL);
+    if (!bdrv_blockers_dump(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, text, &err)) {
+        error_report_err(err);
+        return -EINVAL;
     }
+    fputs(text->str, stdout);
     return 0;
 }
 
@@ -435,8 +423,10 @@ const IoCommand io_node_commands[] = {
     { "alloc", "a", 1, 2, "offset [count]", "checks if offset is allocated in the file", NULL,
       false, 0,      co_alloc },
     { "map", NULL, 0, 0, "", "prints the allocated areas of a file", NULL, false, 0, co_map },
-    { "blockers", NULL, 0, 0, "", "shows who uses which node, what they forbid, and why",
-      NULL, false, 0,      co_blockers },
+    { "blockers", NULL, 0, 2, "[node [op]]", "shows who uses which node, what they forbid, and why",
+      "\n Example:\n 'blockers disk resize' - who would refuse to let node 'disk' be resized\n\n"
+      " As query-block-blockers does; with an operation it names only those who refuse it.\n",
+      false, 0, co_blockers },
     { "quit", "q", 0, 0, "", "exit the program", NULL, true, 0, co_quit },
     { .name = NULL },
 };

@@ -3,11 +3,13 @@
 """Who may do what to a node while others use it, and what query-block-blockers says of that."""
 
 import os
+import re
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from qmptest import MiB, make_qcow2, make_raw, run, same  # noqa: E402
+from qmptest import BUILD, MiB, Vm, make_qcow2, make_raw, run, same  # noqa: E402
 
 BUSY = "Node '{}' is busy: block device is in use by block job: backup"
 OPERATIONS = ["backup-source", "backup-target", "change", "commit-source", "commit-target",
@@ -165,6 +167,32 @@ def the_name_in_a_header_is_changed(vm):
     same(vm.nodes()["top"]["backing_file"], "moved.qcow2")
 
 
+def without_ages(text):
+    return re.sub(r"for \d+\.\d s\n", "for ... s\n", text.replace("\r\n", "\n"))
+
+
+def the_tools_say_the_same(vm):
+    """qemu-io and HMP answer in the same words, and as the query does."""
+    make_qcow2("a.qcow2")
+    nodes = ["driver=qcow2,node-name=q,file=f", "driver=file,node-name=f,filename=a.qcow2"]
+    with Vm("-M", "none", "-nodefaults", "-display", "none", "-blockdev", nodes[1], "-blockdev",
+            nodes[0], program="qemu-system-e2k") as emulator:
+        rows_of_f = rows(emulator, node_name="f", op="resize")
+        told = [emulator.hmp(f"info block-blockers {question}")
+                for question in ("f", "f resize", "f backup-source", "f nonsense", "nope")]
+    shown = subprocess.run(
+        [os.path.join(BUILD, "qemu-io"), "-c", "open -o node-name=q,file.node-name=f a.qcow2",
+         "-c", "blockers f", "-c", "blockers f resize", "-c", "blockers f backup-source",
+         "-c", "blockers f nonsense", "-c", "blockers nope"],
+        capture_output=True, text=True, check=False)
+    same(without_ages("".join(told[:3])), without_ages(shown.stdout))
+    for row in rows_of_f:
+        same((row["blocks-op"], shown.stdout.count(f"    reason:  {row['reason']}\n")), (True, 2))
+    errors = ["invalid parameter value: nonsense", "Cannot find device='nope' nor node-name='nope'"]
+    same(shown.stderr, "".join(f"qemu-io: {error}\n" for error in errors))
+    same(told[3:], [f"Error: {error}\r\n" for error in errors])
+
+
 def claims_grow_older(vm):
     make_qcow2("a.qcow2")
     vm.add("q", "qcow2", file={"driver": "file", "node-name": "f", "filename": "a.qcow2"})
@@ -190,5 +218,5 @@ run("blockers", [a_free_node_has_no_claims, a_backing_node_names_its_overlay,
                  a_backup_blocks_its_target, a_job_is_named_with_its_remedy,
                  a_dry_run_tells_without_trying, a_dry_run_knows_data_rights,
                  a_filter_of_a_job_is_named_with_its_job, the_name_in_a_header_is_changed,
-                 claims_grow_older,
+                 claims_grow_older, the_tools_say_the_same,
                  one_image_is_not_opened_twice])

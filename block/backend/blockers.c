@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * query-block-blockers: who does what to a node, keeps others from doing what, since when, why, and
- * what would end it.  Does not yield: it answers while storage hangs.
+ * What is told about claims: who does what to a node, keeps others from doing what, since when,
+ * why, what would end it.  As values for query-block-blockers, as text for HMP and qemu-io.  Does
+ * not yield: it answers while storage hangs.
  */
 #include "qemu/osdep.h"
 
 #include "block/block-backend.h"
 #include "block/graph.h"
-#include "qapi/gen/block-info-commands.h"
 
 static BlockBlockerOwnerKind owner_kind(BdrvOwnerKind kind)
 {
@@ -131,24 +131,71 @@ static BlockRights rights_of(BlockOperation op)
     return rights;
 }
 
-BlockBlockerInfoList *coroutine_fn qmp_query_block_blockers(const char *node_name, bool has_op,
-                                                            BlockOperation op, Error **errp)
+BlockBlockerInfoList *bdrv_blockers_info(BlockDriverState *bs, const BlockOperation *op)
 {
     BlockBlockerInfoList *list = NULL;
     BlockerQuery query = {
         .tail = &list,
-        .has_op = has_op,
-        .op = has_op ? rights_of(op) : 0,
+        .has_op = op != NULL,
+        .op = op ? rights_of(*op) : 0,
     };
-    if (node_name) {
-        BlockDriverState *bs = bdrv_lookup_bs(node_name, node_name, errp);
-        if (bs) {
-            bdrv_claim_foreach(bs, add_row, &query);
-        }
+    if (bs) {
+        bdrv_claim_foreach(bs, add_row, &query);
         return list;
     }
-    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+    while ((bs = bdrv_next_node(bs))) {
         bdrv_claim_foreach(bs, add_row, &query);
     }
     return list;
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+static void dump_words(const char *title, const strList *list, GString *out)
+{
+    if (!list) {
+        return;
+    }
+    g_string_append_printf(out, "    %s", title);
+    /* "all" comes first and says what follows; the data rights are listed all the same. */
+    for (const strList *e = list; e; e = e->next) {
+        g_string_append_printf(out, "%s%s", e->value, e->next ? ", " : "\n");
+    }
+}
+
+static void dump_row(const BlockBlockerInfo *row, GString *out)
+{
+    g_string_append(out, row->node_name);
+    if (row->device) {
+        g_string_append_printf(out, " (%s)", row->device);
+    }
+    g_string_append_printf(out, ": %s, for %.1f s\n", row->owner->description, row->held_for);
+    dump_words("uses:    ", row->uses, out);
+    dump_words("forbids: ", row->forbids, out);
+    g_string_append_printf(out, "    reason:  %s\n    unblock: %s\n", row->reason, row->unblock);
+}
+
+bool bdrv_blockers_dump(const char *node, const char *op_word, GString *out, Error **errp)
+{
+    Error *err = NULL;
+    BlockOperation op = op_word ? qapi_enum_parse(&BlockOperation_lookup, op_word, -1, &err) : 0;
+    BlockDriverState *bs = !err && node ? bdrv_lookup_bs(node, node, &err) : NULL;
+    if (err) {
+        error_propagate(errp, err);
+        return false;
+    }
+    g_autoptr(BlockBlockerInfoList) list = bdrv_blockers_info(bs, op_word ? &op : NULL);
+    bool is_any = false;
+    for (const BlockBlockerInfoList *e = list; e; e = e->next) {
+        if (!op_word || e->value->blocks_op) {
+            dump_row(e->value, out);
+            is_any = true;
+        }
+    }
+    if (!is_any && op_word) {
+        g_string_append_printf(out, "Nobody refuses %s\n", op_word);
+    } else if (!is_any) {
+        g_string_append(out, "Nobody holds a claim\n");
+    }
+    return true;
 }
