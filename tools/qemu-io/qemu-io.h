@@ -55,6 +55,59 @@ bool coroutine_fn qemuio_co_open(QemuIo *io, IoOpen *open);
 bool coroutine_fn qemuio_co_close(QemuIo *io);
 void coroutine_fn qemuio_co_wait_aio(QemuIo *io);
 
+/* ---- requests (request.c) ---- */
+
+typedef enum IoRequestKind { IO_REQUEST_READ, IO_REQUEST_WRITE, IO_REQUEST_DISCARD } IoRequestKind;
+
+/* What a command that makes requests takes. */
+typedef struct IoRequestSyntax {
+    const IoCommand *table; /* where its usage line stands */
+    IoRequestKind kind;
+    const char *options;    /* getopt's */
+    bool vector;            /* any number of lengths */
+} IoRequestSyntax;
+
+/* What was asked for. */
+typedef struct IoRequest {
+    IoRequestKind kind;
+    bool machine, quiet, dump;         /* of the report */
+    bool vm_state, compressed, zeroes; /* what kind of access */
+    bool invalid;                      /* count an invalid request instead */
+    bool has_pattern;
+    int pattern;                       /* to fill with, or to compare with */
+    const char *source;                /* file to fill with, or NULL */
+    unsigned flags;                    /* BDRV_REQ_* */
+    int64_t offset, bytes;
+    int64_t *lens;                     /* of the buffers, together @bytes */
+    int n_lens;
+    int64_t check_offset, check_len;   /* what of a read is compared */
+    bool has_check_range, has_check_len;
+    int64_t start_ns;
+    uint8_t *buf;                      /* NULL: none needed, or not made yet */
+    QEMUIOVector qiov;                 /* over @buf */
+} IoRequest;
+
+/**
+ * Parse a command line into @req, all of which is overwritten.  What it holds is given back with
+ * qemuio_request_clear(), after an error, too.
+ * Returns: 0, or a negative errno after telling the user.
+ */
+int qemuio_request_parse(IoRequest *req, const IoRequestSyntax *syntax, int argc, char **argv);
+
+/** Give the request its buffer, filled as it says.  Errors as above. */
+int qemuio_request_fill(QemuIo *io, IoRequest *req);
+
+/** Read, write, write zeroes or discard.  Returns: 0 or a negative errno, not reported. */
+int coroutine_fn qemuio_co_request(QemuIo *io, IoRequest *req);
+
+/** Compare what was read with the pattern; false if it differs, which was told. */
+bool qemuio_request_verify(const IoRequest *req);
+
+/** Dump what was read, say how much it was and how long it took, unless -q was given. */
+void qemuio_request_report(const IoRequest *req, const char *done);
+
+void qemuio_request_clear(QemuIo *io, IoRequest *req);
+
 /* ---- text (text.c) ---- */
 
 /** Parse a size; tells the user and returns a negative errno if it is none. */
