@@ -21,9 +21,8 @@ static const ImgOption amend_options[] = {
       "what to change: NAME=VALUE,...; 'help' lists the names" },
     { 0, "force", IMG_FLAG, offsetof(AmendOptions, force), NULL,
       "also where something is lost, such as bitmaps" },
-    { 'p', "progress", IMG_FLAG, offsetof(AmendOptions, progress), NULL, "show how far it is" },
-    { 't', "cache", IMG_STRING, offsetof(AmendOptions, cache), "MODE",
-      "cache mode of FILE (default: writeback)" },
+    IMG_OPT_PROGRESS(AmendOptions),
+    IMG_OPT_CACHE(AmendOptions),
     IMG_OPT_QUIET(AmendOptions),
     IMG_OPT_FORMAT(AmendOptions),
     IMG_OPT_IMAGE_OPTS(AmendOptions),
@@ -130,9 +129,7 @@ static int coroutine_fn co_run_with(const AmendOptions *opts, const char *filena
     bool ok;
     int ret;
 
-    if (!bdrv_parse_cache_mode(opts->cache ? opts->cache : "writeback", &how.flags,
-                               &how.writethrough)) {
-        error_report("Invalid cache option: %s", opts->cache);
+    if (!img_parse_cache(&how, "cache", opts->cache ? opts->cache : "writeback")) {
         return 1;
     }
     g_autoptr(ImgBackend) image = img_co_open(&how);

@@ -217,16 +217,11 @@ static bool parse_numbers(const BenchOptions *opts, Bench *b)
 static bool parse_modes(const BenchOptions *opts, ImgOpen *how)
 {
     const char *aio = opts->aio ? opts->aio : opts->native ? "native" : "threads";
-    const char *cache = opts->cache ? opts->cache : "writeback";
     if (!bdrv_parse_aio(aio, &how->flags)) {
         error_report("Invalid aio option: %s", aio);
         return false;
     }
-    if (!bdrv_parse_cache_mode(cache, &how->flags, &how->writethrough)) {
-        error_report("Invalid cache option: %s", cache);
-        return false;
-    }
-    return true;
+    return img_parse_cache(how, "cache", opts->cache ? opts->cache : "writeback");
 }
 
 static int coroutine_fn co_run_bench(int argc, char **argv)

@@ -199,8 +199,7 @@ static int coroutine_fn co_run_check(int argc, char **argv)
     if (!img_parse_output(&img_check, opts.output, &output)) {
         return CHECK_FAILED;
     }
-    if (!bdrv_parse_cache_mode(opts.cache, &how.flags, &how.writethrough)) {
-        error_report("Invalid source cache option: %s", opts.cache);
+    if (!img_parse_cache(&how, "source cache", opts.cache)) {
         return CHECK_FAILED;
     }
     how.filename = argv[optind];

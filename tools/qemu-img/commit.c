@@ -27,15 +27,14 @@ typedef struct CommitOptions {
 static const ImgOption commit_options[] = {
     IMG_OPT_QUIET(CommitOptions),
     IMG_OPT_FORMAT(CommitOptions),
-    { 't', "cache", IMG_STRING, offsetof(CommitOptions, cache), "MODE",
-      "cache mode of FILE (default: writeback)" },
+    IMG_OPT_CACHE(CommitOptions),
     { 'b', "backing", IMG_STRING, offsetof(CommitOptions, base), "BASE",
       "the image of the chain to commit into (default: the next one); implies -d" },
     { 'r', "rate-limit", IMG_STRING, offsetof(CommitOptions, rate), "RATE",
       "copy at most RATE bytes per second" },
     { 'd', "drop", IMG_FLAG, offsetof(CommitOptions, keep), NULL,
       "do not empty FILE: it is going to be deleted" },
-    { 'p', "progress", IMG_FLAG, offsetof(CommitOptions, progress), NULL, "show how far it is" },
+    IMG_OPT_PROGRESS(CommitOptions),
     IMG_OPT_IMAGE_OPTS(CommitOptions),
     IMG_OPT_OBJECT,
     { 0 },
@@ -179,9 +178,7 @@ static int coroutine_fn co_run_with(const CommitOptions *opts, const char *filen
     };
     bool ok;
 
-    if (!bdrv_parse_cache_mode(opts->cache ? opts->cache : "writeback", &how.flags,
-                               &how.writethrough)) {
-        error_report("Invalid cache option: %s", opts->cache);
+    if (!img_parse_cache(&how, "cache", opts->cache ? opts->cache : "writeback")) {
         return 1;
     }
     g_autoptr(ImgBackend) image = img_co_open(&how);

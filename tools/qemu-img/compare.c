@@ -43,7 +43,7 @@ static const ImgOption compare_options[] = {
       "cache mode of both (default: writeback)" },
     { 's', "strict", IMG_FLAG, offsetof(CompareOptions, strict), NULL,
       "sizes and what is allocated must be the same, too" },
-    { 'p', "progress", IMG_FLAG, offsetof(CompareOptions, progress), NULL, "show how far it is" },
+    IMG_OPT_PROGRESS(CompareOptions),
     IMG_OPT_FORCE_SHARE(CompareOptions),
     IMG_OPT_IMAGE_OPTS(CompareOptions),
     IMG_OPT_OBJECT,
@@ -297,7 +297,6 @@ static int coroutine_fn co_compare(Compare *c)
 
 static bool coroutine_fn co_open_side(Compare *c, int i, const char *name, const char *format)
 {
-    const char *cache = c->opts->cache ? c->opts->cache : "writeback";
     Side *side = &c->side[i];
     ImgOpen how = {
         .filename = name,
@@ -305,8 +304,7 @@ static bool coroutine_fn co_open_side(Compare *c, int i, const char *name, const
         .image_opts = c->opts->image_opts,
         .force_share = c->opts->force_share,
     };
-    if (!bdrv_parse_cache_mode(cache, &how.flags, &how.writethrough)) {
-        error_report("Invalid source cache option: %s", cache);
+    if (!img_parse_cache(&how, "source cache", c->opts->cache ? c->opts->cache : "writeback")) {
         return false;
     }
     side->name = name;

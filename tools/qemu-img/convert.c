@@ -66,7 +66,7 @@ static const ImgOption convert_options[] = {
     { 0, "bitmaps", IMG_FLAG, OPT(bitmaps), NULL, "copy the dirty bitmaps that SOURCE keeps, too" },
     { 0, "skip-broken-bitmaps", IMG_FLAG, OPT(skip_broken_bitmaps), NULL,
       "with --bitmaps: leave out those that miss writes" },
-    { 'p', "progress", IMG_FLAG, OPT(progress), NULL, "show how far it is" },
+    IMG_OPT_PROGRESS(ConvertOptions),
     IMG_OPT_FORCE_SHARE(ConvertOptions),
     IMG_OPT_IMAGE_OPTS(ConvertOptions),
     { 0, "target-image-opts", IMG_FLAG, OPT(target_image_opts), NULL,
@@ -145,7 +145,6 @@ static bool parse_numbers(const ConvertOptions *opts, ImgCopy *copy)
 static bool parse_target(const ConvertOptions *opts, const ImgCopy *copy, const char *name,
                          ImgOpen *target)
 {
-    const char *cache = opts->cache ? opts->cache : "unsafe";
     *target = (ImgOpen){
         .filename = name,
         .format = opts->target_format,
@@ -155,11 +154,7 @@ static bool parse_target(const ConvertOptions *opts, const ImgCopy *copy, const 
     if (!target->format && !target->image_opts) {
         target->format = "raw";
     }
-    if (!bdrv_parse_cache_mode(cache, &target->flags, &target->writethrough)) {
-        error_report("Invalid cache option: %s", cache);
-        return false;
-    }
-    return true;
+    return img_parse_cache(target, "cache", opts->cache ? opts->cache : "unsafe");
 }
 
 /* ---- sources --------------------------------------------------------------------------------- */
@@ -178,14 +173,13 @@ static bool coroutine_fn co_load_snapshot(ImgBackend *source, const char *snapsh
 static bool coroutine_fn co_open_sources(Convert *c, char **names)
 {
     const ConvertOptions *opts = c->opts;
-    const char *cache = opts->source_cache ? opts->source_cache : "writeback";
     ImgOpen how = {
         .format = opts->format,
         .image_opts = opts->image_opts,
         .force_share = opts->force_share,
     };
-    if (!bdrv_parse_cache_mode(cache, &how.flags, &how.writethrough)) {
-        error_report("Invalid source cache option: %s", cache);
+    if (!img_parse_cache(&how, "source cache", opts->source_cache ? opts->source_cache
+                                                                  : "writeback")) {
         return false;
     }
     bool is_direct = (how.flags | c->target.flags) & BDRV_O_NOCACHE;

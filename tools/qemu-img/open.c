@@ -47,6 +47,15 @@ static QDict *make_options(const ImgOpen *how, Error **errp)
     return options;
 }
 
+bool img_parse_cache(ImgOpen *how, const char *what, const char *mode)
+{
+    if (!bdrv_parse_cache_mode(mode, &how->flags, &how->writethrough)) {
+        error_report("Invalid %s option: %s", what, mode);
+        return false;
+    }
+    return true;
+}
+
 ImgBackend *coroutine_fn img_co_open(const ImgOpen *how)
 {
     Error *local_err = NULL;

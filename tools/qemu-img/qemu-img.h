@@ -42,7 +42,7 @@ typedef struct ImgStep {
     const char *arg; /* NULL: takes none */
 } ImgStep;
 
-/* Every table may end with these; @type has the members quiet, image_opts, format, force_share. */
+/* Options of many tables; @type has a member of the option's name. */
 #define IMG_OPT_QUIET(type) \
     { 'q', "quiet", IMG_FLAG, offsetof(type, quiet), NULL, "print nothing but errors" }
 #define IMG_OPT_OBJECT \
@@ -55,6 +55,11 @@ typedef struct ImgStep {
 #define IMG_OPT_FORCE_SHARE(type) \
     { 'U', "force-share", IMG_FLAG, offsetof(type, force_share), NULL, \
       "open FILE even if it is in use, as it is right now" }
+#define IMG_OPT_CACHE(type) \
+    { 't', "cache", IMG_STRING, offsetof(type, cache), "MODE", \
+      "cache mode of FILE (default: writeback)" }
+#define IMG_OPT_PROGRESS(type) \
+    { 'p', "progress", IMG_FLAG, offsetof(type, progress), NULL, "show how far it is" }
 #define IMG_OPT_OUTPUT(type) \
     { 0, "output", IMG_STRING, offsetof(type, output), "human|json", "how to print" }
 
@@ -113,6 +118,12 @@ typedef struct ImgOpen {
     int flags;          /* BDRV_O_* */
     const char *key_secret; /* id of the secret that opens the image, or NULL */
 } ImgOpen;
+
+/**
+ * Set how to cache, from the value of an option; @what names it in the report ("cache").
+ * Returns: false, reported, if there is no such mode.
+ */
+bool img_parse_cache(ImgOpen *how, const char *what, const char *mode);
 
 /** Open an image.  NULL if that fails, which is reported. */
 ImgBackend *coroutine_fn img_co_open(const ImgOpen *how);

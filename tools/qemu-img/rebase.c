@@ -31,8 +31,7 @@ typedef struct RebaseOptions {
 static const ImgOption rebase_options[] = {
     IMG_OPT_QUIET(RebaseOptions),
     IMG_OPT_FORMAT(RebaseOptions),
-    { 't', "cache", IMG_STRING, offsetof(RebaseOptions, cache), "MODE",
-      "cache mode of FILE (default: writeback)" },
+    IMG_OPT_CACHE(RebaseOptions),
     { 'T', "source-cache", IMG_STRING, offsetof(RebaseOptions, source_cache), "MODE",
       "cache mode of the new backing file (default: writeback)" },
     { 'b', "backing", IMG_STRING, offsetof(RebaseOptions, base), "BASE",
@@ -44,7 +43,7 @@ static const ImgOption rebase_options[] = {
       "change the name alone: BASE must say the same, or FILE reads differently" },
     { 'c', "compress", IMG_FLAG, offsetof(RebaseOptions, compress), NULL,
       "write compressed" },
-    { 'p', "progress", IMG_FLAG, offsetof(RebaseOptions, progress), NULL, "show how far it is" },
+    IMG_OPT_PROGRESS(RebaseOptions),
     IMG_OPT_FORCE_SHARE(RebaseOptions),
     IMG_OPT_IMAGE_OPTS(RebaseOptions),
     IMG_OPT_OBJECT,
@@ -323,15 +322,6 @@ static bool coroutine_fn co_rebase(const RebaseOptions *opts, ImgBackend *image,
     return ok;
 }
 
-static bool parse_cache(const char *mode, const char *what, int *flags, bool *writethrough)
-{
-    if (!bdrv_parse_cache_mode(mode ? mode : "writeback", flags, writethrough)) {
-        error_report("Invalid %s option: %s", what, mode);
-        return false;
-    }
-    return true;
-}
-
 static int coroutine_fn co_run_with(const RebaseOptions *opts, const char *filename)
 {
     ImgOpen how = {
@@ -341,11 +331,12 @@ static int coroutine_fn co_run_with(const RebaseOptions *opts, const char *filen
         .force_share = opts->force_share,
         .flags = BDRV_O_RDWR | (opts->unsafe ? BDRV_O_NO_BACKING : 0),
     };
-    int base_flags = opts->force_share ? BDRV_O_FORCE_SHARE : 0;
-    bool ignored, ok;
+    ImgOpen base = { .flags = opts->force_share ? BDRV_O_FORCE_SHARE : 0 };
+    bool ok;
 
-    if (!parse_cache(opts->cache, "cache", &how.flags, &how.writethrough) ||
-        !parse_cache(opts->source_cache, "source cache", &base_flags, &ignored)) {
+    if (!img_parse_cache(&how, "cache", opts->cache ? opts->cache : "writeback") ||
+        !img_parse_cache(&base, "source cache", opts->source_cache ? opts->source_cache
+                                                                   : "writeback")) {
         return 1;
     }
     g_autoptr(ImgBackend) image = img_co_open(&how);
@@ -354,7 +345,7 @@ static int coroutine_fn co_run_with(const RebaseOptions *opts, const char *filen
     }
     qemu_progress_init(opts->progress && !opts->quiet, 1.0);
     qemu_progress_print(0, 100);
-    ok = co_rebase(opts, image, base_flags);
+    ok = co_rebase(opts, image, base.flags);
     if (ok) {
         qemu_progress_print(100, 0);
     }
