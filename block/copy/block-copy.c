@@ -11,12 +11,19 @@
 #include "block/block-copy.h"
 
 #include "qemu/atomic.h"
+#include "qemu/buffer-pool.h"
 #include "qemu/lockable.h"
 
 #define DEFAULT_CLUSTER (64 * KiB)
 #define DEFAULT_CHUNK (1 * MiB)
 #define MAX_CHUNK (16 * MiB)
 #define MAX_CLUSTER (1 * GiB)
+/* Data goes in pieces that stay in the processor's cache, or as clusters of the target. */
+#define MIN_BUFFER (256 * KiB)
+#define MAX_BUFFER (2 * MiB)
+/* What is in memory is copied best by a few; each piece that takes long brings one more. */
+#define FIRST_WORKERS 4
+#define LONG_NS (20 * SCALE_MS)
 
 /* A coroutine that sleeps until a task has ended; on its own stack. */
 typedef struct TaskWaiter {
@@ -45,6 +52,7 @@ struct BlockCopyState {
     BlockCopyProgress *progress;
     void *progress_opaque;
 
+    BufferPool buffers; /* that data goes through */
     bool no_copy_range; /* atomic: offloaded copy was refused once */
 
     QemuMutex lock;
@@ -135,6 +143,8 @@ BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp)
     }
     state->zero_flags = state->write_flags | (args->keep_allocated ? 0 : BDRV_REQ_MAY_UNMAP);
     state->left = left;
+    buffer_pool_init(&state->buffers, bdrv_opt_mem_align(bs),
+                     MAX(MIN_BUFFER, MIN(cluster_size, MAX_BUFFER)));
     qemu_mutex_init(&state->lock);
     QLIST_INIT(&state->tasks);
     return state;
@@ -145,6 +155,7 @@ void block_copy_state_free(BlockCopyState *state)
     if (state) {
         assert(QLIST_EMPTY(&state->tasks));
         bdrv_release_dirty_bitmap(state->left);
+        buffer_pool_done(&state->buffers);
         bdrv_unref(state->source_bs);
         bdrv_unref(state->bottom);
         qemu_mutex_destroy(&state->lock);
@@ -297,7 +308,7 @@ void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes)
 static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset, int64_t bytes,
                                           bool *error_is_read)
 {
-    QEMU_AUTO_VFREE uint8_t *buf = bdrv_try_blockalign(state->source->bs, bytes);
+    uint8_t *buf = buffer_pool_get(&state->buffers);
     int ret;
 
     *error_is_read = true;
@@ -311,6 +322,7 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset,
                              state->write_flags |
                              (state->is_compressed ? BDRV_REQ_WRITE_COMPRESSED : 0));
     }
+    buffer_pool_put(&state->buffers, buf);
     return ret;
 }
 
@@ -326,7 +338,7 @@ static int coroutine_fn co_copy_data(BlockCopyState *state, int64_t offset, int6
         qatomic_set(&state->no_copy_range, true);
     }
     while (bytes > 0) {
-        int64_t n = MIN(bytes, DEFAULT_CHUNK);
+        int64_t n = MIN(bytes, (int64_t)state->buffers.size);
         int ret = co_copy_by_buffer(state, offset, n, error_is_read);
 
         if (ret < 0) {
@@ -638,14 +650,33 @@ static bool coroutine_fn co_copy_some(CopyAll *all)
     return true;
 }
 
+static int max_workers(const CopyAll *all)
+{
+    return MAX(all->how->max_workers, 1);
+}
+
+static void coroutine_fn co_copy_worker(void *opaque);
+
+static void start_worker(CopyAll *all)
+{
+    aio_co_enter(qemu_get_current_aio_context(), qemu_coroutine_create(co_copy_worker, all));
+}
+
 static void coroutine_fn co_copy_worker(void *opaque)
 {
     CopyAll *all = opaque;
     bool more = true;
 
     while (more && all->ret >= 0 && !all->stopped) {
+        int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
         all->stopped = all->how->stop && all->how->stop(all->how->opaque);
         more = !all->stopped && co_copy_some(all);
+        if (more && all->n_workers < max_workers(all) &&
+            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start > LONG_NS) {
+            all->n_workers++;
+            start_worker(all);
+        }
     }
     if (--all->n_workers == 0 && all->parent) {
         aio_co_wake(all->parent);
@@ -663,11 +694,10 @@ void block_copy_drop_failed_piece(BlockCopyState *state)
 /* Run the workers until none has anything to do. */
 static void coroutine_fn co_run_workers(CopyAll *all)
 {
-    AioContext *ctx = qemu_get_current_aio_context();
-
-    all->n_workers = MAX(all->how->max_workers, 1);
+    /* They may end at once: it is over when the last one begun here does. */
+    all->n_workers = MIN(max_workers(all), FIRST_WORKERS);
     for (int i = all->n_workers; i > 0; i--) {
-        aio_co_enter(ctx, qemu_coroutine_create(co_copy_worker, all));
+        start_worker(all);
     }
     if (all->n_workers > 0) {
         all->parent = qemu_coroutine_self();
