@@ -11,14 +11,18 @@
 #include "block/copy-on-read.h"
 #include "filter-int.h"
 
+#include "qemu/buffer-pool.h"
 #include "qemu/iszero.h"
 
-#define MAX_COPY (1 * MiB)
+/* Stays in the processor's cache; larger clusters have buffers of their own. */
+#define POOLED_COPY (256 * KiB)
+#define BUFFER_ALIGNMENT 4096
 
 extern BlockDriver bdrv_copy_on_read;
 
 typedef struct CorState {
     BlockDriverState *bottom; /* referenced; NULL: copy from the whole chain */
+    BufferPool buffers;       /* of POOLED_COPY bytes */
 } CorState;
 
 /* The unit of copying. */
@@ -72,40 +76,57 @@ static int coroutine_fn cor_co_copy(BlockDriverState *bs, int64_t start, int64_t
 }
 
 /*
+ * As much of @bytes from @start, a cluster's begin, as one buffer takes; @qiov NULL: nobody reads.
+ * The reader's part begins at @offset.  Returns the reader's bytes, or a negative errno.
+ */
+static int64_t coroutine_fn cor_co_copy_piece(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                              QEMUIOVector *qiov, size_t qiov_offset)
+{
+    CorState *s = bs->opaque;
+    int64_t cluster = cluster_size(bs);
+    int64_t start = QEMU_ALIGN_DOWN(offset, cluster);
+    int64_t n = MIN(QEMU_ALIGN_UP(offset + bytes, cluster) - start, MAX(POOLED_COPY, cluster));
+    int64_t copied = MIN(n, bdrv_getlength(bs->file->bs) - start);
+    int64_t wanted = MIN(offset + bytes, start + n) - offset;
+    bool pooled = n <= POOLED_COPY;
+    uint8_t *buf = pooled ? buffer_pool_get(&s->buffers) : bdrv_try_blockalign(bs->file->bs, n);
+    int ret;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    /* Past the end of the node there are zeroes, and nothing to copy. */
+    if (copied < n) {
+        memset(buf, 0, n);
+    }
+    ret = copied > 0 ? cor_co_copy(bs, start, copied, buf) : 0;
+    if (ret >= 0 && qiov) {
+        qemu_iovec_from_buf(qiov, qiov_offset, buf + (offset - start), wanted);
+    }
+    if (pooled) {
+        buffer_pool_put(&s->buffers, buf);
+    } else {
+        qemu_vfree(buf);
+    }
+    return ret < 0 ? ret : wanted;
+}
+
+/*
  * A part of the request that is to be copied up, widened to clusters, and handed to the reader;
  * @qiov NULL: nobody reads.
  */
 static int coroutine_fn cor_co_read_and_copy(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                              QEMUIOVector *qiov, size_t qiov_offset)
 {
-    int64_t cluster = cluster_size(bs);
-    int64_t size = bdrv_getlength(bs->file->bs);
-    int64_t end = offset + bytes;
+    while (bytes > 0) {
+        int64_t n = cor_co_copy_piece(bs, offset, bytes, qiov, qiov_offset);
 
-    while (offset < end) {
-        int64_t start = QEMU_ALIGN_DOWN(offset, cluster);
-        int64_t n = MIN(QEMU_ALIGN_UP(end, cluster) - start, MAX(MAX_COPY, cluster));
-        int64_t copied = MIN(n, size - start);
-        int64_t wanted = MIN(end, start + n) - offset;
-        QEMU_AUTO_VFREE uint8_t *buf = bdrv_try_blockalign(bs->file->bs, n);
-        int ret;
-
-        if (!buf) {
-            return -ENOMEM;
+        if (n < 0) {
+            return n;
         }
-        /* Past the end of the node there are zeroes, and nothing to copy. */
-        if (copied < n) {
-            memset(buf, 0, n);
-        }
-        ret = copied > 0 ? cor_co_copy(bs, start, copied, buf) : 0;
-        if (ret < 0) {
-            return ret;
-        }
-        if (qiov) {
-            qemu_iovec_from_buf(qiov, qiov_offset, buf + (offset - start), wanted);
-        }
-        offset += wanted;
-        qiov_offset += wanted;
+        offset += n;
+        bytes -= n;
+        qiov_offset += n;
     }
     return 0;
 }
@@ -168,6 +189,7 @@ static bool coroutine_fn cor_co_open(BlockDriverState *bs, const BlockdevOptions
     CorState *s = bs->opaque;
     BlockDriverState *bottom;
 
+    buffer_pool_init(&s->buffers, BUFFER_ALIGNMENT, POOLED_COPY);
     if (!opts) {
         return true;
     }
@@ -201,6 +223,7 @@ static void coroutine_fn cor_co_close(BlockDriverState *bs)
     CorState *s = bs->opaque;
 
     bdrv_unref(g_steal_pointer(&s->bottom));
+    buffer_pool_done(&s->buffers);
 }
 
 static const char *const cor_strong_opts[] = { "bottom", NULL };
