@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from job_bench import JobBench
 from qcow2_image import write_image
 
 MIB = 1 << 20
@@ -358,6 +359,7 @@ def main():
         bench.compressed()
         bench.metadata()
         bench.snapshots()
+        JobBench(bench).run()
     return 0
 
 
