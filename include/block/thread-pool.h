@@ -28,6 +28,27 @@ void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletio
                             void *opaque);
 
 /**
+ * Calls that the host does one after the other anyway, as cached writes of one file, form a group:
+ * one worker at a time does those that wait, in order, and tells of many at once.
+ */
+typedef struct ThreadPoolGroup ThreadPoolGroup;
+/**
+ * Do some of the calls with @args, from the first on, and set @rets.  Returns how many it did, at
+ * least one; the more, the fewer wake-ups, but their callbacks wait for the last.
+ */
+typedef int ThreadPoolGroupFunc(void *const *args, int *rets, int n);
+
+/** A group with nothing in it. */
+ThreadPoolGroup *thread_pool_group_new(ThreadPoolGroupFunc *func);
+/** All callbacks have been called.  NULL is fine. */
+void thread_pool_group_free(ThreadPoolGroup *group);
+/** As thread_pool_submit_co(), of a call of @group. */
+int coroutine_fn thread_pool_group_submit_co(ThreadPoolGroup *group, void *arg);
+/** As thread_pool_submit_aio(), of a call of @group; any of its loops may submit. */
+void thread_pool_group_submit_aio(ThreadPoolGroup *group, void *arg, ThreadPoolCompletion *cb,
+                                  void *opaque);
+
+/**
  * The number of workers kept when idle, and started at most (default 0 and 64).
  * Any thread; @min <= @max, @max > 0.
  */

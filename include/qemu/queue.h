@@ -107,11 +107,14 @@
     ((void)QSLIST_INSERT_HEAD_ATOMIC_FETCH(head, elm, field))
 /* The same; returns the previous first element, NULL when the list was empty. */
 #define QSLIST_INSERT_HEAD_ATOMIC_FETCH(head, elm, field) \
+    QSLIST_INSERT_CHAIN_ATOMIC_FETCH(head, elm, elm, field)
+/* The same for a chain of elements from @newest to @oldest, linked by @field. */
+#define QSLIST_INSERT_CHAIN_ATOMIC_FETCH(head, newest, oldest, field) \
     ({ \
-        __typeof__(elm) qslist_was_ = qatomic_read(&(head)->first); \
+        __typeof__(newest) qslist_was_ = qatomic_read(&(head)->first); \
         do { \
-            (elm)->field.next = qslist_was_; \
-        } while (!__atomic_compare_exchange_n(&(head)->first, &qslist_was_, elm, true, \
+            (oldest)->field.next = qslist_was_; \
+        } while (!__atomic_compare_exchange_n(&(head)->first, &qslist_was_, newest, true, \
                                               __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)); \
         qslist_was_; \
     })

@@ -10,6 +10,9 @@
  * Should the first of a batch hang, the loop's timer sends workers after the rest: they may be what
  * the hanging ones wait for.
  *
+ * A group has a queue of its own.  While there is anything in it, its token is in the pool's queue
+ * or in the hands of the one worker that does the group's jobs.
+ *
  * Workers put what they finished on the loop's lock-free list and schedule one bottom half, which
  * wakes the loop only if it sleeps and only once per batch.
  */
@@ -29,26 +32,40 @@
 /* Of jobs shorter than this, a worker is woken for so many: waking takes as long as some do. */
 #define SHORT_NS 20000
 #define SHORT_JOBS 16
+/* Most jobs of a group that are taken at once: the loop makes the next ones meanwhile. */
+#define GROUP_BATCH 32
 
 typedef struct PoolJob PoolJob;
 
 struct PoolJob {
-    ThreadPoolFunc *func;
+    ThreadPoolFunc *func;                 /* of a group's: NULL */
     void *arg;
     ThreadPoolCompletion *cb;
     void *opaque;
     PoolClient *client;
+    ThreadPoolGroup *group;               /* or NULL */
     int ret;
     bool is_on_stack;                     /* a waiting coroutine's */
     QSIMPLEQ_ENTRY(PoolJob) queued;
     QSLIST_ENTRY(PoolJob) finished;
 };
 
+QSIMPLEQ_HEAD(PoolJobQueue, PoolJob);
+
+struct ThreadPoolGroup {
+    ThreadPoolGroupFunc *func;
+    /* Under the pool's lock. */
+    struct PoolJobQueue queue;
+    bool has_worker;                      /* or the token is queued */
+    PoolJob token;
+};
+
 /* The pool's side of one loop. */
 struct PoolClient {
     AioContext *ctx;
-    QSIMPLEQ_HEAD(PoolJobQueue, PoolJob) submitted;   /* home thread */
+    struct PoolJobQueue submitted;        /* home thread; so are the next two */
     int n_submitted;
+    bool has_grouped;                     /* some of them belong to groups */
     AioDeferred hand_over;
     QEMUTimer stuck_timer;
     unsigned taken_before;                            /* pool.taken when the timer was set */
@@ -122,21 +139,106 @@ static void worker_account(WorkerClock *clock, int64_t ns)
     }
 }
 
-static void job_run(PoolJob *job, WorkerClock *clock)
+/* Tell the loop of jobs that are finished: @newest, the one before it, ... @oldest, all of it. */
+static void jobs_publish(PoolJob *newest, PoolJob *oldest)
 {
-    PoolClient *client = job->client;
+    PoolClient *client = newest->client;
     AioContext *ctx = client->ctx;
-    int64_t start = get_clock();
 
-    job->ret = job->func(job->arg);
-    worker_account(clock, get_clock() - start);
-    /* Once the loop has seen the job, the client may go; the bottom half is part of it. */
+    /* Once the loop has seen the jobs, the client may go; the bottom half is part of it. */
     aio_context_ref(ctx);
-    if (!QSLIST_INSERT_HEAD_ATOMIC_FETCH(&client->finished, job, finished)) {
+    if (!QSLIST_INSERT_CHAIN_ATOMIC_FETCH(&client->finished, newest, oldest, finished)) {
         qemu_bh_schedule(client->finished_bh);
     }
     aio_context_unref(ctx);
 }
+
+static void job_run(PoolJob *job, WorkerClock *clock)
+{
+    int64_t start = get_clock();
+
+    job->ret = job->func(job->arg);
+    worker_account(clock, get_clock() - start);
+    jobs_publish(job, job);
+}
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+/* Jobs of a group that a worker took. */
+typedef struct GroupBatch {
+    PoolJob *jobs[GROUP_BATCH];
+    void *args[GROUP_BATCH];
+    int rets[GROUP_BATCH];
+    int n;
+} GroupBatch;
+
+/* Under the lock. */
+static void queue_token(ThreadPoolGroup *group)
+{
+    group->has_worker = true;
+    QSIMPLEQ_INSERT_TAIL(&pool.queue, &group->token, queued);
+    pool.queued++;
+}
+
+/* Under the lock. */
+static void group_take(ThreadPoolGroup *group, GroupBatch *batch)
+{
+    PoolJob *job;
+
+    batch->n = 0;
+    while (batch->n < GROUP_BATCH && (job = QSIMPLEQ_FIRST(&group->queue))) {
+        QSIMPLEQ_REMOVE_HEAD(&group->queue, queued);
+        batch->jobs[batch->n] = job;
+        batch->args[batch->n++] = job->arg;
+    }
+}
+
+/* Tell of the jobs of @batch from @i to before @end, those of a loop together. */
+static void group_publish(GroupBatch *batch, int i, int end)
+{
+    while (i < end) {
+        PoolJob *oldest = batch->jobs[i], *newest = oldest;
+
+        oldest->ret = batch->rets[i];
+        while (++i < end && batch->jobs[i]->client == oldest->client) {
+            batch->jobs[i]->ret = batch->rets[i];
+            batch->jobs[i]->finished.next = newest;
+            newest = batch->jobs[i];
+        }
+        jobs_publish(newest, oldest);
+    }
+}
+
+/*
+ * Before the last jobs are told of, the group is
+ * left for good or is in the queue again: whoever sees them may free it.
+ */
+static void group_run(ThreadPoolGroup *group, GroupBatch *batch, WorkerClock *clock)
+{
+    int done = 0, n;
+
+    while (true) {
+        int64_t start = get_clock();
+
+        n = group->func(batch->args + done, batch->rets + done, batch->n - done);
+        assert(n > 0 && n <= batch->n - done);
+        worker_account(clock, get_clock() - start);
+        if (done + n == batch->n) {
+            break;
+        }
+        group_publish(batch, done, done + n);
+        done += n;
+    }
+    qemu_mutex_lock(&pool.lock);
+    if (QSIMPLEQ_EMPTY(&group->queue)) {
+        group->has_worker = false;
+    } else {
+        queue_token(group);
+    }
+    qemu_mutex_unlock(&pool.lock);
+    group_publish(batch, done, batch->n);
+}
+
+/* ---- life of a worker ------------------------------------------------------------------------ */
 
 /* Wait for a job; NULL: time to end.  Under the lock. */
 static PoolJob *worker_next_job(void)
@@ -169,6 +271,7 @@ static void release_and_signal(int n);
 static void *worker_main(void *opaque)
 {
     WorkerClock clock = { 0 };
+    GroupBatch batch;
     PoolJob *job;
 
     (void)opaque;
@@ -177,8 +280,15 @@ static void *worker_main(void *opaque)
         /* The others of a batch that was thought to be computing need not wait for us. */
         bool wake = qatomic_read(&pool.work_sleeps) && pool.queued > 0;
 
+        if (job->group) {
+            group_take(job->group, &batch);
+        }
         release_and_signal(wake ? wake_workers(2) : 0);
-        job_run(job, &clock);
+        if (job->group) {
+            group_run(job->group, &batch, &clock);
+        } else {
+            job_run(job, &clock);
+        }
         qemu_mutex_lock(&pool.lock);
     }
     pool.workers--;
@@ -270,18 +380,41 @@ static int workers_for(int n)
     return MIN(n, processors);
 }
 
+/* Under the lock: put what was submitted where it belongs.  Returns for how many workers. */
+static int sort_into_queues(PoolClient *client)
+{
+    int before = pool.queued;
+    PoolJob *job;
+
+    if (likely(!client->has_grouped)) {
+        QSIMPLEQ_CONCAT(&pool.queue, &client->submitted);
+        pool.queued += client->n_submitted;
+        return client->n_submitted;
+    }
+    while ((job = QSIMPLEQ_FIRST(&client->submitted))) {
+        ThreadPoolGroup *group = job->group;
+
+        QSIMPLEQ_REMOVE_HEAD(&client->submitted, queued);
+        QSIMPLEQ_INSERT_TAIL(group ? &group->queue : &pool.queue, job, queued);
+        if (!group) {
+            pool.queued++;
+        } else if (!group->has_worker) {
+            queue_token(group);
+        }
+    }
+    return pool.queued - before;
+}
+
 static void client_hand_over(void *opaque)
 {
     PoolClient *client = opaque;
-    int n = client->n_submitted;
-    bool work_sleeps = qatomic_read(&pool.work_sleeps);
-    int wanted = work_sleeps ? n : workers_for(n);
-    int signals;
+    int n, wanted, signals;
 
-    client->n_submitted = 0;
     qemu_mutex_lock(&pool.lock);
-    QSIMPLEQ_CONCAT(&pool.queue, &client->submitted);
-    pool.queued += n;
+    n = sort_into_queues(client);
+    client->n_submitted = 0;
+    client->has_grouped = false;
+    wanted = qatomic_read(&pool.work_sleeps) ? n : workers_for(n);
     signals = wake_workers(wanted);
     if (wanted < n && !timer_pending(&client->stuck_timer)) {
         client_watch_queue(client);
@@ -354,19 +487,33 @@ static void job_submit(PoolJob *job)
     job->client = client;
     QSIMPLEQ_INSERT_TAIL(&client->submitted, job, queued);
     client->n_submitted++;
+    client->has_grouped |= job->group != NULL;
     aio_defer_call(client->ctx, &client->hand_over);
 }
 
-void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletion *cb,
-                            void *opaque)
+static void submit_aio(ThreadPoolGroup *group, ThreadPoolFunc *func, void *arg,
+                       ThreadPoolCompletion *cb, void *opaque)
 {
     PoolJob *job = g_new0(PoolJob, 1);
 
+    job->group = group;
     job->func = func;
     job->arg = arg;
     job->cb = cb;
     job->opaque = opaque;
     job_submit(job);
+}
+
+void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletion *cb,
+                            void *opaque)
+{
+    submit_aio(NULL, func, arg, cb, opaque);
+}
+
+void thread_pool_group_submit_aio(ThreadPoolGroup *group, void *arg, ThreadPoolCompletion *cb,
+                                  void *opaque)
+{
+    submit_aio(group, NULL, arg, cb, opaque);
 }
 
 typedef struct PoolCo {
@@ -382,10 +529,11 @@ static void pool_co_done(void *opaque, int ret)
     aio_co_wake(wait->co);
 }
 
-int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg)
+static int coroutine_fn co_submit(ThreadPoolGroup *group, ThreadPoolFunc *func, void *arg)
 {
     PoolCo wait = { .co = qemu_coroutine_self() };
     PoolJob job = {
+        .group = group,
         .func = func,
         .arg = arg,
         .cb = pool_co_done,
@@ -396,4 +544,32 @@ int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg)
     job_submit(&job);
     qemu_coroutine_yield();
     return wait.ret;
+}
+
+int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg)
+{
+    return co_submit(NULL, func, arg);
+}
+
+int coroutine_fn thread_pool_group_submit_co(ThreadPoolGroup *group, void *arg)
+{
+    return co_submit(group, NULL, arg);
+}
+
+ThreadPoolGroup *thread_pool_group_new(ThreadPoolGroupFunc *func)
+{
+    ThreadPoolGroup *group = g_new0(ThreadPoolGroup, 1);
+
+    group->func = func;
+    group->token.group = group;
+    QSIMPLEQ_INIT(&group->queue);
+    return group;
+}
+
+void thread_pool_group_free(ThreadPoolGroup *group)
+{
+    if (group) {
+        assert(QSIMPLEQ_EMPTY(&group->queue) && !group->has_worker);
+        g_free(group);
+    }
 }

@@ -192,6 +192,122 @@ static void test_limit_of_one_worker_serves_all(void)
     thread_pool_set_limits(0, 64);
 }
 
+/* ---- groups ---------------------------------------------------------------------------------- */
+typedef struct Chores {
+    ThreadPoolGroup *group;
+    int at_once;           /* workers in the function */
+    int next;              /* argument to come, if there is one loop */
+    int calls;
+    int done;
+    bool is_ordered;
+} Chores;
+
+typedef struct Chore {
+    Chores *all;
+    int number;
+} Chore;
+
+static int do_chores(void *const *args, int *rets, int n)
+{
+    Chores *all = ((Chore *)args[0])->all;
+    int here = MIN(n, 5);
+
+    g_assert_cmpint(qatomic_fetch_inc(&all->at_once), ==, 0);
+    for (int i = 0; i < here; i++) {
+        const Chore *chore = args[i];
+
+        g_assert_true(!all->is_ordered || chore->number == all->next);
+        all->next++;
+        rets[i] = -chore->number;
+        qatomic_inc(&all->calls);
+    }
+    g_assert_cmpint(qatomic_fetch_dec(&all->at_once), ==, 1);
+    return here;
+}
+
+static void chore_done(void *opaque, int ret)
+{
+    Chore *chore = opaque;
+
+    g_assert_cmpint(ret, ==, -chore->number);
+    chore->all->done++;
+    /* The last one may free the group at once. */
+    if (chore->all->is_ordered && chore->all->done == 1000) {
+        thread_pool_group_free(g_steal_pointer(&chore->all->group));
+    }
+}
+
+static void test_group_is_done_in_order_by_one(void)
+{
+    Chores all = { .is_ordered = true, .group = thread_pool_group_new(do_chores) };
+    g_autofree Chore *chores = g_new0(Chore, 1000);
+    Batch others = { 0 };
+
+    for (int i = 0; i < 1000; i++) {
+        chores[i] = (Chore){ &all, i };
+        thread_pool_group_submit_aio(all.group, &chores[i], chore_done, &chores[i]);
+        if (i % 10 == 0) {
+            thread_pool_submit_aio(add_one, &others.calls, batch_cb, &others);
+        }
+        if (i % 70 == 0) {
+            aio_poll(qemu_get_aio_context(), false);
+        }
+    }
+    while (all.done < 1000 || others.done < 100) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    g_assert_null(all.group);
+    g_assert_cmpint(qatomic_read(&all.calls), ==, 1000);
+}
+
+typedef struct GroupLoad {
+    Chores *all;
+    QemuSemaphore *ended;
+    int first;
+} GroupLoad;
+
+static void coroutine_fn group_load_entry(void *opaque)
+{
+    GroupLoad *load = opaque;
+    AioContext *home = qemu_get_current_aio_context();
+
+    for (int i = 0; i < PER_LOOP; i++) {
+        Chore chore = { load->all, load->first + i };
+
+        g_assert_cmpint(thread_pool_group_submit_co(load->all->group, &chore), ==,
+                        -chore.number);
+        g_assert_true(qemu_get_current_aio_context() == home);
+    }
+    qemu_sem_post(load->ended);
+}
+
+static void test_group_of_several_loops(void)
+{
+    Chores all = { .group = thread_pool_group_new(do_chores) };
+    IOThread *iothreads[LOOPS];
+    GroupLoad loads[LOOPS][4];
+    QemuSemaphore ended;
+
+    qemu_sem_init(&ended, 0);
+    for (int i = 0; i < LOOPS; i++) {
+        iothreads[i] = iothread_create("group", &error_abort);
+        for (int j = 0; j < 4; j++) {
+            loads[i][j] = (GroupLoad){ &all, &ended, (i * 4 + j) * PER_LOOP };
+            aio_co_schedule(iothread_get_aio_context(iothreads[i]),
+                            qemu_coroutine_create(group_load_entry, &loads[i][j]));
+        }
+    }
+    for (int i = 0; i < LOOPS * 4; i++) {
+        qemu_sem_wait(&ended);
+    }
+    for (int i = 0; i < LOOPS; i++) {
+        iothread_unref(iothreads[i]);
+    }
+    thread_pool_group_free(all.group);
+    g_assert_cmpint(qatomic_read(&all.calls), ==, LOOPS * 4 * PER_LOOP);
+    qemu_sem_destroy(&ended);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -205,5 +321,8 @@ int main(int argc, char **argv)
                     test_loops_get_their_own_completions);
     g_test_add_func("/thread-pool/limits/one-worker-serves-all",
                     test_limit_of_one_worker_serves_all);
+    g_test_add_func("/thread-pool/group/is-done-in-order-by-one",
+                    test_group_is_done_in_order_by_one);
+    g_test_add_func("/thread-pool/group/serves-several-loops", test_group_of_several_loops);
     return g_test_run();
 }
