@@ -2,12 +2,14 @@
 /*
  * Reading and writing of files and devices of the host: from the page cache at once, else by worker
  * threads, linux-aio or io_uring.
+ *
+ * A file system has cached writes of one file wait for each other, so these go to the workers as a
+ * group: one worker does those that wait, and those that follow one another with one call.
  */
 #include "qemu/osdep.h"
 
 #include "file.h"
 
-#include "block/thread-pool.h"
 #include "qemu/atomic.h"
 #include "qemu/hostfile.h"
 
@@ -27,17 +29,91 @@ static int read_worker(void *opaque)
     return 0;
 }
 
-/* Worker. */
-static int write_worker(void *opaque)
+static int write_all(int fd, const struct iovec *iov, int niov, int64_t offset, int64_t bytes)
 {
-    FileRequest *req = opaque;
-    ssize_t ret = qemu_pwritev_full(req->s->fd, req->iov, req->niov, req->offset);
+    ssize_t ret = qemu_pwritev_full(fd, iov, niov, offset);
 
     if (ret < 0) {
         return ret;
     }
-    return ret == req->bytes ? 0 : -ENOSPC;
+    return ret == bytes ? 0 : -ENOSPC;
 }
+
+/* Worker. */
+static int write_worker(void *opaque)
+{
+    FileRequest *req = opaque;
+
+    return write_all(req->s->fd, req->iov, req->niov, req->offset, req->bytes);
+}
+
+/* ---- groups of cached writes ----------------------------------------------------------------- */
+
+/* A call writes at most this much, or a request: the loop gets to know of a call's as a whole. */
+#define MAX_JOINED (128 * KiB)
+#define MAX_JOINED_IOV 128
+
+/* Of @n, how many can be written by one call. */
+static int count_adjacent(AioFileIO *const *ios, int n)
+{
+    size_t bytes = ios[0]->bytes;
+    int niov = ios[0]->niov, i;
+
+    for (i = 1; i < n; i++) {
+        const AioFileIO *before = ios[i - 1];
+
+        bytes += ios[i]->bytes;
+        niov += ios[i]->niov;
+        if (ios[i]->offset != before->offset + (int64_t)before->bytes || bytes > MAX_JOINED ||
+            niov > MAX_JOINED_IOV) {
+            break;
+        }
+    }
+    return i;
+}
+
+/* All in one call; whether it was. */
+static bool write_joined(AioFileIO *const *ios, int n)
+{
+    struct iovec iov[MAX_JOINED_IOV];
+    size_t bytes = 0;
+    int niov = 0;
+
+    for (int i = 0; i < n; i++) {
+        memcpy(iov + niov, ios[i]->iov, ios[i]->niov * sizeof(*iov));
+        niov += ios[i]->niov;
+        bytes += ios[i]->bytes;
+    }
+    return pwritev(ios[0]->fd, iov, niov, ios[0]->offset) == (ssize_t)bytes;
+}
+
+/* Worker: a ThreadPoolGroupFunc. */
+int file_write_group(void *const *args, int *rets, int n)
+{
+    AioFileIO *const *ios = (AioFileIO *const *)args;
+    size_t bytes = 0;
+    int done = 0;
+
+    do {
+        int run = count_adjacent(ios + done, n - done);
+        bool all = run > 1 && write_joined(ios + done, run);
+
+        /* Of a call that failed or was short, each gets to know how it went with its own part. */
+        for (int end = done + run; done < end; done++) {
+            rets[done] = all ? 0 : write_all(ios[done]->fd, ios[done]->iov, ios[done]->niov,
+                                               ios[done]->offset, ios[done]->bytes);
+            bytes += ios[done]->bytes;
+        }
+    } while (done < n && bytes < MAX_JOINED);
+    return done;
+}
+
+static bool is_grouped(const FileState *s, bool is_write)
+{
+    return is_write && !s->direct && s->writes;
+}
+
+/* ---- choice of the way ----------------------------------------------------------------------- */
 
 /* Copying more than this at once would hold up the loop for longer than a thread takes to wake. */
 #define MAX_INLINE (256 * KiB)
@@ -99,8 +175,16 @@ static int coroutine_fn co_submit(FileState *s, bool is_write, int64_t offset, Q
     } else if (how == BLOCKDEV_AIO_OPTIONS_IO_URING) {
         ret = luring_co_submit(s->fd, offset, qiov, op);
     }
-    return wants_worker(ret) ? thread_pool_submit_co(is_write ? write_worker : read_worker, &req)
-                             : ret;
+    if (!wants_worker(ret)) {
+        return ret;
+    }
+    if (is_grouped(s, is_write)) {
+        AioFileIO io = { .fd = s->fd, .offset = offset, .bytes = qiov->size,
+                         .iov = qiov->iov, .niov = qiov->niov };
+
+        return thread_pool_group_submit_co(s->writes, &io);
+    }
+    return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
 }
 
 static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
@@ -213,12 +297,23 @@ static void direct_worker_done(void *opaque, int ret)
     io->done(io, ret);
 }
 
+static void submit_to_workers(BdrvDirectIO *io)
+{
+    const FileState *s = io->bs->opaque;
+
+    if (is_grouped(s, io->is_write)) {
+        thread_pool_group_submit_aio(s->writes, &io->file, direct_worker_done, io);
+    } else {
+        thread_pool_submit_aio(direct_worker, io, direct_worker_done, io);
+    }
+}
+
 static void direct_done(AioFileIO *file, int ret)
 {
     BdrvDirectIO *io = file->opaque;
 
     if (unlikely(wants_worker(ret))) {
-        thread_pool_submit_aio(direct_worker, io, direct_worker_done, io);
+        submit_to_workers(io);
     } else {
         io->done(io, ret);
     }
@@ -249,7 +344,7 @@ int file_submit(BlockDriverState *bs, BdrvDirectIO *io)
         luring_submit(&io->file);
         break;
     default:
-        thread_pool_submit_aio(direct_worker, io, direct_worker_done, io);
+        submit_to_workers(io);
         break;
     }
     return BDRV_FAST_PENDING;

@@ -255,6 +255,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
         return false;
     }
     file_extents_init(s);
+    s->writes = kind->writes_in_turn ? thread_pool_group_new(file_write_group) : NULL;
     bs->total_bytes = open.length;
     bs->supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK;
     return true;
@@ -276,6 +277,7 @@ static const FileKind regular_file = {
     .is_right_type = is_regular,
     .wrong_type = "'file' driver requires '%s' to be a regular file",
     .length = end_of_file,
+    .writes_in_turn = true,
 };
 
 static bool coroutine_fn file_co_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -295,6 +297,7 @@ void coroutine_fn file_co_close(BlockDriverState *bs)
         qemu_close(s->lock_fd);
     }
     file_extents_destroy(s);
+    thread_pool_group_free(s->writes);
 }
 
 /* ---- reopen: another descriptor for the same file -------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "block/block_int.h"
+#include "block/thread-pool.h"
 
 /* No host wants memory or requests for direct I/O aligned to more. */
 #define FILE_MAX_ALIGN 4096
@@ -25,6 +26,7 @@ typedef struct FileKind {
     /* Further checks of a new descriptor; NULL: none. */
     int (*check)(int fd, int flags, Error **errp);
     int64_t (*length)(int fd); /* or negative errno */
+    bool writes_in_turn;       /* the host does cached writes one after the other */
     /* Take a FileRequest; NULL: by fallocate. */
     int (*zero)(void *request);
     int (*discard)(void *request);
@@ -41,6 +43,7 @@ struct FileState {
     bool direct;   /* O_DIRECT */
     BlockdevAioOptions aio;
     bool locking;
+    ThreadPoolGroup *writes;  /* cached ones, by workers; NULL: they need not wait for each other */
     bool keeps_cache;         /* drop-cache=off */
     bool checks_cache;        /* x-check-cache-dropped=on */
     size_t mem_align, request_align;
@@ -125,6 +128,7 @@ int coroutine_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t b
 BdrvMapKind file_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,
                      BdrvMapping *map);
 int file_submit(BlockDriverState *bs, BdrvDirectIO *io);
+int file_write_group(void *const *args, int *rets, int n);
 int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs);
 int coroutine_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                        unsigned flags);

@@ -276,6 +276,63 @@ static void coroutine_fn co_no_space(void)
     bdrv_unref(bs);
 }
 
+typedef struct Neighbour {
+    QEMUIOVector qiov;
+    int ret;
+    int *left;
+    Coroutine *waiter;
+} Neighbour;
+
+static void neighbour_done(void *opaque, int ret)
+{
+    Neighbour *n = opaque;
+
+    n->ret = ret;
+    if (--*n->left == 0) {
+        aio_co_wake(n->waiter);
+    }
+}
+
+/* Writes that follow one another are one call; when it fails, each learns of its own end. */
+static void coroutine_fn co_joined_writes(void)
+{
+    const int n = 40, fit = 24, size = 4096;
+    struct rlimit old, limit = { .rlim_cur = fit * size };
+    g_autofree uint8_t *buf = g_malloc(n * size);
+    g_autofree Neighbour *neighbours = g_new0(Neighbour, n);
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree char *content = NULL;
+    BlockDriverState *bs;
+    BlockBackend *blk;
+    gsize length;
+    int left = n;
+
+    make_file(0);
+    test_rand_fill(rand, buf, n * size);
+    bs = co_open("", &error_abort);
+    blk = co_user(bs, ALL_RIGHTS, BLK_PERM_ALL);
+    signal(SIGXFSZ, SIG_IGN);
+    g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &old), ==, 0);
+    limit.rlim_max = old.rlim_max;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    for (int i = 0; i < n; i++) {
+        neighbours[i].left = &left;
+        neighbours[i].waiter = qemu_coroutine_self();
+        qemu_iovec_init_buf(&neighbours[i].qiov, buf + i * size, size);
+        blk_aio_pwritev(blk, i * size, &neighbours[i].qiov, 0, neighbour_done, &neighbours[i]);
+    }
+    qemu_coroutine_yield();
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &old), ==, 0);
+    signal(SIGXFSZ, SIG_DFL);
+    for (int i = 0; i < n; i++) {
+        g_assert_cmpint(neighbours[i].ret, ==, i < fit ? 0 : -EFBIG);
+    }
+    blk_co_unref(blk);
+    bdrv_unref(bs);
+    g_assert_true(g_file_get_contents(path, &content, &length, NULL));
+    g_assert_cmpmem(content, length, buf, fit * size);
+}
+
 /* ---- holes ----------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_is_hole(BlockDriverState *bs, int64_t offset, int64_t bytes)
@@ -831,6 +888,7 @@ int main(int argc, char **argv)
         { "/file/size/odd-tail-io_uring", co_odd_tail_uring },
         { "/file/truncate/all-modes", co_truncates },
         { "/file/truncate/without-space-changes-nothing", co_no_space },
+        { "/file/write/joined-ones-fail-each-on-its-own", co_joined_writes },
         { "/file/status/holes", co_holes },
         { "/file/status/costs-what-the-host-has", co_scattered_status },
         { "/file/status/is-never-stale", co_status_is_never_stale },
