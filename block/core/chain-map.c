@@ -3,9 +3,11 @@
  * Flattened backing chains: for pieces of the disk, which layer below a node decides.
  *
  * What is remembered is only that no layer in between has anything of a piece; the layer itself is
- * then asked where the bytes are.  An answer is good as long as the generation it was made in: one
- * number for all chains, raised when a layer that is somebody's backing file gets content on the
- * full path (the only one that allocates), and whenever the graph or a node's size changes.
+ * then asked where the bytes are.  An answer is good as long as the generation it was made in: the
+ * sum of a number that is raised whenever the graph or the size of a layer changes, and of those of
+ * its places of the disk, raised when a layer that is somebody's backing file gets content there on
+ * the full path (the only one that allocates).  Chains share these numbers, since all layers of a
+ * chain count from the same beginning; so do places of the disk that lie far from each other.
  *
  * A piece is 64 KiB where all layers agree about these, else just the range that was asked for.
  * Entries are written and read without a lock: a reader whose entry changes meanwhile has missed.
@@ -31,11 +33,47 @@ typedef struct BdrvChainMap {
     ChainEntry entries[SLOTS];
 } BdrvChainMap;
 
+/* Places of the disk that have their own number, and of how many an answer may be the sum. */
+#define PLACES 4096
+#define MAX_PLACES 16
+
 static uint64_t generation = 1;
+static uint64_t place_generation[PLACES]; /* atomic each; of the piece with this number, modulo */
 
 void bdrv_chains_changed(void)
 {
     qatomic_inc(&generation);
+}
+
+void bdrv_chains_changed_at(int64_t offset, int64_t bytes)
+{
+    int64_t piece = offset >> PIECE_BITS, last = (offset + bytes - 1) >> PIECE_BITS;
+
+    if (last - piece >= PLACES) {
+        bdrv_chains_changed();
+        return;
+    }
+    for (; piece <= last; piece++) {
+        qatomic_inc(&place_generation[piece % PLACES]);
+    }
+}
+
+/*
+ * The generation of what is at [@start, @end), 0: that is too long.  Each of the numbers only
+ * grows, so the sum is the same only while all of them are.
+ */
+static uint64_t generation_at(int64_t start, int64_t end)
+{
+    int64_t piece = start >> PIECE_BITS, last = (end - 1) >> PIECE_BITS;
+    uint64_t sum = qatomic_load_acquire(&generation);
+
+    if (last - piece >= MAX_PLACES) {
+        return 0;
+    }
+    for (; piece <= last; piece++) {
+        sum += qatomic_load_acquire(&place_generation[piece % PLACES]);
+    }
+    return sum;
 }
 
 void bdrv_chain_free(BlockDriverState *bs)
@@ -53,13 +91,12 @@ static ChainEntry *slot(BdrvChainMap *map, int64_t offset, int bits)
     return &map->entries[(bits == PIECE_BITS ? index : index * 2654435761U) % SLOTS];
 }
 
-static bool entry_read(ChainEntry *entry, uint64_t now, int64_t offset, int64_t bytes,
-                       BdrvChild **child)
+static bool entry_read(ChainEntry *entry, int64_t offset, int64_t bytes, BdrvChild **child)
 {
     unsigned version = qatomic_load_acquire(&entry->version);
-    bool is_hit = !(version & 1) && qatomic_read(&entry->generation) == now &&
-                  qatomic_read(&entry->start) <= offset &&
-                  qatomic_read(&entry->end) >= offset + bytes;
+    int64_t start = qatomic_read(&entry->start), end = qatomic_read(&entry->end);
+    bool is_hit = !(version & 1) && start <= offset && end >= offset + bytes &&
+                  qatomic_read(&entry->generation) == generation_at(start, end);
 
     *child = qatomic_read(&entry->child);
     smp_rmb();
@@ -71,7 +108,8 @@ static void entry_write(ChainEntry *entry, uint64_t now, int64_t start, int64_t 
 {
     unsigned version = qatomic_read(&entry->version);
 
-    if ((version & 1) || qatomic_cmpxchg(&entry->version, version, version + 1) != version) {
+    if (!now || (version & 1) ||
+        qatomic_cmpxchg(&entry->version, version, version + 1) != version) {
         return; /* somebody else is at it: theirs is as good */
     }
     smp_wmb();
@@ -148,27 +186,29 @@ static bool is_short(const BdrvChild *below)
 
 BdrvChild *bdrv_chain_find(BlockDriverState *top, int64_t offset, int64_t bytes)
 {
-    uint64_t now = qatomic_load_acquire(&generation);
     int64_t start = QEMU_ALIGN_DOWN(offset, INT64_C(1) << PIECE_BITS);
     int64_t end = QEMU_ALIGN_UP(offset + bytes, INT64_C(1) << PIECE_BITS);
     BdrvChild *child = top->backing;
     BdrvChainMap *map;
+    uint64_t now;
 
     if (!child || is_short(child)) {
         walk(&child, offset, bytes);
         return child;
     }
     map = chain_map(top);
-    if (entry_read(slot(map, offset, PIECE_BITS), now, offset, bytes, &child) ||
-        entry_read(slot(map, offset, SMALL_PIECE_BITS), now, offset, bytes, &child)) {
+    if (entry_read(slot(map, offset, PIECE_BITS), offset, bytes, &child) ||
+        entry_read(slot(map, offset, SMALL_PIECE_BITS), offset, bytes, &child)) {
         return child;
     }
     child = top->backing;
+    now = generation_at(start, end); /* before the layers are asked */
     if (end - start == INT64_C(1) << PIECE_BITS && walk(&child, start, end - start)) {
         entry_write(slot(map, offset, PIECE_BITS), now, start, end, child);
         return child;
     }
     child = top->backing;
+    now = generation_at(offset, offset + bytes);
     if (walk(&child, offset, bytes)) {
         entry_write(slot(map, offset, SMALL_PIECE_BITS), now, offset, offset + bytes, child);
     }

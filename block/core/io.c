@@ -378,7 +378,7 @@ void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t 
         end = MIN(end, MAX(bdrv_getlength(below->bs), offset));
     }
     if (bs->drv->supports_backing && qatomic_read(&bs->n_overlays)) {
-        bdrv_chains_changed();
+        bdrv_chains_changed_at(offset, bytes);
     }
     bdrv_note_write(bs, offset, bytes, end, ret);
     if (ret < 0 || end <= qatomic_read(&bs->total_bytes)) {

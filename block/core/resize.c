@@ -89,7 +89,10 @@ void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes)
 {
     new_bytes = QEMU_ALIGN_UP(new_bytes, BDRV_SECTOR_SIZE);
     qatomic_set(&bs->total_bytes, new_bytes);
-    bdrv_chains_changed();
+    /* The file of an image grows with nearly every allocation, and is nobody's layer. */
+    if (qatomic_read(&bs->n_overlays)) {
+        bdrv_chains_changed();
+    }
     bdrv_dirty_bitmap_truncate(bs, new_bytes);
     /* The activity keeps the node open until the main loop came round. */
     bdrv_activity_begin(bs);

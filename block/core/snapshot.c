@@ -146,7 +146,9 @@ bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapsh
     }
     g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(node);
     qatomic_inc(&node->write_gen);
-    if (!node->drv->bdrv_co_snapshot_goto(node, info->id, errp)) {
+    bool ok = node->drv->bdrv_co_snapshot_goto(node, info->id, errp);
+    bdrv_chains_changed();
+    if (!ok) {
         return false;
     }
     for (BlockDriverState *at = bs; at != node; at = only_child(at)) {

@@ -110,8 +110,10 @@ bool bdrv_fast_path_enabled(void);
  * answers, so that the length of the chain does not matter.
  */
 BdrvChild *bdrv_chain_find(BlockDriverState *top, int64_t offset, int64_t bytes);
-/** Some layer may have got content it did not have, or the graph has changed: forget answers. */
+/** The graph or the size of some layer has changed: forget all answers. */
 void bdrv_chains_changed(void);
+/** Some layer may have got content there that it did not have: forget what was answered of it. */
+void bdrv_chains_changed_at(int64_t offset, int64_t bytes);
 /** @bs is freed. */
 void bdrv_chain_free(BlockDriverState *bs);
 

@@ -340,12 +340,28 @@ static void coroutine_fn co_chain(void)
     /* A layer gets content by a write: what was remembered is not believed any more. */
     c3->read_only = c3->file->bs->read_only = false;
     g_assert_true(fake_co_attach(&user, c3, BLK_PERM_WRITE, BLK_PERM_ALL, &error_abort));
+    g_assert_true(bdrv_chain_find(top, 2 * PIECE + 512, 512)->bs == c3);
+    g_assert_null(bdrv_chain_find(top, 4096, 4096));
     QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buffer, 4096);
     ends_at_once = true;
     g_assert_cmpint(bdrv_co_pwritev(user.root, PIECE, 4096, &qiov, 0), ==, 0);
     has_piece[3][1] = true;
     g_assert_true(bdrv_chain_find(top, PIECE, 4096)->bs == c3);
+
+    /* But that of other places is; and a file that grows is nobody's layer. */
+    map_calls = 0;
+    bdrv_size_changed(c3->file->bs, 2 * FAKE_BYTES);
+    g_assert_true(bdrv_chain_find(top, 2 * PIECE + 512, 512)->bs == c3);
+    g_assert_true(bdrv_chain_find(top, PIECE, 4096)->bs == c3);
+    g_assert_null(bdrv_chain_find(top, 4096, 4096));
+    g_assert_cmpint(map_calls, ==, 0);
     fake_co_detach(&user);
+
+    /* A layer grows, where another may have content. */
+    bdrv_size_changed(c3, 2 * FAKE_BYTES);
+    g_assert_true(bdrv_chain_find(top, 2 * PIECE + 512, 512)->bs == c3);
+    g_assert_cmpint(map_calls, >, 0);
+    bdrv_size_changed(c3, FAKE_BYTES);
 
     /* The graph changes. */
     g_assert_true(bdrv_co_set_backing(layer(top, 1), layer(top, 4), &error_abort));
