@@ -44,6 +44,7 @@ struct Chardev {
     bool is_writer_waiting;    /* a write was cut short */
     bool is_broken;            /* a write failed; the main thread is to close */
     int log_fd;
+    bool is_log_in_line;       /* the last thing logged was no newline */
 };
 
 /** Somebody is at the other end of @chr: @ioc, taken. */

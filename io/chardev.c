@@ -168,10 +168,8 @@ static void flush_locked(Chardev *chr)
     }
 }
 
-static void write_log(Chardev *chr, const void *buf, size_t size)
+static void write_log_bytes(Chardev *chr, const char *data, size_t size)
 {
-    const char *data = buf;
-
     while (chr->log_fd >= 0 && size) {
         ssize_t ret = write(chr->log_fd, data, size);
 
@@ -183,6 +181,31 @@ static void write_log(Chardev *chr, const void *buf, size_t size)
         }
         data += ret;
         size -= ret;
+    }
+}
+
+/* The log, with the time before each line if that is wanted. */
+static void write_log(Chardev *chr, const void *buf, size_t size)
+{
+    const char *data = buf, *end = data + size;
+
+    if (chr->log_fd < 0 || !chr->opts->has_logtimestamp || !chr->opts->logtimestamp) {
+        write_log_bytes(chr, data, size);
+        return;
+    }
+    while (data < end) {
+        const char *newline = memchr(data, '\n', end - data);
+        const char *next = newline ? newline + 1 : end;
+
+        if (!chr->is_log_in_line) {
+            g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+            g_autofree char *stamp = g_date_time_format(now, "%FT%T.%fZ ");
+
+            write_log_bytes(chr, stamp, strlen(stamp));
+        }
+        write_log_bytes(chr, data, next - data);
+        chr->is_log_in_line = !newline;
+        data = next;
     }
 }
 

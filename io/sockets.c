@@ -28,6 +28,36 @@ static bool close_keep_errno(int fd)
 
 /* ---- from text ------------------------------------------------------------------------------- */
 
+/* keep-alive and what is said of it beside that. */
+static bool inet_parse_keep_alive(InetSocketAddress *inet, const char *name, const char *value,
+                                  Error **errp)
+{
+    const struct {
+        const char *name;
+        bool *has;
+        uint32_t *number;
+    } numbers[] = {
+        { "keep-alive-count", &inet->has_keep_alive_count, &inet->keep_alive_count },
+        { "keep-alive-idle", &inet->has_keep_alive_idle, &inet->keep_alive_idle },
+        { "keep-alive-interval", &inet->has_keep_alive_interval, &inet->keep_alive_interval },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        if (!strcmp(name, numbers[i].name)) {
+            unsigned int number;
+
+            if (qemu_strtoui(value, NULL, 10, &number) < 0) {
+                error_setg(errp, "%s= option requires a number, not '%s'", name, value);
+                return false;
+            }
+            *numbers[i].has = true;
+            *numbers[i].number = number;
+            return true;
+        }
+    }
+    inet->has_keep_alive = true;
+    return qapi_bool_parse(name, value, &inet->keep_alive, errp);
+}
+
 /* One of the options behind "HOST:PORT,". */
 static bool inet_parse_option(InetSocketAddress *inet, const char *option, Error **errp)
 {
@@ -53,9 +83,9 @@ static bool inet_parse_option(InetSocketAddress *inet, const char *option, Error
         inet->has_ipv6 = true;
         return qapi_bool_parse(name, value, &inet->ipv6, errp);
     }
-    if (!strcmp(name, "keep-alive")) {
-        inet->has_keep_alive = true;
-        return qapi_bool_parse(name, value, &inet->keep_alive, errp);
+    if (!strcmp(name, "keep-alive") || !strcmp(name, "keep-alive-count") ||
+        !strcmp(name, "keep-alive-idle") || !strcmp(name, "keep-alive-interval")) {
+        return inet_parse_keep_alive(inet, name, value, errp);
     }
     if (!strcmp(name, "numeric")) {
         inet->has_numeric = true;
@@ -262,6 +292,11 @@ static struct addrinfo *inet_resolve(const InetSocketAddress *addr, bool is_pass
         error_setg(errp, "host and/or port not specified");
         return NULL;
     }
+    if ((addr->has_keep_alive_count || addr->has_keep_alive_idle ||
+         addr->has_keep_alive_interval) && !(addr->has_keep_alive && addr->keep_alive)) {
+        error_setg(errp, "How to keep a connection alive is of use only with keep-alive=on");
+        return NULL;
+    }
     ret = getaddrinfo(host, addr->port, &hints, &list);
     if (ret == EAI_BADFLAGS || (ret && !is_passive && hints.ai_flags & AI_ADDRCONFIG)) {
         /* AI_ADDRCONFIG hides ::1 and 127.0.0.1 where no other address is configured. */
@@ -276,16 +311,43 @@ static struct addrinfo *inet_resolve(const InetSocketAddress *addr, bool is_pass
     return list;
 }
 
+/* What a listening socket is set to, its connections are, too.  -1 with errno set if it fails. */
+static int set_keep_alive(int fd, const InetSocketAddress *addr)
+{
+    const struct {
+        bool has;
+        int level, option, value;
+    } options[] = {
+        { addr->has_keep_alive, SOL_SOCKET, SO_KEEPALIVE, addr->keep_alive },
+        { addr->has_keep_alive_count, IPPROTO_TCP, TCP_KEEPCNT, addr->keep_alive_count },
+        { addr->has_keep_alive_idle, IPPROTO_TCP, TCP_KEEPIDLE, addr->keep_alive_idle },
+        { addr->has_keep_alive_interval, IPPROTO_TCP, TCP_KEEPINTVL, addr->keep_alive_interval },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        if (options[i].has && setsockopt(fd, options[i].level, options[i].option,
+                                         &options[i].value, sizeof(int)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int inet_socket(const InetSocketAddress *addr, const struct addrinfo *ai, int flags)
 {
     int protocol = ai->ai_protocol;
+    int fd;
 
 #ifdef IPPROTO_MPTCP
     if (addr->has_mptcp && addr->mptcp) {
         protocol = IPPROTO_MPTCP;
     }
 #endif
-    return socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | flags, protocol);
+    fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | flags, protocol);
+    if (fd >= 0 && set_keep_alive(fd, addr) < 0) {
+        close_keep_errno(fd);
+        return -1;
+    }
+    return fd;
 }
 
 static void set_port(struct addrinfo *ai, uint16_t port)
@@ -397,10 +459,6 @@ static int inet_connect(const InetSocketAddress *addr, Error **errp)
     }
     if (fd < 0) {
         error_setg_errno(errp, errno, "Failed to connect to '%s:%s'", addr->host, addr->port);
-    } else if (addr->has_keep_alive && addr->keep_alive) {
-        int one = 1;
-
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     }
     freeaddrinfo(list);
     return fd;

@@ -335,6 +335,27 @@ static void test_file_and_log(void)
     g_assert_cmpstr(text, ==, "line\n");
 }
 
+/* Each line has one time before it, however it was written. */
+static void test_log_with_times(void)
+{
+    g_autofree char *log = test_tmpfile("log");
+    g_autofree char *text = NULL;
+    g_autofree char *options = g_strdup_printf("null,id=n,logtimestamp=on,logfile=%s", log);
+    Chardev *chr = chardev_new_from_opts(options, &error_abort);
+    User u;
+
+    user_start(&u, chr);
+    chr_fe_write(&u.fe, "one\ntw", 6);
+    chr_fe_write(&u.fe, "o\n\n", 3);
+    user_end(&u);
+    chardev_delete(chr, &error_abort);
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+#define TIME "[0-9-]{10}T[0-9:]{8}\\.[0-9]+Z "
+    if (!g_regex_match_simple("^" TIME "one\n" TIME "two\n" TIME "\n$", text, 0, 0)) {
+        g_error("the log is: %s", text);
+    }
+}
+
 static void test_one_user(void)
 {
     Chardev *chr = chardev_new_from_opts("null,id=n", &error_abort);
@@ -421,6 +442,7 @@ int main(int argc, char **argv)
                     test_half_closed_client_gets_output);
     g_test_add_func("/chardev/socket/receives-descriptors", test_descriptors);
     g_test_add_func("/chardev/file/writes-and-logs", test_file_and_log);
+    g_test_add_func("/chardev/log/times-of-lines", test_log_with_times);
     g_test_add_func("/chardev/stdio/output-outlives-input", test_output_outlives_input);
     g_test_add_func("/chardev/front-end/only-one", test_one_user);
     g_test_add_func("/chardev/mux/escapes-choose-user", test_shared);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Socket addresses: text, listening, connecting. */
 #include "qemu/osdep.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "io/sockets.h"
@@ -63,6 +65,63 @@ static void test_parse_refused(void)
     assert_fails("h:1,to=99999", "to= option requires a port number, not '99999'");
     assert_fails("h:1,bogus", "Unknown option 'bogus' in socket address");
     assert_fails("vsock:1", "error parsing vsock address '1', CID:PORT is expected");
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value;
+    socklen_t len = sizeof(value);
+
+    g_assert_cmpint(getsockopt(fd, level, option, &value, &len), ==, 0);
+    return value;
+}
+
+static void assert_kept_alive(int fd)
+{
+    g_assert_true(option_of(fd, SOL_SOCKET, SO_KEEPALIVE));
+    g_assert_cmpint(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), ==, 3);
+    g_assert_cmpint(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), ==, 40);
+    g_assert_cmpint(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), ==, 5);
+}
+
+static void test_keep_alive(void)
+{
+    static const char how[] = "keep-alive=on,keep-alive-count=3,keep-alive-idle=40,"
+                              "keep-alive-interval=5";
+    g_autofree char *text = g_strdup_printf("127.0.0.1:0,%s", how);
+    g_autoptr(SocketAddress) addr = socket_parse(text, &error_abort);
+    int listener = socket_listen(addr, 1, &error_abort);
+    struct sockaddr_in in;
+    socklen_t len = sizeof(in);
+    int client, server;
+
+    g_assert_cmpint(getsockname(listener, (struct sockaddr *)&in, &len), ==, 0);
+    g_free(addr->u.inet.port);
+    addr->u.inet.port = g_strdup_printf("%d", ntohs(in.sin_port));
+    client = socket_connect(addr, &error_abort);
+    server = accept(listener, NULL, NULL);
+    g_assert_cmpint(server, >=, 0);
+    assert_kept_alive(client);
+    assert_kept_alive(server);
+    close(server);
+    close(client);
+    close(listener);
+}
+
+static void test_keep_alive_refused(void)
+{
+    g_autoptr(SocketAddress) alone = socket_parse("127.0.0.1:0,keep-alive-idle=4", &error_abort);
+    g_autoptr(SocketAddress) huge = socket_parse("127.0.0.1:0,keep-alive,keep-alive-count=999999",
+                                                 &error_abort);
+    g_autoptr(Error) err = NULL;
+    g_autoptr(Error) huge_err = NULL;
+
+    assert_fails("h:1,keep-alive-idle=x", "keep-alive-idle= option requires a number, not 'x'");
+    g_assert_cmpint(socket_listen(alone, 1, &err), ==, -1);
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "How to keep a connection alive is of use only with keep-alive=on");
+    g_assert_cmpint(socket_listen(huge, 1, &huge_err), ==, -1);
+    g_assert_nonnull(strstr(error_get_pretty(huge_err), "Invalid argument"));
 }
 
 static void test_flatten(void)
@@ -182,6 +241,8 @@ int main(int argc, char **argv)
     g_test_add_func("/sockets/parse/other-families", test_parse_others);
     g_test_add_func("/sockets/parse/refuses-nonsense", test_parse_refused);
     g_test_add_func("/sockets/flatten/keeps-members", test_flatten);
+    g_test_add_func("/sockets/inet/is-kept-alive", test_keep_alive);
+    g_test_add_func("/sockets/inet/keep-alive-refused", test_keep_alive_refused);
     g_test_add_func("/sockets/unix/replaces-stale-socket", test_unix_replaces_stale_socket);
     g_test_add_func("/sockets/unix/keeps-other-files", test_unix_keeps_other_files);
     g_test_add_func("/sockets/unix/path-too-long", test_unix_path_too_long);
