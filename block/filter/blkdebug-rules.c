@@ -34,6 +34,10 @@ bool blkdebug_rule_add_inject(BlkdebugRuleList *rules, const BlkdebugInjectError
         error_setg(errp, "Parameter 'errno' must be between 0 and 4095");
         return false;
     }
+    if (opts->has_delay_ns && opts->delay_ns < 0) {
+        error_setg(errp, "Parameter 'delay-ns' must not be negative");
+        return false;
+    }
     if (sector < -1 || sector > BDRV_MAX_LENGTH / BDRV_SECTOR_SIZE) {
         error_setg(errp, "Parameter 'sector' is out of range");
         return false;
@@ -45,6 +49,7 @@ bool blkdebug_rule_add_inject(BlkdebugRuleList *rules, const BlkdebugInjectError
     rule->iotypes = opts->has_iotype ? 1u << opts->iotype : DEFAULT_IOTYPES;
     rule->error = error;
     rule->offset = sector < 0 ? -1 : sector * BDRV_SECTOR_SIZE;
+    rule->delay_ns = opts->has_delay_ns ? opts->delay_ns : 0;
     rule->once = opts->has_once && opts->once;
     rule->immediately = opts->has_immediately && opts->immediately;
     QTAILQ_INSERT_TAIL(rules, rule, next);
@@ -71,6 +76,7 @@ static const QemuOptDesc inject_error_desc[] = {
     { .name = "state", .type = QEMU_OPT_NUMBER },
     { .name = "iotype" },
     { .name = "errno", .type = QEMU_OPT_NUMBER },
+    { .name = "delay-ns", .type = QEMU_OPT_NUMBER },
     { .name = "sector", .type = QEMU_OPT_NUMBER },
     { .name = "once", .type = QEMU_OPT_BOOL },
     { .name = "immediately", .type = QEMU_OPT_BOOL },
@@ -106,6 +112,8 @@ static bool add_inject_section(BlkdebugRuleList *rules, const QemuOpts *opts, Er
         .state = qemu_opt_get_number(opts, "state", 0),
         .has_q_errno = true,
         .q_errno = qemu_opt_get_number(opts, "errno", EIO),
+        .has_delay_ns = true,
+        .delay_ns = qemu_opt_get_number(opts, "delay-ns", 0),
         .has_sector = true,
         .sector = qemu_opt_get_number(opts, "sector", -1),
         .has_once = true,

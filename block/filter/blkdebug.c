@@ -183,6 +183,7 @@ static int coroutine_fn blkdebug_co_check(BlockDriverState *bs, int64_t offset, 
     BlkdebugState *s = bs->opaque;
     BlkdebugRule *rule;
     bool immediately = false;
+    int64_t delay_ns = 0;
     int error = 0;
 
     qemu_mutex_lock(&s->lock);
@@ -196,14 +197,17 @@ static int coroutine_fn blkdebug_co_check(BlockDriverState *bs, int64_t offset, 
     }
     if (rule) {
         error = rule->error;
+        delay_ns = rule->delay_ns;
         immediately = rule->immediately;
-        if (rule->once && error) {
+        if (rule->once && (error || delay_ns)) {
             QTAILQ_REMOVE(&s->rules, rule, next);
             blkdebug_rule_free(rule);
         }
     }
     qemu_mutex_unlock(&s->lock);
-    if (error && !immediately) {
+    if (delay_ns) {
+        qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, delay_ns);
+    } else if (error && !immediately) {
         aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
         qemu_coroutine_yield();
     }

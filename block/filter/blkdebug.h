@@ -23,6 +23,7 @@ typedef struct BlkdebugRule {
     unsigned iotypes; /* bits by BlkdebugIOType */
     int error;        /* positive errno; 0: let the request pass */
     int64_t offset;   /* bytes; -1: any request */
+    int64_t delay_ns; /* before the request fails or goes on */
     bool once, immediately;
     bool is_active;
 

@@ -74,6 +74,23 @@ static void coroutine_fn co_none_is_active_at_once(void)
     co_tear_down(&s);
 }
 
+/* Only the least time is sure. */
+static void coroutine_fn co_delay_comes_before_the_result(void)
+{
+    const int64_t delay_ns = 2000000;
+    Setup s;
+
+    co_set_up(&s, "'inject-error': [{'event': 'none', 'iotype': 'write', 'delay-ns': 2000000},"
+              "{'event': 'none', 'iotype': 'read', 'errno': 0, 'delay-ns': 2000000, 'once': true}]");
+    int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    g_assert_cmpint(co_write(&s, 0, 512), ==, -EIO);
+    int64_t failed = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    g_assert_cmpint(failed - start, >=, delay_ns);
+    g_assert_cmpint(co_read(&s, 0, 512), ==, 0);
+    g_assert_cmpint(qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - failed, >=, delay_ns);
+    co_tear_down(&s);
+}
+
 static void coroutine_fn co_event_activates_once(void)
 {
     Setup s;
@@ -342,6 +359,7 @@ int main(int argc, char **argv)
 {
     static const MemCase cases[] = {
         { "/blkdebug/rules/none-is-active-at-once", co_none_is_active_at_once },
+        { "/blkdebug/rules/delay-comes-before-the-result", co_delay_comes_before_the_result },
         { "/blkdebug/rules/event-sector-once", co_event_activates_once },
         { "/blkdebug/rules/events-replace-each-other", co_events_replace },
         { "/blkdebug/rules/states", co_states },
