@@ -85,13 +85,13 @@ def make_raw(name, size=MiB):
         image.truncate(size)
 
 
-def run_one(tap, name, case, args, program):
+def run_one(tap, name, call):
+    """Call @call in an empty folder, as case @name."""
     home = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            with Vm(*args, program=program) as vm:
-                case(vm)
+            call()
             tap.ok(True, name)
         except Exception:  # pylint: disable=broad-except
             tap.ok(False, name, traceback.format_exc())
@@ -99,12 +99,33 @@ def run_one(tap, name, case, args, program):
             os.chdir(home)
 
 
-def run(area, cases, args=(), program="qemu-storage-daemon"):
-    """Run functions as cases AREA/NAME, each with a fresh program in an empty folder; exits."""
-    tap = Tap()
+def case_name(area, case):
+    return f"/{area}/{case.__name__.replace('_', '-')}"
+
+
+def skip_unless(program):
     if not have(program):
         print(f"1..0 # SKIP {program} is not built")
         sys.exit(0)
+
+
+def run(area, cases, args=(), program="qemu-storage-daemon"):
+    """Run functions as cases AREA/NAME, each with a fresh program in an empty folder; exits."""
+    def call(case):
+        with Vm(*args, program=program) as vm:
+            case(vm)
+
+    tap = Tap()
+    skip_unless(program)
     for case in cases:
-        run_one(tap, f"/{area}/{case.__name__.replace('_', '-')}", case, args, program)
+        run_one(tap, case_name(area, case), lambda case=case: call(case))
+    sys.exit(tap.finish())
+
+
+def run_alone(area, cases, program="qemu-storage-daemon"):
+    """The same for functions without an argument, which start @program themselves."""
+    tap = Tap()
+    skip_unless(program)
+    for case in cases:
+        run_one(tap, case_name(area, case), case)
     sys.exit(tap.finish())

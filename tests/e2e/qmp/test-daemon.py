@@ -6,13 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import BUILD, Client, Tap, have, make_raw, same  # noqa: E402
+from qmptest import BUILD, Client, make_raw, run_alone, same  # noqa: E402
 
 DAEMON = os.path.join(BUILD, "qemu-storage-daemon")
 
@@ -129,25 +127,8 @@ def a_signal_ends_it_cleanly():
         same(os.path.exists("pid"), False)
 
 
-def main():
-    tap = Tap()
-    if not have("qemu-storage-daemon"):
-        print("1..0 # SKIP qemu-storage-daemon is not built")
-        return 0
-    home = os.getcwd()
-    for case in (help_and_version, options_explain_themselves, bad_options_are_refused,
-                 a_later_option_names_what_an_earlier_made, it_serves_in_the_background,
-                 a_signal_ends_it_cleanly):
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            try:
-                case()
-                tap.ok(True, f"/daemon/{case.__name__.replace('_', '-')}")
-            except Exception:  # pylint: disable=broad-except
-                tap.ok(False, f"/daemon/{case.__name__.replace('_', '-')}", traceback.format_exc())
-            finally:
-                os.chdir(home)
-    return tap.finish()
-
-
-sys.exit(main())
+run_alone("daemon", [
+    help_and_version, options_explain_themselves, bad_options_are_refused,
+    a_later_option_names_what_an_earlier_made, it_serves_in_the_background,
+    a_signal_ends_it_cleanly,
+])

@@ -6,12 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from qmptest import BUILD, MiB, QMPError, Tap, Vm, have, make_qcow2, make_raw, same  # noqa: E402
+from qmptest import BUILD, MiB, QMPError, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 BASE = ["-M", "none", "-display", "none", "-nodefaults", "-S"]
@@ -226,28 +224,9 @@ def a_disk_keeps_what_it_claims_after_qemu_io():
         same(image.read(4096), b"\7" * 4096)
 
 
-def main():
-    tap = Tap()
-    if not have(EMULATOR):
-        print(f"1..0 # SKIP {EMULATOR} is not built")
-        return 0
-    home = os.getcwd()
-    for case in (bad_drives_are_refused, places_are_taken_once, drives_are_throttled,
-                 drives_copy_on_read,
-                 query_block_shows_drives, cache_modes, drives_come_and_go,
-                 hmp_resizes_and_snapshots, snapshot_on_leaves_the_image_alone,
-                 requests_are_counted_over_intervals,
-                 a_disk_keeps_what_it_claims_after_qemu_io):
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            try:
-                case()
-                tap.ok(True, f"/drives/{case.__name__.replace('_', '-')}")
-            except Exception:  # pylint: disable=broad-except
-                tap.ok(False, f"/drives/{case.__name__.replace('_', '-')}", traceback.format_exc())
-            finally:
-                os.chdir(home)
-    return tap.finish()
-
-
-sys.exit(main())
+run_alone("drives", [
+    bad_drives_are_refused, places_are_taken_once, drives_are_throttled, drives_copy_on_read,
+    query_block_shows_drives, cache_modes, drives_come_and_go, hmp_resizes_and_snapshots,
+    snapshot_on_leaves_the_image_alone, requests_are_counted_over_intervals,
+    a_disk_keeps_what_it_claims_after_qemu_io,
+], EMULATOR)

@@ -7,14 +7,13 @@ Calls on r.raw hang while the file "hang" exists (tests/lib/ioshim.c)."""
 import os
 import signal
 import sys
-import tempfile
 import time
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import shim                      # noqa: E402
-from qmptest import Client, MiB, QMPError, Tap, Vm, have, same  # noqa: E402
+from qmptest import (Client, MiB, QMPError, Tap, Vm, case_name, have, run_one,  # noqa: E402
+                     same)
 
 
 class Hung(Vm):
@@ -140,20 +139,11 @@ def main():
     for program in ("qemu-storage-daemon", "qemu-system-e2k"):
         for case in (queries_answer_while_resizing, quit_during_a_resize, quit_during_a_job,
                      a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late):
-            name = f"/hung-storage/{program}/{case.__name__.replace('_', '-')}"
-            if not have(program):
+            name = case_name(f"hung-storage/{program}", case)
+            if have(program):
+                run_one(tap, name, lambda case=case, program=program: case(program))
+            else:
                 tap.skip(name, "not built")
-                continue
-            home = os.getcwd()
-            with tempfile.TemporaryDirectory() as folder:
-                os.chdir(folder)
-                try:
-                    case(program)
-                    tap.ok(True, name)
-                except Exception:  # pylint: disable=broad-except
-                    tap.ok(False, name, traceback.format_exc())
-                finally:
-                    os.chdir(home)
     sys.exit(tap.finish())
 
 
