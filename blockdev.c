@@ -25,6 +25,41 @@
 /* A list with no descriptions takes any option: what remains is checked by the node's driver. */
 QemuOptsList qemu_drive_opts = { .name = "drive" };
 
+const QemuOptDesc drive_option_desc[] = {
+    { .name = "id", .help = "name of the drive" },
+    { .name = "file", .help = "the image" },
+    { .name = "format", .help = "its format; without it, it is guessed" },
+    { .name = "if", .help = "what the drive is plugged into" },
+    { .name = "bus", .type = QEMU_OPT_NUMBER, .help = "number of the bus" },
+    { .name = "unit", .type = QEMU_OPT_NUMBER, .help = "place on the bus" },
+    { .name = "index", .type = QEMU_OPT_NUMBER, .help = "place, counted over all buses" },
+    { .name = "media", .help = "disk or cdrom", .def_value_str = "disk" },
+    { .name = "snapshot", .type = QEMU_OPT_BOOL, .help = "whether writes are temporary" },
+    { .name = "read-only", .type = QEMU_OPT_BOOL, .help = "whether it cannot be written" },
+    { .name = "auto-read-only", .type = QEMU_OPT_BOOL, .help = "open read-only if need be" },
+    { .name = "force-share", .type = QEMU_OPT_BOOL, .help = "let others write the image" },
+    { .name = "cache", .help = "cache mode: writeback, none, ..." },
+    { .name = "cache.writeback", .type = QEMU_OPT_BOOL, .help = "whether writes may be cached" },
+    { .name = "cache.direct", .type = QEMU_OPT_BOOL, .help = "bypass the host's page cache" },
+    { .name = "cache.no-flush", .type = QEMU_OPT_BOOL, .help = "ignore flushes" },
+    { .name = "aio", .help = "threads, native or io_uring" },
+    { .name = "discard", .help = "ignore or unmap" },
+    { .name = "detect-zeroes", .help = "off, on or unmap" },
+    { .name = "copy-on-read", .type = QEMU_OPT_BOOL, .help = "keep what is read from below" },
+    { .name = "werror", .help = "what a failing write does: report, ignore, enospc or stop" },
+    { .name = "rerror", .help = "what a failing read does: report, ignore or stop" },
+    { .name = "stats-account-invalid", .type = QEMU_OPT_BOOL, .help = "count invalid requests" },
+    { .name = "stats-account-failed", .type = QEMU_OPT_BOOL, .help = "count failed requests" },
+    { .name = "throttling.iops-total", .type = QEMU_OPT_NUMBER, .help = "requests a second" },
+    { .name = "throttling.iops-read", .type = QEMU_OPT_NUMBER, .help = "reads a second" },
+    { .name = "throttling.iops-write", .type = QEMU_OPT_NUMBER, .help = "writes a second" },
+    { .name = "throttling.bps-total", .type = QEMU_OPT_NUMBER, .help = "bytes a second" },
+    { .name = "throttling.bps-read", .type = QEMU_OPT_NUMBER, .help = "bytes read a second" },
+    { .name = "throttling.bps-write", .type = QEMU_OPT_NUMBER, .help = "bytes written a second" },
+    { .name = "throttling.group", .help = "limits that drives share" },
+    { .name = NULL },
+};
+
 /* Drives in the order of their creation.  Main thread. */
 static QTAILQ_HEAD(, DriveInfo) drives = QTAILQ_HEAD_INITIALIZER(drives);
 

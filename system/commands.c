@@ -128,6 +128,12 @@ IOThreadInfoList *coroutine_fn qmp_query_iothreads(Error **errp)
     return list;
 }
 
+void coroutine_fn qmp_x_exit_preconfig(Error **errp)
+{
+    /* Without -preconfig, which there is not, monitors come after the machine. */
+    error_setg(errp, "The command is permitted only before machine initialization");
+}
+
 /* ---- devices --------------------------------------------------------------------------------- */
 
 void coroutine_fn qmp_device_add(QDict *args, QObject **ret, Error **errp)
@@ -138,6 +144,18 @@ void coroutine_fn qmp_device_add(QDict *args, QObject **ret, Error **errp)
 void coroutine_fn qmp_device_del(const char *id, Error **errp)
 {
     device_del(id, errp);
+}
+
+void coroutine_fn qmp_device_sync_config(const char *id, Error **errp)
+{
+    Device *dev = device_find(id);
+
+    if (!dev) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+        return;
+    }
+    /* No device here has its configuration from another program, so none can be out of date. */
+    error_setg(errp, "device-sync-config is not supported for '%s'", dev->type->name);
 }
 
 static void device_deleted(const char *id, const char *path)

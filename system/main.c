@@ -223,15 +223,17 @@ static bool set_log_file(const Option *option, void *opaque, Error **errp)
     return qemu_set_log_filename(option->arg, errp);
 }
 
+static const QemuOptDesc name_desc[] = {
+    { .name = "guest", .type = QEMU_OPT_STRING, .help = "name of the guest" },
+    { .name = "process", .type = QEMU_OPT_STRING, .help = "name of the process" },
+    /* Threads always have names. */
+    { .name = "debug-threads", .type = QEMU_OPT_BOOL, .help = "whether threads have names" },
+    { .name = NULL },
+};
+
 static bool parse_name(const Option *option, void *opaque, Error **errp)
 {
-    static const QemuOptDesc desc[] = {
-        { .name = "guest", .type = QEMU_OPT_STRING },
-        { .name = "process", .type = QEMU_OPT_STRING },
-        { .name = "debug-threads", .type = QEMU_OPT_BOOL }, /* threads always have names */
-        { .name = NULL },
-    };
-    QemuOptsList list = { .name = "name", .implied_opt_name = "guest", .desc = desc };
+    QemuOptsList list = { .name = "name", .implied_opt_name = "guest", .desc = name_desc };
     QemuOpts *opts = qemu_opts_parse(&list, option->arg, true, errp);
     const char *guest = opts ? qemu_opt_get(opts, "guest") : NULL;
     const char *process = opts ? qemu_opt_get(opts, "process") : NULL;
@@ -734,6 +736,8 @@ static QmpCommandList *register_commands(void)
     qmp_init_monitor_commands(commands);
     qmp_init_machine_commands(commands);
     qmp_init_device_commands(commands);
+    options_add_group("name", name_desc);
+    options_add_group("drive", drive_option_desc);
     system_register_commands();
     system_register_branch();
     blockdev_register_commands(commands, true);

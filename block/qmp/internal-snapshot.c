@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Internal snapshots from the monitors: of one disk; and of all disks together, as far as that
- * needs no state of the machine, which it cannot save.
+ * Internal snapshots of one disk from the monitors; vm-snapshot.c has those of all disks.
  */
 #include "qemu/osdep.h"
 
@@ -170,108 +169,6 @@ static void coroutine_fn hmp_snapshot_delete_blkdev_internal(Monitor *mon, const
     hmp_handle_error(mon, err);
 }
 
-/* ---- all disks ------------------------------------------------------------------------------- */
-
-/* The disks whose writable images can keep snapshots. */
-static GPtrArray *snapshot_disks(void)
-{
-    GPtrArray *disks = g_ptr_array_new();
-
-    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (blk_bs(blk) && bdrv_can_snapshot(blk_bs(blk))) {
-            g_ptr_array_add(disks, blk_bs(blk));
-        }
-    }
-    return disks;
-}
-
-/* Is a snapshot of this name on all of @disks? */
-static bool is_on_all(const GPtrArray *disks, const char *name)
-{
-    for (guint i = 0; i < disks->len; i++) {
-        g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(disks->pdata[i], NULL, name);
-
-        if (!info) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Those of @list that are (are not) on all @disks; the number of lines. */
-static int print_snapshots(GString *out, const SnapshotInfoList *list, const GPtrArray *disks,
-                           bool on_all)
-{
-    int n = 0;
-
-    for (; list; list = list->next) {
-        if (is_on_all(disks, list->value->name) == on_all) {
-            SnapshotInfo line = *list->value;
-
-            if (on_all) {
-                line.id = (char *)"--"; /* another one on each disk */
-            }
-            if (n++ == 0) {
-                bdrv_snapshot_dump(NULL, out);
-            }
-            bdrv_snapshot_dump(&line, out);
-        }
-    }
-    return n;
-}
-
-static void coroutine_fn hmp_info_snapshots(Monitor *mon, const QDict *args)
-{
-    g_autoptr(GPtrArray) disks = snapshot_disks();
-    g_autoptr(GString) out = g_string_new("List of snapshots present on all disks:\n");
-    bool any = false;
-
-    if (!disks->len) {
-        monitor_printf(mon, "No available block device supports snapshots\n");
-        return;
-    }
-    for (guint i = 0; i < disks->len; i++) {
-        g_autoptr(SnapshotInfoList) list = bdrv_snapshot_list(disks->pdata[i]);
-        g_autoptr(GString) partial = g_string_new("");
-
-        any |= list != NULL;
-        if (i == 0 && !print_snapshots(out, list, disks, true)) {
-            g_string_append(out, "None\n");
-        }
-        if (print_snapshots(partial, list, disks, false)) {
-            g_string_append_printf(out, "\nList of partial (non-loadable) snapshots on '%s':\n%s",
-                                   bdrv_get_device_or_node_name(disks->pdata[i]), partial->str);
-        }
-    }
-    monitor_printf(mon, "%s", any ? out->str : "There is no snapshot available.\n");
-}
-
-static void coroutine_fn hmp_delvm(Monitor *mon, const QDict *args)
-{
-    const char *name = qdict_get_str(args, "name");
-    g_autoptr(GPtrArray) disks = snapshot_disks();
-    Error *err = NULL;
-
-    for (guint i = 0; i < disks->len && !err; i++) {
-        BlockDriverState *bs = disks->pdata[i];
-        g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(bs, NULL, name);
-
-        if (info && !bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_INTERNAL_SNAPSHOT_DELETE, &err)) {
-            bdrv_co_snapshot_delete(bs, info->id, &err);
-        }
-    }
-    hmp_handle_error(mon, err);
-}
-
-static void coroutine_fn hmp_no_vm_state(Monitor *mon, const QDict *args)
-{
-    Error *err = NULL;
-
-    error_setg(&err, "The state of this machine cannot be saved or loaded; "
-               "snapshot_blkdev_internal makes snapshots of disks");
-    hmp_handle_error(mon, err);
-}
-
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 static const HMPCommand commands[] = {
@@ -280,22 +177,11 @@ static const HMPCommand commands[] = {
     { "snapshot_delete_blkdev_internal", "device:B,name:s,id:s?", "device name [id]",
       "delete a snapshot of a device within its image", hmp_snapshot_delete_blkdev_internal,
       false },
-    { "savevm", "name:s?", "[tag]", "save the machine in a snapshot (this machine cannot)",
-      hmp_no_vm_state, false },
-    { "loadvm", "name:s", "tag", "load the machine from a snapshot (this machine cannot)",
-      hmp_no_vm_state, false },
-    { "delvm", "name:s", "tag", "delete a snapshot from all disks", hmp_delvm, false },
-    { .name = NULL },
-};
-
-static const HMPCommand infos[] = {
-    { "snapshots", "", "", "show the snapshots within the images of all disks",
-      hmp_info_snapshots, true },
     { .name = NULL },
 };
 
 void hmp_snapshot_register(void)
 {
     hmp_register_commands(commands);
-    hmp_register_info(infos);
+    hmp_vm_snapshot_register();
 }

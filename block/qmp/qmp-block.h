@@ -112,6 +112,8 @@ void coroutine_fn internal_snapshot_co_abort(InternalSnapshotAction *action);
 
 /* HMP commands about them. */
 void hmp_snapshot_register(void);
+/** Those about all disks together (vm-snapshot.c). */
+void hmp_vm_snapshot_register(void);
 /** The same for the NBD server. */
 void hmp_nbd_register(void);
 
@@ -127,6 +129,8 @@ static inline int job_flags(bool has_finalize, bool finalize, bool has_dismiss, 
 /* ---- start-up -------------------------------------------------------------------------------- */
 
 void hmp_block_register(void);
+/** Make the kinds of objects known that are event loops (loop-objects.c). */
+void loop_objects_register(void);
 
 /* ---- limits of drives (throttle.c) ----------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #include "qapi/gen/block-export-commands.h"
 #include "qapi/gen/block-info-commands.h"
 #include "qapi/gen/job-commands.h"
+#include "qapi/gen/migration-commands.h"
 #include "qapi/gen/qom-commands.h"
 #include "qapi/gen/transaction-commands.h"
 #include "qmp-block.h"
@@ -38,6 +39,7 @@ void blockdev_register_commands(QmpCommandList *commands, bool with_hmp)
     qmp_init_transaction_commands(commands);
     block_objects_register();
     if (with_hmp) {
+        qmp_init_migration_commands(commands);
         hmp_block_register();
     }
     for (size_t i = 0; i < ARRAY_SIZE(exempt); i++) {

@@ -39,6 +39,8 @@ typedef struct DriveInfo {
 
 /* The option lists "drive" and legacy forms parse into. */
 extern QemuOptsList qemu_drive_opts;
+/** What -drive takes beside the options of the image's driver, for those who ask. */
+extern const QemuOptDesc drive_option_desc[];
 
 /**
  * Parse a -drive argument of the command line; NULL with @errp set if it can't be.

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "qemu/error.h"
+#include "qobject/opts.h"
 
 typedef enum OptionId {
     OPT_NONE,
@@ -52,6 +53,9 @@ void options_foreach(const Options *options, OptionId id,
 
 /** Report @err (taken) at the last option @id, and exit with status 1. */
 void options_fail(const Options *options, OptionId id, Error *err) G_GNUC_NORETURN;
+
+/** Let query-command-line-options tell of an option's parameters; @name and @desc are kept. */
+void options_add_group(const char *name, const QemuOptDesc *desc);
 
 /** Print the text of -help. */
 void options_print_help(const char *program);

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import run, same    # noqa: E402
+from qmptest import make_raw, run, same  # noqa: E402
 
 ERROR = {"error_class": "DeviceNotFound"}
 
@@ -87,5 +87,43 @@ def old_commands_make_exports(vm):
     vm.command("nbd-server-stop")
 
 
+def the_main_loop_has_an_object(vm):
+    main = {"qom_type": "main-loop", "id": "m"}
+    wrong = "bad thread-pool-min/thread-pool-max values"
+    vm.refused(wrong, "object-add", thread_pool_min=5, thread_pool_max=4, **main)
+    vm.refused(wrong, "object-add", thread_pool_max=0, **main)
+    vm.refused("thread-pool-min value must be in range [0, 9223372036854775807]", "object-add",
+               thread_pool_min=-1, **main)
+    vm.command("object-add", thread_pool_min=1, thread_pool_max=2, **main)
+    vm.refused("only one main-loop instance allowed", "object-add", qom_type="main-loop", id="m2")
+    vm.refused("object 'm' is in use, can not be deleted", "object-del", id="m")
+    same(vm.command("qom-get", path="m", property="thread-pool-max"), 2)
+    vm.refused(wrong, "qom-set", path="m", property="thread-pool-max", value=0)
+    vm.refused(wrong, "qom-set", path="m", property="thread-pool-min", value=3)
+    vm.refused("Property 'main-loop.x' not found", "qom-set", path="m", property="x", value=3)
+    vm.command("qom-set", path="m", property="thread-pool-max", value=3)
+    same(vm.command("qom-get", path="m", property="thread-pool-max"), 3)
+    # A job's reads of a file are the work of threads; these limits hold for them.
+    make_raw("r.raw")
+    vm.add("r", "file", filename="r.raw")
+    vm.null("t")
+    vm.command("blockdev-backup", job_id="j", device="r", target="t", sync="full")
+    vm.wait_event("BLOCK_JOB_COMPLETED", device="j")
+    workers = 0
+    for task in os.listdir(f"/proc/{vm.process.pid}/task"):
+        with open(f"/proc/{vm.process.pid}/task/{task}/comm", encoding="utf-8") as name:
+            workers += name.read().startswith("worker")
+    assert workers <= 3, workers
+
+
+def iothreads_leave_workers_to_the_main_loop(vm):
+    vm.refused("The workers serve all loops: thread-pool-min and thread-pool-max belong to the "
+               "main-loop object", "object-add", qom_type="iothread", id="i", thread_pool_max=3)
+    vm.refused("aio-max-batch cannot be set: a loop submits all it has in one batch",
+               "object-add", qom_type="iothread", id="i", aio_max_batch=3)
+    vm.command("object-add", qom_type="iothread", id="i", aio_max_batch=0)
+
+
 run("objects", [the_daemon_shows_its_objects, what_is_not_there_is_refused, types_have_properties,
-                a_write_threshold_is_told_once, old_commands_make_exports])
+                a_write_threshold_is_told_once, old_commands_make_exports,
+                the_main_loop_has_an_object, iothreads_leave_workers_to_the_main_loop])

@@ -80,8 +80,9 @@ static void coroutine_fn co_delay_comes_before_the_result(void)
     const int64_t delay_ns = 2000000;
     Setup s;
 
-    co_set_up(&s, "'inject-error': [{'event': 'none', 'iotype': 'write', 'delay-ns': 2000000},"
-              "{'event': 'none', 'iotype': 'read', 'errno': 0, 'delay-ns': 2000000, 'once': true}]");
+    co_set_up(&s, "'inject-error': ["
+              "{'event': 'none', 'iotype': 'write', 'delay-ns': 2000000},"
+              "{'event': 'none', 'iotype': 'read', 'delay-ns': 2000000, 'errno': 0}]");
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     g_assert_cmpint(co_write(&s, 0, 512), ==, -EIO);
     int64_t failed = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
