@@ -23,6 +23,12 @@ typedef void ThreadPoolCompletion(void *opaque, int ret);
 /** Run @func(@arg) in a worker and return what it returned. */
 int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg);
 
+/**
+ * Run @func(@arg), which shares out the work among its callers, in as many workers as there are
+ * processors but at most @max; return 0 or the error of one.
+ */
+int coroutine_fn thread_pool_share_co(ThreadPoolFunc *func, void *arg, int max);
+
 /** Run @func(@arg) in a worker, then @cb(@opaque, its result) in this loop.  @cb may be NULL. */
 void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletion *cb,
                             void *opaque);
@@ -53,5 +59,8 @@ void thread_pool_group_submit_aio(ThreadPoolGroup *group, void *arg, ThreadPoolC
  * Any thread; @min <= @max, @max > 0.
  */
 void thread_pool_set_limits(int min, int max);
+
+/** The most workers that thread_pool_share_co() takes.  Any thread. */
+int thread_pool_processors(void);
 
 #endif

@@ -346,6 +346,12 @@ void thread_pool_set_limits(int min, int max)
     qemu_mutex_unlock(&pool.lock);
 }
 
+int thread_pool_processors(void)
+{
+    pthread_once(&pool_once, pool_init);
+    return processors;
+}
+
 /* ---- the loop's side ------------------------------------------------------------------------- */
 /* Under the lock. */
 static void client_watch_queue(PoolClient *client)
@@ -572,4 +578,34 @@ void thread_pool_group_free(ThreadPoolGroup *group)
         assert(QSIMPLEQ_EMPTY(&group->queue) && !group->has_worker);
         g_free(group);
     }
+}
+
+typedef struct PoolShare {
+    Coroutine *co;
+    int running;
+    int ret;
+} PoolShare;
+
+static void pool_share_done(void *opaque, int ret)
+{
+    PoolShare *share = opaque;
+
+    if (ret < 0) {
+        share->ret = ret;
+    }
+    if (--share->running == 0) {
+        aio_co_wake(share->co);
+    }
+}
+
+int coroutine_fn thread_pool_share_co(ThreadPoolFunc *func, void *arg, int max)
+{
+    int n = CLAMP(thread_pool_processors(), 1, max);
+    PoolShare share = { .co = qemu_coroutine_self(), .running = n };
+
+    for (int i = 0; i < n; i++) {
+        thread_pool_submit_aio(func, arg, pool_share_done, &share);
+    }
+    qemu_coroutine_yield();
+    return share.ret;
 }

@@ -56,6 +56,61 @@ static void test_aio_completes_each_once(void)
     g_assert_cmpint(qatomic_read(&b.calls), ==, 10000);
 }
 
+/* Numbers to be taken once each. */
+typedef struct Shared {
+    int next;  /* atomic */
+    int sum;   /* atomic */
+    int calls; /* atomic */
+    int odd_one_out;
+    int result;
+} Shared;
+
+#define SHARED_NUMBERS 1000
+
+static int take_numbers(void *opaque)
+{
+    Shared *shared = opaque;
+    int i, ret = 0;
+
+    qatomic_inc(&shared->calls);
+    while ((i = qatomic_fetch_inc(&shared->next)) < SHARED_NUMBERS) {
+        qatomic_add(&shared->sum, i);
+        if (i == shared->odd_one_out) {
+            ret = -EDOM;
+        }
+    }
+    return ret;
+}
+
+static void coroutine_fn share_numbers(void *opaque)
+{
+    Shared *shared = opaque;
+
+    shared->result = thread_pool_share_co(take_numbers, shared, 16);
+}
+
+static void coroutine_fn share_with_one(void *opaque)
+{
+    Shared *shared = opaque;
+
+    shared->result = thread_pool_share_co(take_numbers, shared, 1);
+}
+
+static void test_share_returns_when_all_are_done(void)
+{
+    Shared all = { .odd_one_out = -1 }, failing = { .odd_one_out = 500 }, one = { 0 };
+
+    co_run(share_numbers, &all);
+    g_assert_cmpint(all.result, ==, 0);
+    g_assert_cmpint(all.sum, ==, SHARED_NUMBERS * (SHARED_NUMBERS - 1) / 2);
+    g_assert_cmpint(all.calls, ==, MIN(16, thread_pool_processors()));
+    co_run(share_numbers, &failing);
+    g_assert_cmpint(failing.result, ==, -EDOM);
+    g_assert_cmpint(failing.sum, ==, SHARED_NUMBERS * (SHARED_NUMBERS - 1) / 2);
+    co_run(share_with_one, &one);
+    g_assert_cmpint(one.calls, ==, 1);
+}
+
 /* All of them must be in their workers at the same time. */
 typedef struct Meeting {
     QemuMutex lock;
@@ -313,6 +368,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/thread-pool/co/returns-result", test_co_returns_result);
+    g_test_add_func("/thread-pool/share/returns-when-all-are-done",
+                    test_share_returns_when_all_are_done);
     g_test_add_func("/thread-pool/aio/completes-each-once", test_aio_completes_each_once);
     g_test_add_func("/thread-pool/aio/two-calls-run-at-once", test_two_calls_run_at_once);
     g_test_add_func("/thread-pool/aio/batch-of-blocked-calls-is-not-stuck",
