@@ -183,8 +183,9 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
         return false;
     }
     bool is_direct = (how.flags | c->target.flags) & BDRV_O_NOCACHE;
-    if (!is_direct && !opts->workers && !opts->compressed) {
-        c->copy.max_in_flight = IMG_COPY_CACHED_BYTES;
+    if (!is_direct && !opts->workers) {
+        c->copy.max_in_flight = opts->compressed ? IMG_COPY_COMPRESSED_BYTES
+                                                 : IMG_COPY_CACHED_BYTES;
     }
     if (opts->snapshot && c->copy.n_sources > 1) {
         error_report("No support for concatenating multiple snapshot");

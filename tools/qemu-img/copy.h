@@ -20,6 +20,8 @@
  * working on only pushes each other's data out of the processors' caches.
  */
 #define IMG_COPY_CACHED_BYTES (2 * IMG_COPY_CHUNK)
+/* A target compresses two requests at a time; one more is read, one written. */
+#define IMG_COPY_COMPRESSED_BYTES (4 * IMG_COPY_CHUNK)
 
 typedef struct ImgCopy {
     ImgBackend **sources; /* their contents one after the other */

@@ -2,11 +2,11 @@
 /*
  * Compressed clusters: writing.
  *
- * A request is cut into batches.  The clusters of a batch are compressed by the workers, all at the
- * same time; then the batch waits for its turn and takes room for all of them: streams in the bytes
- * behind the last stream, what cannot be compressed in whole clusters.  Turns are in the order in
- * which batches began, so the same requests give the same file however many workers there are.
- * Streams that follow one another are written at once.
+ * A request is cut into batches.  The clusters of a batch are compressed by as many workers as
+ * there are processors; then the batch waits for its turn and takes room for all of them: streams
+ * in the bytes behind the last stream, what cannot be compressed in whole clusters.  Turns are in
+ * the order in which batches began, so the same requests give the same file however many workers
+ * there are.  Streams that follow one another are written at once.
  *
  * While a batch has room but is not linked it is on the list of allocating writes (alloc.c), and
  * waits for nobody.
@@ -18,9 +18,8 @@
 #include "qemu/atomic.h"
 #include "qemu/iov.h"
 
-/* Clusters in one batch, in one worker's task, and streams in one write. */
+/* Clusters in one batch, streams in one write. */
 #define BATCH_BYTES (2 * MiB)
-#define TASK_BYTES (64 * KiB)
 #define MAX_JOINED 512
 
 typedef struct PackedCluster {
@@ -30,73 +29,101 @@ typedef struct PackedCluster {
 
 typedef struct Batch {
     BlockDriverState *bs;
-    int64_t offset;
+    int64_t offset, bytes;
     uint32_t n;                /* clusters */
-    const uint8_t *data;       /* that many whole ones */
-    uint8_t *packed;           /* the stream of each, cluster_size bytes apart */
+    uint32_t nb_workers;       /* atomic: that have begun */
+    uint32_t nb_taken;         /* atomic: clusters that a worker compresses or compressed */
+    const QEMUIOVector *qiov;  /* the guest's data ... */
+    size_t qiov_offset;        /* ... from here on */
+    uint8_t *packed;           /* what is stored of each, cluster_size bytes apart; a place for
+                                  each worker */
     PackedCluster *clusters;
     uint64_t ticket;
-    unsigned nb_tasks;         /* not finished */
-    Coroutine *co;
     Qcow2Alloc alloc;
 } Batch;
 
+static uint32_t batch_clusters(const Qcow2State *s)
+{
+    return MAX(BATCH_BYTES >> s->cluster_bits, 1);
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+/*
+ * Of whole batches it is kept as long as others are under way: the system would have to clear every
+ * page of it again.  Lock held.
+ */
+static uint8_t *take_memory(Qcow2State *s, uint32_t n)
+{
+    GPtrArray *spare = s->pack_spare;
+
+    s->nb_packing++;
+    if (n == batch_clusters(s) && spare->len > 0) {
+        return g_ptr_array_steal_index_fast(spare, spare->len - 1);
+    }
+    n += MIN(n, (uint32_t)thread_pool_processors());
+    return g_try_malloc((size_t)n << s->cluster_bits);
+}
+
+static void give_memory(Qcow2State *s, uint32_t n, uint8_t *memory)
+{
+    if (memory && n == batch_clusters(s)) {
+        g_ptr_array_add(s->pack_spare, memory);
+    } else {
+        g_free(memory);
+    }
+    if (--s->nb_packing == 0) {
+        g_ptr_array_set_size(s->pack_spare, 0);
+    }
+}
+
 /* ---- compressing --------------------------------------------------------------------------- */
 
-/* What a worker gets. */
-typedef struct PackTask {
-    Batch *batch;
-    uint32_t first, n; /* clusters */
-} PackTask;
+/* Cluster @i, with zeroes behind the end of the disk.  What the guest changes later is not seen. */
+static void copy_cluster(const Batch *batch, uint32_t i, uint8_t *copy, uint32_t cluster_size)
+{
+    size_t at = (size_t)i * cluster_size;
+    size_t bytes = MIN((size_t)batch->bytes - at, cluster_size);
 
+    qemu_iovec_to_buf(batch->qiov, batch->qiov_offset + at, copy, bytes);
+    memset(copy + bytes, 0, cluster_size - bytes);
+}
+
+/* In a worker. */
 static int pack(void *opaque)
 {
-    const PackTask *task = opaque;
-    Batch *batch = task->batch;
-    const Qcow2State *s = batch->bs->opaque;
-
-    for (uint32_t i = task->first; i < task->first + task->n; i++) {
-        size_t at = (size_t)i << s->cluster_bits;
-
-        batch->clusters[i].len = codec_compress(s->codec, batch->packed + at, s->cluster_size - 1,
-                                                batch->data + at, s->cluster_size);
-    }
-    return 0;
-}
-
-static void pack_done(void *opaque, int ret)
-{
     Batch *batch = opaque;
+    const Qcow2State *s = batch->bs->opaque;
+    uint32_t place = batch->n + qatomic_fetch_inc(&batch->nb_workers), i;
+    uint8_t *copy = batch->packed + ((size_t)place << s->cluster_bits);
+    int ret = 0;
 
-    if (--batch->nb_tasks == 0) {
-        aio_co_wake(batch->co);
+    while ((i = qatomic_fetch_inc(&batch->nb_taken)) < batch->n) {
+        uint8_t *packed = batch->packed + ((size_t)i << s->cluster_bits);
+        ssize_t len;
+
+        copy_cluster(batch, i, copy, s->cluster_size);
+        len = codec_compress(s->codec, packed, s->cluster_size - 1, copy, s->cluster_size);
+        if (len == -ENOSPC) {
+            memcpy(packed, copy, s->cluster_size);
+        } else if (len < 0) {
+            ret = len;
+        }
+        batch->clusters[i].len = len;
     }
+    return ret;
 }
 
+/* No more than two at a time, so that the second has work for who is done with the first. */
 static int coroutine_fn co_pack(Batch *batch)
 {
-    const Qcow2State *s = batch->bs->opaque;
-    uint32_t per_task = MAX(TASK_BYTES >> s->cluster_bits, 1);
-    uint32_t nb_tasks = DIV_ROUND_UP(batch->n, per_task);
-    g_autofree PackTask *tasks = g_new(PackTask, nb_tasks);
+    Qcow2State *s = batch->bs->opaque;
+    int ret;
 
-    batch->co = qemu_coroutine_self();
-    batch->nb_tasks = nb_tasks;
-    for (uint32_t i = 0; i < nb_tasks; i++) {
-        uint32_t first = i * per_task;
-
-        tasks[i] = (PackTask){ batch, first, MIN(per_task, batch->n - first) };
-        thread_pool_submit_aio(pack, &tasks[i], pack_done, batch);
-    }
-    qemu_coroutine_yield();
-    for (uint32_t i = 0; i < batch->n; i++) {
-        ssize_t len = batch->clusters[i].len;
-
-        if (len < 0 && len != -ENOSPC) {
-            return len;
-        }
-    }
-    return 0;
+    qemu_co_sem_down(&s->packers);
+    ret = thread_pool_share_co(pack, batch, batch->n);
+    qemu_co_sem_up(&s->packers);
+    return ret;
 }
 
 /* ---- room ---------------------------------------------------------------------------------- */
@@ -214,8 +241,7 @@ static uint32_t join_clusters(const Batch *batch, uint32_t first, QEMUIOVector *
         if (cluster->host_offset != end) {
             break;
         }
-        qemu_iovec_add(qiov, is_stream(cluster) ? batch->packed + at : (void *)batch->data + at,
-                       stored_len(s, cluster));
+        qemu_iovec_add(qiov, batch->packed + at, stored_len(s, cluster));
         end += stored_len(s, cluster);
     }
     return i - first;
@@ -286,46 +312,29 @@ static int coroutine_fn co_finish(Batch *batch, int error)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-/* The guest's data as whole clusters: where it is, or a copy in *@copy. */
-static int take_data(Batch *batch, QEMUIOVector *qiov, size_t qiov_offset, int64_t bytes,
-                     uint8_t **copy)
-{
-    const Qcow2State *s = batch->bs->opaque;
-    size_t whole = (size_t)batch->n << s->cluster_bits;
-
-    *copy = g_try_malloc(whole);
-    if (!*copy) {
-        return -ENOMEM;
-    }
-    qemu_iovec_to_buf(qiov, qiov_offset, *copy, bytes);
-    memset(*copy + bytes, 0, whole - bytes);
-    batch->data = *copy;
-    return 0;
-}
-
-static int coroutine_fn co_write_batch(Batch *batch, QEMUIOVector *qiov, size_t qiov_offset,
-                                       int64_t bytes)
+static int coroutine_fn co_write_batch(Batch *batch)
 {
     Qcow2State *s = batch->bs->opaque;
     g_autofree PackedCluster *clusters = g_new0(PackedCluster, batch->n);
-    g_autofree uint8_t *packed = g_try_malloc((size_t)batch->n << s->cluster_bits);
-    g_autofree uint8_t *copy = NULL;
-    int ret = packed ? take_data(batch, qiov, qiov_offset, bytes, &copy) : -ENOMEM;
+    int ret = -ENOMEM;
 
     batch->clusters = clusters;
-    batch->packed = packed;
-    if (ret >= 0) {
+    qemu_co_mutex_lock(&s->lock);
+    batch->ticket = s->pack_tickets++;
+    batch->packed = take_memory(s, batch->n);
+    qemu_co_mutex_unlock(&s->lock);
+    if (batch->packed) {
         ret = co_pack(batch);
     }
     qemu_co_mutex_lock(&s->lock);
     ret = co_take_turn(batch, ret);
-    qemu_co_mutex_unlock(&s->lock);
-    if (ret < 0) {
-        return ret;
+    if (ret >= 0) {
+        qemu_co_mutex_unlock(&s->lock);
+        ret = co_write_clusters(batch);
+        qemu_co_mutex_lock(&s->lock);
+        ret = co_finish(batch, ret);
     }
-    ret = co_write_clusters(batch);
-    qemu_co_mutex_lock(&s->lock);
-    ret = co_finish(batch, ret);
+    give_memory(s, batch->n, batch->packed);
     qemu_co_mutex_unlock(&s->lock);
     return qcow2_co_after_step(batch->bs, ret);
 }
@@ -346,17 +355,17 @@ int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs, int64_t offse
     }
     ret = qcow2_co_before_change(bs);
     while (offset < end && ret >= 0) {
-        int64_t n = MIN(end - offset, MAX(BATCH_BYTES, s->cluster_size));
+        int64_t n = MIN(end - offset, (int64_t)batch_clusters(s) << s->cluster_bits);
         Batch batch = {
             .bs = bs,
             .offset = offset,
+            .bytes = n,
             .n = qcow2_nb_clusters(s, n),
+            .qiov = qiov,
+            .qiov_offset = qiov_offset,
         };
 
-        qemu_co_mutex_lock(&s->lock);
-        batch.ticket = s->pack_tickets++;
-        qemu_co_mutex_unlock(&s->lock);
-        ret = co_write_batch(&batch, qiov, qiov_offset, n);
+        ret = co_write_batch(&batch);
         offset += n;
         qiov_offset += n;
     }

@@ -244,6 +244,7 @@ static void free_state(Qcow2State *s)
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refcount_cache);
     qcow2_unpacked_free(s->unpacked);
+    g_clear_pointer(&s->pack_spare, g_ptr_array_unref);
     g_free(s->l1.entries);
     g_free(s->reftable.entries);
     qcow2_snapshots_clear(s);
@@ -262,6 +263,8 @@ static void init_state(Qcow2State *s)
     qemu_co_mutex_init(&s->lock);
     QLIST_INIT(&s->allocs);
     qemu_co_queue_init(&s->pack_waiters);
+    qemu_co_sem_init(&s->packers, 2);
+    s->pack_spare = g_ptr_array_new_with_free_func(g_free);
     aio_timer_init(qemu_get_aio_context(), &s->clean_timer, QEMU_CLOCK_REALTIME, SCALE_MS,
                    clean_timer_fires, s);
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));

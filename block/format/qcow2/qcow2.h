@@ -299,6 +299,8 @@ typedef struct Qcow2State {
     uint64_t pack_tickets;          /* given out: compressed writes take room in that order */
     uint64_t pack_turn;             /* the ticket whose holder may take room */
     CoQueue pack_waiters;
+    unsigned nb_packing;            /* batches of compressed writes under way ... */
+    GPtrArray *pack_spare;          /* ... and memory for more */
     uint64_t reftable_wanted;       /* clusters to cover, when growing is asked for by -EAGAIN */
     GArray *pending_frees;          /* of Qcow2Free: reference perhaps still on disk */
     GArray *gone_frees;             /* reference gone on disk; older requests may still run */
@@ -311,8 +313,9 @@ typedef struct Qcow2State {
     GHashTable *inactive_l2;        /* of snapshots' L2 tables; NULL: not checked */
     bool needs_autoclear;           /* something to be said in the file before the first change */
 
-    /* With its own lock. */
+    /* With their own lock. */
     Qcow2Unpacked *unpacked;        /* the clusters inflated last */
+    CoSemaphore packers;            /* batches that may be compressed now */
 
     /* Atomic. */
     bool is_corrupt;                /* marked; no more writes */
@@ -591,6 +594,18 @@ void qcow2_unpacked_drop(Qcow2Unpacked *cache, uint64_t host_offset, uint64_t by
 int coroutine_fn qcow2_co_read_compressed(BlockDriverState *bs, const Qcow2Mapping *map,
                                           uint32_t in_cluster, int64_t bytes, QEMUIOVector *qiov,
                                           size_t qiov_offset);
+/** Where in memory @bytes at @qiov_offset are, if they are in one piece, else NULL.  Pure. */
+uint8_t *qcow2_piece_of(const QEMUIOVector *qiov, size_t qiov_offset, size_t bytes);
+
+/* ---- unpack-run.c -------------------------------------------------------------------------- */
+
+/**
+ * Read as many whole compressed clusters from @offset on as lie together, by all processors.
+ * Returns: bytes read, 0 if that is nothing for here, or a negative errno.  No lock held.
+ */
+int64_t coroutine_fn qcow2_co_read_compressed_run(BlockDriverState *bs, int64_t offset,
+                                                  int64_t bytes, QEMUIOVector *qiov,
+                                                  size_t qiov_offset);
 
 /* ---- pack.c -------------------------------------------------------------------------------- */
 
