@@ -54,20 +54,24 @@ int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset, int64_t b
 
     while (bytes > 0) {
         Qcow2Mapping map;
-        int ret;
+        int64_t done;
 
         qemu_co_mutex_lock(&s->lock);
-        ret = qcow2_co_map(bs, offset, bytes, &map);
+        done = qcow2_co_map(bs, offset, bytes, &map);
         qemu_co_mutex_unlock(&s->lock);
-        if (ret >= 0) {
-            ret = co_read_mapped(bs, &map, offset, qiov, qiov_offset);
+        if (done >= 0 && map.kind == QCOW2_DEFLATED && bytes > s->cluster_size) {
+            done = qcow2_co_read_compressed_run(bs, offset, bytes, qiov, qiov_offset);
         }
-        if (ret < 0) {
-            return ret;
+        if (done == 0) {
+            done = co_read_mapped(bs, &map, offset, qiov, qiov_offset);
+            done = done < 0 ? done : map.bytes;
         }
-        offset += map.bytes;
-        bytes -= map.bytes;
-        qiov_offset += map.bytes;
+        if (done < 0) {
+            return done;
+        }
+        offset += done;
+        bytes -= done;
+        qiov_offset += done;
     }
     return 0;
 }

@@ -219,8 +219,7 @@ static int coroutine_fn co_get_cluster(BlockDriverState *bs, const Qcow2Mapping 
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-/* Where in memory @bytes at @qiov_offset are, if they are in one piece. */
-static uint8_t *piece_of(const QEMUIOVector *qiov, size_t qiov_offset, size_t bytes)
+uint8_t *qcow2_piece_of(const QEMUIOVector *qiov, size_t qiov_offset, size_t bytes)
 {
     for (int i = 0; i < qiov->niov; i++) {
         if (qiov_offset < qiov->iov[i].iov_len) {
@@ -255,7 +254,7 @@ int coroutine_fn qcow2_co_read_compressed(BlockDriverState *bs, const Qcow2Mappi
                                           size_t qiov_offset)
 {
     Qcow2State *s = bs->opaque;
-    uint8_t *dst = bytes == s->cluster_size ? piece_of(qiov, qiov_offset, bytes) : NULL;
+    uint8_t *dst = bytes == s->cluster_size ? qcow2_piece_of(qiov, qiov_offset, bytes) : NULL;
     UnpackedCluster *cluster;
     int ret;
 
