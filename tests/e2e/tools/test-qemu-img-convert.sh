@@ -50,6 +50,39 @@ done
 copy 'with small clusters' qcow2 -o cluster_size=512
 copy 'with large clusters' qcow2 -o cluster_size=2M
 
+# ---- the same bytes, however many workers and processors there are
+python3 - <<'END'
+import random
+random.seed(8)
+with open('text.raw', 'wb') as f:
+    f.truncate(24 << 20)
+    for i in range(0, 24, 2):
+        f.seek((i << 20) + i * 4096)
+        f.write(b''.join(b'%d %d\n' % (j, j * j * i) for j in range(60000)) + random.randbytes(100000))
+END
+for kind in plain zlib zstd; do
+    case $kind in
+    plain) how= ;;
+    *) how="-c -o compression_type=$kind" ;;
+    esac
+    # shellcheck disable=SC2086
+    run "$QEMU_IMG" convert $how -m 1 -f raw -O qcow2 text.raw one.qcow2
+    if [ "$status" -ne 0 ]; then
+        skip "$kind by many workers" "$err"
+        continue
+    fi
+    for m in 2 8 16; do
+        # shellcheck disable=SC2086
+        check "$kind by $m workers" "$QEMU_IMG" convert $how -m $m -f raw -O qcow2 text.raw many.qcow2
+        check "$kind by $m workers gives the same file" cmp one.qcow2 many.qcow2
+    done
+    # shellcheck disable=SC2086
+    check "$kind by one processor" taskset 1 "$QEMU_IMG" convert $how -f raw -O qcow2 text.raw many.qcow2
+    check "$kind by one processor gives the same file" cmp one.qcow2 many.qcow2
+    check "$kind reads back" "$QEMU_IMG" compare -f raw -F qcow2 text.raw many.qcow2
+done
+rm -f text.raw one.qcow2 many.qcow2
+
 # ---- space
 check 'sparse target' "$QEMU_IMG" convert -f raw -O raw source.raw sparse.raw
 [ "$(blocks sparse.raw)" -lt 16384 ]
