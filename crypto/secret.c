@@ -255,7 +255,7 @@ static const UserObjectProperty secret_properties[] = {
     { "file", "string" },
     { "keyid", "string" },
     { "iv", "string" },
-    { NULL },
+    { NULL, NULL },
 };
 
 static const UserObjectType secret_type = {
