@@ -74,7 +74,7 @@ GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_
         size_t name_len;
 
         if (len - pos < ENTRY_FIXED_LEN) {
-            error_setg(errp, "Bitmap directory is truncated");
+            error_setg(errp, "Less bitmaps found than specified in header extension");
             return NULL;
         }
         bm = (Qcow2Bitmap){
@@ -93,6 +93,10 @@ GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_
         bm.name = g_strndup((const char *)buf + ENTRY_FIXED_LEN, name_len);
         g_array_append_val(bitmaps, bm);
         pos += MIN(QEMU_ALIGN_UP(ENTRY_FIXED_LEN + name_len, 8), len - pos);
+    }
+    if (pos < len) {
+        error_setg(errp, "More bitmaps found than specified in header extension");
+        return NULL;
     }
     return g_steal_pointer(&bitmaps);
 }
