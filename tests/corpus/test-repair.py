@@ -15,15 +15,14 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
-from imgtest import Tap, run, sanitized, sha256, stock  # noqa: E402
+from imgcheck import check, compare_findings, content, findings  # noqa: E402
+from imgtest import Tap, run, sanitized, stock                   # noqa: E402
 
 SAMPLES = os.path.join(HERE, "samples")
 NAMES = ("q2-v3", "q2-v2-snap", "q2-cs512", "q2-cs4k", "q2-zero", "q2-zlib-4k", "q2-snap", "q2-rb1",
          "q2-rb64-snap", "q2-bitmap", "q2-extl2-16k", "q2-rb2", "q2-rb8", "q2-snap-resized")
 COUNT = int((42 if sanitized() else 84) * float(os.environ.get("ROUNDS", "1")))
 OFFSET = 0x00fffffffffffe00
-# Where ours says it once for all that is concerned: unreadable counts, tables that are shared.
-APART = ("Can't get refcount", "I/O error", "overflow cluster", "aligned")
 
 
 class Damage:
@@ -70,34 +69,6 @@ class Damage:
         for _ in range(self.rng.choice((1, 1, 2))):
             self.rng.choice((self.l2_entry, self.l2_entry, self.block, self.counts, self.flag))()
         return bytes(self.image)
-
-
-def check(tool, name, *options):
-    return run(tool, "check", "-f", "qcow2", *options, name)
-
-
-def findings(result):
-    """What a check says, without what only ours says."""
-    lines = result.text.replace("to fix.Leaked", "to fix.\nLeaked").split("\n")
-    return [line for line in lines if line and not line.startswith("qcow2: ")]
-
-
-def compare_findings(name):
-    """The same as stock's?  None if so, or if one cannot tell."""
-    theirs, ours = check(stock("qemu-img"), name), check("qemu-img", name)
-    if any(word in theirs.text for word in APART):
-        return None
-    if theirs.status == ours.status and findings(theirs) == findings(ours):
-        return None
-    if all("Could not open" in result.text for result in (theirs, ours)):
-        return None  # refused for one of several reasons
-    return f"findings differ:\n{theirs}\n{ours}"
-
-
-def content(name):
-    """Digest of what a guest reads; None if something cannot be read."""
-    done = run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", name, "content.raw")
-    return sha256("content.raw") if done.status == 0 else None
 
 
 def repair(name):

@@ -53,12 +53,9 @@ static void add_many(Qcow2Check *c, uint64_t cluster, uint64_t times)
     }
 }
 
+/* @cluster is in the window. */
 static void add_one(Qcow2Check *c, uint64_t cluster, uint64_t times)
 {
-    if (!qcow2_check_in_window(c, cluster)) {
-        c->next = cluster >= c->end ? MIN(c->next, cluster) : c->next;
-        return;
-    }
     uint64_t sum = c->refs[cluster - c->first] + times;
 
     if (likely(sum < UINT16_MAX && sum <= c->s->refcount_max)) {
@@ -78,6 +75,7 @@ static bool is_beyond_file(Qcow2Check *c, uint64_t offset, uint64_t bytes, uint6
     qcow2_check_report(c, "ERROR: counting reference for region exceeding the end of the file by "
                        "one cluster or more: offset 0x%" PRIx64 " size 0x%" PRIx64, offset, bytes);
     c->res->corruptions += times;
+    c->any_lost = true;
     if (offset < (uint64_t)c->file_len + MAX_BEYOND_BYTES && bytes < MAX_BEYOND_BYTES) {
         c->beyond = MAX(c->beyond, qcow2_nb_clusters(c->s, offset + bytes));
     }
@@ -92,9 +90,20 @@ void qcow2_check_add(Qcow2Check *c, uint64_t offset, uint64_t bytes, uint64_t ti
         return;
     }
     last = (offset + bytes - 1) >> c->s->cluster_bits;
-    for (uint64_t i = first; i <= last; i++) {
+    if (last >= c->end) {
+        c->next = MIN(c->next, MAX(first, c->end));
+    }
+    for (uint64_t i = MAX(first, c->first); i <= last && i < c->end; i++) {
         add_one(c, i, times);
     }
+}
+
+uint64_t qcow2_check_snapshots_in_file(const Qcow2Check *c)
+{
+    uint64_t end = QEMU_ALIGN_UP((uint64_t)c->first_len, c->s->cluster_size);
+    uint64_t start = c->s->header.snapshots_offset;
+
+    return start < end ? MIN(c->s->snapshots_bytes, end - start) : 0;
 }
 
 /* ---- windows ------------------------------------------------------------------------------- */
@@ -115,20 +124,20 @@ void qcow2_check_drop_window(Qcow2Check *c)
     c->is_counted = false;
 }
 
-/* As much of the window as anything can lie in: the file, and what the refcount table counts. */
-static uint64_t window_end(const Qcow2Check *c, uint64_t first_block)
+/* Blocks that anything can lie in: the file, and what the refcount table counts. */
+static uint64_t nb_possible_blocks(const Qcow2Check *c)
 {
-    uint64_t blocks = MAX(DIV_ROUND_UP(c->nb_clusters + 1, c->s->refblock_size),
-                          qcow2_refarray_used_blocks(c->s));
-
-    return MAX(MIN(blocks, first_block + window_blocks(c->s)), first_block + 1);
+    return MAX(DIV_ROUND_UP(c->nb_clusters + 1, c->s->refblock_size),
+               qcow2_refarray_used_blocks(c->s));
 }
 
 int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster)
 {
     uint64_t per_window = window_blocks(c->s);
     uint64_t first_block = (cluster >> c->s->refblock_bits) / per_window * per_window;
-    uint64_t nb_blocks = window_end(c, first_block) - first_block;
+    uint64_t possible = nb_possible_blocks(c);
+    uint64_t end_block = MAX(MIN(possible, first_block + per_window), first_block + 1);
+    uint64_t nb_blocks = end_block - first_block;
 
     qcow2_check_drop_window(c);
     c->refs = g_try_new0(uint16_t, nb_blocks << c->s->refblock_bits);
@@ -141,6 +150,7 @@ int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster)
     }
     c->first = c->disk->first;
     c->end = c->disk->end;
+    c->limit = possible << c->s->refblock_bits;
     c->next = UINT64_MAX;
     return 0;
 }

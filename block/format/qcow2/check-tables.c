@@ -102,6 +102,7 @@ static bool check_alignment(Qcow2Check *c, TableWalk *t, uint32_t index, uint64_
     if (has_data) {
         qcow2_check_report(c, "ERROR offset=%" PRIx64 ": Data cluster is not properly aligned; L2 "
                            "entry corrupted.", host);
+        c->any_lost = true;
         return true;
     }
     qcow2_check_report(c, "%s offset=%" PRIx64 ": Preallocated cluster is not properly aligned; L2 "
@@ -134,7 +135,7 @@ static void check_flag(Qcow2Check *c, uint64_t host, bool is_copied)
 
     if (qcow2_check_in_window(c, cluster)) {
         c->bad_flags += (qcow2_refarray_get(c->disk, cluster) == 1) != is_copied;
-    } else if (cluster >> c->s->refblock_bits >= c->s->reftable.size) {
+    } else if (cluster >= c->limit) {
         c->bad_flags += is_copied; /* nothing counts it */
     }
 }
@@ -322,6 +323,7 @@ static void collect_entry(Qcow2Check *c, GHashTable *seen, uint64_t entry, const
         qcow2_check_report(c, "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry "
                            "corrupted", offset);
         c->res->corruptions += l1->times;
+        c->any_lost = true;
     }
     note_l2(c, seen, offset, l1);
 }

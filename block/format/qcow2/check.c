@@ -41,6 +41,64 @@ void qcow2_check_report(Qcow2Check *c, const char *fmt, ...)
 
 /* ---- snapshots and bitmaps ----------------------------------------------------------------- */
 
+/* What is wrong with one entry of the table, whatever it names. */
+static void check_snapshot_entry(Qcow2Check *c, const Qcow2Snapshot *sn, guint index)
+{
+    if (sn->extra_len > QCOW2_MAX_SNAPSHOT_EXTRA) {
+        qcow2_check_report(c, "Discarding too much extra metadata in snapshot table entry %u "
+                           "(%" PRIu32 " > %d)", index, sn->extra_len, QCOW2_MAX_SNAPSHOT_EXTRA);
+        c->list_faults++;
+    } else if (c->s->header.version >= 3 && sn->extra_len < 16) {
+        qcow2_check_report(c, "%s snapshot table entry %u is incomplete",
+                           c->fix & BDRV_FIX_ERRORS ? "Repairing" : "ERROR", index);
+        c->list_faults++;
+    }
+}
+
+/* Nothing is checked by a list of snapshots of which only a part is known. */
+static int refuse_snapshot_list(const Qcow2SnapshotFaults *faults)
+{
+    uint32_t nb_gone = faults->nb_overhanging ? faults->nb_overhanging : faults->nb_too_big;
+
+    if (faults->nb_overhanging) {
+        error_report("ERROR snapshot table too large");
+    } else if (faults->nb_extra) {
+        error_report("ERROR failed to read the snapshot table: Too much extra metadata in snapshot "
+                     "table entry %" PRIu32, faults->first_extra);
+        error_printf("You can force-remove this extra metadata with qemu-img check -r all\n");
+        return -EFBIG;
+    } else {
+        error_report("ERROR failed to read the snapshot table: Snapshot table is too big");
+    }
+    error_printf("You can force-remove all %" PRIu32 " overhanging snapshots with qemu-img check "
+                 "-r all\n", nb_gone);
+    return -EFBIG;
+}
+
+static int check_snapshot_list(Qcow2Check *c)
+{
+    const Qcow2SnapshotFaults *faults = &c->s->snapshot_faults;
+
+    if ((faults->nb_overhanging || faults->nb_too_big || faults->nb_extra) &&
+        !(c->fix & BDRV_FIX_ERRORS)) {
+        return refuse_snapshot_list(faults);
+    }
+    if (faults->nb_overhanging) {
+        qcow2_check_report(c, "Discarding %" PRIu32 " overhanging snapshots",
+                           faults->nb_overhanging);
+    }
+    if (faults->nb_too_big) {
+        qcow2_check_report(c, "Discarding %" PRIu32 " overhanging snapshots (snapshot table is too "
+                           "big)", faults->nb_too_big);
+    }
+    c->list_faults = (uint64_t)faults->nb_overhanging + faults->nb_too_big;
+    for (guint i = 0; i < c->s->snapshots->len; i++) {
+        check_snapshot_entry(c, &g_array_index(c->s->snapshots, Qcow2Snapshot, i), i);
+    }
+    c->replaces_list = c->list_faults && (c->fix & BDRV_FIX_ERRORS);
+    return 0;
+}
+
 static void check_snapshots(Qcow2Check *c)
 {
     const Qcow2State *s = c->s;
@@ -48,10 +106,6 @@ static void check_snapshots(Qcow2Check *c)
     for (guint i = 0; i < s->snapshots->len; i++) {
         const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
 
-        if (s->header.version >= 3 && sn->extra_len < 16) {
-            qcow2_check_report(c, "ERROR snapshot table entry %u is incomplete", i);
-            c->res->corruptions++;
-        }
         if (qcow2_offset_in_cluster(s, sn->l1_offset)) {
             qcow2_check_report(c, "ERROR snapshot %s (%s) l1_offset=%#" PRIx64 ": L1 table is not "
                                "cluster aligned; snapshot table entry corrupted", sn->id, sn->name,
@@ -64,6 +118,17 @@ static void check_snapshots(Qcow2Check *c)
             c->res->corruptions++;
         }
     }
+}
+
+static void count_snapshot_list(Qcow2Check *c)
+{
+    uint64_t bytes = c->s->snapshots_bytes;
+
+    /* One that is replaced: nothing else may take the place of what is there until then. */
+    if (c->replaces_list) {
+        bytes = qcow2_check_snapshots_in_file(c);
+    }
+    qcow2_check_add(c, c->s->header.snapshots_offset, bytes, 1);
 }
 
 static int coroutine_fn co_check_bitmap(Qcow2Check *c, const Qcow2Bitmap *bm)
@@ -224,7 +289,7 @@ static int coroutine_fn co_count_all(Qcow2Check *c)
         return ret;
     }
     check_snapshots(c);
-    qcow2_check_add(c, s->header.snapshots_offset, s->snapshots_bytes, 1);
+    count_snapshot_list(c);
     qcow2_check_add(c, s->header.reftable_offset,
                     (uint64_t)s->header.reftable_clusters << s->cluster_bits, 1);
     if (s->ext.has_crypto) {
@@ -398,7 +463,10 @@ static int coroutine_fn co_check_locked(Qcow2Check *c)
 
     c->nb_clusters = qcow2_nb_clusters(c->s, c->file_len);
     c->res->bfi.total_clusters = qcow2_nb_clusters(c->s, c->s->header.size);
-    ret = qcow2_check_co_collect(c);
+    ret = check_snapshot_list(c);
+    if (ret >= 0) {
+        ret = qcow2_check_co_collect(c);
+    }
     if (ret >= 0) {
         ret = qcow2_check_co_windows(c, true, co_compare, NULL);
     }
@@ -414,6 +482,9 @@ static int coroutine_fn co_check_locked(Qcow2Check *c)
     if (c->fix) {
         qcow2_repair_co_reset(c);
     }
+    if (ret >= 0 && c->list_faults) {
+        ret = qcow2_repair_co_snapshot_list(c);
+    }
     c->final->image_end_offset = (c->highest + 1) << c->s->cluster_bits;
     return ret < 0 ? ret : co_clear_bits(c);
 }
@@ -427,6 +498,7 @@ int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *re
     if (c.file_len < 0) {
         return c.file_len;
     }
+    c.first_len = c.file_len;
     c.doubtful = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     ret = co_check_locked(&c);
     qcow2_check_drop_window(&c);
@@ -451,6 +523,7 @@ int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res, int 
     if (ret < 0) {
         return ret;
     }
+    CO_LOCK_GUARD(&s->wb_lock);
     CO_LOCK_GUARD(&s->lock);
     return qcow2_co_check_repair(bs, res, fix);
 }

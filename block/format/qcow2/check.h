@@ -8,7 +8,7 @@
  * place, the tables are walked once per window that has anything in it.
  *
  * Everything comes from the file and may be wrong; a place outside the file is reported and not
- * followed.  s->lock is held and nobody else uses the node meanwhile.
+ * followed.  Both locks are held and nobody else uses the node meanwhile.
  */
 #ifndef BLOCK_FORMAT_QCOW2_CHECK_H
 #define BLOCK_FORMAT_QCOW2_CHECK_H
@@ -29,11 +29,15 @@ typedef struct Qcow2Check {
     int fix;                   /* BdrvCheckMode */
     bool needs_rebuild;        /* the refcount structures cannot be mended in place */
     int64_t file_len;
+    int64_t first_len;         /* the same before any repair */
+    bool any_lost;             /* references to no valid place in the file were seen */
     uint64_t nb_clusters;      /* of the file */
     uint64_t highest;          /* cluster in use */
     uint64_t beyond;           /* end of references a little past the end of the file */
     int64_t bad_flags;         /* COPIED flags seen that contradict the counts on disk */
     BdrvCheckResult counts;    /* leaks and corruptions among the counts alone */
+    uint64_t list_faults;      /* of the list of snapshots; in ->res when they are mended or not */
+    bool replaces_list;        /* and they will be mended */
     GArray *doubtful;          /* of uint64_t: clusters that more refer to than were counted */
 
     /* Tables, in the order of their first mention: see check-tables.c. */
@@ -43,6 +47,7 @@ typedef struct Qcow2Check {
 
     /* The window. */
     uint64_t first, end;       /* clusters; end 0: none is loaded */
+    uint64_t limit;            /* no window reaches further; what is there has no count */
     uint16_t *refs;            /* references found; UINT16_MAX: look in many_refs */
     GHashTable *many_refs;     /* cluster -> count, if large */
     Qcow2RefArray *disk;       /* counts in the file; covers the window */
@@ -65,6 +70,8 @@ static inline bool qcow2_check_in_window(const Qcow2Check *c, uint64_t cluster)
 {
     return cluster >= c->first && cluster < c->end;
 }
+/** Length of the list of snapshots as far as the file reached at first. */
+uint64_t qcow2_check_snapshots_in_file(const Qcow2Check *c);
 /** Load the window that begins at @cluster (rounded down); no references yet. */
 int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster);
 /** Begin of the next window with anything in it; false: there is none. */
@@ -100,7 +107,9 @@ int coroutine_fn qcow2_repair_co_counts(Qcow2Check *c, void *opaque);
 int coroutine_fn qcow2_repair_co_rebuild(Qcow2Check *c);
 /** Compare COPIED flags with the counts on disk; mend them if ->fix allows. */
 int coroutine_fn qcow2_repair_co_flags(Qcow2Check *c);
-/** Tell which guest ranges lie in clusters that something else uses, too. */
+/** Count ->list_faults; with ->fix the list is written anew, without what is too much of it. */
+int coroutine_fn qcow2_repair_co_snapshot_list(Qcow2Check *c);
+/** Tell which guest ranges lie in clusters that something else uses, too, or nowhere. */
 int coroutine_fn qcow2_repair_co_tell_affected(Qcow2Check *c);
 /** Forget what is cached: the file was changed behind the caches. */
 void coroutine_fn qcow2_repair_co_reset(Qcow2Check *c);

@@ -188,7 +188,9 @@ static bool check_tables(const Qcow2Header *h, bool for_check, Error **errp)
     uint64_t l1_needed = h->size / l1_reach + !!(h->size % l1_reach);
     TablePlace reftable = { h->reftable_offset, h->reftable_clusters, cluster_size,
                             QCOW2_MAX_REFTABLE_BYTES, "Reference count table" };
-    TablePlace snapshots = { h->snapshots_offset, h->nb_snapshots, 40,
+    /* Those that are too many are repaired. */
+    uint32_t nb_snapshots = for_check ? MIN(h->nb_snapshots, QCOW2_MAX_SNAPSHOTS) : h->nb_snapshots;
+    TablePlace snapshots = { h->snapshots_offset, nb_snapshots, 40,
                              QCOW2_MAX_SNAPSHOTS * 40, "Snapshot table" };
     TablePlace l1 = { h->l1_offset, h->l1_size, 8, QCOW2_MAX_L1_BYTES, "Active L1 table" };
 

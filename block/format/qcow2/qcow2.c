@@ -216,6 +216,7 @@ static bool coroutine_fn co_repair_dirty(BlockDriverState *bs, Error **errp)
     if (!(s->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
         return true;
     }
+    CO_LOCK_GUARD(&s->wb_lock);
     CO_LOCK_GUARD(&s->lock);
     ret = qcow2_co_check_repair(bs, &res, BDRV_FIX_LEAKS | BDRV_FIX_ERRORS);
     if (ret < 0) {
@@ -290,7 +291,8 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     }
     make_caches(s);
     s->unpacked = qcow2_unpacked_new(s->cluster_size);
-    if (!co_load_tables(bs, flags, errp) || !qcow2_snapshots_co_read(bs, errp)) {
+    if (!co_load_tables(bs, flags, errp) ||
+        !qcow2_snapshots_co_read(bs, flags & BDRV_O_CHECK, errp)) {
         return false;
     }
     s->bitmaps = qcow2_bitmaps_co_read(bs, errp);

@@ -227,6 +227,14 @@ typedef struct Qcow2Snapshot {
     GBytes *unknown_extra;  /* what follows the extra data we know, or NULL */
 } Qcow2Snapshot;
 
+/* What is too much of a snapshot table; only in images opened to be checked. */
+typedef struct Qcow2SnapshotFaults {
+    uint32_t nb_overhanging; /* entries more than may be */
+    uint32_t nb_too_big;     /* entries past the bytes that a table may take */
+    uint32_t nb_extra;       /* entries with too much extra data ... */
+    uint32_t first_extra;    /* ... the first of them */
+} Qcow2SnapshotFaults;
+
 /* ---- overlap checks (overlap.c) ------------------------------------------------------------ */
 
 typedef enum Qcow2Overlap {
@@ -308,6 +316,7 @@ typedef struct Qcow2State {
     QLIST_HEAD(, Qcow2Alloc) allocs;
     GArray *snapshots;              /* of Qcow2Snapshot */
     uint64_t snapshots_bytes;       /* length of the snapshot table */
+    Qcow2SnapshotFaults snapshot_faults;
     GArray *bitmaps;                /* of Qcow2Bitmap: the directory; empty if it is not valid */
     GHashTable *metadata;           /* cluster index of each L2 table and refcount block */
     GHashTable *inactive_l2;        /* of snapshots' L2 tables; NULL: not checked */
@@ -663,12 +672,17 @@ int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
 int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                                    PreallocMode prealloc, unsigned flags, Error **errp);
 
-/** Read the snapshot table into s->snapshots. */
-bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, Error **errp);
+/**
+ * Read the snapshot table into s->snapshots.  @for_check: what is too much of it is left out and
+ * noted in s->snapshot_faults; else that is an error.
+ */
+bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, bool for_check, Error **errp);
 void qcow2_snapshots_clear(Qcow2State *s);
 /** A copy of @snapshots; free with g_array_unref(). */
 GArray *qcow2_snapshots_copy(const GArray *snapshots);
 /** What the table in the file would be; NULL with @errp set if that is too long. */
+/** Bytes of extra data that the entry of @sn has when it is written. */
+uint32_t qcow2_snapshot_extra_len(const Qcow2Snapshot *sn);
 GByteArray *qcow2_snapshots_build(const GArray *snapshots, Error **errp);
 /** Length of a snapshot's L1 in the file, and whether place and length are allowed. */
 bool qcow2_snapshot_l1_is_sane(const Qcow2State *s, const Qcow2Snapshot *sn);

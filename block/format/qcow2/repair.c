@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "qemu/bitmap.h"
+#include "shadow.h"
 
 #define BUFFER_BYTES (1 * MiB)
 
@@ -350,7 +351,7 @@ static bool find_count(const Qcow2Check *c, uint64_t host, uint64_t *count)
         return !qcow2_check_block_is_lost(c, (cluster - c->first) >> c->s->refblock_bits);
     }
     *count = 0;
-    return c->first == 0 && cluster >> c->s->refblock_bits >= c->s->reftable.size;
+    return c->first == 0 && cluster >= c->limit;
 }
 
 /* The entry with the flag as it should be; tells if it was wrong. */
@@ -511,7 +512,8 @@ int coroutine_fn qcow2_repair_co_flags(Qcow2Check *c)
     const BdrvCheckResult *res = c->res;
     /* After leaks only: if nothing is left that might have made the counts wrong. */
     bool repairs = (c->fix & BDRV_FIX_ERRORS) ||
-                   (c->fix && !res->check_errors && !res->corruptions && !res->leaks);
+                   (c->fix && !res->check_errors && !res->corruptions && !res->leaks &&
+                    !c->list_faults);
     uint64_t cluster = 0;
     int ret = 0;
 
@@ -523,6 +525,36 @@ int coroutine_fn qcow2_repair_co_flags(Qcow2Check *c)
         ret = ret < 0 ? ret : co_mend_window(c, repairs);
     } while (ret >= 0 && qcow2_check_next_window(c, &cluster));
     return ret;
+}
+
+/* ---- the list of snapshots ----------------------------------------------------------------- */
+
+int coroutine_fn qcow2_repair_co_snapshot_list(Qcow2Check *c)
+{
+    g_autoptr(GArray) list = qcow2_snapshots_copy(c->s->snapshots);
+    g_autoptr(Qcow2Shadow) sh = NULL;
+    Error *local_err = NULL;
+
+    if (!c->replaces_list) {
+        c->res->corruptions += c->list_faults;
+        return 0;
+    }
+    /* What is past the end of the file was never counted. */
+    c->s->snapshots_bytes = qcow2_check_snapshots_in_file(c);
+    sh = qcow2_shadow_co_begin(c->bs, &local_err);
+    if (!sh || !qcow2_shadow_co_put_list(sh, list, &local_err) ||
+        !qcow2_shadow_co_commit(sh, &local_err)) {
+        qcow2_check_report(c, "ERROR failed to update the snapshot table: %s",
+                           error_get_pretty(local_err));
+        error_free(local_err);
+        c->res->corruptions += c->list_faults;
+        c->res->check_errors++;
+        return -EIO;
+    }
+    c->s->snapshot_faults = (Qcow2SnapshotFaults){ 0 };
+    c->res->corruptions_fixed += c->list_faults;
+    c->highest = MAX(c->highest, c->s->fresh_from - 1);
+    return 0;
 }
 
 /* ---- who is affected ----------------------------------------------------------------------- */
@@ -542,12 +574,84 @@ static bool is_doubtful(const Qcow2Check *c, uint64_t cluster)
     return g_array_binary_search(c->doubtful, &cluster, compare_clusters, NULL);
 }
 
-static void tell_range(Qcow2Check *c, uint64_t start, uint64_t end)
+typedef enum Harm {
+    HARM_NONE,
+    HARM_SHARED,
+    HARM_LOST,
+} Harm;
+
+/* Adjacent guest clusters that suffered the same. */
+typedef struct HarmRange {
+    Harm harm;
+    uint64_t start, end;
+} HarmRange;
+
+static void tell_range(Qcow2Check *c, const HarmRange *range)
 {
-    end = MIN(end, c->s->header.size);
-    if (start < end) {
+    uint64_t end = MIN(range->end, c->s->header.size);
+
+    if (range->harm == HARM_NONE || range->start >= end) {
+        return;
+    }
+    if (range->harm == HARM_SHARED) {
         qcow2_check_report(c, "The content of %" PRIu64 " bytes at guest offset %#" PRIx64
-                           " is doubtful: the place was used twice", end - start, start);
+                           " is doubtful: the place was used twice", end - range->start,
+                           range->start);
+    } else {
+        qcow2_check_report(c, "The content of %" PRIu64 " bytes at guest offset %#" PRIx64
+                           " is lost: the image file has no valid place for it",
+                           end - range->start, range->start);
+    }
+}
+
+static void add_harm(Qcow2Check *c, HarmRange *range, Harm harm, uint64_t guest)
+{
+    if (harm != range->harm || guest != range->end) {
+        tell_range(c, range);
+        *range = (HarmRange){ harm, guest, guest };
+    }
+    range->end = guest + c->s->cluster_size;
+}
+
+static Harm harm_of_entry(const Qcow2Check *c, uint64_t entry)
+{
+    const Qcow2State *s = c->s;
+    uint64_t host = entry & QCOW2_OFFSET_MASK;
+    uint32_t len = 1;
+
+    if (entry & QCOW2_COMPRESSED) {
+        qcow2_parse_compressed(s, entry, &host, &len);
+    } else if (!host || s->has_data_file) {
+        return HARM_NONE;
+    } else if (qcow2_offset_in_cluster(s, host) && !(entry & QCOW2_ZERO)) {
+        return HARM_LOST;
+    }
+    if (host + len - 1 >= QEMU_ALIGN_UP((uint64_t)c->first_len, s->cluster_size)) {
+        return entry & QCOW2_ZERO && !(entry & QCOW2_COMPRESSED) ? HARM_NONE : HARM_LOST;
+    }
+    return is_doubtful(c, host >> s->cluster_bits) ? HARM_SHARED : HARM_NONE;
+}
+
+/* What a table suffered is suffered by all that it maps. */
+static Harm harm_of_table(const Qcow2Check *c, const Qcow2Place *table)
+{
+    if (table->ret < 0 || table->offset >= (uint64_t)c->first_len) {
+        return HARM_LOST;
+    }
+    return is_doubtful(c, table->offset >> c->s->cluster_bits) ? HARM_SHARED : HARM_NONE;
+}
+
+static void tell_table(Qcow2Check *c, const Qcow2Place *table, uint32_t l1_index, HarmRange *range)
+{
+    const Qcow2State *s = c->s;
+    const uint64_t *words = (const uint64_t *)table->buf;
+    Harm all = harm_of_table(c, table);
+
+    for (uint32_t i = 0; i < s->l2_size; i++) {
+        uint64_t guest = (((uint64_t)l1_index << s->l2_bits) + i) << s->cluster_bits;
+        uint64_t entry = all ? 0 : be64_to_cpu(words[(size_t)i * (s->l2_entry_size / 8)]);
+
+        add_harm(c, range, all ? all : harm_of_entry(c, entry), guest);
     }
 }
 
@@ -555,10 +659,11 @@ int coroutine_fn qcow2_repair_co_tell_affected(Qcow2Check *c)
 {
     const Qcow2State *s = c->s;
     g_autoptr(Qcow2Walk) walk = NULL;
-    uint64_t start = 0, end = 0, nb_tables = 0;
+    HarmRange range = { HARM_NONE, 0, 0 };
+    uint64_t nb_tables = 0;
     int ret;
 
-    if (c->doubtful->len == 0) {
+    if (c->doubtful->len == 0 && !c->any_lost) {
         return 0;
     }
     walk = qcow2_walk_new(c->bs, s->l1.entries, s->l1.size);
@@ -567,37 +672,16 @@ int coroutine_fn qcow2_repair_co_tell_affected(Qcow2Check *c)
     }
     while ((ret = qcow2_walk_co_next(walk)) > 0) {
         for (uint32_t k = 0; k < walk->n; k++) {
-            const uint64_t *table = (const uint64_t *)walk->places[k].buf;
-            bool all = is_doubtful(c, walk->places[k].offset >> s->cluster_bits);
-
             if (++nb_tables > c->l2_offsets->len + MAX_REPEATED_TABLES) {
-                tell_range(c, start, end);
+                tell_range(c, &range);
                 qcow2_check_report(c, "What else of the disk is doubtful was not looked at: the L1 "
                                    "table names the same tables again and again");
                 return 0;
             }
-
-            for (uint32_t i = 0; i < s->l2_size && walk->places[k].ret >= 0; i++) {
-                uint64_t entry = be64_to_cpu(table[(size_t)i * (s->l2_entry_size / 8)]);
-                uint64_t host = entry & QCOW2_OFFSET_MASK, guest;
-                uint32_t len;
-
-                if (entry & QCOW2_COMPRESSED) {
-                    qcow2_parse_compressed(s, entry, &host, &len);
-                }
-                if (!all && (!host || !is_doubtful(c, host >> s->cluster_bits))) {
-                    continue;
-                }
-                guest = (((uint64_t)walk->index[k] << s->l2_bits) + i) << s->cluster_bits;
-                if (guest != end) {
-                    tell_range(c, start, end);
-                    start = guest;
-                }
-                end = guest + s->cluster_size;
-            }
+            tell_table(c, &walk->places[k], walk->index[k], &range);
         }
     }
-    tell_range(c, start, end);
+    tell_range(c, &range);
     return ret;
 }
 

@@ -91,6 +91,11 @@ bool coroutine_fn qcow2_shadow_co_put_list(Qcow2Shadow *sh, GArray *snapshots, E
         !qcow2_shadow_retire(sh, s->header.snapshots_offset, s->snapshots_bytes, errp)) {
         return false;
     }
+    for (guint i = 0; i < snapshots->len; i++) {
+        Qcow2Snapshot *sn = &g_array_index(snapshots, Qcow2Snapshot, i);
+
+        sn->extra_len = qcow2_snapshot_extra_len(sn);
+    }
     sh->header.nb_snapshots = snapshots->len;
     sh->header.snapshots_offset = offset;
     sh->snapshots = g_array_ref(snapshots);
@@ -178,7 +183,6 @@ static bool coroutine_fn co_create(Qcow2Shadow *sh, const SnapshotInfo *info, Er
         .vm_state_size = info->vm_state_size,
         .disk_size = s->header.size,
         .icount = info->has_icount ? (uint64_t)info->icount : UINT64_MAX,
-        .extra_len = 24,
     };
     g_array_append_val(list, sn);
     return qcow2_shadow_co_put_list(sh, list, errp) && qcow2_shadow_co_commit(sh, errp);

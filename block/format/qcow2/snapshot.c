@@ -9,7 +9,7 @@
 
 #define FIXED_LEN 40
 #define KNOWN_EXTRA_LEN 24
-#define READ_CHUNK (1 * MiB)
+#define READ_CHUNK (64 * KiB)
 
 static void snapshot_clear(void *item)
 {
@@ -55,18 +55,39 @@ bool qcow2_snapshot_l1_is_sane(const Qcow2State *s, const Qcow2Snapshot *sn)
            sn->l1_offset < QCOW2_MAX_HOST_OFFSET;
 }
 
-/*
- * One entry from the @len bytes at @buf.  Returns its padded length, or 0 with @errp set.
- */
-static size_t parse_snapshot(const Qcow2State *s, const uint8_t *buf, size_t len,
-                             Qcow2Snapshot *sn, Error **errp)
-{
-    size_t id_len, name_len, total;
+/* ---- reading ------------------------------------------------------------------------------- */
 
-    if (len < FIXED_LEN) {
-        error_setg(errp, "Snapshot table is truncated");
-        return 0;
+/* A part of the table at a time: what entries claim to be long is skipped, not read. */
+typedef struct TableReader {
+    BlockDriverState *bs;
+    GByteArray *buf;
+    uint64_t start;       /* of buf, in the table */
+    uint64_t pos;         /* the next entry */
+    uint64_t kept;        /* bytes of the entries so far, without what is too much of them */
+    bool tolerates;       /* opened to be checked: damage is noted for repair */
+} TableReader;
+
+/* The @n bytes at @at of the table; NULL with @errp set. */
+static const uint8_t *coroutine_fn co_peek(TableReader *r, uint64_t at, size_t n, Error **errp)
+{
+    const Qcow2State *s = r->bs->opaque;
+    int ret;
+
+    if (at < r->start || at + n > r->start + r->buf->len) {
+        r->start = at;
+        g_byte_array_set_size(r->buf, MAX(n, READ_CHUNK));
+        ret = bdrv_co_pread(r->bs->file, s->header.snapshots_offset + at, r->buf->len,
+                            r->buf->data, 0);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Failed to read snapshot table");
+            return NULL;
+        }
     }
+    return r->buf->data + (at - r->start);
+}
+
+static void parse_fixed(const Qcow2State *s, const uint8_t *buf, Qcow2Snapshot *sn)
+{
     *sn = (Qcow2Snapshot){
         .l1_offset = ldq_be_p(buf),
         .l1_size = ldl_be_p(buf + 8),
@@ -78,83 +99,125 @@ static size_t parse_snapshot(const Qcow2State *s, const uint8_t *buf, size_t len
         .icount = UINT64_MAX,
         .extra_len = ldl_be_p(buf + 36),
     };
+}
+
+static void parse_extra(const uint8_t *extra, size_t len, Qcow2Snapshot *sn)
+{
+    if (len >= 8) {
+        sn->vm_state_size = ldq_be_p(extra);
+    }
+    if (len >= 16) {
+        sn->disk_size = ldq_be_p(extra + 8);
+    }
+    if (len >= KNOWN_EXTRA_LEN) {
+        sn->icount = ldq_be_p(extra + 16);
+    }
+    if (len > KNOWN_EXTRA_LEN) {
+        sn->unknown_extra = g_bytes_new(extra + KNOWN_EXTRA_LEN, len - KNOWN_EXTRA_LEN);
+    }
+}
+
+/* Entry @index, at ->pos. */
+static bool coroutine_fn co_read_entry(TableReader *r, uint32_t index, Qcow2Snapshot *sn,
+                                       Error **errp)
+{
+    const uint8_t *buf = co_peek(r, r->pos, FIXED_LEN, errp);
+    size_t id_len, name_len, extra_len;
+    uint64_t names;
+
+    if (!buf) {
+        return false;
+    }
+    parse_fixed(r->bs->opaque, buf, sn);
     id_len = lduw_be_p(buf + 12);
     name_len = lduw_be_p(buf + 14);
-    if (sn->extra_len > QCOW2_MAX_SNAPSHOT_EXTRA) {
-        error_setg(errp, "Too much extra metadata in snapshot table entry");
-        return 0;
-    }
-    total = FIXED_LEN + sn->extra_len + id_len + name_len;
-    if (total > len) {
-        error_setg(errp, "Snapshot table is truncated");
-        return 0;
-    }
-    if (sn->extra_len >= 8) {
-        sn->vm_state_size = ldq_be_p(buf + FIXED_LEN);
-    }
-    if (sn->extra_len >= 16) {
-        sn->disk_size = ldq_be_p(buf + FIXED_LEN + 8);
-    }
-    if (sn->extra_len >= 24) {
-        sn->icount = ldq_be_p(buf + FIXED_LEN + 16);
-    }
-    if (sn->extra_len > KNOWN_EXTRA_LEN) {
-        sn->unknown_extra = g_bytes_new(buf + FIXED_LEN + KNOWN_EXTRA_LEN,
-                                        sn->extra_len - KNOWN_EXTRA_LEN);
-    }
-    sn->id = g_strndup((const char *)buf + FIXED_LEN + sn->extra_len, id_len);
-    sn->name = g_strndup((const char *)buf + FIXED_LEN + sn->extra_len + id_len, name_len);
-    return QEMU_ALIGN_UP(total, 8);
-}
-
-/* More of the table into @buf; false if the limit is reached or reading fails. */
-static bool coroutine_fn co_read_more(BlockDriverState *bs, GByteArray *buf, Error **errp)
-{
-    Qcow2State *s = bs->opaque;
-    guint old = buf->len;
-    int ret;
-
-    if (old >= QCOW2_MAX_SNAPSHOT_TABLE_BYTES) {
-        error_setg(errp, "Snapshot table is too large");
+    if (sn->extra_len > QCOW2_MAX_SNAPSHOT_EXTRA && !r->tolerates) {
+        error_setg(errp, "Too much extra metadata in snapshot table entry %" PRIu32, index);
+        error_append_hint(errp, "You can force-remove this extra metadata with qemu-img check -r "
+                          "all\n");
         return false;
     }
-    g_byte_array_set_size(buf, old + READ_CHUNK);
-    ret = bdrv_co_pread(bs->file, s->header.snapshots_offset + old, READ_CHUNK, buf->data + old, 0);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Failed to read snapshot table");
+    extra_len = MIN(sn->extra_len, QCOW2_MAX_SNAPSHOT_EXTRA);
+    buf = co_peek(r, r->pos + FIXED_LEN, extra_len, errp);
+    if (!buf) {
         return false;
     }
+    parse_extra(buf, extra_len, sn);
+    names = r->pos + FIXED_LEN + sn->extra_len;
+    buf = co_peek(r, names, id_len + name_len, errp);
+    if (!buf) {
+        g_clear_pointer(&sn->unknown_extra, g_bytes_unref);
+        return false;
+    }
+    sn->id = g_strndup((const char *)buf, id_len);
+    sn->name = g_strndup((const char *)buf + id_len, name_len);
+    r->pos = QEMU_ALIGN_UP(names + id_len + name_len, 8);
+    r->kept += QEMU_ALIGN_UP(FIXED_LEN + extra_len + id_len + name_len, 8);
     return true;
 }
 
-bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, Error **errp)
+/* The entries from @index on do not fit into what a table may take. */
+static bool too_big(TableReader *r, uint32_t index, Error **errp)
 {
-    Qcow2State *s = bs->opaque;
-    g_autoptr(GByteArray) buf = g_byte_array_new();
-    /* The longest entry: lengths are 16 bits, extra data is limited. */
-    size_t max_entry = FIXED_LEN + QCOW2_MAX_SNAPSHOT_EXTRA + 2 * UINT16_MAX;
-    size_t pos = 0;
+    Qcow2State *s = r->bs->opaque;
 
-    s->snapshots = new_list();
-    for (uint32_t i = 0; i < s->header.nb_snapshots; i++) {
+    s->snapshot_faults.nb_too_big = s->header.nb_snapshots -
+                                    s->snapshot_faults.nb_overhanging - index;
+    if (r->tolerates) {
+        return true;
+    }
+    error_setg(errp, "Snapshot table is too big");
+    error_append_hint(errp, "You can force-remove all %" PRIu32 " overhanging snapshots with "
+                      "qemu-img check -r all\n", s->snapshot_faults.nb_too_big);
+    return false;
+}
+
+static bool coroutine_fn co_read_all(TableReader *r, Error **errp)
+{
+    Qcow2State *s = r->bs->opaque;
+    uint32_t n = MIN(s->header.nb_snapshots, QCOW2_MAX_SNAPSHOTS);
+
+    s->snapshot_faults.nb_overhanging = s->header.nb_snapshots - n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t before = r->pos;
         Qcow2Snapshot sn;
-        size_t len;
 
-        if (buf->len < pos + max_entry && !co_read_more(bs, buf, errp)) {
+        if (!co_read_entry(r, i, &sn, errp)) {
             return false;
         }
-        len = parse_snapshot(s, buf->data + pos, buf->len - pos, &sn, errp);
-        if (!len) {
-            return false;
+        if (r->kept > QCOW2_MAX_SNAPSHOT_TABLE_BYTES) {
+            snapshot_clear(&sn);
+            r->pos = before;
+            return too_big(r, i, errp);
         }
-        pos += len;
+        if (sn.extra_len > QCOW2_MAX_SNAPSHOT_EXTRA && !s->snapshot_faults.nb_extra++) {
+            s->snapshot_faults.first_extra = i;
+        }
         g_array_append_val(s->snapshots, sn);
     }
-    s->snapshots_bytes = pos;
     return true;
+}
+
+bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, bool for_check, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    TableReader r = { .bs = bs, .buf = g_byte_array_new(), .tolerates = for_check };
+    bool ok;
+
+    s->snapshots = new_list();
+    s->snapshot_faults = (Qcow2SnapshotFaults){ 0 };
+    ok = co_read_all(&r, errp);
+    s->snapshots_bytes = r.pos;
+    g_byte_array_unref(r.buf);
+    return ok;
 }
 
 /* ---- building ------------------------------------------------------------------------------ */
+
+uint32_t qcow2_snapshot_extra_len(const Qcow2Snapshot *sn)
+{
+    return KNOWN_EXTRA_LEN + (sn->unknown_extra ? g_bytes_get_size(sn->unknown_extra) : 0);
+}
 
 static void build_one(GByteArray *table, const Qcow2Snapshot *sn)
 {
@@ -172,7 +235,7 @@ static void build_one(GByteArray *table, const Qcow2Snapshot *sn)
     stl_be_p(head + 20, sn->date_nsec);
     stq_be_p(head + 24, sn->vm_clock_nsec);
     stl_be_p(head + 32, sn->vm_state_size <= UINT32_MAX ? sn->vm_state_size : 0);
-    stl_be_p(head + 36, KNOWN_EXTRA_LEN + more_len);
+    stl_be_p(head + 36, qcow2_snapshot_extra_len(sn));
     stq_be_p(head + 40, sn->vm_state_size);
     stq_be_p(head + 48, sn->disk_size);
     stq_be_p(head + 56, sn->icount);
