@@ -368,6 +368,20 @@ void bdrv_note_write(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_
     }
 }
 
+/* A layer got content.  What it allocates at once may be more than what was written. */
+static void layer_has_changed(const BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int64_t unit = bs->bl.pwrite_zeroes_alignment;
+
+    if (!unit) {
+        bdrv_chains_changed();
+        return;
+    }
+    bytes += offset % unit;
+    offset = QEMU_ALIGN_DOWN(offset, unit);
+    bdrv_chains_changed_at(offset, QEMU_ALIGN_UP(bytes, unit));
+}
+
 void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t bytes, int ret)
 {
     const BdrvChild *below = bdrv_forwarding_child(bs);
@@ -378,7 +392,7 @@ void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t 
         end = MIN(end, MAX(bdrv_getlength(below->bs), offset));
     }
     if (bs->drv->supports_backing && qatomic_read(&bs->n_overlays)) {
-        bdrv_chains_changed_at(offset, bytes);
+        layer_has_changed(bs, offset, bytes);
     }
     bdrv_note_write(bs, offset, bytes, end, ret);
     if (ret < 0 || end <= qatomic_read(&bs->total_bytes)) {

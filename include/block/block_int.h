@@ -37,7 +37,7 @@ typedef struct BlockLimits {
     int64_t max_pdiscard;
     uint32_t pdiscard_alignment;
     int64_t max_pwrite_zeroes;
-    uint32_t pwrite_zeroes_alignment;
+    uint32_t pwrite_zeroes_alignment; /* of images with backing files: what is allocated at once */
     size_t min_mem_alignment, opt_mem_alignment;
     int max_iov; /* elements */
 } BlockLimits;

@@ -344,6 +344,7 @@ static void coroutine_fn co_chain(void)
     g_assert_null(bdrv_chain_find(top, 4096, 4096));
     QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buffer, 4096);
     ends_at_once = true;
+    c3->bl.pwrite_zeroes_alignment = PIECE;
     g_assert_cmpint(bdrv_co_pwritev(user.root, PIECE, 4096, &qiov, 0), ==, 0);
     has_piece[3][1] = true;
     g_assert_true(bdrv_chain_find(top, PIECE, 4096)->bs == c3);
@@ -355,6 +356,17 @@ static void coroutine_fn co_chain(void)
     g_assert_true(bdrv_chain_find(top, PIECE, 4096)->bs == c3);
     g_assert_null(bdrv_chain_find(top, 4096, 4096));
     g_assert_cmpint(map_calls, ==, 0);
+
+    /* Content that came beside what was written, as the layer allocates it at once. */
+    c3->bl.pwrite_zeroes_alignment = 2 * PIECE;
+    has_piece[3][1] = false;
+    g_assert_cmpint(bdrv_co_pwritev(user.root, PIECE, 4096, &qiov, 0), ==, 0);
+    has_piece[3][0] = has_piece[3][1] = true;
+    g_assert_true(bdrv_chain_find(top, 4096, 4096)->bs == c3);
+    has_piece[3][0] = false;
+    c3->bl.pwrite_zeroes_alignment = 0; /* not known: all is forgotten */
+    g_assert_cmpint(bdrv_co_pwritev(user.root, 4 * PIECE, 4096, &qiov, 0), ==, 0);
+    g_assert_null(bdrv_chain_find(top, 4096, 4096));
     fake_co_detach(&user);
 
     /* A layer grows, where another may have content. */
