@@ -274,6 +274,21 @@ static void free_l2_tables(BlockDriverState *bs, uint32_t from)
     }
 }
 
+/* What the L2 tables of L1 entries from @first on name. */
+static int coroutine_fn co_unmap_tables(BlockDriverState *bs, uint32_t first)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t reach = INT64_C(1) << (s->cluster_bits + s->l2_bits);
+    int ret = 0;
+
+    for (uint32_t i = first; i < s->l1.size && ret >= 0; i++) {
+        if (s->l1.entries[i] & QCOW2_OFFSET_MASK) {
+            ret = qcow2_co_unmap(bs, i * reach, reach);
+        }
+    }
+    return ret;
+}
+
 /*
  * The state of a machine lies where the disk is about to reach, perhaps since before a shrink: the
  * guest must not see it, and it would not be found again.  Snapshots keep theirs.
@@ -282,8 +297,7 @@ static int coroutine_fn co_drop_vm_state(BlockDriverState *bs, int64_t size)
 {
     Qcow2State *s = bs->opaque;
     uint32_t first = qcow2_l1_index(s, qcow2_vm_state_offset(s)), end = l1_size_for(s, size), i;
-    int64_t reach = INT64_C(1) << (s->cluster_bits + s->l2_bits);
-    int ret = 0;
+    int ret;
 
     for (i = first; i < s->l1.size && !(s->l1.entries[i] & QCOW2_OFFSET_MASK); i++) {
         /* None here. */
@@ -291,11 +305,7 @@ static int coroutine_fn co_drop_vm_state(BlockDriverState *bs, int64_t size)
     if (end <= first || i >= s->l1.size) {
         return 0;
     }
-    for (; i < s->l1.size && ret >= 0; i++) {
-        if (s->l1.entries[i] & QCOW2_OFFSET_MASK) {
-            ret = qcow2_co_unmap(bs, i * reach, reach);
-        }
-    }
+    ret = co_unmap_tables(bs, i);
     if (ret >= 0) {
         CO_LOCK_GUARD(&s->lock);
         free_l2_tables(bs, first);
@@ -353,6 +363,10 @@ static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **er
     int64_t end = qcow2_cluster_end(s, s->header.size);
     int ret = start < end ? qcow2_co_unmap(bs, start, end - start) : 0;
 
+    if (ret >= 0) {
+        /* The state of a machine, which would not be found again. */
+        ret = co_unmap_tables(bs, qcow2_l1_index(s, qcow2_vm_state_offset(s)));
+    }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to discard cropped clusters");
         return ret;

@@ -47,6 +47,11 @@ turns() {
     holds "$STOCK_IO" t.qcow2 3
 }
 
+"$QEMU_IMG" create -q -f qcow2 vm.qcow2 1M
+"$QEMU_IO" -f qcow2 -c 'write -q -b -P 3 0 64k' vm.qcow2
+check 'a shrink drops the VM state' "$QEMU_IMG" resize -q --shrink -f qcow2 vm.qcow2 512k
+check 'wholly' "$QEMU_IMG" check -q -f qcow2 vm.qcow2
+
 turns 'version 3'
 turns 'version 2' -o compat=0.10
 turns 'small clusters' -o cluster_size=512,refcount_bits=64
