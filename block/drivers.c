@@ -55,4 +55,5 @@ void bdrv_init_with_whitelist(void)
 {
     bdrv_init();
     bdrv_set_whitelist(rw_whitelist, ro_whitelist);
+    bdrv_use_whitelist();
 }

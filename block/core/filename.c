@@ -71,6 +71,9 @@ static bool is_strong(const BlockDriver *drv, const char *key)
         if (is_prefix ? strstart(key, *opt, NULL) : len == opt_len && !strncmp(key, *opt, len)) {
             return true;
         }
+        if (strcmp(key, *opt) == 0) { /* "encrypt.key-secret": one member of an option */
+            return true;
+        }
     }
     return false;
 }

@@ -122,6 +122,15 @@ QDict *options_common(const QDict *flat)
     return common;
 }
 
+void options_add_encrypt_format(QDict *flat, const BlockDriver *drv)
+{
+    const char *member = "encrypt";
+    if (find_member(branch_of(drv->options_type), member, strlen(member)) &&
+        qdict_haskey(flat, "encrypt.key-secret") && !qdict_haskey(flat, "encrypt.format")) {
+        qdict_put_str(flat, "encrypt.format", "auto");
+    }
+}
+
 /* People write sizes with suffixes: where the schema wants an integer, "64k" is one. */
 void options_convert_sizes(QDict *flat, const BlockDriver *drv)
 {

@@ -32,6 +32,9 @@ bool options_check_known(const QDict *flat, const BlockDriver *drv, Error **errp
 /** Make numbers of strings like "64k" where @drv wants integers; not in options of children. */
 void options_convert_sizes(QDict *flat, const BlockDriver *drv);
 
+/** Where the format of an image's encryption is left out, it is the one that the image has. */
+void options_add_encrypt_format(QDict *flat, const BlockDriver *drv);
+
 /** Visit @flat, in which every level names its driver. */
 BlockdevOptions *options_from_dict(QDict *flat, Error **errp);
 

@@ -304,6 +304,7 @@ static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Err
         error_setg(errp, "Cannot change the option 'driver'");
         return false;
     }
+    options_add_encrypt_format(own, bs->drv);
     options_convert_sizes(own, bs->drv);
     if (!options_check_known(own, bs->drv, errp)) {
         return false;

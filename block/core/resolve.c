@@ -450,6 +450,7 @@ static bool coroutine_fn resolve_level(Resolved *res, const char *filename, QDic
     if (!options_check_keys(flat, drv, errp)) {
         return false;
     }
+    options_add_encrypt_format(flat, drv);
     options_convert_sizes(flat, drv);
     return resolve_children(res, flat, drv, filename, level, errp);
 }

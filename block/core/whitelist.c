@@ -9,11 +9,22 @@
 #include "options.h"
 
 static const char *const *whitelist_rw, *const *whitelist_ro;
+static bool uses_whitelist;
 
 void bdrv_set_whitelist(const char *const *rw, const char *const *ro)
 {
     whitelist_rw = rw && *rw ? rw : NULL;
     whitelist_ro = ro && *ro ? ro : NULL;
+}
+
+void bdrv_use_whitelist(void)
+{
+    uses_whitelist = true;
+}
+
+bool bdrv_uses_whitelist(void)
+{
+    return uses_whitelist;
 }
 
 static bool is_listed(const char *const *list, const BlockDriver *drv)

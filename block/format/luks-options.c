@@ -84,7 +84,7 @@ bool luks_amend_options_read(const QemuOpts *opts, const char *prefix, bool *any
     read_number(opts, prefix, "iter-time", &o->has_iter_time, &o->iter_time);
     *any = has_state || o->new_secret || o->old_secret || o->has_keyslot || o->has_iter_time;
     if (*any && !has_state) {
-        error_setg(errp, "Parameter '%sstate' is missing", prefix);
+        error_setg(errp, "Parameter 'state' is missing");
         return false;
     }
     o->state = state;

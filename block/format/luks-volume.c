@@ -179,14 +179,14 @@ static int run_making(void *arg)
                                            m->material, &m->err) ? 0 : -EINVAL;
 }
 
-/* Fill slot @index of *@luks and write it, then the header. */
+/* Fill slot @index of *@luks and write it, then the header.  *@key is made if it is NULL. */
 static bool coroutine_fn co_make_slot(const LuksPlace *place, CryptoLuks *luks, unsigned index,
-                                      CryptoBytes *key, const CryptoBytes *password,
+                                      CryptoBytes **key, const CryptoBytes *password,
                                       uint64_t iter_time, Error **errp)
 {
     CryptoLuks new_luks = *luks;
     size_t len = crypto_luks_material_len(luks);
-    Making m = { &new_luks, index, key, password, iter_time, g_malloc(len), NULL };
+    Making m = { &new_luks, index, *key, password, iter_time, g_malloc(len), NULL };
     bool ok = thread_pool_submit_co(run_making, &m) >= 0;
 
     error_propagate(errp, m.err);
@@ -195,9 +195,7 @@ static bool coroutine_fn co_make_slot(const LuksPlace *place, CryptoLuks *luks, 
     if (ok) {
         *luks = new_luks;
     }
-    if (!key) {
-        crypto_bytes_free(m.key);
-    }
+    *key = m.key;
     crypto_free(m.material, len);
     return ok;
 }
@@ -213,13 +211,21 @@ static bool read_iter_time(bool has, int64_t value, uint64_t *iter_time, Error *
 }
 
 bool coroutine_fn luks_volume_co_format(const LuksPlace *place, CryptoLuks *luks,
-                                        const QCryptoBlockCreateOptionsLUKS *o, Error **errp)
+                                        const QCryptoBlockCreateOptionsLUKS *o,
+                                        CryptoSectors **sectors, Error **errp)
 {
     g_autoptr(CryptoBytes) password = luks_volume_password(place, o->key_secret, errp);
+    g_autoptr(CryptoBytes) key = NULL;
     uint64_t iter_time;
 
-    return password && read_iter_time(o->has_iter_time, o->iter_time, &iter_time, errp) &&
-           co_make_slot(place, luks, 0, NULL, password, iter_time, errp);
+    if (!password || !read_iter_time(o->has_iter_time, o->iter_time, &iter_time, errp) ||
+        !co_make_slot(place, luks, 0, &key, password, iter_time, errp)) {
+        return false;
+    }
+    if (sectors) {
+        *sectors = crypto_sectors_new(&luks->spec, key->data, key->len, errp);
+    }
+    return !sectors || *sectors;
 }
 
 /* ---- amend: a new password ----------------------------------------------------------------- */
@@ -271,7 +277,7 @@ static bool coroutine_fn co_activate(const LuksPlace *place, CryptoLuks *luks, c
         return false;
     }
     key = co_find_key(place, luks, old_password, errp);
-    return key && co_make_slot(place, luks, index, key, new_password, iter_time, errp);
+    return key && co_make_slot(place, luks, index, &key, new_password, iter_time, errp);
 }
 
 /* ---- amend: no password any more ----------------------------------------------------------- */

@@ -12,9 +12,8 @@
 #include "crypto/luks.h"
 
 /* Options of qemu-img, named with @prefix; luks_create_options_read() and ..amend.. read them. */
-#define LUKS_CREATE_OPTIONS(prefix) \
-    { prefix "key-secret", QEMU_OPT_STRING, \
-      "ID of the secret that provides the AES encryption key", NULL }, \
+#define LUKS_CREATE_OPTIONS(prefix, key_secret_help) \
+    { prefix "key-secret", QEMU_OPT_STRING, key_secret_help, NULL }, \
     { prefix "cipher-alg", QEMU_OPT_STRING, "Name of encryption cipher algorithm", NULL }, \
     { prefix "cipher-mode", QEMU_OPT_STRING, "Name of encryption cipher mode", NULL }, \
     { prefix "ivgen-alg", QEMU_OPT_STRING, "Name of IV generator algorithm", NULL }, \
@@ -51,11 +50,11 @@ CryptoBytes *luks_volume_password(const LuksPlace *place, const char *id, Error 
 
 /**
  * Make keys for what crypto_luks_plan() made of @options, write slot 0 and then the header, and
- * flush.
+ * flush.  *@sectors (may be NULL) becomes what en- and decrypts the data.
  */
 bool coroutine_fn luks_volume_co_format(const LuksPlace *place, CryptoLuks *luks,
                                         const QCryptoBlockCreateOptionsLUKS *options,
-                                        Error **errp);
+                                        CryptoSectors **sectors, Error **errp);
 
 /** Change key slots; @luks follows.  @id: the secret the image was opened with, or NULL. */
 bool coroutine_fn luks_volume_co_amend(const LuksPlace *place, CryptoLuks *luks, const char *id,

@@ -280,7 +280,7 @@ static bool coroutine_fn co_create_on(LuksCreation *c, BdrvChild *file, BdrvChil
     if (header && !co_set_length(header, header_len, PREALLOC_MODE_OFF, errp)) {
         return false;
     }
-    return luks_volume_co_format(&place, &c->luks, c->options, errp);
+    return luks_volume_co_format(&place, &c->luks, c->options, NULL, errp);
 }
 
 static bool coroutine_fn co_create_nodes(LuksCreation *c, Error **errp)
@@ -352,7 +352,7 @@ static QemuOptsList luks_create_opts = {
     .name = "luks-create-opts",
     .desc = (const QemuOptDesc[]){
         { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
-        LUKS_CREATE_OPTIONS(""),
+        LUKS_CREATE_OPTIONS("", "ID of the secret that provides the AES encryption key"),
         { "detached-header", QEMU_OPT_BOOL, "Create a detached LUKS header", NULL },
         { NULL, QEMU_OPT_STRING, NULL, NULL },
     },

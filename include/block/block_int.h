@@ -377,6 +377,9 @@ void bdrv_register_drivers(BlockDriver *const *drivers);
 /* Names of the drivers that may be used for writing and reading, and for reading only; both
  * NULL-terminated and static, or NULL.  If both are empty, all drivers may be used. */
 void bdrv_set_whitelist(const char *const *rw, const char *const *ro);
+/* Is this a system emulator, which is to use safe formats only?  (bdrv_init_with_whitelist()) */
+void bdrv_use_whitelist(void);
+bool bdrv_uses_whitelist(void);
 
 /* ---- for open of a driver -------------------------------------------------------------------- */
 

@@ -19,6 +19,7 @@
 
 #define DEFAULT_SPARSE_BYTES 4096
 #define MAX_SPARSE_BYTES (16 * 1024 * 1024)
+#define NO_COMPRESSION "Compression and encryption not supported at the same time"
 
 typedef struct ConvertOptions {
     bool quiet, image_opts, force_share, target_image_opts, target_is_zero, compressed, no_create;
@@ -252,6 +253,17 @@ static bool set_create_options(Convert *c, QemuOpts *opts)
     return true;
 }
 
+/* What is made encrypted is opened with the same secret. */
+static void note_key_secret(Convert *c, const QemuOpts *opts)
+{
+    static const char *const names[] = { "key-secret", "encrypt.key-secret" };
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !c->key_secret; i++) {
+        c->key_secret = g_strdup(qemu_opt_get(opts, names[i]));
+        c->target.key_option = names[i];
+    }
+    c->target.key_secret = c->key_secret;
+}
+
 static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDriver *proto,
                                         QemuOptsList *list)
 {
@@ -265,11 +277,15 @@ static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDrive
                      "multiple input images");
         return false;
     }
+    if (c->opts->compressed && (qemu_opt_get_bool(opts, "encryption", false) ||
+                                qemu_opt_is_set(opts, "encrypt.format"))) {
+        error_report(NO_COMPRESSION);
+        return false;
+    }
     /* A driver without options of creation takes what exists as it is. */
     c->copy.target_is_zero = bdrv_create_opts(proto) && !c->copy.target_has_backing &&
                              !bdrv_driver_new_is_undefined(drv);
-    c->key_secret = g_strdup(qemu_opt_get(opts, "key-secret"));
-    c->target.key_secret = c->key_secret;
+    note_key_secret(c, opts);
 
     BDRV_CONTROL_GUARD();
     img_new_file_note(&c->file, c->target_name, proto);
@@ -323,6 +339,10 @@ static bool coroutine_fn co_check_target(Convert *c)
     }
     if (c->opts->bitmaps && !bdrv_supports_persistent_dirty_bitmap(bs)) {
         error_report("Format driver '%s' does not support bitmaps", bdrv_get_format_name(bs));
+        return false;
+    }
+    if (c->opts->compressed && bdrv_is_encrypted(bs)) {
+        error_report(NO_COMPRESSION);
         return false;
     }
     if (c->opts->compressed &&

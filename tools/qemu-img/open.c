@@ -27,7 +27,7 @@ static QDict *make_options(const ImgOpen *how, Error **errp)
     if (!how->image_opts) {
         options = qdict_new();
         if (how->key_secret) {
-            qdict_put_str(options, "key-secret", how->key_secret);
+            qdict_put_str(options, how->key_option, how->key_secret);
         }
         if (how->format) {
             qdict_put_str(options, "driver", how->format);

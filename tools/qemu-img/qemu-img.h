@@ -116,7 +116,8 @@ typedef struct ImgOpen {
     bool force_share;
     bool writethrough;
     int flags;          /* BDRV_O_* */
-    const char *key_secret; /* id of the secret that opens the image, or NULL */
+    const char *key_option; /* the option that names the secret which opens the image ... */
+    const char *key_secret; /* ... and the secret's id; or NULL */
 } ImgOpen;
 
 /**

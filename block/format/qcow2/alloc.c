@@ -299,6 +299,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
         }
         alloc->host_offset = new;
     }
+    alloc->is_fresh &= !s->header.crypt_method; /* zeroes on the host are not zeroes */
     *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
     alloc->nb_clusters = n;
     alloc->data_start = offset;
@@ -360,7 +361,8 @@ int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
         L2Entry old = get_entry(s, slice, index + i);
         uint64_t in_run = (uint64_t)i << s->cluster_bits;
 
-        qcow2_slice_set(s, slice, index + i, (alloc->host_offset + in_run) | QCOW2_COPIED);
+        qcow2_slice_set(s, slice, index + i, (alloc->host_offset + in_run) | QCOW2_COPIED |
+                        (alloc->is_reserve ? QCOW2_ZERO : 0));
         if (s->is_extended_l2) {
             qcow2_slice_set_bitmap(s, slice, index + i,
                                    linked_bitmap(s, alloc, alloc->guest_offset + in_run, old));

@@ -163,7 +163,7 @@ static int coroutine_fn co_zero_hosts(Expand *e)
         ret = qcow2_overlap_co_check(e->bs, offset, s->cluster_size);
         qemu_co_mutex_unlock(&s->lock);
         if (ret >= 0) {
-            ret = bdrv_co_pwrite_zeroes(e->bs->file, offset, s->cluster_size, 0);
+            ret = qcow2_co_write_zero_cluster(e->bs, offset);
         }
     }
     return ret < 0 ? ret : bdrv_co_flush(e->bs->file->bs);
@@ -183,7 +183,7 @@ static int64_t coroutine_fn co_make_zero_cluster(BlockDriverState *bs, uint64_t 
     ret = qcow2_co_share_cluster(bs, offset, count - 1);
     qemu_co_mutex_unlock(&s->lock);
     if (ret >= 0) {
-        ret = bdrv_co_pwrite_zeroes(bs->file, offset, s->cluster_size, 0);
+        ret = qcow2_co_write_zero_cluster(bs, offset);
     }
     return ret < 0 ? ret : offset;
 }

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "../luks-volume.h"
 #include "amend.h"
 
 /* Where the flags of compatible features are. */
@@ -13,15 +14,7 @@
 QemuOptsList qcow2_amend_opts = {
     .name = "qcow2-amend-opts",
     .desc = (const QemuOptDesc[]){
-        { "encrypt.state", QEMU_OPT_STRING,
-          "Select new state of affected keyslots (active/inactive)", NULL },
-        { "encrypt.keyslot", QEMU_OPT_NUMBER, "Select a single keyslot to modify explicitly",
-          NULL },
-        { "encrypt.old-secret", QEMU_OPT_STRING, "Select all keyslots that match this password",
-          NULL },
-        { "encrypt.new-secret", QEMU_OPT_STRING,
-          "New secret to set in the matching keyslots. Empty string to erase", NULL },
-        { "encrypt.iter-time", QEMU_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL },
+        LUKS_AMEND_OPTIONS("encrypt."),
         { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
         { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
         { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL },
@@ -42,6 +35,8 @@ typedef struct Wish {
     bool lazy_refcounts;
     uint64_t size;
     const char *data_file; /* NULL: as it is */
+    bool has_encrypt;      /* change key slots */
+    QCryptoBlockAmendOptionsLUKS encrypt;
 } Wish;
 
 /* ---- what is wanted ------------------------------------------------------------------------ */
@@ -104,24 +99,10 @@ static bool check_fixed(BlockDriverState *bs, QemuOpts *opts, Error **errp)
     return true;
 }
 
-static bool check_encryption(BlockDriverState *bs, const QemuOpts *opts, Error **errp)
+static bool read_encryption(BlockDriverState *bs, const QemuOpts *opts, Wish *wish, Error **errp)
 {
-    static const char *const names[] = {
-        "encrypt.state", "encrypt.keyslot", "encrypt.old-secret", "encrypt.new-secret",
-        "encrypt.iter-time",
-    };
-    const Qcow2State *s = bs->opaque;
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (!qemu_opt_is_set(opts, names[i])) {
-            continue;
-        }
-        error_setg(errp, s->header.crypt_method
-                             ? "Changing the keys of encrypted images is not supported"
-                             : "Can't amend encryption options - encryption not present");
-        return false;
-    }
-    return true;
+    return luks_amend_options_read(opts, "encrypt.", &wish->has_encrypt, &wish->encrypt, errp) &&
+           (!wish->has_encrypt || qcow2_crypt_can_amend(bs, errp));
 }
 
 static bool check_wish(const Wish *wish, Error **errp)
@@ -166,7 +147,7 @@ static bool read_wish(BlockDriverState *bs, QemuOpts *opts, Wish *wish, Error **
         wish->lazy_refcounts = false;
     }
     return read_numbers(opts, wish, errp) && check_fixed(bs, opts, errp) &&
-           check_encryption(bs, opts, errp) && check_wish(wish, errp);
+           read_encryption(bs, opts, wish, errp) && check_wish(wish, errp);
 }
 
 /* ---- doing it ------------------------------------------------------------------------------ */
@@ -241,6 +222,9 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
         error_setg_errno(errp, -ret, "Image cannot be changed");
         return false;
     }
+    if (wish.has_encrypt && !qcow2_crypt_co_amend(bs, &wish.encrypt, force, errp)) {
+        return false;
+    }
     if (wish.version > s->header.version && !qcow2_amend_co_upgrade(bs, errp)) {
         return false;
     }
@@ -254,4 +238,22 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
     }
     return wish.version >= s->header.version ||
            qcow2_amend_co_downgrade(bs, force, progress, errp);
+}
+
+bool coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BlockdevAmendOptions *options,
+                                 bool force, Error **errp)
+{
+    const QCryptoBlockAmendOptions *o = options->u.qcow2.encrypt;
+
+    if (!o) {
+        return true;
+    }
+    if (!qcow2_crypt_can_amend(bs, errp)) {
+        return false;
+    }
+    if (o->format != QCRYPTO_BLOCK_FORMAT_LUKS) {
+        error_setg(errp, "Amend can't be used to change the qcow2 encryption format");
+        return false;
+    }
+    return qcow2_crypt_co_amend(bs, &o->u.luks, force, errp);
 }

@@ -442,6 +442,11 @@ int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, E
         error_setg(errp, "Images with an external data file have nothing to compact");
         return -ENOTSUP;
     }
+    if (c.s->header.crypt_method == QCOW2_CRYPT_LUKS) {
+        error_setg(errp, "Encrypted images cannot be compacted, since their data is bound to its "
+                   "place");
+        return -ENOTSUP;
+    }
     sh = c.sh = qcow2_shadow_co_lock(bs, errp);
     if (sh) {
         gain = co_step(&c, max_bytes);

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 
 #include "../creation.h"
+#include "../luks-volume.h"
 #include "qapi/gen/block-core-visit.h"
 #include "qcow2.h"
 #include "qemu/cutils.h"
@@ -23,6 +24,7 @@ typedef struct CreateParams {
     PreallocMode prealloc;
     const char *backing_file;
     char backing_format[16];
+    const QCryptoBlockCreateOptions *encrypt; /* or NULL */
     bool has_data_file;
     BlockDriverState *data_file; /* its node, once that is open */
 } CreateParams;
@@ -138,6 +140,19 @@ static bool read_backing(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, E
     return true;
 }
 
+static bool read_encrypt(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, Error **errp)
+{
+    p->encrypt = o->encrypt;
+    if (!o->encrypt) {
+        return true;
+    }
+    if (p->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) {
+        error_setg(errp, "Encryption and data-file-raw cannot be used at the same time");
+        return false;
+    }
+    return qcow2_crypt_check_create(o->encrypt, errp);
+}
+
 static bool read_params(const BlockdevCreateOptionsQcow2 *o, bool has_data_file, CreateParams *p,
                         Error **errp)
 {
@@ -154,7 +169,8 @@ static bool read_params(const BlockdevCreateOptionsQcow2 *o, bool has_data_file,
         return false;
     }
     if (!read_version_features(o, &p->header, errp) || !read_data_file(o, p, errp) ||
-        !read_cluster_size(o, cluster_size, &p->header, errp) || !read_backing(o, p, errp)) {
+        !read_cluster_size(o, cluster_size, &p->header, errp) || !read_backing(o, p, errp) ||
+        !read_encrypt(o, p, errp)) {
         return false;
     }
     l1_reach = cluster_size *
@@ -220,6 +236,18 @@ static bool coroutine_fn co_fill_file(BdrvGate *gate, BlockDriverState *bs, cons
     return ok;
 }
 
+/* Before there are clusters of data; the tables come first in the file, as stock has them. */
+static int coroutine_fn co_encrypt(BlockDriverState *bs, const CreateParams *p, Error **errp)
+{
+    int ret = qcow2_co_grow_l1(bs, p->size);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to grow the L1 table");
+        return ret;
+    }
+    return qcow2_crypt_co_set_up(bs, p->encrypt, errp) ? 0 : -EIO;
+}
+
 static bool coroutine_fn co_grow_image(BdrvGate *gate, BlockDriverState *file,
                                        const CreateParams *p, Error **errp)
 {
@@ -238,7 +266,10 @@ static bool coroutine_fn co_grow_image(BdrvGate *gate, BlockDriverState *file,
     if (!edge) {
         return false;
     }
-    ret = bdrv_co_truncate(edge, p->size, false, p->prealloc, 0, errp);
+    ret = p->encrypt ? co_encrypt(bs, p, errp) : 0;
+    if (ret >= 0) {
+        ret = bdrv_co_truncate(edge, p->size, false, p->prealloc, 0, errp);
+    }
     if (ret >= 0) {
         ret = bdrv_co_flush(bs);
         if (ret < 0) {
@@ -290,14 +321,7 @@ QemuOptsList qcow2_create_opts = {
           "of encrypt.format=aes)", NULL },
         { "encrypt.format", QEMU_OPT_STRING, "Encrypt the image, format choices: 'aes', 'luks'",
           NULL },
-        { "encrypt.key-secret", QEMU_OPT_STRING,
-          "ID of secret providing qcow AES key or LUKS passphrase", NULL },
-        { "encrypt.cipher-alg", QEMU_OPT_STRING, "Name of encryption cipher algorithm", NULL },
-        { "encrypt.cipher-mode", QEMU_OPT_STRING, "Name of encryption cipher mode", NULL },
-        { "encrypt.ivgen-alg", QEMU_OPT_STRING, "Name of IV generator algorithm", NULL },
-        { "encrypt.ivgen-hash-alg", QEMU_OPT_STRING, "Name of IV generator hash algorithm", NULL },
-        { "encrypt.hash-alg", QEMU_OPT_STRING, "Name of encryption hash algorithm", NULL },
-        { "encrypt.iter-time", QEMU_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL },
+        LUKS_CREATE_OPTIONS("encrypt.", "ID of secret providing qcow AES key or LUKS passphrase"),
         { "cluster_size", QEMU_OPT_SIZE, "qcow2 cluster size", "65536" },
         { "extended_l2", QEMU_OPT_BOOL, "Extended L2 tables", "off" },
         { "preallocation", QEMU_OPT_STRING,
@@ -349,30 +373,60 @@ static int read_compat(const QemuOpts *opts, Error **errp)
     return -1;
 }
 
-static bool refuse_encryption(const QemuOpts *opts, Error **errp)
+/* What "encrypt.format", or its old form "encryption", asks for; *@o is pointed to by *@encrypt. */
+static bool read_encryption(const QemuOpts *opts, QCryptoBlockCreateOptions *o,
+                            QCryptoBlockCreateOptions **encrypt, Error **errp)
 {
-    static const char *const names[] = {
-        "encrypt.format", "encrypt.key-secret", "encrypt.cipher-alg", "encrypt.cipher-mode",
-        "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg", "encrypt.hash-alg", "encrypt.iter-time",
+    static const char *const luks_only[] = {
+        "encrypt.cipher-alg", "encrypt.cipher-mode", "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg",
+        "encrypt.hash-alg", "encrypt.iter-time",
     };
-    bool is_wanted = qemu_opt_get_bool(opts, "encryption", false);
+    const char *format = qemu_opt_get(opts, "encrypt.format");
+    bool is_legacy = qemu_opt_get_bool(opts, "encryption", false);
+    const char *detail = qemu_opt_get(opts, "encrypt.key-secret");
 
-    for (size_t i = 0; i < ARRAY_SIZE(names) && !is_wanted; i++) {
-        is_wanted = qemu_opt_is_set(opts, names[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(luks_only) && !detail; i++) {
+        detail = qemu_opt_get(opts, luks_only[i]);
     }
-    if (is_wanted) {
-        error_setg(errp, "Creating encrypted images is not supported");
+    if (format && is_legacy) {
+        error_setg(errp, "'encrypt.format' and its alias 'encryption' can't be used at the same "
+                   "time");
+        return false;
     }
-    return is_wanted;
+    if (!format && !is_legacy) {
+        if (detail) {
+            error_setg(errp, "Parameter 'encrypt.format' is missing");
+        }
+        return !detail;
+    }
+    *encrypt = o;
+    if (format && strcmp(format, "luks") == 0) {
+        o->format = QCRYPTO_BLOCK_FORMAT_LUKS;
+        return luks_create_options_read(opts, "encrypt.", &o->u.luks, errp);
+    }
+    if (format && strcmp(format, "aes") != 0 && strcmp(format, "qcow") != 0) {
+        error_setg(errp, "Parameter 'format' does not accept value '%s'", format);
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(luks_only); i++) {
+        if (qemu_opt_is_set(opts, luks_only[i])) {
+            error_setg(errp, "Parameter '%s' is unexpected", luks_only[i]);
+            return false;
+        }
+    }
+    o->format = QCRYPTO_BLOCK_FORMAT_QCOW;
+    o->u.qcow.key_secret = (char *)qemu_opt_get(opts, "encrypt.key-secret");
+    return true;
 }
 
-/* Everything but the file. */
-static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *o, Error **errp)
+/* Everything but the file; *@encrypt is room for what *@o points to. */
+static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *o,
+                              QCryptoBlockCreateOptions *encrypt, Error **errp)
 {
     int version = read_compat(opts, errp);
     int prealloc, compression, format;
 
-    if (version < 0 || refuse_encryption(opts, errp)) {
+    if (version < 0) {
         return false;
     }
     prealloc = read_enum(opts, "preallocation", "preallocation", &PreallocMode_lookup,
@@ -415,7 +469,7 @@ static bool options_from_opts(const QemuOpts *opts, BlockdevCreateOptionsQcow2 *
     if (o->backing_file && !*o->backing_file) {
         o->backing_file = NULL;
     }
-    return true;
+    return read_encryption(opts, encrypt, &o->encrypt, errp);
 }
 
 bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
@@ -423,12 +477,13 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
 {
     const char *data_name = qemu_opt_get(opts, "data_file");
     BlockdevCreateOptionsQcow2 o;
+    QCryptoBlockCreateOptions encrypt = { 0 };
     g_autoptr(BlockDriverState) file = NULL;
     g_autoptr(BlockDriverState) data_file = NULL;
     CreateParams p;
 
     /* All that can be refused is refused before there is a file. */
-    if (!options_from_opts(opts, &o, errp) || !read_params(&o, data_name, &p, errp)) {
+    if (!options_from_opts(opts, &o, &encrypt, errp) || !read_params(&o, data_name, &p, errp)) {
         return false;
     }
     /* These mean the disk, not the file. */

@@ -213,6 +213,39 @@ static bool check_tables(const Qcow2Header *h, bool for_check, Error **errp)
     return true;
 }
 
+static bool check_crypto(const Qcow2Header *h, const Qcow2Extensions *ext, Error **errp)
+{
+    uint32_t cluster_size = UINT32_C(1) << h->cluster_bits;
+
+    if (h->crypt_method > QCOW2_CRYPT_LUKS) {
+        error_setg(errp, "Unsupported encryption method %" PRIu32, h->crypt_method);
+        return false;
+    }
+    if (ext->has_crypto && h->crypt_method != QCOW2_CRYPT_LUKS) {
+        error_setg(errp, "CRYPTO header extension only expected with LUKS encryption method");
+        return false;
+    }
+    if (!ext->has_crypto && h->crypt_method == QCOW2_CRYPT_LUKS) {
+        error_setg(errp, "Missing CRYPTO header for crypt method %" PRIu32, h->crypt_method);
+        return false;
+    }
+    if (!QEMU_IS_ALIGNED(ext->crypto_offset, cluster_size)) {
+        error_setg(errp, "Encryption header offset '%" PRIu64 "' is not a multiple of cluster size "
+                   "'%" PRIu32 "'", ext->crypto_offset, cluster_size);
+        return false;
+    }
+    if (ext->has_crypto && (ext->crypto_offset == 0 ||
+                            ext->crypto_offset > QCOW2_MAX_HOST_OFFSET)) {
+        error_setg(errp, "Encryption header offset '%" PRIu64 "' is invalid", ext->crypto_offset);
+        return false;
+    }
+    if (ext->crypto_len > QCOW2_MAX_CRYPTO_BYTES) {
+        error_setg(errp, "Encryption header of %" PRIu64 " bytes is too large", ext->crypto_len);
+        return false;
+    }
+    return true;
+}
+
 bool qcow2_header_validate(const Qcow2Header *h, const Qcow2Extensions *ext, bool for_check,
                            Error **errp)
 {
@@ -223,8 +256,7 @@ bool qcow2_header_validate(const Qcow2Header *h, const Qcow2Extensions *ext, boo
         error_setg(errp, "Reference count entry width too large; may not exceed 64 bits");
         return false;
     }
-    if (h->crypt_method > 2) {
-        error_setg(errp, "Unsupported encryption method %" PRIu32, h->crypt_method);
+    if (!check_crypto(h, ext, errp)) {
         return false;
     }
     if (!check_tables(h, for_check, errp)) {

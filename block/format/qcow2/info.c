@@ -49,6 +49,7 @@ ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp)
     info->refcount_bits = s->refcount_bits;
     info->compression_type = s->header.compression_type == QCOW2_COMPRESSION_ZSTD
                                  ? QCOW2_COMPRESSION_TYPE_ZSTD : QCOW2_COMPRESSION_TYPE_ZLIB;
+    info->encrypt = qcow2_crypt_info(s);
     if (s->header.version < 3) {
         info->compat = g_strdup("0.10");
         return spec;

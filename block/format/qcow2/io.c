@@ -29,12 +29,8 @@ static int coroutine_fn co_read_mapped(BlockDriverState *bs, const Qcow2Mapping 
 
     switch (map->kind) {
     case QCOW2_DATA:
-        if (s->header.crypt_method) {
-            return -ENOTSUP;
-        }
         BLKDBG_CO_EVENT(bs->file, READ_AIO);
-        return bdrv_co_preadv_part(qcow2_data(bs), map->host_offset, map->bytes, qiov, qiov_offset,
-                                   0);
+        return qcow2_co_read_data(bs, offset, map->host_offset, map->bytes, qiov, qiov_offset);
     case QCOW2_DEFLATED:
         return qcow2_co_read_compressed(bs, map, qcow2_offset_in_cluster(s, offset), map->bytes,
                                         qiov, qiov_offset);
@@ -128,17 +124,18 @@ static int coroutine_fn co_write_with_cow(BlockDriverState *bs, const Qcow2Alloc
                                           const CowPart *head, const CowPart *tail,
                                           QEMUIOVector *qiov, size_t qiov_offset)
 {
-    int64_t data_len = alloc->data_end - alloc->data_start;
-    int64_t host = alloc->host_offset + (alloc->data_start - alloc->guest_offset);
+    int64_t data_len = alloc->data_end - alloc->data_start, offset = alloc->data_start;
+    int64_t host = alloc->host_offset + (offset - alloc->guest_offset);
     QEMUIOVector joined;
     int ret;
 
     if (!head->buf && !tail->buf) {
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        return bdrv_co_pwritev_part(qcow2_data(bs), host, data_len, qiov, qiov_offset, 0);
+        return qcow2_co_write_data(bs, offset, host, data_len, qiov, qiov_offset);
     }
     qemu_iovec_init(&joined, qiov->niov + 2);
     if (head->buf) {
+        offset -= head->bytes;
         host -= head->bytes;
         qemu_iovec_add(&joined, head->buf, head->bytes);
     }
@@ -148,7 +145,7 @@ static int coroutine_fn co_write_with_cow(BlockDriverState *bs, const Qcow2Alloc
     }
     BLKDBG_CO_EVENT(bs->file, COW_WRITE);
     BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-    ret = bdrv_co_pwritev(qcow2_data(bs), host, joined.size, &joined, 0);
+    ret = qcow2_co_write_data(bs, offset, host, joined.size, &joined, 0);
     qemu_iovec_destroy(&joined);
     return ret;
 }
@@ -226,7 +223,7 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
     if (in_place) {
         *done = n;
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        return bdrv_co_pwritev_part(qcow2_data(bs), host, n, qiov, qiov_offset, 0);
+        return qcow2_co_write_data(bs, offset, host, n, qiov, qiov_offset);
     }
     ret = co_write_alloc(bs, &alloc, qiov, qiov_offset);
     qemu_co_mutex_lock(&s->lock);

@@ -388,17 +388,19 @@ bool qcow2_backing_is_zero(BlockDriverState *bs, int64_t offset)
 
 static int mapping_status(const Qcow2State *s, const Qcow2Mapping *map)
 {
+    /* What is in the file is not what the guest sees if that is encrypted. */
+    int place = s->header.crypt_method ? 0 : BDRV_BLOCK_OFFSET_VALID;
+
     switch (map->kind) {
     case QCOW2_DATA:
         /* What a data file of others' making says of its holes is nobody's concern. */
-        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID |
-               (s->has_data_file ? 0 : BDRV_BLOCK_RECURSE);
+        return BDRV_BLOCK_DATA | place | (s->has_data_file || !place ? 0 : BDRV_BLOCK_RECURSE);
     case QCOW2_ZERO_ALLOC:
-        return BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID;
+        return BDRV_BLOCK_ZERO | place;
     case QCOW2_ZERO_PLAIN:
         return BDRV_BLOCK_ZERO;
     case QCOW2_UNALLOCATED_RESERVED:
-        return BDRV_BLOCK_OFFSET_VALID;
+        return place;
     case QCOW2_DEFLATED:
         return BDRV_BLOCK_DATA | BDRV_BLOCK_COMPRESSED;
     default:

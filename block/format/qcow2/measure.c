@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "../luks-volume.h"
 #include "block/dirty-bitmap.h"
 #include "qapi/gen/block-info-types.h"
 #include "qcow2.h"
@@ -21,6 +22,7 @@ typedef struct Measure {
     bool is_v3;
     bool is_full;           /* preallocation writes every cluster */
     bool has_backing;       /* what of the source it would provide is not known */
+    uint64_t crypto_bytes;  /* of LUKS header and key slots */
 } Measure;
 
 /* ---- options ------------------------------------------------------------------------------- */
@@ -73,16 +75,29 @@ static bool read_clusters(const QemuOpts *opts, Measure *m, Error **errp)
     return true;
 }
 
+static bool read_encryption(const QemuOpts *opts, Measure *m, Error **errp)
+{
+    const char *format = qemu_opt_get(opts, "encrypt.format");
+    QCryptoBlockCreateOptions o = { .format = QCRYPTO_BLOCK_FORMAT_LUKS };
+    CryptoLuks luks;
+
+    if (!format || strcmp(format, "luks") != 0) {
+        return true;
+    }
+    if (!luks_create_options_read(opts, "encrypt.", &o.u.luks, errp) ||
+        !qcow2_crypt_check_create(&o, errp) ||
+        !crypto_luks_plan(&o.u.luks, false, &luks, errp)) {
+        return false;
+    }
+    m->crypto_bytes = QEMU_ALIGN_UP(crypto_luks_new_len(&luks), m->cluster_size);
+    return true;
+}
+
 static bool read_options(const QemuOpts *opts, Measure *m, Error **errp)
 {
     const char *prealloc = qemu_opt_get(opts, "preallocation");
     const char *backing = qemu_opt_get(opts, "backing_file");
-    const char *encryption = qemu_opt_get(opts, "encrypt.format");
 
-    if (encryption && !strcmp(encryption, "luks")) {
-        error_setg(errp, "The size of encrypted images cannot be measured");
-        return false;
-    }
     m->has_backing = backing && *backing;
     if (prealloc) {
         int mode = 0;
@@ -97,7 +112,8 @@ static bool read_options(const QemuOpts *opts, Measure *m, Error **errp)
         }
         m->is_full = mode == PREALLOC_MODE_FALLOC || mode == PREALLOC_MODE_FULL;
     }
-    return read_refcounts(opts, m, errp) && read_clusters(opts, m, errp);
+    return read_refcounts(opts, m, errp) && read_clusters(opts, m, errp) &&
+           read_encryption(opts, m, errp);
 }
 
 /* ---- arithmetic ---------------------------------------------------------------------------- */
@@ -122,7 +138,7 @@ static uint64_t full_bytes(const Measure *m)
     uint64_t per_table = m->cluster_size / m->l2_entry_size;
     uint64_t l2_tables = DIV_ROUND_UP(m->size / m->cluster_size, per_table);
     uint64_t l1_clusters = DIV_ROUND_UP(l2_tables * 8, m->cluster_size);
-    uint64_t used = m->size + (1 + l1_clusters + l2_tables) * m->cluster_size;
+    uint64_t used = m->size + m->crypto_bytes + (1 + l1_clusters + l2_tables) * m->cluster_size;
 
     return used + refcount_bytes(m, used / m->cluster_size);
 }

@@ -153,7 +153,8 @@ static unsigned read_overlap_checks(const Qcow2OverlapChecks *o)
     }
     f = &o->u.flags;
     c = f->has_template ? overlap_template(f->template) : QCOW2_OL_CACHED;
-    c = override(c, f->has_main_header, f->main_header, QCOW2_OL_HEADER);
+    c = override(c, f->has_main_header, f->main_header,
+                 QCOW2_OL_HEADER | QCOW2_OL_CRYPTO);
     c = override(c, f->has_active_l1, f->active_l1, QCOW2_OL_ACTIVE_L1);
     c = override(c, f->has_active_l2, f->active_l2, QCOW2_OL_ACTIVE_L2);
     c = override(c, f->has_refcount_table, f->refcount_table, QCOW2_OL_REFTABLE);

@@ -132,6 +132,7 @@ static unsigned find_fixed(const Qcow2State *s, unsigned checks, uint64_t offset
         { QCOW2_OL_SNAPSHOT_TABLE, s->header.snapshots_offset, s->snapshots_bytes },
         { QCOW2_OL_BITMAP_DIR, s->ext.bitmap_dir_offset,
           s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS ? s->ext.bitmap_dir_size : 0 },
+        { QCOW2_OL_CRYPTO, s->ext.crypto_offset, s->ext.crypto_len },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -210,6 +211,8 @@ static const char *overlap_name(unsigned check)
         return "inactive L1 table";
     case QCOW2_OL_INACTIVE_L2:
         return "inactive L2 table";
+    case QCOW2_OL_CRYPTO:
+        return "encryption header";
     default:
         return "bitmap directory";
     }

@@ -346,8 +346,8 @@ int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs, int64_t offse
     int64_t end = offset + bytes;
     int ret;
 
-    if (s->has_data_file) {
-        return -ENOTSUP;
+    if (s->has_data_file || s->header.crypt_method) {
+        return -ENOTSUP; /* streams would be stored for everybody to read */
     }
     if (qcow2_offset_in_cluster(s, offset) ||
         (qcow2_offset_in_cluster(s, end) && end != qatomic_read(&bs->total_bytes))) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * qcow2 (docs/interop/qcow2 of QEMU, versions 2 and 3): the driver's table; open, close, reopen.
- *
- * Not supported: encryption (only information about such images).
  */
 #include "qemu/osdep.h"
 
@@ -81,18 +79,11 @@ static void derive_sizes(Qcow2State *s)
 }
 
 /* What this build can do with the image at all. */
-static bool check_readable(const Qcow2State *s, int flags, Error **errp)
+static bool check_readable(const Qcow2State *s, Error **errp)
 {
     if (!codec_available(s->codec)) {
         error_setg(errp, "qcow2: compression type '%s' is not supported by this build",
                    codec_name(s->codec));
-        return false;
-    }
-    if (flags & BDRV_O_NO_IO) {
-        return true;
-    }
-    if (s->header.crypt_method) {
-        error_setg(errp, "Encrypted qcow2 images are not supported");
         return false;
     }
     return true;
@@ -246,6 +237,7 @@ static void free_state(Qcow2State *s)
     qcow2_cache_free(s->refcount_cache);
     qcow2_unpacked_free(s->unpacked);
     g_clear_pointer(&s->pack_spare, g_ptr_array_unref);
+    qcow2_crypt_free(s);
     g_free(s->l1.entries);
     g_free(s->reftable.entries);
     qcow2_snapshots_clear(s);
@@ -277,16 +269,16 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
 {
     Qcow2State *s = bs->opaque;
 
-    if (!co_read_header(bs, flags, errp) || !check_readable(s, flags, errp)) {
+    if (!co_read_header(bs, flags, errp) || !check_readable(s, errp)) {
         return false;
     }
     derive_sizes(s);
-    bs->encrypted = s->header.crypt_method != 0;
     if (!bs->read_only && !check_writable(s, flags, errp)) {
         return false;
     }
     if (!qcow2_options_read(bs, options, &s->opt, errp) ||
-        !qcow2_data_file_co_open(bs, options ? options->data_file : NULL, flags, errp)) {
+        !qcow2_data_file_co_open(bs, options ? options->data_file : NULL, flags, errp) ||
+        !qcow2_crypt_co_open(bs, options ? options->encrypt : NULL, flags, errp)) {
         return false;
     }
     make_caches(s);
@@ -528,6 +520,9 @@ static void qcow2_refresh_limits(BlockDriverState *bs)
 {
     const Qcow2State *s = bs->opaque;
 
+    if (s->header.crypt_method) {
+        bs->bl.request_alignment = MAX(bs->bl.request_alignment, CRYPTO_SECTOR_SIZE);
+    }
     bs->bl.pwrite_zeroes_alignment = UINT32_C(1) << s->subcluster_bits;
     bs->bl.pdiscard_alignment = s->cluster_size;
 }
@@ -570,7 +565,7 @@ static const char *const mutable_opts[] = {
     "refcount-cache-size", "cache-clean-interval", NULL,
 };
 
-static const char *const strong_opts[] = { "data-file", NULL };
+static const char *const strong_opts[] = { "encrypt.key-secret", "data-file", NULL };
 
 BlockDriver bdrv_qcow2 = {
     .format_name = "qcow2",
@@ -610,6 +605,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_measure = qcow2_co_measure,
     .bdrv_co_compact = qcow2_co_compact,
     .bdrv_co_check = qcow2_co_check,
+    .bdrv_co_amend = qcow2_co_amend,
     .bdrv_co_amend_options = qcow2_co_amend_options,
     .bdrv_co_make_empty = qcow2_co_make_empty,
     .bdrv_co_change_backing_file = qcow2_co_change_backing_file,

@@ -17,6 +17,7 @@
 
 #include "block/block_int.h"
 #include "codec/codec.h"
+#include "crypto/luks.h"
 #include "qemu/co-lock.h"
 #include "qemu/queue.h"
 #include "qemu/timer.h"
@@ -68,6 +69,10 @@
 #define QCOW2_EXT_BITMAPS 0x23852875U
 #define QCOW2_EXT_CRYPTO 0x0537be77U
 #define QCOW2_EXT_DATA_FILE 0x44415441U
+
+#define QCOW2_CRYPT_AES 1
+#define QCOW2_CRYPT_LUKS 2
+#define QCOW2_MAX_CRYPTO_BYTES (64 * MiB) /* of LUKS header and key slots */
 
 #define QCOW2_COMPRESSION_DEFLATE 0
 #define QCOW2_COMPRESSION_ZSTD 1
@@ -203,6 +208,7 @@ typedef struct Qcow2Alloc {
     int64_t cow_start, cow_end;   /* the same with what has to be copied around it */
     bool in_place;            /* zero clusters that have their host clusters already */
     bool is_fresh;            /* the host clusters were never written: they read as zeroes */
+    bool is_reserve;          /* no data is written: zero clusters are linked */
     bool head_is_zero, tail_is_zero; /* what must be copied before and after is all zeroes */
     CoQueue waiters;
     QLIST_ENTRY(Qcow2Alloc) next;
@@ -247,9 +253,10 @@ typedef enum Qcow2Overlap {
     QCOW2_OL_INACTIVE_L1 = 1 << 6,
     QCOW2_OL_INACTIVE_L2 = 1 << 7,
     QCOW2_OL_BITMAP_DIR = 1 << 8,
+    QCOW2_OL_CRYPTO = 1 << 9,
     QCOW2_OL_NONE = 0,
     QCOW2_OL_CONSTANT = QCOW2_OL_HEADER | QCOW2_OL_ACTIVE_L1 | QCOW2_OL_REFTABLE |
-                        QCOW2_OL_SNAPSHOT_TABLE | QCOW2_OL_BITMAP_DIR,
+                        QCOW2_OL_SNAPSHOT_TABLE | QCOW2_OL_BITMAP_DIR | QCOW2_OL_CRYPTO,
     QCOW2_OL_CACHED = QCOW2_OL_CONSTANT | QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK |
                       QCOW2_OL_INACTIVE_L1,
     QCOW2_OL_ALL = QCOW2_OL_CACHED | QCOW2_OL_INACTIVE_L2,
@@ -288,6 +295,9 @@ typedef struct Qcow2State {
     CodecKind codec;
     Qcow2Options opt;
     GBytes *unknown_fields;
+    CryptoSectors *sectors;         /* with encryption, but for opening without a key */
+    CryptoLuks *luks;               /* the LUKS header, if that is the encryption */
+    char *key_secret;
 
     CoMutex wb_lock;
     CoMutex lock;
@@ -640,6 +650,35 @@ int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret);
 /** 0 if the image may be changed now, else a negative errno; clears autoclear bits. */
 int coroutine_fn qcow2_co_before_change(BlockDriverState *bs);
 
+/* ---- crypt.c ------------------------------------------------------------------------------- */
+
+/** Read the LUKS header if there is one, and unlock with the secret that @o names. */
+bool coroutine_fn qcow2_crypt_co_open(BlockDriverState *bs, const BlockdevQcow2Encryption *o,
+                                      int flags, Error **errp);
+void qcow2_crypt_free(Qcow2State *s);
+/**
+ * Data of the disk at @offset, which is stored at @host, adjacent; decrypted and encrypted if the
+ * image is, which then needs whole sectors.  No lock held.  Returns 0 or a negative errno.
+ */
+int coroutine_fn qcow2_co_read_data(BlockDriverState *bs, int64_t offset, uint64_t host,
+                                    int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset);
+int coroutine_fn qcow2_co_write_data(BlockDriverState *bs, int64_t offset, uint64_t host,
+                                     int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset);
+/** Let the cluster at @host read as zeroes wherever it is named; -ENOTSUP with AES. */
+int coroutine_fn qcow2_co_write_zero_cluster(BlockDriverState *bs, uint64_t host);
+/** NULL without encryption. */
+ImageInfoSpecificQCow2Encryption *qcow2_crypt_info(const Qcow2State *s);
+/** Has the image key slots? */
+bool qcow2_crypt_can_amend(BlockDriverState *bs, Error **errp);
+bool coroutine_fn qcow2_crypt_co_amend(BlockDriverState *bs,
+                                       const QCryptoBlockAmendOptionsLUKS *o, bool force,
+                                       Error **errp);
+/** All about @o that can be refused before anything is made. */
+bool qcow2_crypt_check_create(const QCryptoBlockCreateOptions *o, Error **errp);
+/** Encrypt an image that is plain and empty. */
+bool coroutine_fn qcow2_crypt_co_set_up(BlockDriverState *bs, const QCryptoBlockCreateOptions *o,
+                                        Error **errp);
+
 /* ---- fast.c; no lock held ------------------------------------------------------------------ */
 
 /** See BlockDriver.bdrv_map. */
@@ -769,6 +808,8 @@ BlockMeasureInfo *coroutine_fn qcow2_co_measure(QemuOpts *opts, BlockDriverState
 
 /* amend.c */
 extern QemuOptsList qcow2_amend_opts;
+bool coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BlockdevAmendOptions *options,
+                                 bool force, Error **errp);
 bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bool force,
                                          const BdrvAmendProgress *progress, Error **errp);
 

@@ -165,7 +165,7 @@ static int coroutine_fn co_has_room(BlockDriverState *bs, int64_t offset)
     }
     return map.kind == QCOW2_DATA || map.kind == QCOW2_DEFLATED ||
            map.kind == QCOW2_UNALLOCATED_RESERVED ||
-           (map.kind == QCOW2_ZERO_ALLOC && s->is_extended_l2);
+           (map.kind == QCOW2_ZERO_ALLOC && (s->is_extended_l2 || s->header.crypt_method));
 }
 
 /* A raw data file holds what the disk is to show; otherwise what is there is nobody's. */
@@ -208,6 +208,7 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
         /* Subclusters get host space, and show what they showed. */
         alloc.cow_start = alloc.cow_end = alloc.guest_offset;
     }
+    alloc.is_reserve = s->header.crypt_method && !s->is_extended_l2;
     end = alloc.host_offset + ((uint64_t)alloc.nb_clusters << s->cluster_bits);
     ret = 0;
     if (s->has_data_file) {
@@ -216,7 +217,7 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
         ret = bdrv_co_truncate(bs->file, end, false,
                                mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode, 0, errp);
     }
-    if (ret >= 0 && !alloc.is_fresh && !s->has_data_file) {
+    if (ret >= 0 && !alloc.is_fresh && !s->has_data_file && !s->header.crypt_method) {
         ret = bdrv_co_pwrite_zeroes(bs->file, alloc.host_offset, end - alloc.host_offset, 0);
     }
     qemu_co_mutex_lock(&s->lock);
@@ -235,6 +236,15 @@ static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int
 {
     Qcow2State *s = bs->opaque;
 
+    if (s->header.crypt_method && s->header.version < 3) {
+        /* There is no way but data to say what encrypted space reads as. */
+        int ret = qcow2_co_write_zero_data(bs, offset, end - offset);
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Preallocation failed");
+        }
+        return ret;
+    }
     offset = qcow2_cluster_start(s, offset);
     end = qcow2_cluster_end(s, end);
     while (offset < end) {

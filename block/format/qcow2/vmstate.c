@@ -20,6 +20,50 @@ static int64_t vm_offset(const Qcow2State *s, int64_t pos, int64_t bytes)
     return start + pos;
 }
 
+/* Whole sectors around a range, which encryption needs, and the range in them. */
+typedef struct Sectors {
+    int64_t offset, bytes;
+    uint8_t *buf;
+    QEMUIOVector qiov;
+    size_t skip;
+} Sectors;
+
+static bool is_whole(const Qcow2State *s, int64_t offset, int64_t bytes)
+{
+    return !s->header.crypt_method || (offset | bytes) % CRYPTO_SECTOR_SIZE == 0;
+}
+
+static int coroutine_fn co_read_sectors(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                        Sectors *all)
+{
+    all->offset = QEMU_ALIGN_DOWN(offset, (int64_t)CRYPTO_SECTOR_SIZE);
+    all->bytes = QEMU_ALIGN_UP(offset + bytes, (int64_t)CRYPTO_SECTOR_SIZE) - all->offset;
+    all->skip = offset - all->offset;
+    all->buf = bdrv_try_blockalign(bs, all->bytes);
+    if (!all->buf) {
+        return -ENOMEM;
+    }
+    qemu_iovec_init_buf(&all->qiov, all->buf, all->bytes);
+    return qcow2_co_preadv(bs, all->offset, all->bytes, &all->qiov, 0, 0);
+}
+
+static int coroutine_fn co_write(BlockDriverState *bs, int64_t offset, QEMUIOVector *qiov)
+{
+    Sectors all;
+    int ret;
+
+    if (is_whole(bs->opaque, offset, qiov->size)) {
+        return qcow2_co_pwritev(bs, offset, qiov->size, qiov, 0, 0);
+    }
+    ret = co_read_sectors(bs, offset, qiov->size, &all);
+    if (ret >= 0) {
+        qemu_iovec_to_buf(qiov, 0, all.buf + all.skip, qiov->size);
+        ret = qcow2_co_pwritev(bs, all.offset, all.bytes, &all.qiov, 0, 0);
+    }
+    qemu_vfree(all.buf);
+    return ret;
+}
+
 int coroutine_fn qcow2_co_save_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos)
 {
     Qcow2State *s = bs->opaque;
@@ -36,12 +80,25 @@ int coroutine_fn qcow2_co_save_vmstate(BlockDriverState *bs, QEMUIOVector *qiov,
     if (ret >= 0) {
         ret = qcow2_co_grow_l1(bs, offset + qiov->size);
     }
-    return ret < 0 ? ret : qcow2_co_pwritev(bs, offset, qiov->size, qiov, 0, 0);
+    return ret < 0 ? ret : co_write(bs, offset, qiov);
 }
 
 int coroutine_fn qcow2_co_load_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos)
 {
     int64_t offset = vm_offset(bs->opaque, pos, qiov->size);
+    Sectors all;
+    int ret;
 
-    return offset < 0 ? offset : qcow2_co_preadv(bs, offset, qiov->size, qiov, 0, 0);
+    if (offset < 0) {
+        return offset;
+    }
+    if (is_whole(bs->opaque, offset, qiov->size)) {
+        return qcow2_co_preadv(bs, offset, qiov->size, qiov, 0, 0);
+    }
+    ret = co_read_sectors(bs, offset, qiov->size, &all);
+    if (ret >= 0) {
+        qemu_iovec_from_buf(qiov, 0, all.buf + all.skip, qiov->size);
+    }
+    qemu_vfree(all.buf);
+    return ret;
 }
