@@ -43,6 +43,49 @@ QObject *coroutine_fn qmp_qom_get(const char *path, const char *property, Error 
     return object_tree_get(path, property, errp);
 }
 
+static ObjectPropertiesValues *values_of(const char *path, Error **errp)
+{
+    g_autoptr(ObjectPropertyInfoList) infos = NULL;
+    ObjectPropertiesValues *values;
+    ObjectPropertyValueList **tail;
+    Error *local_err = NULL;
+
+    infos = object_tree_list(path, &local_err);
+    if (local_err) {
+        error_propagate(errp, local_err);
+        return NULL;
+    }
+    values = g_new0(ObjectPropertiesValues, 1);
+    tail = &values->properties;
+    for (ObjectPropertyInfoList *at = infos; at; at = at->next) {
+        ObjectPropertyValue *value = g_new0(ObjectPropertyValue, 1);
+
+        value->name = g_strdup(at->value->name);
+        value->type = g_strdup(at->value->type);
+        if (!g_str_has_prefix(value->type, "child<")) {
+            value->value = object_tree_get(path, value->name, NULL);
+        }
+        QAPI_LIST_APPEND(tail, value);
+    }
+    return values;
+}
+
+ObjectPropertiesValuesList *coroutine_fn qmp_qom_list_get(strList *paths, Error **errp)
+{
+    g_autoptr(ObjectPropertiesValuesList) list = NULL;
+    ObjectPropertiesValuesList **tail = &list;
+
+    for (; paths; paths = paths->next) {
+        ObjectPropertiesValues *values = values_of(paths->value, errp);
+
+        if (!values) {
+            return NULL;
+        }
+        QAPI_LIST_APPEND(tail, values);
+    }
+    return g_steal_pointer(&list);
+}
+
 void coroutine_fn qmp_qom_set(const char *path, const char *property, QObject *value,
                               Error **errp)
 {

@@ -34,6 +34,19 @@ def the_daemon_shows_its_objects(vm):
         vm.command("qom-get", path="io0", property=row["name"])
 
 
+def values_come_together(vm):
+    vm.command("object-add", qom_type="iothread", id="io0", poll_max_ns=7)
+    folder, thread = (r["properties"] for r in vm.command("qom-list-get",
+                                                          paths=["/objects", "io0"]))
+    same(folder, [{"name": "type", "type": "string", "value": "container"},
+                  {"name": "io0", "type": "child<iothread>"}])
+    same([{"name": r["name"], "type": r["type"]} for r in thread],
+         [{"name": r["name"], "type": r["type"]} for r in vm.command("qom-list", path="io0")])
+    same({r["name"]: r["value"] for r in thread},
+         {n: vm.command("qom-get", path="io0", property=n) for n in names(thread)})
+    vm.refused("Device 'x' not found", "qom-list-get", paths=["io0", "x"], **ERROR)
+
+
 def what_is_not_there_is_refused(vm):
     vm.command("object-add", qom_type="iothread", id="io0")
     vm.refused("Device '/objects/x' not found", "qom-list", path="/objects/x", **ERROR)
@@ -124,6 +137,6 @@ def iothreads_leave_workers_to_the_main_loop(vm):
     vm.command("object-add", qom_type="iothread", id="i", aio_max_batch=0)
 
 
-run("objects", [the_daemon_shows_its_objects, what_is_not_there_is_refused, types_have_properties,
-                a_write_threshold_is_told_once, old_commands_make_exports,
+run("objects", [the_daemon_shows_its_objects, values_come_together, what_is_not_there_is_refused,
+                types_have_properties, a_write_threshold_is_told_once, old_commands_make_exports,
                 the_main_loop_has_an_object, iothreads_leave_workers_to_the_main_loop])
