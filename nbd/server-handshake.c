@@ -7,7 +7,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/nbd.h"
+#include "handshake-int.h"
 #include "qemu/bswap.h"
 
 #define OPTION_HEADER_SIZE 16
@@ -16,32 +16,11 @@
 #define MAX_DROPPED_OPTION (32 * 1024 * 1024)
 /* A client that sends more options than this is not about to use an export. */
 #define MAX_OPTIONS 1024
-/* Of a client's export name in an error message. */
-#define MAX_SHOWN_NAME 80
-
-typedef struct Handshake {
-    QIOChannel *ioc;
-    const NbdServerOps *ops;
-    void *opaque;
-    bool no_zeroes;  /* the client does not want padding after EXPORT_NAME */
-    bool is_fixed;   /* the client understands replies to options */
-    uint32_t option; /* being answered */
-    uint8_t *data;   /* its data, with a zero byte behind */
-    uint32_t len;
-} Handshake;
-
-/* What comes of an option. */
-typedef enum Outcome {
-    OUTCOME_FAILED = -1, /* errp is set: drop the connection */
-    OUTCOME_CLOSE = 0,
-    OUTCOME_ENTERED = 1,
-    OUTCOME_NEXT = 2,
-} Outcome;
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-static Outcome coroutine_fn co_reply(Handshake *hs, uint32_t type, const void *data, size_t len,
-                                     Error **errp)
+Outcome coroutine_fn handshake_co_reply(Handshake *hs, uint32_t type, const void *data, size_t len,
+                                        Error **errp)
 {
     uint8_t header[REPLY_HEADER_SIZE];
     struct iovec iov[] = {
@@ -56,14 +35,14 @@ static Outcome coroutine_fn co_reply(Handshake *hs, uint32_t type, const void *d
                                                                           : OUTCOME_NEXT;
 }
 
-static Outcome coroutine_fn QEMU_PRINTF(4, 5)
-co_reply_error(Handshake *hs, uint32_t type, Error **errp, const char *fmt, ...)
+Outcome coroutine_fn handshake_co_reply_error(Handshake *hs, uint32_t type, Error **errp,
+                                              const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    return co_reply(hs, type, text, MIN(strlen(text), NBD_MAX_STRING_SIZE), errp);
+    return handshake_co_reply(hs, type, text, MIN(strlen(text), NBD_MAX_STRING_SIZE), errp);
 }
 
 /* A client's string as it may be shown: printable, and not too long. */
@@ -80,14 +59,21 @@ static char *shown_name(const char *name)
     return shown;
 }
 
+Outcome coroutine_fn handshake_co_unknown_export(Handshake *hs, const char *name, Error **errp)
+{
+    g_autofree char *shown = shown_name(name);
+    return handshake_co_reply_error(hs, NBD_REP_ERR_UNKNOWN, errp, "export '%s' not present",
+                                    shown);
+}
+
 /* ---- LIST ------------------------------------------------------------------------------------ */
 
 static Outcome coroutine_fn co_list(Handshake *hs, Error **errp)
 {
     const char *name, *description;
     if (hs->len) {
-        return co_reply_error(hs, NBD_REP_ERR_INVALID, errp,
-                              "option 'list' has unexpected length");
+        return handshake_co_reply_error(hs, NBD_REP_ERR_INVALID, errp,
+                                        "option 'list' has unexpected length");
     }
     for (unsigned n = 0; hs->ops->list(hs->opaque, n, &name, &description); n++) {
         size_t name_len = strlen(name), text_len = description ? strlen(description) : 0;
@@ -97,14 +83,25 @@ static Outcome coroutine_fn co_list(Handshake *hs, Error **errp)
         if (text_len) {
             memcpy(entry + 4 + name_len, description, text_len);
         }
-        if (co_reply(hs, NBD_REP_SERVER, entry, 4 + name_len + text_len, errp) < 0) {
+        if (handshake_co_reply(hs, NBD_REP_SERVER, entry, 4 + name_len + text_len, errp) < 0) {
             return OUTCOME_FAILED;
         }
     }
-    return co_reply(hs, NBD_REP_ACK, NULL, 0, errp);
+    return handshake_co_reply(hs, NBD_REP_ACK, NULL, 0, errp);
 }
 
 /* ---- INFO and GO ----------------------------------------------------------------------------- */
+
+/* What was agreed upon before has a part in it. */
+static void finish_info(Handshake *hs, const char *name, bool enter, NbdExportInfo *info)
+{
+    if (hs->session->structured) {
+        info->flags |= NBD_FLAG_SEND_DF;
+    }
+    if (enter && g_strcmp0(hs->context_export, name) != 0) {
+        handshake_forget_contexts(hs);
+    }
+}
 
 typedef struct InfoRequest {
     char *name;
@@ -143,7 +140,7 @@ static bool coroutine_fn co_send_info(Handshake *hs, uint16_t type, const void *
     g_autofree uint8_t *buf = g_malloc(2 + len);
     stw_be_p(buf, type);
     memcpy(buf + 2, data, len);
-    return co_reply(hs, NBD_REP_INFO, buf, 2 + len, errp) == OUTCOME_NEXT;
+    return handshake_co_reply(hs, NBD_REP_INFO, buf, 2 + len, errp) == OUTCOME_NEXT;
 }
 
 static bool coroutine_fn co_send_infos(Handshake *hs, const InfoRequest *request,
@@ -172,22 +169,22 @@ static Outcome coroutine_fn co_info_or_go(Handshake *hs, Error **errp)
     InfoRequest request = { 0 };
     NbdExportInfo info;
     if (!parse_info_request(hs, &request)) {
-        return co_reply_error(hs, NBD_REP_ERR_INVALID, errp, "malformed data of option '%s'",
-                              is_go ? "go" : "info");
+        return handshake_co_reply_error(hs, NBD_REP_ERR_INVALID, errp,
+                                        "malformed data of option '%s'", is_go ? "go" : "info");
     }
     g_autofree char *name = request.name;
     if (!hs->ops->find(hs->opaque, name, is_go, &info)) {
-        g_autofree char *shown = shown_name(name);
-        return co_reply_error(hs, NBD_REP_ERR_UNKNOWN, errp, "export '%s' not present", shown);
+        return handshake_co_unknown_export(hs, name, errp);
     }
+    finish_info(hs, name, is_go, &info);
     if (!co_send_infos(hs, &request, &info, errp)) {
         return OUTCOME_FAILED;
     }
     if (!is_go && !request.wants_block_size && info.min_block > 1) {
-        return co_reply_error(hs, NBD_REP_ERR_BLOCK_SIZE_REQD, errp,
-                              "request NBD_INFO_BLOCK_SIZE to use this export");
+        return handshake_co_reply_error(hs, NBD_REP_ERR_BLOCK_SIZE_REQD, errp,
+                                        "request NBD_INFO_BLOCK_SIZE to use this export");
     }
-    if (co_reply(hs, NBD_REP_ACK, NULL, 0, errp) < 0) {
+    if (handshake_co_reply(hs, NBD_REP_ACK, NULL, 0, errp) < 0) {
         return OUTCOME_FAILED;
     }
     return is_go ? OUTCOME_ENTERED : OUTCOME_NEXT;
@@ -204,6 +201,7 @@ static Outcome coroutine_fn co_export_name(Handshake *hs, Error **errp)
         error_setg(errp, "the client wants an export that does not exist");
         return OUTCOME_FAILED;
     }
+    finish_info(hs, (const char *)hs->data, true, &info);
     stq_be_p(buf, info.size);
     stw_be_p(buf + 8, info.flags);
     if (qio_channel_co_write_all(hs->ioc, buf, hs->no_zeroes ? 10 : sizeof(buf), errp) < 0) {
@@ -212,23 +210,23 @@ static Outcome coroutine_fn co_export_name(Handshake *hs, Error **errp)
     return OUTCOME_ENTERED;
 }
 
-/* ---- options --------------------------------------------------------------------------------- */
+/* ---- STRUCTURED_REPLY ------------------------------------------------------------------------ */
 
-static const char *option_name(uint32_t option)
+static Outcome coroutine_fn co_structured_reply(Handshake *hs, Error **errp)
 {
-    switch (option) {
-    case NBD_OPT_STRUCTURED_REPLY:
-        return "structured reply";
-    case NBD_OPT_LIST_META_CONTEXT:
-        return "list meta context";
-    case NBD_OPT_SET_META_CONTEXT:
-        return "set meta context";
-    case NBD_OPT_EXTENDED_HEADERS:
-        return "extended headers";
-    default:
-        return "<unknown>";
+    if (hs->len) {
+        return handshake_co_reply_error(hs, NBD_REP_ERR_INVALID, errp,
+                                        "option 'structured reply' has unexpected length");
     }
+    if (hs->session->structured) {
+        return handshake_co_reply_error(hs, NBD_REP_ERR_INVALID, errp,
+                                        "structured reply already negotiated");
+    }
+    hs->session->structured = true;
+    return handshake_co_reply(hs, NBD_REP_ACK, NULL, 0, errp);
 }
+
+/* ---- options --------------------------------------------------------------------------------- */
 
 static Outcome coroutine_fn co_answer(Handshake *hs, Error **errp)
 {
@@ -237,18 +235,25 @@ static Outcome coroutine_fn co_answer(Handshake *hs, Error **errp)
         return co_export_name(hs, errp);
     case NBD_OPT_ABORT:
         /* It may have left already. */
-        co_reply(hs, NBD_REP_ACK, NULL, 0, NULL);
+        handshake_co_reply(hs, NBD_REP_ACK, NULL, 0, NULL);
         return OUTCOME_CLOSE;
     case NBD_OPT_LIST:
         return co_list(hs, errp);
     case NBD_OPT_INFO:
     case NBD_OPT_GO:
         return co_info_or_go(hs, errp);
+    case NBD_OPT_STRUCTURED_REPLY:
+        return co_structured_reply(hs, errp);
+    case NBD_OPT_LIST_META_CONTEXT:
+    case NBD_OPT_SET_META_CONTEXT:
+        return handshake_co_meta_context(hs, errp);
     case NBD_OPT_STARTTLS:
-        return co_reply_error(hs, NBD_REP_ERR_POLICY, errp, "TLS not configured");
+        return handshake_co_reply_error(hs, NBD_REP_ERR_POLICY, errp, "TLS not configured");
     default:
-        return co_reply_error(hs, NBD_REP_ERR_UNSUP, errp, "Unsupported option %" PRIu32 " (%s)",
-                              hs->option, option_name(hs->option));
+        return handshake_co_reply_error(hs, NBD_REP_ERR_UNSUP, errp,
+                                        "Unsupported option %" PRIu32 " (%s)", hs->option,
+                                        hs->option == NBD_OPT_EXTENDED_HEADERS
+                                        ? "extended headers" : "<unknown>");
     }
 }
 
@@ -287,7 +292,7 @@ static Outcome coroutine_fn co_next_option(Handshake *hs, Error **errp)
         if (!co_drop(hs->ioc, hs->len, errp)) {
             return OUTCOME_CLOSE;
         }
-        return co_reply_error(hs, NBD_REP_ERR_TOO_BIG, errp, "option is too long");
+        return handshake_co_reply_error(hs, NBD_REP_ERR_TOO_BIG, errp, "option is too long");
     }
     g_autofree uint8_t *data = g_malloc0(hs->len + 1);
     if (hs->len && qio_channel_co_read_all(hs->ioc, data, hs->len, errp) <= 0) {
@@ -319,19 +324,17 @@ static bool coroutine_fn co_greet(Handshake *hs, Error **errp)
     return true;
 }
 
-int coroutine_fn nbd_server_co_handshake(QIOChannel *ioc, const NbdServerOps *ops, void *opaque,
-                                         Error **errp)
+static int coroutine_fn co_shake_hands(Handshake *hs, Error **errp)
 {
-    Handshake hs = { .ioc = ioc, .ops = ops, .opaque = opaque };
     Error *local_err = NULL;
     Outcome outcome = OUTCOME_NEXT;
-    if (!co_greet(&hs, &local_err)) {
+    if (!co_greet(hs, &local_err)) {
         int ret = local_err ? -1 : 0;
         error_propagate(errp, local_err);
         return ret;
     }
     for (int n = 0; n < MAX_OPTIONS && outcome == OUTCOME_NEXT; n++) {
-        outcome = co_next_option(&hs, &local_err);
+        outcome = co_next_option(hs, &local_err);
     }
     if (outcome == OUTCOME_NEXT) {
         error_setg(&local_err, "the client sends options without end");
@@ -341,4 +344,23 @@ int coroutine_fn nbd_server_co_handshake(QIOChannel *ioc, const NbdServerOps *op
         return -1;
     }
     return outcome == OUTCOME_ENTERED ? 1 : 0;
+}
+
+int coroutine_fn nbd_server_co_handshake(QIOChannel *ioc, const NbdServerOps *ops, void *opaque,
+                                         NbdSession *session, Error **errp)
+{
+    Handshake hs = { .ioc = ioc, .ops = ops, .opaque = opaque, .session = session };
+    int ret;
+
+    *session = (NbdSession) { .contexts = g_array_new(FALSE, FALSE, sizeof(uint32_t)) };
+    ret = co_shake_hands(&hs, errp);
+    g_free(hs.context_export);
+    return ret;
+}
+
+void nbd_session_clear(NbdSession *session)
+{
+    if (session->contexts) {
+        g_array_unref(g_steal_pointer(&session->contexts));
+    }
 }

@@ -25,6 +25,16 @@ void nbd_simple_reply_pack(uint8_t buf[static NBD_SIMPLE_REPLY_SIZE], uint32_t e
     stq_be_p(buf + 8, cookie);
 }
 
+void nbd_chunk_pack(uint8_t buf[static NBD_CHUNK_SIZE], NbdChunkType type, bool is_last,
+                    uint64_t cookie, uint32_t len)
+{
+    stl_be_p(buf, NBD_CHUNK_MAGIC);
+    stw_be_p(buf + 4, is_last ? NBD_CHUNK_FLAG_DONE : 0);
+    stw_be_p(buf + 6, type);
+    stq_be_p(buf + 8, cookie);
+    stl_be_p(buf + 16, len);
+}
+
 uint32_t nbd_errno_to_wire(int error)
 {
     switch (error) {

@@ -17,6 +17,8 @@ typedef struct Session {
     int client_fd;
     bool entered;
     int result;
+    bool structured;
+    uint32_t contexts[4], n_contexts; /* selected in the end */
 } Session;
 
 static bool find_export(void *opaque, const char *name, bool enter, NbdExportInfo *info)
@@ -42,12 +44,38 @@ static bool list_exports(void *opaque, unsigned n, const char **name, const char
     return n == 0;
 }
 
-static const NbdServerOps ops = { .find = find_export, .list = list_exports };
+/* Number 1 is not in use. */
+static uint32_t count_contexts(void *opaque, const char *name)
+{
+    g_assert_cmpstr(name, ==, "disk");
+    return 4;
+}
+
+static char *name_context(void *opaque, const char *name, uint32_t id)
+{
+    static const char *const names[] = { NBD_META_ALLOCATION, NULL, NBD_META_BITMAP "a",
+                                         NBD_META_BITMAP "b:c" };
+
+    return g_strdup(names[id]);
+}
+
+static const NbdServerOps ops = {
+    .find = find_export,
+    .list = list_exports,
+    .n_contexts = count_contexts,
+    .context = name_context,
+};
 
 static void coroutine_fn handshake_entry(void *opaque)
 {
     Session *session = opaque;
-    session->result = nbd_server_co_handshake(session->server, &ops, session, NULL);
+    NbdSession agreed;
+    session->result = nbd_server_co_handshake(session->server, &ops, session, &agreed, NULL);
+    session->structured = agreed.structured;
+    session->n_contexts = agreed.contexts->len;
+    g_assert_cmpint(session->n_contexts, <=, 4);
+    memcpy(session->contexts, agreed.contexts->data, session->n_contexts * sizeof(uint32_t));
+    nbd_session_clear(&agreed);
 }
 
 /* What the server answers to a client that sends @data and then no more; *@len bytes. */
@@ -117,10 +145,124 @@ static void test_info_does_not_enter(void)
     g_assert_false(session.entered);
 }
 
-static void test_cut_anywhere(void)
+/* LIST or SET for the disk, @n queries. */
+static void put_meta_option(GByteArray *out, uint32_t option, unsigned n,
+                            const char *const *queries)
+{
+    g_autoptr(GByteArray) data = g_byte_array_new();
+    uint8_t word[4];
+    g_byte_array_append(data, go_disk, 8);
+    stl_be_p(word, n);
+    g_byte_array_append(data, word, 4);
+    for (unsigned i = 0; i < n; i++) {
+        stl_be_p(word, strlen(queries[i]));
+        g_byte_array_append(data, word, 4);
+        g_byte_array_append(data, (const uint8_t *)queries[i], strlen(queries[i]));
+    }
+    put_option(out, option, data->data, data->len);
+}
+
+/* Of each reply after the greeting: "TYPE" or, of contexts, "ID=NAME"; separated by spaces. */
+static char *replies_text(const uint8_t *answer, size_t len)
+{
+    GString *text = g_string_new("");
+    for (size_t at = 18; at < len; ) {
+        uint32_t type = ldl_be_p(answer + at + 12), size = ldl_be_p(answer + at + 16);
+        if (type == NBD_REP_META_CONTEXT) {
+            g_string_append_printf(text, "%u=%.*s ", (unsigned)ldl_be_p(answer + at + 20), size - 4,
+                                   (const char *)answer + at + 24);
+        } else {
+            g_string_append_printf(text, "%x ", type);
+        }
+        at += 20 + size;
+    }
+    return g_string_free(text, FALSE);
+}
+
+static void check_contexts(uint32_t option, unsigned n, const char *const *queries,
+                           const char *expected)
 {
     g_autoptr(GByteArray) client = client_start();
+    Session session;
+    size_t len;
+    put_option(client, NBD_OPT_STRUCTURED_REPLY, "", 0);
+    put_meta_option(client, option, n, queries);
+    g_autofree uint8_t *answer = run_session(&session, client->data, client->len, &len);
+    g_autofree char *text = replies_text(answer, len);
+    g_assert_true(session.structured);
+    g_assert_cmpstr(text, ==, expected);
+}
+
+#define BOTH_BITMAPS "0=qemu:dirty-bitmap:a 0=qemu:dirty-bitmap:b:c "
+
+static void test_contexts_listed(void)
+{
+    static const char *const wild[] = { "qemu:dirty-bitmap:" }, *const base[] = { "base:" };
+    static const char *const some[] = { "x", "qemu:dirty-bitmap:b:c", "base:allocation", "" };
+    static const char *const no[] = { "qemu:dirty-bitmap:b:", "base:allocation:", "qemu" };
+    check_contexts(NBD_OPT_LIST_META_CONTEXT, 0, NULL, "1 0=base:allocation " BOTH_BITMAPS "1 ");
+    check_contexts(NBD_OPT_LIST_META_CONTEXT, 1, wild, "1 " BOTH_BITMAPS "1 ");
+    check_contexts(NBD_OPT_LIST_META_CONTEXT, 1, base, "1 0=base:allocation 1 ");
+    check_contexts(NBD_OPT_LIST_META_CONTEXT, 4, some,
+                   "1 0=base:allocation 0=qemu:dirty-bitmap:b:c 1 ");
+    check_contexts(NBD_OPT_LIST_META_CONTEXT, 3, no, "1 1 ");
+    /* No wildcards here. */
+    check_contexts(NBD_OPT_SET_META_CONTEXT, 0, NULL, "1 1 ");
+    check_contexts(NBD_OPT_SET_META_CONTEXT, 1, wild, "1 1 ");
+    check_contexts(NBD_OPT_SET_META_CONTEXT, 4, some,
+                   "1 0=base:allocation 3=qemu:dirty-bitmap:b:c 1 ");
+}
+
+static void test_contexts_selected(void)
+{
+    static const char *const bitmap[] = { "qemu:dirty-bitmap:b:c", "base:allocation" };
+    Session session;
+    size_t len;
+    /* The last selection counts, also a bad one; one that comes too early does not. */
+    for (int variant = 0; variant < 4; variant++) {
+        g_autoptr(GByteArray) client = client_start();
+        if (variant == 1) {
+            put_meta_option(client, NBD_OPT_SET_META_CONTEXT, 2, bitmap);
+        }
+        put_option(client, NBD_OPT_STRUCTURED_REPLY, "", 0);
+        if (variant != 1) {
+            put_meta_option(client, NBD_OPT_SET_META_CONTEXT, 2, bitmap);
+        }
+        if (variant == 2) {
+            put_option(client, NBD_OPT_SET_META_CONTEXT, "nonsense", 8);
+        }
+        if (variant == 3) {
+            put_meta_option(client, NBD_OPT_SET_META_CONTEXT, 1, bitmap);
+        }
+        put_option(client, NBD_OPT_GO, go_disk, sizeof(go_disk));
+        g_free(run_session(&session, client->data, client->len, &len));
+        g_assert_true(session.entered);
+        g_assert_cmpint(session.n_contexts, ==, variant == 0 ? 2 : variant == 3 ? 1 : 0);
+        g_assert_cmpint(session.contexts[0], ==, variant == 0 ? 0 : session.contexts[0]);
+    }
+    g_assert_cmpint(session.contexts[0], ==, 3);
+}
+
+static void test_structured_once(void)
+{
+    g_autoptr(GByteArray) client = client_start();
+    Session session;
+    size_t len;
+    put_option(client, NBD_OPT_STRUCTURED_REPLY, "x", 1);
+    put_option(client, NBD_OPT_STRUCTURED_REPLY, "", 0);
+    put_option(client, NBD_OPT_STRUCTURED_REPLY, "", 0);
+    g_autofree uint8_t *answer = run_session(&session, client->data, client->len, &len);
+    g_autofree char *text = replies_text(answer, len);
+    g_assert_cmpstr(text, ==, "80000003 1 80000003 ");
+}
+
+static void test_cut_anywhere(void)
+{
+    static const char *const query[] = { "base:allocation" };
+    g_autoptr(GByteArray) client = client_start();
     put_option(client, NBD_OPT_LIST, "", 0);
+    put_option(client, NBD_OPT_STRUCTURED_REPLY, "", 0);
+    put_meta_option(client, NBD_OPT_SET_META_CONTEXT, 1, query);
     put_option(client, NBD_OPT_GO, go_disk, sizeof(go_disk));
     for (size_t cut = 0; cut < client->len; cut++) {
         Session session;
@@ -217,6 +359,9 @@ int main(int argc, char **argv)
     g_test_add_func("/nbd/handshake/info-does-not-enter", test_info_does_not_enter);
     g_test_add_func("/nbd/handshake/client-leaves-anywhere", test_cut_anywhere);
     g_test_add_func("/nbd/handshake/random-options-get-whole-replies", test_random);
+    g_test_add_func("/nbd/handshake/contexts-are-listed", test_contexts_listed);
+    g_test_add_func("/nbd/handshake/contexts-are-selected", test_contexts_selected);
+    g_test_add_func("/nbd/handshake/structured-replies-once", test_structured_once);
     g_test_add_func("/nbd/wire/request-is-unpacked", test_request);
     g_test_add_func("/nbd/wire/errno-is-mapped", test_errno);
     return g_test_run();
