@@ -65,11 +65,13 @@ static void coroutine_fn co_ask_below(const Answer *answer, Below *known)
     }
 }
 
+/* Data in this layer, with a place in a file that may have more to say. */
+#define RECURSES (BDRV_BLOCK_RECURSE | BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID)
+
 /* Data in this layer that may be zeroes (a hole) in the file below. */
 static void coroutine_fn co_refine_zero(BlockDriverState *bs, Answer *answer, Below *known)
 {
-    if (!(answer->flags & BDRV_BLOCK_RECURSE) || !(answer->flags & BDRV_BLOCK_DATA) ||
-        !(answer->flags & BDRV_BLOCK_OFFSET_VALID) || !answer->file || answer->file == bs) {
+    if ((answer->flags & RECURSES) != RECURSES || !answer->file || answer->file == bs) {
         return;
     }
     if (known->file != answer->file || answer->map < known->start || answer->map >= known->end) {
@@ -237,7 +239,7 @@ static int coroutine_fn co_status_above(BlockDriverState *bs, const Chain *chain
 /* ---- many at once ---------------------------------------------------------------------------- */
 
 /* What drivers are asked for at a time: beyond that, what files below said is asked again. */
-#define EXTENTS_BATCH 512
+#define EXTENTS_BATCH 8192
 
 /* The first extent by the way that works for any node. */
 static int coroutine_fn co_one_extent(BlockDriverState *bs, const Chain *chain, int64_t offset,
@@ -288,22 +290,90 @@ static int coroutine_fn co_judge_extent(BlockDriverState *bs, const Chain *chain
     return 0;
 }
 
-/* By the driver's list. */
+/*
+ * Ask the file below once, from the first place on that any of @raw has: often that is an answer
+ * for all of them, in whatever order they lie there.
+ */
+static void coroutine_fn co_ask_once(BlockDriverState *bs, const BdrvExtent *raw, int n,
+                                     Below *known)
+{
+    const BdrvExtent *lowest = NULL;
+
+    for (int i = 0; i < n; i++) {
+        if ((raw[i].flags & RECURSES) == RECURSES && raw[i].file && raw[i].file != bs &&
+            (!lowest || (raw[i].file == lowest->file && raw[i].map < lowest->map))) {
+            lowest = &raw[i];
+        }
+    }
+    if (lowest) {
+        Answer answer = { lowest->flags, lowest->bytes, lowest->map, lowest->file };
+
+        co_ask_below(&answer, known);
+    }
+}
+
+/*
+ * Complete what the driver said of a range that ends at @end of @total bytes, where nobody needs to
+ * be asked.  False: somebody does.
+ */
+static bool judge_in_place(BlockDriverState *bs, const Below *known, bool is_lowest,
+                           BdrvExtent *extent, bool is_end)
+{
+    int flags = extent->flags;
+
+    if (flags & BDRV_BLOCK_RAW) {
+        return false;
+    }
+    if (!(flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO))) {
+        if (!is_lowest || !bs->drv->supports_backing) {
+            return false;
+        }
+        flags |= BDRV_BLOCK_ZERO;
+    } else {
+        flags |= BDRV_BLOCK_ALLOCATED;
+        if ((flags & RECURSES) == RECURSES && extent->file && extent->file != bs) {
+            if (extent->file != known->file || extent->map < known->start ||
+                extent->map + extent->bytes > known->end) {
+                return false;
+            }
+            flags |= known->flags & BDRV_BLOCK_ZERO;
+        }
+    }
+    extent->flags = flags | (is_end ? BDRV_BLOCK_EOF : 0);
+    extent->depth = 0;
+    return true;
+}
+
+/* By the driver's list, which is completed where it is as far as that goes. */
 static int coroutine_fn co_many_extents(BlockDriverState *bs, const Chain *chain, int64_t bytes,
                                         Extents *out)
 {
-    int max = MIN(out->max - out->n, EXTENTS_BATCH);
+    BdrvExtent *list = out->list + out->n;
+    bool is_lowest = !bdrv_filter_or_cow_bs(bs);
     int64_t total = bdrv_co_length_for(bs, out->end + bytes);
     Below known = { 0 };
-    int n, ret = 0;
+    int n, done = 0, ret = 0;
 
     if (total < 0 || out->end >= total) {
         return MIN(total, 0);
     }
-    g_autofree BdrvExtent *raw = g_new(BdrvExtent, max);
-    n = bs->drv->bdrv_co_block_extents(bs, out->end, MIN(bytes, total - out->end), raw, max);
-    for (int i = 0; i < n && ret >= 0 && out->n < out->max; i++) {
-        ret = co_judge_extent(bs, chain, total, &raw[i], out, &known);
+    n = bs->drv->bdrv_co_block_extents(bs, out->end, MIN(bytes, total - out->end), list,
+                                       MIN(out->max - out->n, EXTENTS_BATCH));
+    if (n > 1) {
+        co_ask_once(bs, list, n, &known);
+    }
+    while (done < n && judge_in_place(bs, &known, is_lowest, &list[done],
+                                      out->end + list[done].bytes == total)) {
+        out->end += list[done++].bytes;
+        out->n++;
+    }
+    if (done < n) {
+        /* The others may become several each. */
+        g_autofree BdrvExtent *raw = g_memdup2(list + done, (n - done) * sizeof(*raw));
+
+        for (int i = 0; i < n - done && ret >= 0 && out->n < out->max; i++) {
+            ret = co_judge_extent(bs, chain, total, &raw[i], out, &known);
+        }
     }
     return n < 0 ? n : ret < 0 ? ret : 1;
 }

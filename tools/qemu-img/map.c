@@ -34,7 +34,7 @@ typedef struct MapEntry {
 } MapEntry;
 
 /* Asked for, and written to the output, at a time. */
-#define EXTENTS_AT_ONCE 1024
+#define EXTENTS_AT_ONCE 8192
 #define OUTPUT_BYTES (256 * 1024)
 #define MAX_ROW_BYTES 256
 

@@ -12,7 +12,7 @@
 #include "qobject/opts.h"
 
 #define BITMAP_DIR_ENTRY_BYTES 24
-#define EXTENTS_AT_ONCE 1024
+#define EXTENTS_AT_ONCE 8192
 
 typedef struct Measure {
     uint64_t size;          /* of the disk, whole clusters */
