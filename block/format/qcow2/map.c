@@ -129,24 +129,29 @@ static int coroutine_fn co_check_l2_offset(BlockDriverState *bs, uint64_t l2_off
     return 0;
 }
 
-int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2CacheEntry **slice,
-                                    uint32_t *index)
+/* Where in the file the slice of @offset's entry is; 0: there is no L2 table. */
+static int coroutine_fn co_find_slice(BlockDriverState *bs, int64_t offset, uint64_t *host_offset,
+                                      uint32_t *index)
 {
     Qcow2State *s = bs->opaque;
     uint64_t l1_index = qcow2_l1_index(s, offset);
     uint64_t l2_offset = l1_index < s->l1.size ? s->l1.entries[l1_index] & QCOW2_OFFSET_MASK : 0;
-    int ret;
+
+    *host_offset = l2_offset ? qcow2_slice_offset(s, l2_offset, offset) : 0;
+    *index = qcow2_l2_index(s, offset) % s->slice_entries;
+    return co_check_l2_offset(bs, l2_offset, l1_index);
+}
+
+int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2CacheEntry **slice,
+                                    uint32_t *index)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t host_offset;
+    int ret = co_find_slice(bs, offset, &host_offset, index);
 
     *slice = NULL;
-    *index = qcow2_l2_index(s, offset) % s->slice_entries;
-    if (!l2_offset) {
-        return 0;
-    }
-    ret = co_check_l2_offset(bs, l2_offset, l1_index);
-    if (ret < 0) {
-        return ret;
-    }
-    return qcow2_cache_co_get(bs, s->l2_cache, qcow2_slice_offset(s, l2_offset, offset), slice);
+    return ret < 0 || !host_offset ? ret
+                                   : qcow2_cache_co_get(bs, s->l2_cache, host_offset, slice);
 }
 
 /* A new L2 table with the content of the one at @old (0: empty). */
@@ -408,12 +413,51 @@ static int mapping_status(const Qcow2State *s, const Qcow2Mapping *map)
     }
 }
 
+/*
+ * Who wants so many extents at a time goes through all tables once, and does not come back for what
+ * they describe: they are not kept.
+ */
+#define MIN_SCAN_EXTENTS 4096
+
 /* A list of extents that is being filled. */
 typedef struct Extents {
     BdrvExtent *list;
     int n, max;
-    int64_t end; /* of the last one */
+    int64_t end;             /* of the last one */
+    Qcow2CacheEntry scanned; /* a table that is not kept; data NULL: all are */
 } Extents;
+
+static int coroutine_fn co_get_slice_to_look(BlockDriverState *bs, Extents *out,
+                                             Qcow2CacheEntry **slice, uint32_t *index)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t host_offset;
+    int ret;
+
+    if (!out->scanned.data) {
+        return qcow2_co_get_slice(bs, out->end, slice, index);
+    }
+    ret = co_find_slice(bs, out->end, &host_offset, index);
+    *slice = ret >= 0 && host_offset ? qcow2_cache_peek(s->l2_cache, host_offset) : NULL;
+    if (ret < 0 || !host_offset || *slice) {
+        return ret;
+    }
+    *slice = &out->scanned;
+    if (out->scanned.offset == host_offset) {
+        return 0;
+    }
+    BLKDBG_CO_EVENT(bs->file, L2_LOAD);
+    ret = bdrv_co_pread(bs->file, host_offset, s->slice_bytes, out->scanned.data, 0);
+    out->scanned.offset = ret < 0 ? 0 : host_offset;
+    return ret;
+}
+
+static void put_slice(Extents *out, Qcow2CacheEntry *slice)
+{
+    if (slice != &out->scanned) {
+        qcow2_cache_put(slice);
+    }
+}
 
 /* Behind the last one, or as more of it.  False: there is no room. */
 static bool add_extent(BlockDriverState *bs, Extents *out, const Qcow2Mapping *map)
@@ -435,6 +479,19 @@ static bool add_extent(BlockDriverState *bs, Extents *out, const Qcow2Mapping *m
     return true;
 }
 
+/* The unit at @offset, or all that were never used from there on, up to @end. */
+static void map_some(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                     int64_t offset, int64_t end, Qcow2Mapping *map)
+{
+    map_unit(s, slice, index, offset, map);
+    if (map->kind == QCOW2_UNALLOCATED && !s->is_extended_l2) {
+        uint32_t n = count_empty(s, slice, index + 1, end - offset - map->bytes);
+
+        map->bytes += (int64_t)n << s->cluster_bits;
+    }
+    map->bytes = MIN(map->bytes, end - offset);
+}
+
 /* What the slice of out->end says, up to @end.  0: the list is full, 1: go on. */
 static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t end)
 {
@@ -444,7 +501,7 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
     uint32_t index;
     int64_t reach = (int64_t)s->l2_size << s->cluster_bits;
     int64_t first = qcow2_cluster_start(s, out->end);
-    int ret = qcow2_co_get_slice(bs, out->end, &slice, &index);
+    int ret = co_get_slice_to_look(bs, out, &slice, &index);
 
     if (ret < 0) {
         return ret;
@@ -459,13 +516,13 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
     while (ret > 0 && out->end < end) {
         uint32_t at = index + ((out->end - first) >> s->cluster_bits);
 
-        qcow2_map_run(s, slice, at, out->end, end - out->end, &map);
+        map_some(s, slice, at, out->end, end, &map);
         if (is_damaged(s, out->end, &map)) {
             break;
         }
         ret = add_extent(bs, out, &map);
     }
-    qcow2_cache_put(slice);
+    put_slice(out, slice);
     return ret > 0 && out->end < end ? co_check_mapping(bs, out->end, &map) : ret;
 }
 
@@ -474,8 +531,13 @@ int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, in
 {
     Qcow2State *s = bs->opaque;
     Extents out = { .list = extents, .max = max, .end = offset };
+    QEMU_AUTO_VFREE uint8_t *table = NULL;
     int ret = 1;
 
+    if (max >= MIN_SCAN_EXTENTS) {
+        /* Without memory for it they are kept. */
+        out.scanned.data = table = bdrv_try_blockalign(bs->file->bs, s->slice_bytes);
+    }
     CO_LOCK_GUARD(&s->lock);
     while (ret > 0 && out.end < offset + bytes) {
         ret = co_add_slice(bs, &out, offset + bytes);
