@@ -76,19 +76,60 @@ static BlockBackend *coroutine_fn co_make_backend(const BlockExportOptions *args
     return blk;
 }
 
-AioContext *blk_exp_aio_context(const BlockExport *exp)
+AioContext *blk_exp_next_aio_context(BlockExport *exp)
 {
-    return exp->iothread ? iothread_get_aio_context(exp->iothread) : qemu_get_aio_context();
+    unsigned int n = exp->iothreads->len;
+
+    return n ? iothread_get_aio_context(exp->iothreads->pdata[exp->next_iothread++ % n])
+             : qemu_get_aio_context();
+}
+
+static bool add_iothread(GPtrArray *iothreads, const char *id, Error **errp)
+{
+    IOThread *iothread = iothread_by_id(id);
+
+    if (!iothread) {
+        error_setg(errp, "iothread \"%s\" not found", id);
+        return false;
+    }
+    g_ptr_array_add(iothreads, iothread_ref(iothread));
+    return true;
+}
+
+/*
+ * A node belongs to no thread, so it can always be served by the wanted ones: nothing is left that
+ * fixed-iothread could complain of.
+ */
+static GPtrArray *find_iothreads(const BlockExportIothreads *wanted, Error **errp)
+{
+    g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func((GDestroyNotify)iothread_unref);
+
+    if (wanted && wanted->type == QTYPE_QSTRING) {
+        if (!add_iothread(found, wanted->u.single, errp)) {
+            return NULL;
+        }
+    } else if (wanted) {
+        if (!wanted->u.multi) {
+            error_setg(errp, "The list of iothreads must not be empty");
+            return NULL;
+        }
+        for (const strList *at = wanted->u.multi; at; at = at->next) {
+            if (!add_iothread(found, at->value, errp)) {
+                return NULL;
+            }
+        }
+    }
+    return g_steal_pointer(&found);
 }
 
 static BlockExport *new_export(const BlockExportDriver *drv, const BlockExportOptions *args,
-                               BlockBackend *blk, IOThread *iothread)
+                               BlockBackend *blk, GPtrArray *iothreads)
 {
     BlockExport *exp = g_malloc0(drv->instance_size);
     exp->drv = drv;
     exp->id = g_strdup(args->id);
     exp->blk = blk;
-    exp->iothread = iothread ? iothread_ref(iothread) : NULL;
+    exp->iothreads = g_ptr_array_ref(iothreads);
     exp->writable = args->writable;
     exp->refcnt = 1;
     exp->user_owned = true;
@@ -97,7 +138,7 @@ static BlockExport *new_export(const BlockExportDriver *drv, const BlockExportOp
 
 static void free_export(BlockExport *exp)
 {
-    iothread_unref(exp->iothread);
+    g_ptr_array_unref(exp->iothreads);
     g_free(exp->id);
     g_free(exp);
 }
@@ -121,11 +162,8 @@ BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error *
         error_setg(errp, "Cannot export read-only node as writable");
         return NULL;
     }
-    /* A node belongs to no thread, so it can always be served by the wanted one: nothing is
-     * left that fixed-iothread could complain of. */
-    IOThread *iothread = args->iothread ? iothread_by_id(args->iothread) : NULL;
-    if (args->iothread && !iothread) {
-        error_setg(errp, "iothread \"%s\" not found", args->iothread);
+    g_autoptr(GPtrArray) iothreads = find_iothreads(args->iothread, errp);
+    if (!iothreads) {
         return NULL;
     }
     if (!args->allow_inactive && !bdrv_co_activate(bs, errp)) {
@@ -135,7 +173,7 @@ BlockExport *coroutine_fn blk_exp_co_add(const BlockExportOptions *args, Error *
     if (!blk) {
         return NULL;
     }
-    BlockExport *exp = new_export(drv, args, blk, iothread);
+    BlockExport *exp = new_export(drv, args, blk, iothreads);
     if (!drv->co_create(exp, args, errp)) {
         blk_co_unref(blk);
         free_export(exp);

@@ -161,7 +161,7 @@ static void coroutine_fn client_co_entry(void *opaque)
                                       NULL);
     end_deadline(client);
     if (ret > 0) {
-        aio_co_reschedule_self(blk_exp_aio_context(&client->exp->common));
+        aio_co_reschedule_self(blk_exp_next_aio_context(&client->exp->common));
         nbd_client_co_serve(client);
         aio_co_reschedule_self(qemu_get_aio_context());
     }

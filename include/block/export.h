@@ -32,7 +32,8 @@ struct BlockExport {
     const BlockExportDriver *drv;
     char *id;
     BlockBackend *blk;
-    IOThread *iothread; /* whose loop serves it, with a reference; NULL: the main loop's */
+    GPtrArray *iothreads; /* whose loops serve it, with references; none: the main loop's */
+    unsigned int next_iothread;
     bool writable;
     unsigned refcnt;    /* the user's, and one of each client */
     bool user_owned;    /* nobody asked for its end yet */
@@ -48,8 +49,8 @@ BlockExport *blk_exp_find(const char *id);
 /** Next export in the order of block-export-add reversed; NULL starts, NULL ends. */
 BlockExport *blk_exp_next(BlockExport *exp);
 
-/** The loop that serves @exp. */
-AioContext *blk_exp_aio_context(const BlockExport *exp);
+/** The loop that serves the next client of @exp: its iothreads take turns.  Main thread. */
+AioContext *blk_exp_next_aio_context(BlockExport *exp);
 
 /** Keep @exp until blk_exp_co_unref(). */
 void blk_exp_ref(BlockExport *exp);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Exports, and the NBD server against good and bad clients."""
 
+import glob
 import os
 import random
 import struct
@@ -272,12 +273,42 @@ def the_iothread_must_be_there(vm):
     same(vm.command("query-block-exports"), [])
 
 
+def one_export_has_several_iothreads(vm):
+    export_file(vm)
+    for n in range(3):
+        vm.command("object-add", qom_type="iothread", id=f"t{n}")
+    vm.refused("The list of iothreads must not be empty", "block-export-add", type="nbd", id="e0",
+               node_name="a", iothread=[])
+    vm.refused('iothread "nope" not found', "block-export-add", type="nbd", id="e0",
+               node_name="a", iothread=["t1", "nope"])
+    export(vm, "e0", name="x", writable=True, iothread=["t0", "t1", "t2"])
+    before = switches(vm)
+    write_together(vm, [NbdClient("s", "x") for _ in range(3)])
+    after = switches(vm)
+    for name in ("t0", "t1", "t2"):
+        assert after[name] > before[name], f"{name} has served nobody: {before}, {after}"
+
+
+def switches(vm):
+    """How often each iothread has gone to sleep."""
+    counts = {}
+    for path in glob.glob(f"/proc/{vm.process.pid}/task/*/status"):
+        with open(path, encoding="utf-8") as f:
+            row = dict(line.split(":", 1) for line in f)
+        counts[row["Name"].split()[-1]] = int(row["voluntary_ctxt_switches"])
+    return counts
+
+
 def threads_serve_one_node_together(vm):
     export_file(vm, writable=True)
     for n in range(3):
         vm.command("object-add", qom_type="iothread", id=f"t{n}")
         export(vm, f"e{n}", name=f"x{n}", writable=True, iothread=f"t{n}", fixed_iothread=True)
-    clients = [NbdClient("s", f"x{n}") for n in range(3)]
+    write_together(vm, [NbdClient("s", f"x{n}") for n in range(3)])
+
+
+def write_together(vm, clients):
+    """Three clients fill a disk, each every third block; then a job reads it."""
     for n, client in enumerate(clients):
         for block in range(40):
             client.request(nbd.CMD_WRITE, (3 * block + n) * 4096, 4096, bytes([n + 1]) * 4096)
@@ -360,4 +391,4 @@ run("exports", [by_an_iothread(case) for case in SERVED] + [as_it_is(case) for c
     ids_and_servers_are_checked, a_read_only_node_is_not_exported_writable, *SERVED,
     options_are_answered, an_old_client_enters_by_name, malformed_options_are_survived,
     connections_are_limited, slow_handshakes_end, the_iothread_must_be_there,
-    threads_serve_one_node_together, a_deleted_iothread_serves_on, an_inactive_node_may_be_read)])
+    threads_serve_one_node_together, one_export_has_several_iothreads, a_deleted_iothread_serves_on, an_inactive_node_may_be_read)])
