@@ -22,7 +22,7 @@ static struct {
     QLIST_HEAD(, NbdClient) clients;
 } server;
 
-/* ---- exports --------------------------------------------------------------------------------*/
+/* ---- exports ------------------------------------------------------------------------------- */
 
 static void nbd_request_shutdown(BlockExport *exp)
 {

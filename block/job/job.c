@@ -436,6 +436,22 @@ int coroutine_fn job_co_wait(Job *job)
     return job->ret;
 }
 
+int coroutine_fn job_co_complete_sync(Job *job, Error **errp)
+{
+    g_autoptr(Job) ref = job_ref(job);
+
+    while (!job_is_ready(job) && !job_has_ended(job)) {
+        qemu_co_queue_wait(&job->ended, NULL);
+    }
+    if (job_is_ready(job) && !job_complete(job, errp)) {
+        return -EINVAL;
+    }
+    if (job_co_wait(job) < 0) {
+        error_setg_errno(errp, -job->ret, "Block job failed");
+    }
+    return job->ret;
+}
+
 int coroutine_fn job_co_cancel_sync(Job *job)
 {
     g_autoptr(Job) ref = job_ref(job);
@@ -463,6 +479,7 @@ void coroutine_fn job_co_cancel_sync_all(void)
 void job_transition_to_ready(Job *job)
 {
     job_set_status(job, JOB_STATUS_READY);
+    qemu_co_queue_restart_all(&job->ended);
     job_send_event(job, JOB_EVENT_READY);
 }
 

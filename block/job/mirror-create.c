@@ -186,6 +186,7 @@ BlockJob *coroutine_fn commit_active_job_co_create(const CommitJobArgs *args, Er
         .bottom = job_chain_last_above(args->top, args->base),
         .backing_mode = MIRROR_LEAVE_BACKING,
         .is_commit = true,
+        .empties_source = args->empties_top,
         .copy_mode = args->write_blocking ? MIRROR_COPY_MODE_WRITE_BLOCKING
                                           : MIRROR_COPY_MODE_BACKGROUND,
         .granularity = MAX_DEFAULT_GRANULARITY,

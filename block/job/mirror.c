@@ -211,6 +211,20 @@ static bool coroutine_fn co_pivot(MirrorJob *s, Error **errp)
     return bdrv_co_replace_node(old, s->target, errp);
 }
 
+/* Now that the target says the same, the source need not. */
+static bool coroutine_fn co_empty_source(MirrorJob *s, Error **errp)
+{
+    Error *local_err = NULL;
+    int ret = bdrv_co_make_empty(bdrv_skip_filters(s->source), &local_err);
+
+    if (ret == -ENOTSUP) {
+        error_free(local_err);
+        return true;
+    }
+    error_propagate(errp, local_err);
+    return ret >= 0;
+}
+
 static int coroutine_fn mirror_co_prepare(Job *job, Error **errp)
 {
     MirrorJob *s = (MirrorJob *)job;
@@ -224,6 +238,9 @@ static int coroutine_fn mirror_co_prepare(Job *job, Error **errp)
     s->state = NULL;
     mirror_top_co_stop(s->filter);
     block_job_co_remove_all_bdrv(&s->common);
+    if (s->empties_source) {
+        return !s->should_complete || co_empty_source(s, errp) ? 0 : -EIO;
+    }
     if (!co_attach_backing(s, errp) || (s->should_complete && !co_pivot(s, errp))) {
         return -EIO;
     }
@@ -303,6 +320,7 @@ static MirrorJob *mirror_job_new(const MirrorSetup *setup, Error **errp)
     s->backing_mode = setup->backing_mode;
     s->replaces = g_strdup(setup->replaces);
     s->is_commit = setup->is_commit;
+    s->empties_source = setup->empties_source;
     s->scans = setup->first == MIRROR_FIRST_ALLOCATED;
     return s;
 }

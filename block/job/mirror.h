@@ -25,7 +25,7 @@ typedef struct MirrorSetup {
     BlockDriverState *bottom;  /* with MIRROR_FIRST_ALLOCATED: the last that counts; NULL: all */
     MirrorBackingMode backing_mode;
     BlockDriverState *backing; /* with MIRROR_SOURCE_BACKING, or NULL: none */
-    bool is_commit;
+    bool is_commit, empties_source;
     MirrorCopyMode copy_mode;
     uint32_t granularity;
     int64_t buf_size;
@@ -43,6 +43,7 @@ typedef struct MirrorJob {
     MirrorBackingMode backing_mode;
     char *replaces; /* or NULL */
     bool is_commit, scans;
+    bool empties_source; /* when completed, instead of letting the target take its place */
     bool target_was_read_only;
     bool should_complete, has_pivoted;
     BlockCopyState *state; /* the filter's */

@@ -274,6 +274,13 @@ static void coroutine_fn hmp_block_resize(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+/* Flag -n: the image is there already. */
+static NewImageMode new_image_mode_of(const QDict *args)
+{
+    return qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
+                                                    : NEW_IMAGE_MODE_ABSOLUTE_PATHS;
+}
+
 static void coroutine_fn hmp_snapshot_blkdev(Monitor *mon, const QDict *args)
 {
     Error *err = NULL;
@@ -282,8 +289,7 @@ static void coroutine_fn hmp_snapshot_blkdev(Monitor *mon, const QDict *args)
         .snapshot_file = (char *)qdict_get_try_str(args, "snapshot-file"),
         .format = (char *)qdict_get_try_str(args, "format"),
         .has_mode = true,
-        .mode = qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
-                                                         : NEW_IMAGE_MODE_ABSOLUTE_PATHS,
+        .mode = new_image_mode_of(args),
     };
     if (!snapshot.snapshot_file) {
         error_setg(&err, "Parameter 'snapshot-file' is missing");
@@ -295,6 +301,12 @@ static void coroutine_fn hmp_snapshot_blkdev(Monitor *mon, const QDict *args)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+/* What the flags of drive_backup and drive_mirror mean. */
+static MirrorSyncMode sync_of(const QDict *args)
+{
+    return qdict_get_try_bool(args, "full", false) ? MIRROR_SYNC_MODE_FULL : MIRROR_SYNC_MODE_TOP;
+}
+
 static void coroutine_fn hmp_drive_backup(Monitor *mon, const QDict *args)
 {
     Error *err = NULL;
@@ -302,11 +314,9 @@ static void coroutine_fn hmp_drive_backup(Monitor *mon, const QDict *args)
         .device = (char *)qdict_get_str(args, "device"),
         .target = (char *)qdict_get_str(args, "target"),
         .format = (char *)qdict_get_try_str(args, "format"),
-        .sync = qdict_get_try_bool(args, "full", false) ? MIRROR_SYNC_MODE_FULL
-                                                        : MIRROR_SYNC_MODE_TOP,
+        .sync = sync_of(args),
         .has_mode = true,
-        .mode = qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
-                                                         : NEW_IMAGE_MODE_ABSOLUTE_PATHS,
+        .mode = new_image_mode_of(args),
         .has_compress = true,
         .compress = qdict_get_try_bool(args, "compress", false),
     };
@@ -321,11 +331,9 @@ static void coroutine_fn hmp_drive_mirror(Monitor *mon, const QDict *args)
         .device = (char *)qdict_get_str(args, "device"),
         .target = (char *)qdict_get_str(args, "target"),
         .format = (char *)qdict_get_try_str(args, "format"),
-        .sync = qdict_get_try_bool(args, "full", false) ? MIRROR_SYNC_MODE_FULL
-                                                        : MIRROR_SYNC_MODE_TOP,
+        .sync = sync_of(args),
         .has_mode = true,
-        .mode = qdict_get_try_bool(args, "reuse", false) ? NEW_IMAGE_MODE_EXISTING
-                                                         : NEW_IMAGE_MODE_ABSOLUTE_PATHS,
+        .mode = new_image_mode_of(args),
     };
     qmp_drive_mirror(&mirror, &err);
     hmp_handle_error(mon, err);
@@ -358,26 +366,18 @@ static void coroutine_fn hmp_block_job_cancel(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
-static void coroutine_fn hmp_block_job_pause(Monitor *mon, const QDict *args)
-{
-    Error *err = NULL;
-    qmp_block_job_pause(qdict_get_str(args, "device"), &err);
-    hmp_handle_error(mon, err);
-}
+/* Verbs that need nothing but the job. */
+#define JOB_VERB_COMMAND(verb) \
+    static void coroutine_fn hmp_block_job_##verb(Monitor *mon, const QDict *args) \
+    { \
+        Error *err = NULL; \
+        qmp_block_job_##verb(qdict_get_str(args, "device"), &err); \
+        hmp_handle_error(mon, err); \
+    }
 
-static void coroutine_fn hmp_block_job_resume(Monitor *mon, const QDict *args)
-{
-    Error *err = NULL;
-    qmp_block_job_resume(qdict_get_str(args, "device"), &err);
-    hmp_handle_error(mon, err);
-}
-
-static void coroutine_fn hmp_block_job_complete(Monitor *mon, const QDict *args)
-{
-    Error *err = NULL;
-    qmp_block_job_complete(qdict_get_str(args, "device"), &err);
-    hmp_handle_error(mon, err);
-}
+JOB_VERB_COMMAND(pause)
+JOB_VERB_COMMAND(resume)
+JOB_VERB_COMMAND(complete)
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
@@ -478,5 +478,6 @@ void hmp_block_register(void)
     hmp_register_commands(commands);
     hmp_register_info(infos);
     hmp_snapshot_register();
+    hmp_commit_register();
     hmp_nbd_register();
 }

@@ -114,6 +114,8 @@ void coroutine_fn internal_snapshot_co_abort(InternalSnapshotAction *action);
 void hmp_snapshot_register(void);
 /** Those about all disks together (vm-snapshot.c). */
 void hmp_vm_snapshot_register(void);
+/** The same for commit (hmp-commit.c). */
+void hmp_commit_register(void);
 /** The same for the NBD server. */
 void hmp_nbd_register(void);
 

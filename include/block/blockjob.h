@@ -142,6 +142,7 @@ typedef struct CommitJobArgs {
     const char *backing_file;    /* to write into the overlay of top; NULL: the name of base */
     bool mask_protocol;
     bool write_blocking;         /* active commit: keep in step as guests write */
+    bool empties_top;            /* active commit: top is emptied and stays in the chain */
     int64_t speed;
     BlockdevOnError on_error;
     int flags; /* JobFlags */
@@ -156,7 +157,8 @@ BlockJob *coroutine_fn commit_job_co_create(const CommitJobArgs *args, Error **e
 
 /**
  * The same for a node that is written to: the job gets ready, keeps the base in step, and when it
- * is completed the base takes the place of @args->top.  @args->backing_file does not apply.
+ * is completed the base takes the place of @args->top, or top is emptied if its format can be.
+ * @args->backing_file does not apply.
  */
 BlockJob *coroutine_fn commit_active_job_co_create(const CommitJobArgs *args, Error **errp);
 

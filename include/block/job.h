@@ -108,7 +108,7 @@ struct Job {
 
     QemuCoSleep sleep;
     const char *waits_for; /* a clause for people, "rate limit"; NULL: nothing; static text */
-    CoQueue ended;         /* those who wait until it has concluded */
+    CoQueue ended;         /* those who wait until it has concluded, or is ready */
     ProgressMeter progress;
     QTAILQ_ENTRY(Job) next, next_in_txn;
 };
@@ -162,6 +162,8 @@ bool job_dismiss(Job *job, Error **errp);
  */
 int coroutine_fn job_co_cancel_sync(Job *job);
 void coroutine_fn job_co_cancel_sync_all(void);
+/** Complete it as soon as it is ready, and wait for its end.  Not under the control lock. */
+int coroutine_fn job_co_complete_sync(Job *job, Error **errp);
 /** Wait until it has concluded.  Not under the control lock.  Returns its result. */
 int coroutine_fn job_co_wait(Job *job);
 

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The human monitor's commands about disks: all of them are there, and do what they say."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from imgtest import must  # noqa: E402
+from nbdtest import NbdClient  # noqa: E402
+from qmptest import MiB, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
+
+EMULATOR = "qemu-system-e2k"
+COMMANDS = """drive_add drive_del block_resize block_stream block_set_io_throttle block_job_cancel
+    block_job_complete block_job_pause block_job_resume block_job_set_speed drive_mirror drive_backup
+    snapshot_blkdev snapshot_blkdev_internal snapshot_delete_blkdev_internal commit eject change
+    nbd_server_start nbd_server_add nbd_server_remove nbd_server_stop qemu-io savevm loadvm delvm
+    object_add object_del device_add device_del""".split()
+INFOS = "block blockstats block-jobs snapshots blockers".split()
+
+
+def vm_with(*drives):
+    args = ["-M", "none", "-display", "none", "-nodefaults", "-S"]
+    return Vm(*args, *(word for drive in drives for word in ("-drive", drive)), program=EMULATOR)
+
+
+def chain(names, size="4M"):
+    """Images, each on top of the one before; each has a MiB of its own and one of all."""
+    for n, name in enumerate(names):
+        below = ("-b", names[n - 1], "-F", "qcow2") if n else ()
+        make_qcow2(name, *below, size=size)
+        must("qemu-io", "-f", "qcow2", "-c", f"write -q -P {n + 1} {n}M 1M", "-c",
+             f"write -q -P {n + 1} 3M 64k", name)
+
+
+def holds(name, *patterns):
+    """(byte, offset, length) as the image says; ours or not."""
+    must("qemu-io", "-r", "-f", "qcow2",
+         *(word for byte, at, n in patterns for word in ("-c", f"read -q -P {byte} {at} {n}")), name)
+
+
+def every_command_has_help():
+    with vm_with() as vm:
+        for name in COMMANDS:
+            text = vm.hmp(f"help {name}")
+            assert text.startswith(name) and " -- " in text, text
+        text = vm.hmp("help info")
+        for name in INFOS:
+            assert name in text, name
+
+
+def commit_moves_data_down_and_empties():
+    chain(["base.qcow2", "top.qcow2"])
+    with vm_with("if=none,id=d,node-name=n,file=top.qcow2,format=qcow2") as vm:
+        same(vm.hmp("commit d"), "")
+        # The disk still is what it was, and no job was seen.
+        same(vm.command("query-block")[0]["inserted"]["file"], "top.qcow2")
+        same([e for e in vm.events if e["event"].startswith(("JOB", "BLOCK_JOB"))], [])
+        same(vm.command("query-block-jobs"), [])
+        same(vm.hmp('qemu-io d "read -P 2 1M 1M"').count("verification failed"), 0)
+        same(vm.hmp('qemu-io d "write -P 9 0 64k"'), "")
+        # The base is read-only again.
+        same({row["file"]: row["ro"] for row in vm.command("query-named-block-nodes")
+              if row["drv"] == "qcow2"}, {"base.qcow2": True, "top.qcow2": False})
+    holds("base.qcow2", (1, 0, "1M"), (2, "1M", "1M"), (2, "3M", "64k"))
+    said = must("qemu-img", "map", "--output=json", "top.qcow2").out
+    same(said.count('"depth": 0'), 1)
+    must("qemu-img", "check", "top.qcow2")
+    must("qemu-img", "check", "base.qcow2")
+
+
+def commit_goes_one_image_down():
+    chain(["base.qcow2", "mid.qcow2", "top.qcow2"])
+    with vm_with("if=none,id=d,file=top.qcow2,format=qcow2") as vm:
+        same(vm.hmp("commit d"), "")
+    holds("mid.qcow2", (1, 0, "1M"), (2, "1M", "1M"), (3, "2M", "1M"), (3, "3M", "64k"))
+    holds("base.qcow2", (1, 0, "1M"), (0, "1M", "1M"), (1, "3M", "64k"))
+
+
+def commit_all_takes_each_disk_that_can():
+    chain(["base.qcow2", "top.qcow2"])
+    chain(["base2.qcow2", "top2.qcow2"], size="8M")
+    make_raw("r.raw")
+    with vm_with("if=none,id=a,file=top.qcow2,format=qcow2", "if=none,id=cd,media=cdrom",
+                 "if=none,id=r,file=r.raw,format=raw",
+                 "if=none,id=b,file=top2.qcow2,format=qcow2") as vm:
+        same(vm.hmp("commit all"), "")
+    for name in ("base.qcow2", "base2.qcow2"):
+        holds(name, (2, "1M", "1M"))
+
+
+def commit_makes_a_short_base_longer():
+    make_qcow2("base.qcow2", size="1M")
+    make_qcow2("top.qcow2", "-b", "base.qcow2", "-F", "qcow2")
+    must("qemu-io", "-f", "qcow2", "-c", "write -q -P 5 3M 64k", "top.qcow2")
+    with vm_with("if=none,id=d,file=top.qcow2,format=qcow2") as vm:
+        same(vm.hmp("commit d"), "")
+    holds("base.qcow2", (0, "1M", "2M"), (5, "3M", "64k"))
+
+
+def commit_says_why_not():
+    chain(["base.qcow2", "top.qcow2"])
+    make_raw("r.raw")
+    with vm_with("if=none,id=d,node-name=n,file=top.qcow2,format=qcow2",
+                 "if=none,id=cd,media=cdrom", "if=none,id=r,file=r.raw,format=raw") as vm:
+        same(vm.hmp("commit nope"), "Device 'nope' not found\r\n")
+        same(vm.hmp("commit cd"), "Device 'cd' has no medium\r\n")
+        same(vm.hmp("commit r"), "'commit' error for 'r': The image has no backing file: Operation "
+                                 "not supported\r\n")
+        same(vm.hmp("drive_backup -f d b.qcow2 qcow2"), "")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="d")
+        vm.command("blockdev-add", node_name="t", driver="null-co", size=4 * MiB)
+        vm.command("blockdev-backup", job_id="j", device="d", target="t", sync="none")
+        text = vm.hmp("commit d")
+        assert text.startswith("'commit' error for 'd': ") and "backup" in text, text
+        vm.command("job-cancel", id="j")
+        vm.wait_event("BLOCK_JOB_CANCELLED", device="j")
+        same(vm.hmp("commit d"), "")
+
+
+def commit_lets_guests_write():
+    """What is written while the monitor waits is in the disk afterwards, and base and top agree."""
+    chain(["base.qcow2", "top.qcow2"], size="64M")
+    must("qemu-io", "-f", "qcow2", "-c", "write -q -P 3 8M 56M", "top.qcow2")
+    with vm_with("if=none,id=d,node-name=n,file=top.qcow2,format=qcow2") as vm:
+        vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+        vm.command("block-export-add", type="nbd", id="e", node_name="n", name="n", writable=True)
+        with NbdClient("s", "n") as guest:
+            vm.send('{"execute": "human-monitor-command", "arguments": '
+                    '{"command-line": "commit d"}}')
+            for n in range(200):
+                guest.write(n * 300001, bytes([n + 1]) * 5000)
+            same(vm.read_object(), {"return": ""})
+            for n in range(200):
+                same(guest.read(n * 300001, 5000), bytes([n + 1]) * 5000)
+            same(vm.hmp("commit d"), "")
+            content = guest.read(0, 32 * MiB) + guest.read(32 * MiB, 32 * MiB)
+    must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "base.qcow2", "base.raw")
+    with open("base.raw", "rb") as image:
+        assert image.read() == content
+    must("qemu-img", "check", "top.qcow2")
+
+
+def jobs_are_started_and_steered():
+    chain(["base.qcow2", "top.qcow2"])
+    with vm_with("if=none,id=d,file=top.qcow2,format=qcow2") as vm:
+        same(vm.hmp("drive_mirror -f d m.qcow2 qcow2"), "")
+        vm.wait_event("BLOCK_JOB_READY", device="d")
+        for line in ("block_job_pause d", "block_job_resume d", "block_job_set_speed d 1M"):
+            same(vm.hmp(line), "")
+        same(vm.command("query-block-jobs")[0]["speed"], MiB)
+        same(vm.hmp("block_job_cancel d"), "")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="d")
+        same(vm.hmp("drive_backup -f -c d b.qcow2 qcow2"), "")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="d")
+        same(vm.hmp("drive_mirror -n -f d m.qcow2 qcow2"), "")
+        vm.wait_event("BLOCK_JOB_READY", device="d")
+        same(vm.hmp("block_job_complete d"), "")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="d")
+        same(vm.command("query-block")[0]["inserted"]["file"], "m.qcow2")
+        assert "Job not found" not in vm.hmp("info block-jobs")
+    for copy in ("m.qcow2", "b.qcow2"):
+        must("qemu-img", "compare", "top.qcow2", copy)
+    assert "100.00% compressed" in must("qemu-img", "check", "b.qcow2").out
+
+
+def block_stream_takes_speed_and_base():
+    chain(["base.qcow2", "mid.qcow2", "top.qcow2"])
+    with vm_with("if=none,id=d,file=top.qcow2,format=qcow2") as vm:
+        same(vm.hmp("block_stream d 1 base.qcow2"), "")
+        same(vm.command("query-block-jobs")[0]["speed"], MiB)
+        same(vm.hmp("block_job_set_speed d 0"), "")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="d")
+        same(vm.command("query-block")[0]["inserted"]["image"]["backing-filename"], "base.qcow2")
+        same(vm.hmp("block_stream d 0 nope"),
+             "Error: Can't find 'nope' in the backing chain\r\n")
+    holds("top.qcow2", (1, 0, "1M"), (2, "1M", "1M"), (3, "2M", "1M"))
+
+
+run_alone("hmp", [
+    every_command_has_help, commit_moves_data_down_and_empties, commit_goes_one_image_down,
+    commit_all_takes_each_disk_that_can, commit_makes_a_short_base_longer, commit_says_why_not,
+    commit_lets_guests_write, jobs_are_started_and_steered, block_stream_takes_speed_and_base,
+], EMULATOR)
