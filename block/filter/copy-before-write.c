@@ -365,8 +365,14 @@ static BdrvChildClaims cbw_child_claims(BlockDriverState *bs, const BdrvChild *c
     BdrvChildClaims claims;
 
     if (!(role & BDRV_CHILD_FILTERED)) {
-        /* Others may read the target meanwhile, or back it up in turn. */
-        return (BdrvChildClaims) { .uses = BLK_PERM_WRITE, .shared = BLK_PERM_ALL };
+        /*
+         * Others may read the target meanwhile, or back it up in turn; its size is looked at only
+         * once.
+         */
+        return (BdrvChildClaims) {
+            .uses = BLK_PERM_WRITE,
+            .shared = BLK_PERM_ALL & ~BLK_PERM_RESIZE,
+        };
     }
     claims = bdrv_default_child_claims(bs, child, role, parent_uses, parent_shared);
     if (!QTAILQ_EMPTY(&bs->parents)) {
@@ -525,10 +531,12 @@ static bool coroutine_fn cbw_co_put(BlockDriverState *bs, const CbwArgs *args, E
     BdrvChild *target = bdrv_co_attach_child(&spec, bdrv_ref(args->target), errp);
 
     if (!target) {
+        error_prepend(errp, "Could not create node: ");
         return false;
     }
     ((CbwState *)bs->opaque)->discard_source = args->discard_source;
     if (!bdrv_co_insert_filter(bs, args->source, "file", errp)) {
+        error_prepend(errp, "Could not replace node: ");
         bdrv_co_detach_child(target);
         return false;
     }
