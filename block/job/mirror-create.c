@@ -89,10 +89,6 @@ static bool check_args(const MirrorJobArgs *args, Error **errp)
         error_setg(errp, "Invalid parameter 'buf-size'");
         return false;
     }
-    if (args->bs == args->target) {
-        error_setg(errp, "Can't mirror node into itself");
-        return false;
-    }
     return true;
 }
 

@@ -383,9 +383,15 @@ static bool coroutine_fn co_set_up(MirrorJob *s, const MirrorSetup *setup, Error
 BlockJob *coroutine_fn mirror_job_co_begin(const MirrorSetup *setup, Error **errp)
 {
     const int64_t chunk = MAX(MIN(1 * MiB, setup->buf_size), setup->granularity);
-    MirrorJob *s = mirror_job_new(setup, errp);
+    MirrorJob *s;
 
     CONTROL_PATH();
+    /* A filter shows what the node below it holds. */
+    if (bdrv_skip_filters(setup->source) == bdrv_skip_filters(setup->target)) {
+        error_setg(errp, "Can't mirror node into itself");
+        return NULL;
+    }
+    s = mirror_job_new(setup, errp);
     if (!s) {
         return NULL;
     }

@@ -169,7 +169,7 @@ static BlockDriverState *coroutine_fn co_find_top(BlockDriverState *bs, const Bl
 static BlockDriverState *coroutine_fn co_find_base(BlockDriverState *top,
                                                    const BlockCommitArgs *arg, Error **errp)
 {
-    BlockDriverState *base = top, *below;
+    BlockDriverState *base, *below;
 
     if (arg->base_node && arg->base) {
         error_setg(errp, "'base-node' and 'base' are mutually exclusive");
@@ -181,8 +181,7 @@ static BlockDriverState *coroutine_fn co_find_base(BlockDriverState *top,
     if (arg->base) {
         return co_find_image(top, arg->base, errp);
     }
-    while ((below = bdrv_backing_chain_next(base))) {
-        base = below;
+    for (base = bdrv_skip_filters(top); (below = bdrv_backing_chain_next(base)); base = below) {
     }
     return base;
 }
@@ -203,6 +202,7 @@ static BlockDriverState *find_active(const BlockCommitArgs *arg, Error **errp)
     }
     if (!bdrv_is_root_node(bs)) {
         error_setg(errp, "Need a root block node");
+        bdrv_append_users_hint(bs, errp);
         return NULL;
     }
     return bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_COMMIT_SOURCE, errp) ? NULL : bs;
