@@ -137,6 +137,10 @@ SnapshotInfo *coroutine_fn qmp_blockdev_snapshot_delete_internal_sync(const char
     if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_INTERNAL_SNAPSHOT_DELETE, errp)) {
         return NULL;
     }
+    if (!bdrv_snapshot_node(bs)) {
+        error_setg_errno(errp, ENOTSUP, "Failed to get a snapshot list");
+        return NULL;
+    }
     info = bdrv_snapshot_find(bs, id, name);
     if (!info) {
         error_setg(errp, "Snapshot with id '%s' and name '%s' does not exist on device '%s'",
