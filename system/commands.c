@@ -115,6 +115,7 @@ static int add_iothread(IOThread *iothread, void *opaque)
     info->poll_max_ns = poll.max_ns;
     info->poll_grow = poll.grow;
     info->poll_shrink = poll.shrink;
+    info->aio_max_batch = aio_context_max_batch(iothread_get_aio_context(iothread));
     QAPI_LIST_APPEND(*tail, info);
     return 0;
 }

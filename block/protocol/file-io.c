@@ -13,38 +13,45 @@
 #include "qemu/atomic.h"
 #include "qemu/hostfile.h"
 
+static AioFileIO file_io(const FileState *s, bool is_write, int64_t offset,
+                         const QEMUIOVector *qiov)
+{
+    return (AioFileIO){ .fd = s->fd, .op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ,
+                        .offset = offset, .iov = qiov->iov, .niov = qiov->niov,
+                        .bytes = qiov->size, .max_batch = s->max_batch };
+}
+
 /* Worker. */
 static int read_worker(void *opaque)
 {
-    FileRequest *req = opaque;
-    ssize_t ret = qemu_preadv_full(req->s->fd, req->iov, req->niov, req->offset);
+    const AioFileIO *io = opaque;
+    ssize_t ret = qemu_preadv_full(io->fd, io->iov, io->niov, io->offset);
 
     if (ret < 0) {
         return ret;
     }
     /* The file ends inside its last block: the rest reads as zeroes. */
-    if (ret < req->bytes) {
-        iov_memset(req->iov, req->niov, ret, 0, req->bytes - ret);
+    if ((size_t)ret < io->bytes) {
+        iov_memset(io->iov, io->niov, ret, 0, io->bytes - ret);
     }
     return 0;
-}
-
-static int write_all(int fd, const struct iovec *iov, int niov, int64_t offset, int64_t bytes)
-{
-    ssize_t ret = qemu_pwritev_full(fd, iov, niov, offset);
-
-    if (ret < 0) {
-        return ret;
-    }
-    return ret == bytes ? 0 : -ENOSPC;
 }
 
 /* Worker. */
 static int write_worker(void *opaque)
 {
-    FileRequest *req = opaque;
+    const AioFileIO *io = opaque;
+    ssize_t ret = qemu_pwritev_full(io->fd, io->iov, io->niov, io->offset);
 
-    return write_all(req->s->fd, req->iov, req->niov, req->offset, req->bytes);
+    if (ret < 0) {
+        return ret;
+    }
+    return (size_t)ret == io->bytes ? 0 : -ENOSPC;
+}
+
+static ThreadPoolFunc *worker_for(bool is_write)
+{
+    return is_write ? write_worker : read_worker;
 }
 
 /* ---- groups of cached writes ----------------------------------------------------------------- */
@@ -100,8 +107,7 @@ int file_write_group(void *const *args, int *rets, int n)
 
         /* Of a call that failed or was short, each gets to know how it went with its own part. */
         for (int end = done + run; done < end; done++) {
-            rets[done] = all ? 0 : write_all(ios[done]->fd, ios[done]->iov, ios[done]->niov,
-                                               ios[done]->offset, ios[done]->bytes);
+            rets[done] = all ? 0 : write_worker(ios[done]);
             bytes += ios[done]->bytes;
         }
     } while (done < n && bytes < MAX_JOINED);
@@ -163,28 +169,20 @@ static bool wants_worker(int ret)
 
 static int coroutine_fn co_submit(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
 {
-    AioFileOp op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
-    FileRequest req = { .s = s, .offset = offset, .bytes = qiov->size,
-                        .iov = qiov->iov, .niov = qiov->niov };
-
+    AioFileIO io = file_io(s, is_write, offset, qiov);
     BlockdevAioOptions how = engine(s);
     int ret = -EOPNOTSUPP;
 
     if (how == BLOCKDEV_AIO_OPTIONS_NATIVE) {
-        ret = laio_co_submit(s->fd, offset, qiov, op);
+        ret = laio_co_submit(&io);
     } else if (how == BLOCKDEV_AIO_OPTIONS_IO_URING) {
-        ret = luring_co_submit(s->fd, offset, qiov, op);
+        ret = luring_co_submit(&io);
     }
     if (!wants_worker(ret)) {
         return ret;
     }
-    if (is_grouped(s, is_write)) {
-        AioFileIO io = { .fd = s->fd, .offset = offset, .bytes = qiov->size,
-                         .iov = qiov->iov, .niov = qiov->niov };
-
-        return thread_pool_group_submit_co(s->writes, &io);
-    }
-    return thread_pool_submit_co(is_write ? write_worker : read_worker, &req);
+    return is_grouped(s, is_write) ? thread_pool_group_submit_co(s->writes, &io)
+                                   : thread_pool_submit_co(worker_for(is_write), &io);
 }
 
 static int coroutine_fn co_transfer(FileState *s, bool is_write, int64_t offset,
@@ -280,16 +278,6 @@ BdrvMapKind file_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_
     return BDRV_MAP_HERE;
 }
 
-/* Worker. */
-static int direct_worker(void *opaque)
-{
-    BdrvDirectIO *io = opaque;
-    FileRequest req = { .s = io->bs->opaque, .offset = io->offset, .bytes = io->bytes,
-                        .iov = io->qiov->iov, .niov = io->qiov->niov };
-
-    return io->is_write ? write_worker(&req) : read_worker(&req);
-}
-
 static void direct_worker_done(void *opaque, int ret)
 {
     BdrvDirectIO *io = opaque;
@@ -304,7 +292,7 @@ static void submit_to_workers(BdrvDirectIO *io)
     if (is_grouped(s, io->is_write)) {
         thread_pool_group_submit_aio(s->writes, &io->file, direct_worker_done, io);
     } else {
-        thread_pool_submit_aio(direct_worker, io, direct_worker_done, io);
+        thread_pool_submit_aio(worker_for(io->is_write), &io->file, direct_worker_done, io);
     }
 }
 
@@ -333,9 +321,9 @@ int file_submit(BlockDriverState *bs, BdrvDirectIO *io)
         /* A part of it: the full path does all of it again. */
         return done == io->bytes ? 0 : BDRV_FAST_NO;
     }
-    io->file = (AioFileIO){ .fd = s->fd, .op = io->is_write ? AIO_FILE_WRITE : AIO_FILE_READ,
-                            .offset = io->offset, .iov = io->qiov->iov, .niov = io->qiov->niov,
-                            .bytes = io->bytes, .cb = direct_done, .opaque = io };
+    io->file = file_io(s, io->is_write, io->offset, io->qiov);
+    io->file.cb = direct_done;
+    io->file.opaque = io;
     switch (engine(s)) {
     case BLOCKDEV_AIO_OPTIONS_NATIVE:
         laio_submit(&io->file);

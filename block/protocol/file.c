@@ -219,16 +219,17 @@ static bool needs_writable(int flags, BlockRights uses)
 
 static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
 {
-    if (opts->has_aio_max_batch && opts->aio_max_batch != 0) {
-        error_setg(errp, "aio-max-batch cannot be set: a loop submits all it has in one batch");
+    if (opts->has_aio_max_batch && opts->aio_max_batch < 0) {
+        error_setg(errp, "aio-max-batch must not be negative");
         return false;
     }
     return true;
 }
 
-/* Is the page cache dropped when the file is taken over, and is that checked? */
-static void take_cache_options(FileState *s, const BlockdevOptionsFile *opts)
+/* The size of batches; is the page cache dropped when the file is taken over, is that checked? */
+static void take_options(FileState *s, const BlockdevOptionsFile *opts)
 {
+    s->max_batch = opts->has_aio_max_batch ? opts->aio_max_batch : 0;
     s->keeps_cache = opts->has_drop_cache && !opts->drop_cache;
     s->checks_cache = opts->has_x_check_cache_dropped && opts->x_check_cache_dropped;
 }
@@ -243,7 +244,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
     s->new_fd = -1;
     s->direct = bs->open_flags & BDRV_O_NOCACHE;
     s->aio = default_aio(opts, bs->open_flags);
-    take_cache_options(s, opts);
+    take_options(s, opts);
     s->writable = !bs->read_only && needs_writable(bs->open_flags, 0);
     if (!check_options(opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
         file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp) < 0) {
@@ -346,7 +347,7 @@ bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp)
 
     new_state->direct = state->flags & BDRV_O_NOCACHE;
     new_state->aio = default_aio(opts, state->flags);
-    take_cache_options(new_state, opts);
+    take_options(new_state, opts);
     new_state->writable = needs_writable(state->flags, s->locks.uses);
     if (!check_options(opts, errp) || !check_aio(new_state, errp)) {
         return false;
@@ -372,6 +373,7 @@ void file_reopen_commit(BdrvReopenState *state)
     replace_fd(s, new_state->fd, new_state->writable);
     s->direct = new_state->direct;
     s->aio = new_state->aio;
+    s->max_batch = new_state->max_batch;
     s->keeps_cache = new_state->keeps_cache;
     s->checks_cache = new_state->checks_cache;
     s->mem_align = new_state->mem_align;
@@ -495,7 +497,9 @@ int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
         return -EIO;
     }
     if (s->aio == BLOCKDEV_AIO_OPTIONS_IO_URING && luring_setup(NULL)) {
-        ret = luring_co_submit(s->fd, 0, NULL, AIO_FILE_FDATASYNC);
+        AioFileIO io = { .fd = s->fd, .op = AIO_FILE_FDATASYNC };
+
+        ret = luring_co_submit(&io);
     } else {
         ret = thread_pool_submit_co(flush_worker, s);
     }

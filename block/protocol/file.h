@@ -42,6 +42,7 @@ struct FileState {
     bool writable; /* fd */
     bool direct;   /* O_DIRECT */
     BlockdevAioOptions aio;
+    int64_t max_batch;        /* aio-max-batch */
     bool locking;
     ThreadPoolGroup *writes;  /* cached ones, by workers; NULL: they need not wait for each other */
     bool keeps_cache;         /* drop-cache=off */

@@ -31,15 +31,6 @@ static bool check_range(const Limit *limits, size_t n, Error **errp)
     return true;
 }
 
-static bool check_max_batch(int64_t max_batch, Error **errp)
-{
-    if (max_batch) {
-        error_setg(errp, "aio-max-batch cannot be set: a loop submits all it has in one batch");
-        return false;
-    }
-    return true;
-}
-
 /* ---- iothread -------------------------------------------------------------------------------- */
 
 typedef struct IothreadObject {
@@ -65,14 +56,32 @@ static bool check_iothread(const IothreadProperties *p, Error **errp)
                    "to the main-loop object");
         return false;
     }
-    return check_max_batch(p->aio_max_batch, errp);
+    return true;
+}
+
+/* What can be seen and changed. */
+typedef struct IothreadParams {
+    IOThreadPollParams poll;
+    int64_t max_batch;
+} IothreadParams;
+
+static void get_params(IOThread *thread, IothreadParams *params)
+{
+    iothread_get_poll_params(thread, &params->poll);
+    params->max_batch = aio_context_max_batch(iothread_get_aio_context(thread));
+}
+
+static void set_params(IOThread *thread, const IothreadParams *params)
+{
+    iothread_set_poll_params(thread, &params->poll);
+    aio_context_set_max_batch(iothread_get_aio_context(thread), params->max_batch);
 }
 
 static bool iothread_object_create(UserObject *obj, const ObjectOptions *options, Error **errp)
 {
     IothreadObject *self = (IothreadObject *)obj;
     const IothreadProperties *p = &options->u.iothread;
-    IOThreadPollParams poll;
+    IothreadParams params;
     if (!check_iothread(p, errp)) {
         return false;
     }
@@ -80,11 +89,12 @@ static bool iothread_object_create(UserObject *obj, const ObjectOptions *options
     if (!self->thread) {
         return false;
     }
-    iothread_get_poll_params(self->thread, &poll);
-    poll.max_ns = p->has_poll_max_ns ? p->poll_max_ns : poll.max_ns;
-    poll.grow = p->has_poll_grow ? p->poll_grow : poll.grow;
-    poll.shrink = p->has_poll_shrink ? p->poll_shrink : poll.shrink;
-    iothread_set_poll_params(self->thread, &poll);
+    get_params(self->thread, &params);
+    params.poll.max_ns = p->has_poll_max_ns ? p->poll_max_ns : params.poll.max_ns;
+    params.poll.grow = p->has_poll_grow ? p->poll_grow : params.poll.grow;
+    params.poll.shrink = p->has_poll_shrink ? p->poll_shrink : params.poll.shrink;
+    params.max_batch = p->aio_max_batch;
+    set_params(self->thread, &params);
     return true;
 }
 
@@ -95,23 +105,31 @@ static void iothread_object_destroy(UserObject *obj)
     iothread_unref(((IothreadObject *)obj)->thread);
 }
 
-/* The poll parameter called @property in @poll, or NULL. */
-static int64_t *poll_param(IOThreadPollParams *poll, const char *property)
+/* The one called @property, or NULL. */
+static int64_t *find_param(IothreadParams *params, const char *property)
 {
-    if (strcmp(property, "poll-max-ns") == 0) {
-        return &poll->max_ns;
+    const struct {
+        const char *name;
+        int64_t *value;
+    } all[] = {
+        { "poll-max-ns", &params->poll.max_ns },
+        { "poll-grow", &params->poll.grow },
+        { "poll-shrink", &params->poll.shrink },
+        { "aio-max-batch", &params->max_batch },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        if (strcmp(all[i].name, property) == 0) {
+            return all[i].value;
+        }
     }
-    if (strcmp(property, "poll-grow") == 0) {
-        return &poll->grow;
-    }
-    return strcmp(property, "poll-shrink") == 0 ? &poll->shrink : NULL;
+    return NULL;
 }
 
 static QObject *iothread_object_get(UserObject *obj, const char *property, Error **errp)
 {
-    IOThreadPollParams poll;
-    iothread_get_poll_params(((IothreadObject *)obj)->thread, &poll);
-    int64_t *value = poll_param(&poll, property);
+    IothreadParams params;
+    get_params(((IothreadObject *)obj)->thread, &params);
+    int64_t *value = find_param(&params, property);
     if (!value) {
         error_setg(errp, "Property 'iothread.%s' not found", property);
         return NULL;
@@ -123,9 +141,9 @@ static bool iothread_object_set(UserObject *obj, const char *property, QObject *
                                 Error **errp)
 {
     IOThread *thread = ((IothreadObject *)obj)->thread;
-    IOThreadPollParams poll;
-    iothread_get_poll_params(thread, &poll);
-    int64_t *param = poll_param(&poll, property);
+    IothreadParams params;
+    get_params(thread, &params);
+    int64_t *param = find_param(&params, property);
     QNum *number = qobject_to(QNum, value);
     int64_t wanted;
     if (!param) {
@@ -137,7 +155,7 @@ static bool iothread_object_set(UserObject *obj, const char *property, QObject *
         return false;
     }
     *param = wanted;
-    iothread_set_poll_params(thread, &poll);
+    set_params(thread, &params);
     return true;
 }
 
@@ -145,6 +163,7 @@ static const UserObjectProperty iothread_properties[] = {
     { "poll-max-ns", "int" },
     { "poll-grow", "int" },
     { "poll-shrink", "int" },
+    { "aio-max-batch", "int" },
     { NULL, NULL },
 };
 
@@ -197,11 +216,12 @@ static bool main_loop_object_create(UserObject *obj, const ObjectOptions *option
         error_setg(errp, "only one main-loop instance allowed");
         return false;
     }
-    if (!check_range(&batch, 1, errp) || !check_max_batch(p->aio_max_batch, errp) ||
+    if (!check_range(&batch, 1, errp) ||
         !set_workers((MainLoopObject *)obj, p->has_thread_pool_min ? p->thread_pool_min : 0,
                      p->has_thread_pool_max ? p->thread_pool_max : DEFAULT_MAX_WORKERS, errp)) {
         return false;
     }
+    aio_context_set_max_batch(qemu_get_aio_context(), p->aio_max_batch);
     main_loop = (MainLoopObject *)obj;
     return true;
 }
@@ -226,6 +246,9 @@ static QObject *main_loop_object_get(UserObject *obj, const char *property, Erro
     if (strcmp(property, "thread-pool-max") == 0) {
         return QOBJECT(qnum_from_int(self->max_workers));
     }
+    if (strcmp(property, "aio-max-batch") == 0) {
+        return QOBJECT(qnum_from_int(aio_context_max_batch(qemu_get_aio_context())));
+    }
     error_setg(errp, "Property 'main-loop.%s' not found", property);
     return NULL;
 }
@@ -235,15 +258,24 @@ static bool main_loop_object_set(UserObject *obj, const char *property, QObject 
 {
     MainLoopObject *self = (MainLoopObject *)obj;
     bool is_min = strcmp(property, "thread-pool-min") == 0;
+    bool is_batch = strcmp(property, "aio-max-batch") == 0;
     QNum *number = qobject_to(QNum, value);
     int64_t wanted;
-    if (!is_min && strcmp(property, "thread-pool-max") != 0) {
+    if (!is_min && !is_batch && strcmp(property, "thread-pool-max") != 0) {
         error_setg(errp, "Property 'main-loop.%s' not found", property);
         return false;
     }
     if (!number || !qnum_get_try_int(number, &wanted)) {
         error_setg(errp, "Invalid parameter type for '%s', expected: integer", property);
         return false;
+    }
+    if (is_batch) {
+        const Limit batch = { property, true, wanted };
+        if (!check_range(&batch, 1, errp)) {
+            return false;
+        }
+        aio_context_set_max_batch(qemu_get_aio_context(), wanted);
+        return true;
     }
     return set_workers(self, is_min ? wanted : self->min_workers,
                        is_min ? self->max_workers : wanted, errp);
@@ -252,6 +284,7 @@ static bool main_loop_object_set(UserObject *obj, const char *property, QObject 
 static const UserObjectProperty main_loop_properties[] = {
     { "thread-pool-min", "int" },
     { "thread-pool-max", "int" },
+    { "aio-max-batch", "int" },
     { NULL, NULL },
 };
 

@@ -80,6 +80,13 @@ void aio_notify(AioContext *ctx);
 void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink);
 
 /**
+ * linux-aio and io_uring get what an iteration submits at its end; if this is not 0, also as soon
+ * as there is so much.  Any thread.
+ */
+void aio_context_set_max_batch(AioContext *ctx, int64_t max_batch);
+int64_t aio_context_max_batch(const AioContext *ctx);
+
+/**
  * Run @cb(@opaque) in @ctx and wait until it returned; nothing of the caller's loop runs meanwhile,
  * so @cb must not wait for that.  Not from a coroutine.
  */
@@ -161,6 +168,7 @@ struct AioFileIO {
     const struct iovec *iov;
     int niov;
     size_t bytes;                         /* sum of @iov */
+    int64_t max_batch;                    /* go to the kernel when so many wait; 0: no matter */
     void (*cb)(AioFileIO *io, int ret);
     void *opaque;                         /* for @cb */
 
@@ -181,15 +189,15 @@ struct AioFileIO {
 bool laio_setup(Error **errp);
 /** Start @io; laio_setup must have succeeded in this loop. */
 void laio_submit(AioFileIO *io);
-/** The same for coroutines.  @qiov may be NULL for a flush.  Returns as AioFileIO::cb's @ret. */
-int coroutine_fn laio_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op);
+/** Do @io, whose cb and opaque need not be set.  Returns as AioFileIO::cb's @ret. */
+int coroutine_fn laio_co_submit(AioFileIO *io);
 
 /** io_uring, for any descriptor; see laio_setup.  Always fails in a program built without it. */
 bool luring_setup(Error **errp);
 /** See laio_submit. */
 void luring_submit(AioFileIO *io);
 /** See laio_co_submit. */
-int coroutine_fn luring_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op);
+int coroutine_fn luring_co_submit(AioFileIO *io);
 /** Whether this program was built with io_uring. */
 bool luring_is_built_in(void);
 

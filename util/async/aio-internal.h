@@ -76,6 +76,7 @@ struct AioContext {
     int64_t poll_max_ns;
     int64_t poll_grow;
     int64_t poll_shrink;
+    int64_t max_batch;
 
     /* Under the lock of all contexts. */
     QLIST_ENTRY(AioContext) next;
@@ -150,7 +151,13 @@ static inline const struct iovec *aio_file_iov(const AioFileIO *io, int *niov)
     *niov = io->rest ? io->n_rest : io->niov;
     return io->rest ? io->rest : io->iov;
 }
-int coroutine_fn aio_file_co_submit(void (*submit)(AioFileIO *io), int fd, int64_t offset,
-                                    QEMUIOVector *qiov, AioFileOp op);
+/** Whether @n requests, the last of which is @io, are to be submitted without waiting for more. */
+static inline bool aio_file_batch_is_full(const AioContext *ctx, const AioFileIO *io, int n)
+{
+    int64_t of_loop = qatomic_read(&ctx->max_batch);
+
+    return (io->max_batch && n >= io->max_batch) || (of_loop && n >= of_loop);
+}
+int coroutine_fn aio_file_co_submit(void (*submit)(AioFileIO *io), AioFileIO *io);
 
 #endif

@@ -237,6 +237,16 @@ void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, 
     aio_notify(ctx);
 }
 
+void aio_context_set_max_batch(AioContext *ctx, int64_t max_batch)
+{
+    qatomic_set(&ctx->max_batch, max_batch);
+}
+
+int64_t aio_context_max_batch(const AioContext *ctx)
+{
+    return qatomic_read(&ctx->max_batch);
+}
+
 /* Returns whether there is something to do. */
 static bool poll_for(AioContext *ctx, int64_t ns)
 {

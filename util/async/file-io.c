@@ -72,23 +72,13 @@ static void file_co_done(AioFileIO *io, int ret)
     aio_co_wake(io->opaque);
 }
 
-int coroutine_fn aio_file_co_submit(void (*submit)(AioFileIO *io), int fd, int64_t offset,
-                                    QEMUIOVector *qiov, AioFileOp op)
+int coroutine_fn aio_file_co_submit(void (*submit)(AioFileIO *io), AioFileIO *io)
 {
-    AioFileIO io = {
-        .fd = fd,
-        .op = op,
-        .offset = offset,
-        .iov = qiov ? qiov->iov : NULL,
-        .niov = qiov ? qiov->niov : 0,
-        .bytes = qiov ? qiov->size : 0,
-        .cb = file_co_done,
-        .opaque = qemu_coroutine_self(),
-    };
-
-    submit(&io);
+    io->cb = file_co_done;
+    io->opaque = qemu_coroutine_self();
+    submit(io);
     qemu_coroutine_yield();
-    return io.ret;
+    return io->ret;
 }
 
 /* ---- programs built without io_uring --------------------------------------------------------- */
@@ -111,9 +101,9 @@ void luring_submit(AioFileIO *io)
     abort();
 }
 
-int coroutine_fn luring_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op)
+int coroutine_fn luring_co_submit(AioFileIO *io)
 {
-    return aio_file_co_submit(luring_submit, fd, offset, qiov, op);
+    return aio_file_co_submit(luring_submit, io);
 }
 
 void luring_done(LuringState *s)

@@ -18,6 +18,7 @@ struct LuringState {
     int in_kernel;                        /* submitted and not yet reaped */
     int prepared;                         /* in the submission ring */
     QSIMPLEQ_HEAD(, AioFileIO) waiting;   /* did not fit there yet */
+    int n_waiting;
     AioDeferred submit;
     AioPoller poller;
 };
@@ -54,6 +55,7 @@ static void luring_fill_ring(LuringState *s)
             break;
         }
         QSIMPLEQ_REMOVE_HEAD(&s->waiting, next);
+        s->n_waiting--;
         luring_prepare(sqe, io);
         s->prepared++;
     }
@@ -92,7 +94,12 @@ static void luring_submit_waiting(void *opaque)
 static void luring_enqueue(LuringState *s, AioFileIO *io)
 {
     QSIMPLEQ_INSERT_TAIL(&s->waiting, io, next);
-    aio_defer_call(s->ctx, &s->submit);
+    s->n_waiting++;
+    if (aio_file_batch_is_full(s->ctx, io, s->n_waiting)) {
+        luring_submit_waiting(s);
+    } else {
+        aio_defer_call(s->ctx, &s->submit);
+    }
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */
@@ -214,7 +221,7 @@ void luring_submit(AioFileIO *io)
     luring_enqueue(s, io);
 }
 
-int coroutine_fn luring_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op)
+int coroutine_fn luring_co_submit(AioFileIO *io)
 {
-    return aio_file_co_submit(luring_submit, fd, offset, qiov, op);
+    return aio_file_co_submit(luring_submit, io);
 }

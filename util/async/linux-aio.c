@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Linux native AIO.  One io_submit per iteration of the loop; completions are read from the
- * kernel's ring in user memory, asked before the loop sleeps and when the eventfd says so.
+ * Linux native AIO.  One io_submit per iteration of the loop, or more if batches are limited;
+ * completions are read from the kernel's ring in user memory, asked before the loop sleeps and when
+ * the eventfd says so.
  */
 #include "qemu/osdep.h"
 
@@ -38,6 +39,7 @@ struct LaioState {
     int in_kernel;                        /* submitted and not yet reaped */
     bool is_blocked;                      /* the kernel took no more; go on after a completion */
     QSIMPLEQ_HEAD(, AioFileIO) waiting;
+    int n_waiting;
     AioDeferred submit;
     AioPoller poller;
 };
@@ -74,6 +76,7 @@ static void laio_fail_first(LaioState *s, int ret)
     AioFileIO *io = QSIMPLEQ_FIRST(&s->waiting);
 
     QSIMPLEQ_REMOVE_HEAD(&s->waiting, next);
+    s->n_waiting--;
     io->ret = ret;
     aio_bh_schedule_oneshot(s->ctx, laio_failed_bh, io);
 }
@@ -106,6 +109,7 @@ static void laio_submit_waiting(void *opaque)
         }
         for (int i = 0; i < ret; i++) {
             QSIMPLEQ_REMOVE_HEAD(&s->waiting, next);
+            s->n_waiting--;
             s->in_kernel++;
         }
     }
@@ -115,7 +119,13 @@ static void laio_enqueue(LaioState *s, AioFileIO *io)
 {
     laio_prepare(s, io);
     QSIMPLEQ_INSERT_TAIL(&s->waiting, io, next);
-    if (!s->is_blocked) {
+    s->n_waiting++;
+    if (s->is_blocked) {
+        return;
+    }
+    if (aio_file_batch_is_full(s->ctx, io, s->n_waiting)) {
+        laio_submit_waiting(s);
+    } else {
         aio_defer_call(s->ctx, &s->submit);
     }
 }
@@ -268,7 +278,7 @@ void laio_submit(AioFileIO *io)
     }
 }
 
-int coroutine_fn laio_co_submit(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op)
+int coroutine_fn laio_co_submit(AioFileIO *io)
 {
-    return aio_file_co_submit(laio_submit, fd, offset, qiov, op);
+    return aio_file_co_submit(laio_submit, io);
 }

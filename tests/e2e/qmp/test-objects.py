@@ -28,6 +28,8 @@ def the_daemon_shows_its_objects(vm):
     same(vm.command("qom-get", path="/objects/io0", property="poll-max-ns"), 7)
     vm.command("qom-set", path="io0", property="poll-max-ns", value=9)
     same(vm.command("qom-get", path="io0", property="poll-max-ns"), 9)
+    vm.command("qom-set", path="io0", property="aio-max-batch", value=16)
+    same(vm.command("qom-get", path="io0", property="aio-max-batch"), 16)
     same(vm.command("qom-get", path="/objects/g", property="type"), "throttle-group")
     same(vm.command("qom-get", path="g", property="limits")["iops-total"], 100)
     for row in vm.command("qom-list", path="io0"):
@@ -132,9 +134,10 @@ def the_main_loop_has_an_object(vm):
 def iothreads_leave_workers_to_the_main_loop(vm):
     vm.refused("The workers serve all loops: thread-pool-min and thread-pool-max belong to the "
                "main-loop object", "object-add", qom_type="iothread", id="i", thread_pool_max=3)
-    vm.refused("aio-max-batch cannot be set: a loop submits all it has in one batch",
-               "object-add", qom_type="iothread", id="i", aio_max_batch=3)
-    vm.command("object-add", qom_type="iothread", id="i", aio_max_batch=0)
+    vm.refused(f"aio-max-batch value must be in range [0, {2**63 - 1}]",
+               "object-add", qom_type="iothread", id="i", aio_max_batch=-3)
+    vm.command("object-add", qom_type="iothread", id="i", aio_max_batch=3)
+    same(vm.command("qom-get", path="i", property="aio-max-batch"), 3)
 
 
 run("objects", [the_daemon_shows_its_objects, values_come_together, what_is_not_there_is_refused,

@@ -13,7 +13,7 @@ typedef struct Engine {
     const char *name;
     bool (*setup)(Error **errp);
     void (*submit)(AioFileIO *io);
-    int coroutine_fn (*co_submit)(int fd, int64_t offset, QEMUIOVector *qiov, AioFileOp op);
+    int coroutine_fn (*co_submit)(AioFileIO *io);
 } Engine;
 
 static const Engine engines[] = {
@@ -52,9 +52,27 @@ typedef struct CoCase {
 
 static int coroutine_fn co_io(CoCase *c, AioFileOp op, int64_t offset, void *buf, size_t len)
 {
-    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, len);
+    struct iovec iov = { buf, len };
+    AioFileIO io = { .fd = c->fd, .op = op, .offset = offset, .iov = &iov, .niov = 1,
+                     .bytes = len };
 
-    return c->engine->co_submit(c->fd, offset, &qiov, op);
+    return c->engine->co_submit(&io);
+}
+
+static int coroutine_fn co_io_vector(CoCase *c, AioFileOp op, int64_t offset,
+                                     const QEMUIOVector *qiov)
+{
+    AioFileIO io = { .fd = c->fd, .op = op, .offset = offset, .iov = qiov->iov,
+                     .niov = qiov->niov, .bytes = qiov->size };
+
+    return c->engine->co_submit(&io);
+}
+
+static int coroutine_fn co_sync(CoCase *c, int fd)
+{
+    AioFileIO io = { .fd = fd, .op = AIO_FILE_FDATASYNC };
+
+    return c->engine->co_submit(&io);
 }
 
 static void coroutine_fn co_write_then_read(void *opaque)
@@ -66,7 +84,7 @@ static void coroutine_fn co_write_then_read(void *opaque)
         out[i] = i * 7;
     }
     g_assert_cmpint(co_io(c, AIO_FILE_WRITE, 1000, out, sizeof(out)), ==, 0);
-    g_assert_cmpint(c->engine->co_submit(c->fd, 0, NULL, AIO_FILE_FDATASYNC), ==, 0);
+    g_assert_cmpint(co_sync(c, c->fd), ==, 0);
     g_assert_cmpint(co_io(c, AIO_FILE_READ, 1000, in, sizeof(in)), ==, 0);
     g_assert_cmpmem(in, sizeof(in), out, sizeof(out));
 }
@@ -93,7 +111,7 @@ static void coroutine_fn co_read_past_end(void *opaque)
     memset(buf, 'x', sizeof(buf));
     g_assert_cmpint(co_io(c, AIO_FILE_WRITE, 0, buf, 100), ==, 0);
     memset(buf, 'y', sizeof(buf));
-    g_assert_cmpint(c->engine->co_submit(c->fd, 0, &qiov, AIO_FILE_READ), ==, 0);
+    g_assert_cmpint(co_io_vector(c, AIO_FILE_READ, 0, &qiov), ==, 0);
     for (int i = 0; i < 300; i++) {
         g_assert_cmpint(buf[i], ==, i < 100 ? 'x' : 0);
     }
@@ -119,7 +137,7 @@ static void coroutine_fn co_errors(void *opaque)
     char buf[16] = { 0 };
 
     g_assert_cmpint(co_io(&read_only, AIO_FILE_WRITE, 0, buf, 16), ==, -EBADF);
-    g_assert_cmpint(c->engine->co_submit(-1, 0, NULL, AIO_FILE_FDATASYNC), ==, -EBADF);
+    g_assert_cmpint(co_sync(c, -1), ==, -EBADF);
     g_assert_cmpint(co_io(&read_only, AIO_FILE_READ, -16, buf, 16), ==, -EINVAL);
     close(read_only.fd);
 }
@@ -142,7 +160,7 @@ static void coroutine_fn co_read_in_pieces(void *opaque)
     QEMUIOVector qiov;
 
     qemu_iovec_init_external(&qiov, iov, 2);
-    g_assert_cmpint(c->engine->co_submit(c->fd, -1, &qiov, AIO_FILE_READ), ==, 0);
+    g_assert_cmpint(co_io_vector(c, AIO_FILE_READ, -1, &qiov), ==, 0);
     g_assert_cmpmem(buf, 6, "abcdef", 6);
     c->done = true;
 }
@@ -221,6 +239,48 @@ static void test_deep_queue_completes(const void *data)
     }
 }
 
+/* A full batch goes to the kernel at once; reads of what is cached are done there and then. */
+static void check_batch(Load *load, int64_t of_request, int64_t of_loop, int expected)
+{
+    aio_context_set_max_batch(qemu_get_aio_context(), of_loop);
+    memset(load->data, 0xff, sizeof(load->data));
+    load->submitting = true;
+    load->left = expected;
+    for (int i = 0; i < expected; i++) {
+        g_assert_cmpint((unsigned char)load->data[0][0], ==, 0xff);
+        load->iov[i] = (struct iovec) { load->data[i], BLOCK };
+        load->io[i] = (AioFileIO) {
+            .fd = load->fd, .op = AIO_FILE_READ, .offset = i * BLOCK, .iov = &load->iov[i],
+            .niov = 1, .bytes = BLOCK, .max_batch = of_request, .cb = load_cb, .opaque = load,
+        };
+        load->engine->submit(&load->io[i]);
+    }
+    for (int i = 0; i < expected; i++) {
+        g_assert_cmpint(load->data[i][0], ==, 0);
+    }
+    load->submitting = false;
+    while (load->left > 0) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    aio_context_set_max_batch(qemu_get_aio_context(), 0);
+}
+
+static void test_full_batch_does_not_wait(const void *data)
+{
+    g_autofree Load *load = g_new0(Load, 1);
+
+    load->engine = data;
+    if (engine_ready(load->engine)) {
+        load->fd = temp_file();
+        g_assert_cmpint(write(load->fd, load->data, sizeof(load->data)), ==, sizeof(load->data));
+        check_batch(load, 4, 0, 4);
+        check_batch(load, 0, 7, 7);
+        check_batch(load, 9, 3, 3);
+        check_batch(load, 1, 3, 1);
+        close(load->fd);
+    }
+}
+
 typedef struct RemoteLoad {
     Load *load;
     bool ready;
@@ -282,6 +342,7 @@ static void add_cases(const Engine *engine)
     } cases[] = {
         { "co/write-then-read", test_write_then_read },
         { "co/read-past-end-gives-zeroes", test_read_past_end_gives_zeroes },
+        { "batch/full-one-does-not-wait", test_full_batch_does_not_wait },
         { "co/errors-are-reported", test_errors_are_reported },
         { "submit/deep-queue-completes", test_deep_queue_completes },
         { "submit/iothread-has-its-own-queue", test_iothread_has_its_own_queue },
