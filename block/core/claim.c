@@ -736,6 +736,9 @@ static bool coroutine_fn refresh_queue(Transaction *tran, RankQueue *queue, GPtr
         if (!node_claims_agree(bs, errp) || !node_can_bear(bs, uses, errp)) {
             return false;
         }
+        if (bs->drv && bs->drv->bdrv_co_before_claims) {
+            bs->drv->bdrv_co_before_claims(bs, uses);
+        }
         claim_children(tran, bs, queue);
         if (bs->drv && (bs->drv->bdrv_co_check_perm || bs->drv->bdrv_set_perm)) {
             g_ptr_array_add(to_tell, bs);

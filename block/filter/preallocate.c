@@ -4,8 +4,9 @@
  * the host's file system allocates rarely and in large pieces.
  *
  * Nobody above sees it: the length of this node is data_end, the end of what was written.  The rest
- * of the file, up to file_end, is allocated and zero.  It is cut off when the node is closed or
- * becomes read-only; until then the filter holds on to the right to resize the file.
+ * of the file, up to file_end, is allocated and zero.  It is cut off when nobody writes through the
+ * node any more, when it is closed or becomes read-only; until then the filter holds on to the
+ * right to resize the file.
  *
  * file_end and data_end only grow while requests run, under @lock; they are read without it.  -1:
  * nothing was written yet, so the file is as long as it says.
@@ -14,6 +15,7 @@
 
 #include "filter-int.h"
 
+#include "block/freeze.h"
 #include "qemu/atomic.h"
 #include "qemu/co-lock.h"
 #include "qemu/lockable.h"
@@ -236,6 +238,21 @@ static int coroutine_fn preallocate_co_inactivate(BlockDriverState *bs)
     return co_drop(bs, NULL);
 }
 
+/* The last one who writes goes: then others may write to the file, and resize it. */
+static void coroutine_fn preallocate_co_before_claims(BlockDriverState *bs, BlockRights uses)
+{
+    PreallocateState *s = bs->opaque;
+    Error *local_err = NULL;
+
+    if (uses & BLK_PERM_WRITE || qatomic_read(&s->file_end) <= qatomic_read(&s->data_end)) {
+        return;
+    }
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
+    if (co_drop(bs, &local_err) < 0) {
+        warn_report_err(local_err);
+    }
+}
+
 /*
  * Whoever writes through here resizes the file, and nobody else may: what lies past the end of the
  * data looks like data to others.
@@ -274,6 +291,7 @@ BlockDriver bdrv_preallocate = {
     .bdrv_reopen_commit = preallocate_reopen_commit,
     .bdrv_reopen_abort = preallocate_reopen_abort,
     .bdrv_co_inactivate = preallocate_co_inactivate,
+    .bdrv_co_before_claims = preallocate_co_before_claims,
     .bdrv_child_claims = preallocate_child_claims,
     .bdrv_refresh_limits = preallocate_refresh_limits,
     .bdrv_co_pwritev = preallocate_co_pwritev,

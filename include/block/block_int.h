@@ -214,6 +214,11 @@ struct BlockDriver {
                                          BdrvChildRole role, BlockRights parent_uses,
                                          BlockRights parent_shared);
     /*
+     * Claims on this node will sum up to @uses, and what it claims of its children follows: do with
+     * what is claimed of them now what will not be allowed then.
+     */
+    void coroutine_fn (*bdrv_co_before_claims)(BlockDriverState *bs, BlockRights uses);
+    /*
      * Protocols: claims on this node will sum up to @uses/@shared; get host locks and a descriptor
      * for it (may yield), then commit or abort (neither).
      */

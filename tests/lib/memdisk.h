@@ -23,7 +23,7 @@ typedef struct MemDisk {
     int64_t bytes;
     int max_yields;        /* per request, at random */
     int fail_reads;        /* atomic: the next so many fail with EIO */
-    int fail_writes, fail_flushes;
+    int fail_writes, fail_flushes, fail_truncates;
     int writes, zeroes, discards, flushes; /* atomic */
     int *block_writes;     /* atomic each: writes per MEMDISK_BLOCK */
     CoQueue *hold_writes;  /* if set, writes sleep here first */
@@ -164,6 +164,10 @@ static int coroutine_fn memdisk_co_truncate(BlockDriverState *bs, int64_t offset
 {
     MemDisk *disk = bs->opaque;
 
+    if (memdisk_fails(&disk->fail_truncates)) {
+        error_setg_errno(errp, EIO, "Could not resize");
+        return -EIO;
+    }
     disk->data = g_realloc(disk->data, offset);
     disk->block_writes = g_renew(int, disk->block_writes, offset / MEMDISK_BLOCK + 1);
     if (offset > disk->bytes) {

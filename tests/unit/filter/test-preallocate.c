@@ -90,15 +90,81 @@ static void coroutine_fn co_resize(void)
     bdrv_unref(s.disk);
 }
 
-/* The right to resize the file goes with what was allocated ahead. */
+/* Whether somebody else may resize the file. */
+static bool coroutine_fn co_others_may_resize(const Setup *s)
+{
+    Error *err = NULL;
+    BlockBackend *other = blk_co_new_with_bs(s->disk, BLK_PERM_WRITE | BLK_PERM_RESIZE,
+                                             BLK_PERM_ALL, &err);
+    bool may = !err;
+
+    blk_co_unref(other);
+    error_free(err);
+    return may;
+}
+
+/* What was allocated ahead goes with the last writer, and with it the right to resize the file. */
+static void coroutine_fn co_writer_goes(void)
+{
+    const uint64_t writes = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE;
+    Setup s;
+
+    co_set_up(&s);
+    for (int round = 0; round < 2; round++) {
+        int64_t end = DISK_BYTES + (round + 1) * 512;
+
+        co_write(&s, end - 512, 512);
+        g_assert_true(blk_co_set_perm(s.blk, writes, BLK_PERM_ALL, &error_abort));
+        g_assert_cmpint(memdisk(s.disk)->bytes, >, DISK_BYTES + AHEAD);
+        g_assert_false(co_others_may_resize(&s));
+        g_assert_true(blk_co_set_perm(s.blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                                      &error_abort));
+        g_assert_cmpint(memdisk(s.disk)->bytes, ==, end);
+        g_assert_cmpint(blk_co_getlength(s.blk), ==, end);
+        g_assert_true(co_others_may_resize(&s));
+        g_assert_true(blk_co_set_perm(s.blk, writes | BLK_PERM_RESIZE, BLK_PERM_ALL,
+                                      &error_abort));
+    }
+    co_close(&s);
+    bdrv_unref(s.disk);
+}
+
+static void coroutine_fn co_slow_write(void *opaque)
+{
+    co_write(opaque, DISK_BYTES, 4096);
+}
+
+static void coroutine_fn co_writer_goes_while_writing(void)
+{
+    Setup s;
+
+    co_set_up(&s);
+    memdisk(s.disk)->max_yields = 20;
+    for (int i = 0; i < 5; i++) {
+        qemu_coroutine_enter(qemu_coroutine_create(co_slow_write, &s));
+        g_assert_true(blk_co_set_perm(s.blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                                      &error_abort));
+        g_assert_cmpint(memdisk(s.disk)->bytes, ==, DISK_BYTES + 4096);
+        g_assert_true(blk_co_set_perm(s.blk, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE |
+                                      BLK_PERM_RESIZE, BLK_PERM_ALL, &error_abort));
+        g_assert_cmpint(blk_co_truncate(s.blk, DISK_BYTES, true, PREALLOC_MODE_OFF, 0,
+                                        &error_abort), ==, 0);
+    }
+    co_close(&s);
+    bdrv_unref(s.disk);
+}
+
+/* Where that failed, the filter keeps the right, and tries again later. */
 static void coroutine_fn co_becomes_read_only(void)
 {
     Setup s;
 
     co_set_up(&s);
     co_write(&s, DISK_BYTES, 512);
+    memdisk(s.disk)->fail_truncates = 1;
     g_assert_true(blk_co_set_perm(s.blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, &error_abort));
     g_assert_cmpint(memdisk(s.disk)->bytes, >, DISK_BYTES + AHEAD);
+    g_assert_cmpint(blk_co_getlength(s.blk), ==, DISK_BYTES + 512);
     g_assert_true(bdrv_co_reopen_set_read_only(s.bs, true, &error_abort));
     g_assert_cmpint(memdisk(s.disk)->bytes, ==, DISK_BYTES + 512);
     g_assert_cmpint(blk_co_getlength(s.blk), ==, DISK_BYTES + 512);
@@ -125,6 +191,8 @@ static void coroutine_fn co_bad_options(void)
 static const MemCase cases[] = {
     { "/preallocate/write/lengthens-the-file-alone", co_write_past_the_end },
     { "/preallocate/resize/is-exact", co_resize },
+    { "/preallocate/claims/given-back-with-the-last-writer", co_writer_goes },
+    { "/preallocate/claims/requests-end-before", co_writer_goes_while_writing },
     { "/preallocate/reopen/read-only-gives-back", co_becomes_read_only },
     { "/preallocate/open/bad-options", co_bad_options },
 };
