@@ -598,6 +598,11 @@ static bool node_can_bear(BlockDriverState *bs, BlockRights uses, Error **errp)
         error_setg(errp, "Permission '%s' unavailable on inactive node", names);
         return false;
     }
+    if (writes && bs->becomes_read_only) {
+        error_setg(errp, "Read-only block node '%s' cannot support read-write users",
+                   bs->node_name);
+        return false;
+    }
     if (writes && bs->read_only) {
         error_setg(errp, "Block node is read-only");
         return false;

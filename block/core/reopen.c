@@ -159,6 +159,16 @@ static bool refuse(const char *key, Error **errp)
     return false;
 }
 
+/* A filter that nobody asked for, as jobs put in, belongs to its job. */
+static bool may_replace(const BlockDriverState *bs, const BdrvChild *child, Error **errp)
+{
+    if (child && child->bs->implicit) {
+        error_setg(errp, "Cannot replace implicit %s child of %s", child->name, bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 /*
  * A child named otherwise than now: "backing" may be another node or none; "file" another one if
  * the node keeps nothing of it in memory, or if only filters in between come or go.
@@ -171,7 +181,7 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
     bool is_backing = strcmp(key, "backing") == 0;
     if (qobject_type(value) == QTYPE_QNULL && is_backing) {
         entry->changes_backing = bs->backing != NULL;
-        return true;
+        return may_replace(bs, child, errp);
     }
     if (!string || (!is_backing && strcmp(key, "file") != 0)) {
         return refuse(key, errp);
@@ -180,8 +190,11 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
     if (!new_bs) {
         return false;
     }
-    if (child && child->bs == new_bs) {
+    if (child && (child->bs == new_bs || bdrv_skip_implicit_filters(child->bs) == new_bs)) {
         return true;
+    }
+    if (!may_replace(bs, child, errp)) {
+        return false;
     }
     if (is_backing) {
         entry->changes_backing = true;
@@ -371,10 +384,17 @@ static void state_abort(void *opaque)
     }
 }
 
+static void state_clean(void *opaque)
+{
+    StateUndo *undo = opaque;
+    undo->entry->state.bs->becomes_read_only = false;
+    g_free(undo);
+}
+
 static const TransactionActionDrv state_step = {
     .commit = state_commit,
     .abort = state_abort,
-    .clean = g_free,
+    .clean = state_clean,
 };
 
 static bool coroutine_fn check_entry(Entry *entry, Error **errp)
@@ -420,6 +440,7 @@ static bool coroutine_fn prepare_entry(Transaction *tran, Entry *entry, Error **
         .options = bs->options,
     };
     bs->options = g_steal_pointer(&entry->state.options);
+    bs->becomes_read_only = bs->options->read_only && !bs->read_only;
     bs->read_only = bs->options->read_only;
     bs->force_share = bs->options->force_share;
     bs->detect_zeroes = bs->options->detect_zeroes;

@@ -63,10 +63,11 @@ struct BlockDriverState {
     QDict *explicit_options;  /* what the user gave for this node, flattened */
     int open_flags;           /* BdrvOpenFlags in force */
     bool read_only;
+    bool becomes_read_only; /* while it is reopened */
     bool encrypted;
     bool sg;
     bool probed; /* format was guessed, not given */
-    bool implicit; /* inserted by -drive, not a node to users */
+    bool implicit; /* inserted by -drive or a job, not a node to users */
     bool force_share;
     BlockdevDetectZeroesOptions detect_zeroes;
     bool inactive;

@@ -194,7 +194,7 @@ static void coroutine_fn co_reopen_read_only(void)
     g_assert_true(fake_co_attach(&user, bs, BLK_PERM_WRITE, BLK_PERM_ALL, &error_abort));
     /* Somebody writes: all stays as it is, the file below as well. */
     g_assert_false(bdrv_co_reopen_set_read_only(bs, true, &err));
-    fake_expect_error(err, "Block node is read-only");
+    fake_expect_error(err, "Read-only block node 'n' cannot support read-write users");
     g_assert_false(bdrv_is_read_only(bs) || bdrv_is_read_only(bs->file->bs));
     g_assert_false(bs->options->read_only || bs->file->bs->options->read_only);
     fake_co_detach(&user);
