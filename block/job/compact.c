@@ -84,6 +84,10 @@ bool coroutine_fn compact_job_co_start(const char *job_id, BlockDriverState *bs,
         error_setg(errp, "Node '%s' is read-only", bdrv_get_node_name(bs));
         return false;
     }
+    /* What must not change an image's length must not change what its file holds, either. */
+    if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_RESIZE, errp)) {
+        return false;
+    }
     s = (CompactJob *)job_create(job_id, &compact_job_driver, NULL, flags, errp);
     if (!s) {
         return false;
