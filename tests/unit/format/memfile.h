@@ -310,6 +310,12 @@ static int coroutine_fn mem_co_truncate(BlockDriverState *bs, int64_t offset, bo
     return 0;
 }
 
+/* There is nothing that depends on how it is open. */
+static bool coroutine_fn mem_co_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    return true;
+}
+
 static int64_t coroutine_fn mem_co_getlength(BlockDriverState *bs)
 {
     return mem_of(bs)->data->len;
@@ -328,6 +334,7 @@ static BlockDriver mem_driver = {
     .instance_size = sizeof(MemFile *),
     .is_protocol = true,
     .bdrv_co_open = mem_co_open,
+    .bdrv_co_reopen_prepare = mem_co_reopen_prepare,
     .bdrv_co_preadv = mem_co_preadv,
     .bdrv_co_pwritev = mem_co_pwritev,
     .bdrv_co_pwrite_zeroes = mem_co_pwrite_zeroes,

@@ -38,7 +38,7 @@ typedef struct CrashRun CrashRun;
 
 typedef struct CrashCase {
     const char *path;
-    const char *create[3];  /* JSON for blockdev-create; file 'f' in memory is node 'file-f' */
+    const char *create[4];  /* JSON for blockdev-create; file 'f' in memory is node 'file-f' */
     const char *open;       /* JSON of the stack that the workload runs on and that is judged */
     int64_t disk_bytes;
     uint32_t cluster_size;  /* discard of whole clusters zeroes them for good; 0: never certain */
@@ -50,6 +50,10 @@ typedef struct CrashCase {
     bool has_base;          /* file "base" is there, raw, with words crash_base_word() */
     bool no_check;          /* the format has no check */
     bool open_writes;       /* judged with write access: opening or reading writes */
+    bool unlocked;          /* co_beside takes the control lock itself, when it needs it */
+    /* Other images take the place of those of @open: has it happened?  Asked before requests. */
+    bool (*has_switched)(const CrashRun *r);
+    const char *open_switched; /* JSON of the stack that is judged from then on */
     /* All may be NULL.  Before recording, the stack being open; */
     void coroutine_fn (*co_prepare)(CrashRun *r);
     /* beside the workers, once; */
@@ -89,6 +93,7 @@ struct CrashRun {
     uint32_t next_value;
     MemCrew crew;
     guint states;
+    guint switched;                      /* length of the log when it was seen, or G_MAXUINT */
     void *opaque;                        /* of the case's functions */
 };
 
@@ -201,7 +206,7 @@ static inline void coroutine_fn crash_co_flush(CrashRun *r)
 {
     CrashAck ack = { ++r->now, 0 };
 
-    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(r->user->root->bs), ==, 0);
     ack.log_len = r->log->len;
     g_array_append_val(r->acks, ack);
 }
@@ -218,6 +223,9 @@ static inline void coroutine_fn crash_co_worker(void *opaque)
 
         /* As every user's requests; so what freezes the stack has it for itself. */
         bdrv_gate_co_enter(&r->user->gate);
+        if (r->switched == G_MAXUINT && r->k->has_switched && r->k->has_switched(r)) {
+            r->switched = r->log->len;
+        }
         if (dice < m->write) {
             crash_co_write(w, 0);
         } else if ((dice -= m->write) < m->zero) {
@@ -295,10 +303,16 @@ static inline void coroutine_fn crash_co_compare(CrashRun *r, MemUser *user, gui
     }
 }
 
+/* What the user opens after a cut at @t. */
+static inline const char *crash_stack(const CrashRun *r, guint t)
+{
+    return t >= r->switched ? r->k->open_switched : r->k->open;
+}
+
 /* Written again, it holds that; repaired, there is nothing left to repair. */
 static inline void coroutine_fn crash_co_go_on(CrashRun *r, guint t)
 {
-    MemUser *user = lab_co_use(r->k->open, BDRV_O_RDWR | BDRV_O_UNMAP);
+    MemUser *user = lab_co_use(crash_stack(r, t), BDRV_O_RDWR | BDRV_O_UNMAP);
     g_autofree uint8_t *wanted = g_malloc(r->k->disk_bytes), *buf = g_malloc(r->k->disk_bytes);
     BdrvCheckResult res = { .report = lab_report };
     int ret = r->k->no_check ? -ENOTSUP
@@ -314,7 +328,7 @@ static inline void coroutine_fn crash_co_go_on(CrashRun *r, guint t)
     g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
     mem_co_unuse(user);
 
-    user = lab_co_use(r->k->open, r->k->open_writes ? BDRV_O_RDWR : 0);
+    user = lab_co_use(crash_stack(r, t), r->k->open_writes ? BDRV_O_RDWR : 0);
     if (!r->k->no_check) {
         lab_co_check(user);
     }
@@ -325,7 +339,7 @@ static inline void coroutine_fn crash_co_go_on(CrashRun *r, guint t)
 
 static inline void coroutine_fn crash_co_judge(CrashRun *r, guint t)
 {
-    MemUser *user = lab_co_use(r->k->open, r->k->open_writes ? BDRV_O_RDWR : 0);
+    MemUser *user = lab_co_use(crash_stack(r, t), r->k->open_writes ? BDRV_O_RDWR : 0);
 
     if (!r->k->no_check) {
         lab_co_check(user);
@@ -482,7 +496,13 @@ static inline void coroutine_fn crash_co_workload(CrashRun *r)
     if (r->k->co_beside) {
         mem_crew_start(&r->crew, crash_co_beside, r);
     }
-    mem_crew_wait(&r->crew);
+    if (r->k->unlocked) {
+        bdrv_co_control_unlock();
+        mem_crew_wait(&r->crew);
+        bdrv_co_control_lock();
+    } else {
+        mem_crew_wait(&r->crew);
+    }
 }
 
 static inline void crash_fill_base(const CrashRun *r)
@@ -527,7 +547,12 @@ static inline void crash_free(CrashRun *r)
 /* Record one workload and try its cuts; returns the number of states. */
 static inline guint coroutine_fn crash_co_run(const CrashCase *k, GRand *rand)
 {
-    CrashRun r = { .k = k, .rand = rand, .acks = g_array_new(FALSE, FALSE, sizeof(CrashAck)) };
+    CrashRun r = {
+        .k = k,
+        .rand = rand,
+        .acks = g_array_new(FALSE, FALSE, sizeof(CrashAck)),
+        .switched = G_MAXUINT,
+    };
 
     g_assert_cmpint(crash_sectors(&r), <=, CRASH_MAX_SECTORS);
     for (int64_t i = 0; i < crash_sectors(&r); i++) {

@@ -108,6 +108,13 @@ static inline MemUser *coroutine_fn lab_co_use(const char *json, int flags)
     return mem_co_use(lab_parse(json), flags, &error_abort);
 }
 
+/* Whoever has the disk under a job does not change its length. */
+static inline void coroutine_fn lab_co_keep_length(MemUser *user)
+{
+    bdrv_co_child_set_perm(user->root, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE, BLK_PERM_ALL,
+                           &error_abort);
+}
+
 static inline void lab_report(void *opaque, const char *line)
 {
     if (!g_str_has_prefix(line, "Leaked") && !g_str_has_prefix(line, "Repairing")) {
