@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every pair (running job, second command) on every node of a chain of four.
+
+base <- mid1 <- mid2 <- top, which an export uses; the job is slow or ready.  Prints the table and
+compares it with matrix/jobs.txt; --write writes that file.  A refused command must leave the graph
+and its claims as they were.  --stock PROGRAM asks another storage daemon and tells where it answers
+otherwise; matrix/README.md has the reasons."""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../../lib"))
+
+from celltable import Table, difference                  # noqa: E402
+from imgtest import Tap, have, must                     # noqa: E402
+from qmptest import MiB, QMPError, Vm                    # noqa: E402
+
+CHAIN = ("base", "mid1", "mid2", "top")
+SIZE = 8 * MiB
+EXPECTED = os.path.join(HERE, "matrix", "jobs.txt")
+
+HEAD = """\
+Running job (headings) x second command (rows) x node it names (columns): the answers.
+The chain is base <- mid1 <- mid2 <- top; an NBD export writes to top.  N is the column's node,
+N-1 the one below it; t, t2, s2 are images of their own, f-N is the file of N.
+Written by test-job-matrix.py --write.""".splitlines()
+
+
+def below(node):
+    return CHAIN[max(CHAIN.index(node) - 1, 0)]
+
+
+# ---- jobs: heading, how to start it, the event to wait for -----------------------------------
+
+def job(command, ready=False, /, **arguments):
+    return command, {"job-id": "j", "speed": 0 if ready else 1,
+                     **{key.replace("_", "-"): value for key, value in arguments.items()}}, \
+        {"status": "ready"} if ready else None
+
+
+JOBS = {
+    "no job": None,
+    "stream into top": job("block-stream", device="top"),
+    "stream mid2 into top": job("block-stream", device="top", base_node="mid1"),
+    "stream into mid2": job("block-stream", device="mid2"),
+    "stream mid1 into mid2": job("block-stream", device="mid2", base_node="base"),
+    "stream into mid1": job("block-stream", device="mid1"),
+    "commit mid2 into mid1": job("block-commit", device="top", top_node="mid2", base_node="mid1"),
+    "commit mid2 into base": job("block-commit", device="top", top_node="mid2", base_node="base"),
+    "commit mid1 into base": job("block-commit", device="top", top_node="mid1", base_node="base"),
+    "commit top into mid2, ready": job("block-commit", True, device="top", base_node="mid2"),
+    "commit top into base": job("block-commit", device="top", base_node="base"),
+    "mirror top to t": job("blockdev-mirror", device="top", target="t", sync="full"),
+    "mirror top to t, ready": job("blockdev-mirror", True, device="top", target="t", sync="top"),
+    "backup top to t": job("blockdev-backup", device="top", target="t", sync="full"),
+    "backup mid1 to t": job("blockdev-backup", device="mid1", target="t", sync="full"),
+    "backup s2 to top": job("blockdev-backup", device="s2", target="top", sync="full"),
+    # Done at once, it keeps what it has until job-finalize.
+    "compact top": ("block-compact", {"job-id": "j", "node-name": "top", "auto-finalize": False},
+                    {"status": "pending"}),
+}
+
+OURS = {"compact top"}  # jobs that stock does not have
+
+# ---- second commands ---------------------------------------------------------------------------
+
+
+def second(name, command, /, **arguments):
+    """N and N-1 in arguments stand for the column's node and the one below."""
+    return name, command, {key.replace("_", "-"): value for key, value in arguments.items()}
+
+
+COMMANDS = (
+    second("block-stream into N", "block-stream", job_id="k", speed=1, device="N"),
+    second("block-stream N-1 into N", "block-stream", job_id="k", speed=1, device="N", bottom="N-1"),
+    second("block-stream into top, base N", "block-stream", job_id="k", speed=1, device="top",
+           base_node="N"),
+    second("block-commit device N", "block-commit", job_id="k", speed=1, device="N"),
+    second("block-commit top N into N-1", "block-commit", job_id="k", speed=1, device="top", top_node="N",
+           base_node="N-1"),
+    second("block-commit top into N", "block-commit", job_id="k", speed=1, device="top", base_node="N"),
+    second("blockdev-mirror N to t2", "blockdev-mirror", job_id="k", speed=1, device="N", target="t2",
+           sync="full"),
+    second("blockdev-mirror s2 to N", "blockdev-mirror", job_id="k", speed=1, device="s2", target="N",
+           sync="full"),
+    second("blockdev-mirror s2, replaces N", "blockdev-mirror", job_id="k", speed=1, device="s2",
+           target="t2", sync="full", replaces="N"),
+    second("blockdev-backup N to t2", "blockdev-backup", job_id="k", speed=1, device="N", target="t2",
+           sync="full"),
+    second("blockdev-backup s2 to N", "blockdev-backup", job_id="k", speed=1, device="s2", target="N",
+           sync="full"),
+    second("blockdev-create in f-N", "blockdev-create", job_id="k",
+           options={"driver": "qcow2", "file": "f-N", "size": SIZE}),
+    second("block-compact N", "block-compact", job_id="k", node_name="N"),
+    second("blockdev-snapshot-sync N", "blockdev-snapshot-sync", node_name="N",
+           snapshot_file="new.qcow2", snapshot_node_name="new"),
+    second("blockdev-snapshot N", "blockdev-snapshot", node="N", overlay="over"),
+    second("blockdev-snapshot-internal-sync N", "blockdev-snapshot-internal-sync", device="N",
+           name="s"),
+    second("blockdev-snapshot-delete-internal-sync", "blockdev-snapshot-delete-internal-sync",
+           device="N", name="kept"),
+    second("block_resize N", "block_resize", node_name="N", size=2 * SIZE),
+    second("block_resize f-N", "block_resize", node_name="f-N", size=2 * SIZE),
+    second("change-backing-file of N", "change-backing-file", device="top", image_node_name="N",
+           backing_file="other.qcow2"),
+    second("blockdev-reopen N as it is", "blockdev-reopen"),
+    second("blockdev-reopen N without backing", "blockdev-reopen"),
+    second("blockdev-del N", "blockdev-del", node_name="N"),
+    second("blockdev-del f-N", "blockdev-del", node_name="f-N"),
+    second("block-export-add N", "block-export-add", id="x", type="nbd", node_name="N", name="x"),
+    second("block-export-add N writable", "block-export-add", id="x", type="nbd", node_name="N",
+           name="x", writable=True),
+    second("block-export-add f-N writable", "block-export-add", id="x", type="nbd",
+           node_name="f-N", name="x", writable=True),
+    second("block-dirty-bitmap-add N", "block-dirty-bitmap-add", node="N", name="b"),
+    second("block-dirty-bitmap-add N persistent", "block-dirty-bitmap-add", node="N", name="b",
+           persistent=True),
+    second("block-dirty-bitmap-remove N", "block-dirty-bitmap-remove", node="N", name="kept"),
+    second("block-dirty-bitmap-clear N", "block-dirty-bitmap-clear", node="N", name="kept"),
+    second("x-blockdev-change N", "x-blockdev-change", parent="N", node="t2"),
+    second("x-blockdev-set-iothread N", "x-blockdev-set-iothread", node_name="N", iothread="io",
+           force=True),
+    second("block-set-write-threshold f-N", "block-set-write-threshold", node_name="f-N",
+           write_threshold=4096),
+    second("blockdev-set-active N off", "blockdev-set-active", node_name="N", active=False),
+    second("blockdev-add raw over N", "blockdev-add", driver="raw", node_name="user", file="N"),
+)
+
+
+UNDO = {
+    "block-export-add": ("block-export-del", {"id": "x", "mode": "hard"}),
+    "block-dirty-bitmap-add": ("block-dirty-bitmap-remove", {"node": "N", "name": "b"}),
+    "block-dirty-bitmap-remove": ("block-dirty-bitmap-add", {"node": "N", "name": "kept"}),
+    "x-blockdev-set-iothread": ("x-blockdev-set-iothread",
+                                {"node-name": "N", "iothread": None, "force": True}),
+    "block-set-write-threshold": ("block-set-write-threshold",
+                                  {"node-name": "f-N", "write-threshold": 0}),
+    "blockdev-add": ("blockdev-del", {"node-name": "user"}),
+}
+
+
+def image_options(node):
+    return {"driver": "qcow2", "node-name": node, "file": f"f-{node}",
+            "backing": below(node) if node != "base" else None,
+            "read-only": node in CHAIN[:-1]}
+
+
+def filled(value, node):
+    if isinstance(value, dict):
+        return {key: filled(inner, node) for key, inner in value.items()}
+    if isinstance(value, str):
+        words = {"N": node, "N-1": below(node), "f-N": f"f-{node}"}
+        return words.get(value, value)
+    return value
+
+
+def arguments_of(entry, node):
+    name, command, arguments = entry
+    if command != "blockdev-reopen":
+        return filled(arguments, node)
+    options = image_options(node)
+    if "without" in name:
+        options["backing"] = None
+    return {"options": [options]}
+
+
+# ---- the laboratory -----------------------------------------------------------------------------
+
+def make_images(folder):
+    """Each image of the chain has two pieces of its own far from each other."""
+    home = os.getcwd()
+    os.mkdir(folder)
+    os.chdir(folder)
+    for i, node in enumerate((*CHAIN, "s2", "t", "t2", "over")):
+        backing = ["-b", f"{CHAIN[i - 1]}.qcow2", "-F", "qcow2"] if 0 < i < 4 else []
+        must("qemu-img", "create", "-q", "-f", "qcow2", *backing, f"{node}.qcow2", str(SIZE))
+        if i < 5:
+            must("qemu-img", "snapshot", "-c", "kept", f"{node}.qcow2")
+            must("qemu-io", "-f", "qcow2", "-c", f"write -q -P {i + 1} {i * 64}k 64k", "-c",
+                 f"write -q -P {i + 1} {4 * MiB + i * 65536} 64k", f"{node}.qcow2")
+    os.chdir(home)
+
+
+class Lab:
+    """One daemon after the other, each with fresh images and the job running."""
+
+    def __init__(self, program, wanted):
+        self.program, self.wanted, self.vm = program, wanted, None
+        self.is_stock = program.startswith("/")
+
+    def start(self):
+        shutil.rmtree("work", ignore_errors=True)
+        shutil.copytree("images", "work")
+        self.vm = Vm("--object", "iothread,id=io", "--nbd-server",
+                     "addr.type=unix,addr.path=nbd.sock", program=self.program)
+        if self.is_stock:
+            self.vm.timeout = 5.0
+        for node in (*CHAIN, "s2", "t", "t2", "over"):
+            self.vm.add(f"f-{node}", "file", filename=f"work/{node}.qcow2",
+                        cache={"no-flush": True})
+            self.vm.execute("blockdev-add", image_options(node) if node in CHAIN else
+                            {"driver": "qcow2", "node-name": node, "file": f"f-{node}",
+                             **({"backing": None} if node == "over" else {})})
+        for node in CHAIN:
+            self.vm.command("block-dirty-bitmap-add", node=node, name="kept")
+        self.vm.command("block-export-add", id="guest", type="nbd", node_name="top",
+                        writable=True)
+        if self.wanted:
+            command, arguments, status = self.wanted
+            self.vm.execute(command, arguments)
+            if status:
+                self.vm.wait_event("JOB_STATUS_CHANGE", **status)
+
+    def stop(self):
+        if self.vm:
+            # No clean end: that is another test's.
+            self.vm.__exit__(InterruptedError)
+            self.vm = None
+
+    def state(self):
+        """Nodes, edges and claims."""
+        graph = self.vm.command("x-debug-query-block-graph")
+        edges = sorted((edge["name"], str(edge["perm"]), str(edge["shared-perm"]))
+                       for edge in graph["edges"])
+        nodes = sorted(node["name"] for node in graph["nodes"])
+        jobs = [(row["id"], row["type"]) for row in self.vm.command("query-jobs")]
+        claims = []
+        if not self.is_stock:
+            claims = sorted((row["node-name"], str(row["owner"]), row["reason"])
+                            for row in self.vm.command("query-block-blockers"))
+        return nodes, edges, jobs, claims
+
+    def ask(self, entry, node):
+        """The answer of one cell."""
+        if node == "base" and "N-1" in entry[0]:
+            return "-"
+        if not self.vm:
+            self.start()
+            self.before = self.state()
+        try:
+            self.vm.execute(entry[1], arguments_of(entry, node))
+        except QMPError as error:
+            if error.error_class == "CommandNotFound":
+                return "-"
+            return error.desc + self.complaint()
+        except (ConnectionError, TimeoutError) as error:
+            self.stop()
+            return "THE PROGRAM DIED" if isinstance(error, ConnectionError) else "NO ANSWER"
+        self.undo(entry, node)
+        return "ok"
+
+    def complaint(self):
+        """After a refusal: ours must have left everything as it was."""
+        if self.state() == self.before:
+            return ""
+        self.stop()
+        return "" if self.is_stock else " AND SOMETHING CHANGED"
+
+    def undo(self, entry, node):
+        """Take back what was accepted, where that is possible; else begin anew."""
+        if "job-id" in entry[2]:
+            self.end_second_job()
+        elif entry[1] in UNDO:
+            command, arguments = UNDO[entry[1]]
+            self.vm.execute(command, filled(arguments, node))
+        if self.state() != self.before:
+            self.stop()
+
+    def end_second_job(self):
+        """Cancelled, or over already."""
+        try:
+            self.vm.command("job-cancel", id="k")
+            while self.vm.next_event().get("data", {}) != {"id": "k", "status": "null"}:
+                pass
+        except QMPError:
+            pass
+
+
+def answers(program, jobs):
+    """(job, command) -> the answers for the nodes of the chain."""
+    make_images("images")
+    found = {}
+    for name in jobs:
+        lab = Lab(program, JOBS[name])
+        for entry in COMMANDS:
+            found[name, entry[0]] = [lab.ask(entry, node) for node in CHAIN]
+        lab.stop()
+    return found
+
+
+def make_table(found, columns=CHAIN):
+    table, last = Table(columns), None
+    for (name, command), cells in found.items():
+        if name != last:
+            table.heading(name)
+        last = name
+        table.row(command, cells)
+    return table.text(HEAD)
+
+
+def without_numbers(answer):
+    return re.sub(r"#block\d+", "#block", answer)
+
+
+def compare(ours, theirs):
+    """Lines of the cells in which another program answers otherwise."""
+    return [" | ".join((*key, node, a, b)) for key, cells in ours.items()
+            for node, a, b in zip(CHAIN, cells, theirs[key])
+            if "-" not in (a, b) and without_numbers(a) != without_numbers(b)]
+
+
+def in_empty_folder(function, *arguments):
+    home = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            return function(*arguments)
+        finally:
+            os.chdir(home)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help=f"write {EXPECTED}")
+    parser.add_argument("--stock", metavar="PROGRAM", help="tell where PROGRAM answers otherwise")
+    parser.add_argument("jobs", nargs="*", help="only these; prints the table")
+    options = parser.parse_args()
+    if not have("qemu-storage-daemon"):
+        print("1..0 # SKIP qemu-storage-daemon is not built")
+        return 0
+    found = in_empty_folder(answers, "qemu-storage-daemon", options.jobs or JOBS)
+    text = make_table(found)
+    if options.stock:
+        jobs = [name for name in options.jobs or JOBS if name not in OURS]
+        theirs = in_empty_folder(answers, options.stock, jobs)
+        print("\n".join(compare({key: found[key] for key in theirs}, theirs)))
+    elif options.write:
+        with open(EXPECTED, "w", encoding="utf-8") as file:
+            file.write(text)
+    elif options.jobs:
+        print(text)
+    else:
+        tap = Tap()
+        with open(EXPECTED, encoding="utf-8") as file:
+            wrong = difference(file.read(), text)
+        print("\n".join("# " + line for line in text.splitlines()))
+        tap.ok(not wrong, f"{len(found) * len(CHAIN)} answers as in matrix/jobs.txt", wrong)
+        return tap.finish()
+    return 0
+
+
+sys.exit(main())
