@@ -8,7 +8,7 @@
 #define WINDOW_CLUSTERS (UINT64_C(1) << 25)
 #define WINDOW_COUNT_BYTES (64 * MiB)
 /* Where the references lie so far apart, they are damage; a walk for each would take forever. */
-#define MAX_WINDOWS 1024
+#define MAX_WINDOWS 256
 /* New refcount structures keep away from references that lie no further past the end. */
 #define MAX_BEYOND_BYTES (1 * GiB)
 
@@ -124,19 +124,21 @@ void qcow2_check_drop_window(Qcow2Check *c)
     c->is_counted = false;
 }
 
-/* Blocks that anything can lie in: the file, and what the refcount table counts. */
-static uint64_t nb_possible_blocks(const Qcow2Check *c)
+/*
+ * Blocks whose counts matter: those of the file.  What the refcount table says of space past its
+ * end costs nothing, and damage may let a million entries name one block.
+ */
+static uint64_t nb_file_blocks(const Qcow2Check *c)
 {
-    return MAX(DIV_ROUND_UP(c->nb_clusters + 1, c->s->refblock_size),
-               qcow2_refarray_used_blocks(c->s));
+    return DIV_ROUND_UP(c->nb_clusters + 1, c->s->refblock_size);
 }
 
 int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster)
 {
     uint64_t per_window = window_blocks(c->s);
     uint64_t first_block = (cluster >> c->s->refblock_bits) / per_window * per_window;
-    uint64_t possible = nb_possible_blocks(c);
-    uint64_t end_block = MAX(MIN(possible, first_block + per_window), first_block + 1);
+    uint64_t nb_file = nb_file_blocks(c);
+    uint64_t end_block = MAX(MIN(nb_file, first_block + per_window), first_block + 1);
     uint64_t nb_blocks = end_block - first_block;
 
     qcow2_check_drop_window(c);
@@ -150,7 +152,7 @@ int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster)
     }
     c->first = c->disk->first;
     c->end = c->disk->end;
-    c->limit = possible << c->s->refblock_bits;
+    c->limit = nb_file << c->s->refblock_bits;
     c->next = UINT64_MAX;
     return 0;
 }
@@ -169,11 +171,12 @@ bool qcow2_check_next_window(Qcow2Check *c, uint64_t *cluster)
 {
     const Qcow2State *s = c->s;
     uint64_t index = c->end >> s->refblock_bits;
+    uint64_t nb_blocks = MIN(s->reftable.size, nb_file_blocks(c));
 
-    while (index < s->reftable.size && !(s->reftable.entries[index] & QCOW2_REFTABLE_MASK)) {
+    while (index < nb_blocks && !(s->reftable.entries[index] & QCOW2_REFTABLE_MASK)) {
         index++;
     }
-    *cluster = index < s->reftable.size ? MIN(c->next, index << s->refblock_bits) : c->next;
+    *cluster = index < nb_blocks ? MIN(c->next, index << s->refblock_bits) : c->next;
     if (*cluster == UINT64_MAX) {
         return false;
     }

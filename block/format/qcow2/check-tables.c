@@ -135,7 +135,7 @@ static void check_flag(Qcow2Check *c, uint64_t host, bool is_copied)
 
     if (qcow2_check_in_window(c, cluster)) {
         c->bad_flags += (qcow2_refarray_get(c->disk, cluster) == 1) != is_copied;
-    } else if (cluster >= c->limit) {
+    } else if (qcow2_check_is_nowhere(c, cluster)) {
         c->bad_flags += is_copied; /* nothing counts it */
     }
 }

@@ -47,7 +47,7 @@ typedef struct Qcow2Check {
 
     /* The window. */
     uint64_t first, end;       /* clusters; end 0: none is loaded */
-    uint64_t limit;            /* no window reaches further; what is there has no count */
+    uint64_t limit;            /* clusters: no window reaches further */
     uint16_t *refs;            /* references found; UINT16_MAX: look in many_refs */
     GHashTable *many_refs;     /* cluster -> count, if large */
     Qcow2RefArray *disk;       /* counts in the file; covers the window */
@@ -72,6 +72,13 @@ static inline bool qcow2_check_in_window(const Qcow2Check *c, uint64_t cluster)
 }
 /** Length of the list of snapshots as far as the file reached at first. */
 uint64_t qcow2_check_snapshots_in_file(const Qcow2Check *c);
+/** Is @cluster past the end of the file, and nothing counts it? */
+static inline bool qcow2_check_is_nowhere(const Qcow2Check *c, uint64_t cluster)
+{
+    uint64_t block = cluster >> c->s->refblock_bits;
+
+    return cluster >= c->limit && (block >= c->s->reftable.size || !c->s->reftable.entries[block]);
+}
 /** Load the window that begins at @cluster (rounded down); no references yet. */
 int coroutine_fn qcow2_check_co_window(Qcow2Check *c, uint64_t cluster);
 /** Begin of the next window with anything in it; false: there is none. */

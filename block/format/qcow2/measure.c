@@ -13,6 +13,7 @@
 
 #define BITMAP_DIR_ENTRY_BYTES 24
 #define EXTENTS_AT_ONCE 8192
+#define MIN_MAX_EXTENTS 1000000
 
 typedef struct Measure {
     uint64_t size;          /* of the disk, whole clusters */
@@ -151,11 +152,50 @@ static bool is_data(const BdrvExtent *extent)
            (extent->flags & BDRV_BLOCK_ALLOCATED);
 }
 
+/*
+ * What a chain can have at most whose tables are in order, since nothing else uses an entry:
+ * extents, and bytes of the disk that are allocated.
+ */
+typedef struct Reach {
+    int64_t extents, bytes;
+} Reach;
+
+static Reach coroutine_fn co_reach(BlockDriverState *bs)
+{
+    Reach r = { MIN_MAX_EXTENTS, 0 };
+
+    for (; bs; bs = bdrv_cow_bs(bs)) {
+        const Qcow2State *s = bs->drv == &bdrv_qcow2 ? bs->opaque : NULL;
+        int64_t len = bdrv_co_getlength(s ? bs->file->bs : bs);
+        int64_t entries = MAX(len, 0) / (s ? s->l2_entry_size : BDRV_SECTOR_SIZE);
+        int64_t unit = s ? s->cluster_size : BDRV_SECTOR_SIZE;
+
+        r.extents += MIN(entries, INT64_MAX / 128 / QCOW2_SUBCLUSTERS) *
+                     (s && s->is_extended_l2 ? QCOW2_SUBCLUSTERS : 1);
+        r.bytes += MIN(entries + 1, INT64_MAX / 128 / unit) * unit;
+        if (r.extents > INT64_MAX / 4 || r.bytes > INT64_MAX / 4) {
+            break;
+        }
+    }
+    return r;
+}
+
+/* Take off what @extents tell; false: more than is there, so tables are named again and again. */
+static bool take_off(Reach *reach, const BdrvExtent *extents, int n)
+{
+    reach->extents -= n;
+    for (int i = 0; i < n; i++) {
+        reach->bytes -= extents[i].flags & BDRV_BLOCK_ALLOCATED ? extents[i].bytes : 0;
+    }
+    return reach->extents >= 0 && reach->bytes >= 0;
+}
+
 /* Bytes of the clusters that would hold data. */
 static int64_t coroutine_fn co_data_bytes(const Measure *m, BlockDriverState *in_bs, int64_t bytes)
 {
     g_autofree BdrvExtent *extents = g_new(BdrvExtent, EXTENTS_AT_ONCE);
     int64_t required = 0, offset = 0, counted = 0;
+    Reach reach = co_reach(in_bs);
     int n;
 
     /* counted: everything up to there is judged, in whole clusters. */
@@ -171,6 +211,9 @@ static int64_t coroutine_fn co_data_bytes(const Measure *m, BlockDriverState *in
                 required += counted - start;
             }
             offset = end;
+        }
+        if (!take_off(&reach, extents, n)) {
+            return -EUCLEAN;
         }
     }
     return n < 0 ? n : required;
@@ -241,7 +284,12 @@ BlockMeasureInfo *coroutine_fn qcow2_co_measure(QemuOpts *opts, BlockDriverState
     } else if (in_bs) {
         data = co_data_bytes(&m, in_bs, bytes);
         if (data < 0) {
-            error_setg_errno(errp, -data, "Unable to get block status");
+            if (data == -EUCLEAN) {
+                error_setg(errp, "The tables of the image name one another again and again; check "
+                           "it first");
+            } else {
+                error_setg_errno(errp, -data, "Unable to get block status");
+            }
             return NULL;
         }
     }

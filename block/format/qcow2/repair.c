@@ -351,7 +351,7 @@ static bool find_count(const Qcow2Check *c, uint64_t host, uint64_t *count)
         return !qcow2_check_block_is_lost(c, (cluster - c->first) >> c->s->refblock_bits);
     }
     *count = 0;
-    return c->first == 0 && cluster >= c->limit;
+    return c->first == 0 && qcow2_check_is_nowhere(c, cluster);
 }
 
 /* The entry with the flag as it should be; tells if it was wrong. */
