@@ -25,6 +25,7 @@ typedef struct Store {
     BlockDriverState *bs;
     GArray *bitmaps; /* of Qcow2Bitmap */
     GArray *taken;   /* of Range: clusters that nothing names yet */
+    bool moves;      /* what did not change, too */
 } Store;
 
 /* ---- clusters ------------------------------------------------------------------------------ */
@@ -265,9 +266,9 @@ static int coroutine_fn co_replace_directory(Store *store, GArray *old, Error **
     return ret;
 }
 
-static void store_init(Store *store, BlockDriverState *bs)
+static void store_init(Store *store, BlockDriverState *bs, bool moves)
 {
-    *store = (Store){ bs, qcow2_bitmaps_new(), g_array_new(FALSE, FALSE, sizeof(Range)) };
+    *store = (Store){ bs, qcow2_bitmaps_new(), g_array_new(FALSE, FALSE, sizeof(Range)), moves };
 }
 
 static void store_clear(Store *store)
@@ -408,7 +409,7 @@ static bool needs_store(BlockDriverState *bs)
     return false;
 }
 
-/* Bits that have not changed since they were stored stay where they are. */
+/* Bits that have not changed since they were stored stay where they are, unless all move. */
 static int coroutine_fn co_store_one(Store *store, BdrvDirtyBitmap *bitmap, GArray *old)
 {
     BlockDriverState *bs = store->bs;
@@ -418,7 +419,7 @@ static int coroutine_fn co_store_one(Store *store, BdrvDirtyBitmap *bitmap, GArr
     Qcow2Bitmap *entry = qcow2_bitmaps_find(store->bitmaps, bm.name);
     int ret = 0;
 
-    if (stored && !bdrv_dirty_bitmap_changed(bitmap)) {
+    if (stored && !store->moves && !bdrv_dirty_bitmap_changed(bitmap)) {
         bm.table_offset = stored->table_offset;
         bm.table_size = stored->table_size;
     } else {
@@ -479,16 +480,13 @@ static void set_all_stored(BlockDriverState *bs)
     }
 }
 
-int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp)
+static int coroutine_fn co_store(BlockDriverState *bs, bool moves, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     g_autoptr(GArray) old = NULL;
     Store store;
     int ret;
 
-    if (!needs_store(bs)) {
-        return 0;
-    }
     if (bs->read_only) {
         error_setg(errp, "No write access");
         return -EINVAL;
@@ -502,7 +500,7 @@ int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp)
         error_setg_errno(errp, -ret, "Image cannot be changed");
         return ret;
     }
-    store_init(&store, bs);
+    store_init(&store, bs, moves);
     old = g_array_new(FALSE, FALSE, sizeof(Range));
     ret = co_store_all(&store, old, errp);
     store_clear(&store);
@@ -512,6 +510,16 @@ int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp)
         qatomic_set(&s->needs_autoclear, true);
     }
     return ret;
+}
+
+int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp)
+{
+    return needs_store(bs) ? co_store(bs, false, errp) : 0;
+}
+
+int coroutine_fn qcow2_bitmaps_co_move(BlockDriverState *bs, Error **errp)
+{
+    return co_store(bs, true, errp);
 }
 
 /* ---- removing ------------------------------------------------------------------------------ */
@@ -532,7 +540,7 @@ int coroutine_fn qcow2_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, c
         error_setg_errno(errp, -ret, "Image cannot be changed");
         return ret;
     }
-    store_init(&store, bs);
+    store_init(&store, bs, false);
     for (guint i = 0; i < s->bitmaps->len; i++) {
         const Qcow2Bitmap *bm = &g_array_index(s->bitmaps, Qcow2Bitmap, i);
 

@@ -7,8 +7,10 @@
  * image. Nothing runs meanwhile, so no request has the old mapping.
  *
  * What moves: data and L2 tables, of the active image and of snapshots, L1 tables, the snapshot
- * table, refcounts.  What stays where it is: compressed clusters, which share host clusters, and
- * stored bitmaps; the file keeps its length up to the last of these.
+ * table, refcounts.  Compressed clusters share host clusters: those that hang together move
+ * together, byte by byte as they are, if there is a gap for all of them.  Bitmaps that stand in the
+ * way are stored anew.  What stays where it is, with the file up to there: inconsistent bitmaps,
+ * clusters that are counted but not used, more compressed clusters in a row than MAX_GROUP.
  */
 #include "qemu/osdep.h"
 
@@ -16,6 +18,7 @@
 #include "shadow.h"
 
 #define COPY_BYTES (2 * MiB)
+#define MAX_GROUP 256
 
 /* An L1 table: of a snapshot, or of the active image. */
 typedef struct Tree {
@@ -31,6 +34,10 @@ typedef struct Compact {
     Error **errp;
     GArray *trees;             /* of Tree; the active one first, then snapshots in order */
     unsigned long *movable;    /* clusters in use that can be moved */
+    unsigned long *packed;     /* clusters that hold compressed ones */
+    unsigned long *joined;     /* clusters that share a compressed one with the cluster before */
+    bool keeps_packed;         /* those do not move: there was no gap for some */
+    bool has_blocker;          /* what keeps the file from being shorter has not moved */
     uint64_t end;              /* after the last cluster in use */
     uint64_t nb_tables;        /* different L2 tables */
     uint64_t cutoff;           /* clusters from here on are moved */
@@ -145,6 +152,18 @@ static void mark_range(Compact *c, uint64_t offset, uint64_t bytes)
     }
 }
 
+static void mark_packed(Compact *c, uint64_t entry)
+{
+    uint64_t offset, first, last;
+    uint32_t len;
+
+    qcow2_parse_compressed(c->s, entry, &offset, &len);
+    first = offset >> c->s->cluster_bits;
+    last = (offset + len - 1) >> c->s->cluster_bits;
+    bitmap_set(c->packed, first, last - first + 1);
+    bitmap_set(c->joined, first + 1, last - first);
+}
+
 static bool coroutine_fn co_mark_table(Compact *c, Tree *tree, uint32_t index, Qcow2Place *place)
 {
     if (test_and_set_bit(place->offset >> c->s->cluster_bits, c->movable)) {
@@ -161,9 +180,30 @@ static bool coroutine_fn co_mark_table(Compact *c, Tree *tree, uint32_t index, Q
         }
         if (cluster) {
             set_bit(cluster, c->movable);
+        } else if (entry & QCOW2_COMPRESSED) {
+            mark_packed(c, entry);
         }
     }
     return true;
+}
+
+/* Groups of compressed clusters move, unless they are long or share a place with other things. */
+static void allow_groups(Compact *c)
+{
+    uint64_t first = find_next_bit(c->packed, c->end, 0), end;
+
+    for (; first < c->end; first = find_next_bit(c->packed, c->end, end)) {
+        bool is_pure = !c->keeps_packed;
+
+        for (end = first; end < c->end && (end == first || test_bit(end, c->joined)); end++) {
+            is_pure &= !test_bit(end, c->movable);
+        }
+        if (is_pure && end - first <= MAX_GROUP) {
+            bitmap_set(c->movable, first, end - first);
+        } else {
+            bitmap_clear(c->movable, first, end - first);
+        }
+    }
 }
 
 static bool coroutine_fn co_mark_movable(Compact *c)
@@ -171,7 +211,9 @@ static bool coroutine_fn co_mark_movable(Compact *c)
     const Qcow2State *s = c->s;
 
     c->movable = bitmap_try_new(c->end + 1);
-    if (!c->movable) {
+    c->packed = bitmap_try_new(c->end + 1);
+    c->joined = bitmap_try_new(c->end + 1);
+    if (!c->movable || !c->packed || !c->joined) {
         error_setg(c->errp, "Not enough memory to compact the image");
         return false;
     }
@@ -187,7 +229,11 @@ static bool coroutine_fn co_mark_movable(Compact *c)
         mark_range(c, s->reftable.entries[i] & QCOW2_REFTABLE_MASK,
                    s->reftable.entries[i] ? s->cluster_size : 0);
     }
-    return co_visit_tables(c, co_mark_table);
+    if (!co_visit_tables(c, co_mark_table)) {
+        return false;
+    }
+    allow_groups(c);
+    return true;
 }
 
 /* Clusters that new tables take, beside what they replace. */
@@ -214,12 +260,16 @@ static void choose_cutoff(Compact *c, uint64_t max_moves)
     for (uint64_t i = c->end; i-- > 1;) {
         bool is_used = qcow2_refarray_get(c->sh->counts, i) > 0;
 
-        if (is_used && (!test_bit(i, c->movable) || tail == max_moves)) {
+        if (is_used && (!test_bit(i, c->movable) || tail >= max_moves + MAX_GROUP)) {
+            c->has_blocker = !test_bit(i, c->movable) && i >= nb_used;
             break;
         }
         tail += is_used;
-        if (tail + extra <= i - (nb_used - tail)) {
+        if (tail + extra <= i - (nb_used - tail) && !test_bit(i, c->joined)) {
             cutoff = i;
+        }
+        if (tail >= max_moves && cutoff < c->end) {
+            break;
         }
     }
     c->cutoff = cutoff;
@@ -241,6 +291,13 @@ static bool coroutine_fn co_flush_copies(Compact *c)
     return ret >= 0;
 }
 
+/* @new takes over the count of @old. */
+static void hand_over(Compact *c, uint64_t old, uint64_t new)
+{
+    qcow2_refarray_set(c->sh->counts, new, qcow2_refarray_get(c->sh->counts, old));
+    qcow2_refarray_set(c->sh->counts, old, 0);
+}
+
 /* A free cluster that takes over the count of @old; 0 with errp set if there is none. */
 static uint64_t coroutine_fn co_take_place(Compact *c, uint64_t old)
 {
@@ -251,9 +308,18 @@ static uint64_t coroutine_fn co_take_place(Compact *c, uint64_t old)
         return 0;
     }
     new = offset >> c->s->cluster_bits;
-    qcow2_refarray_set(c->sh->counts, new, qcow2_refarray_get(c->sh->counts, old));
-    qcow2_refarray_set(c->sh->counts, old, 0);
+    hand_over(c, old, new);
     return new;
+}
+
+/* The data of @old is copied to @new, with the next batch. */
+static void add_copy(Compact *c, uint64_t old, uint64_t new)
+{
+    uint8_t *buf = c->buf + (c->nb_copies << c->s->cluster_bits);
+
+    c->from[c->nb_copies] = (Qcow2Place){ old << c->s->cluster_bits, buf, 0 };
+    c->to[c->nb_copies++] = (Qcow2Place){ new << c->s->cluster_bits, buf, 0 };
+    g_hash_table_insert(c->data, GSIZE_TO_POINTER(old), GSIZE_TO_POINTER(new));
 }
 
 /* Where the data of @old is from now on; 0 with errp set. */
@@ -269,13 +335,77 @@ static uint64_t coroutine_fn co_move_data(Compact *c, uint64_t old)
     }
     new = co_take_place(c, old);
     if (new) {
-        uint8_t *buf = c->buf + (c->nb_copies << c->s->cluster_bits);
-
-        c->from[c->nb_copies] = (Qcow2Place){ old << c->s->cluster_bits, buf, 0 };
-        c->to[c->nb_copies++] = (Qcow2Place){ new << c->s->cluster_bits, buf, 0 };
-        g_hash_table_insert(c->data, GSIZE_TO_POINTER(old), GSIZE_TO_POINTER(new));
+        add_copy(c, old, new);
     }
     return new;
+}
+
+/* Where the group of compressed clusters around @cluster begins, and *@n: how many they are. */
+static uint64_t find_group(const Compact *c, uint64_t cluster, uint64_t *n)
+{
+    uint64_t first = cluster, end = cluster + 1;
+
+    while (test_bit(first, c->joined)) {
+        first--;
+    }
+    while (end < c->end && test_bit(end, c->joined)) {
+        end++;
+    }
+    *n = end - first;
+    return first;
+}
+
+/* Move the group around @old as it is; false with errp set, or if there is no gap for it. */
+static bool coroutine_fn co_move_group(Compact *c, uint64_t old)
+{
+    uint64_t n, first = find_group(c, old, &n), new;
+    int64_t offset = qcow2_shadow_co_alloc(c->sh, n, c->errp);
+
+    if (offset < 0) {
+        return false;
+    }
+    new = offset >> c->s->cluster_bits;
+    if (new + n > c->cutoff) {
+        c->keeps_packed = true;
+        return false;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        if (c->nb_copies == c->max_copies && !co_flush_copies(c)) {
+            return false;
+        }
+        hand_over(c, first + i, new + i);
+        add_copy(c, first + i, new + i);
+    }
+    return true;
+}
+
+/* The entry of a compressed cluster whose group lies behind the cut, at its new place; 0: error. */
+static uint64_t coroutine_fn co_move_packed(Compact *c, uint64_t entry)
+{
+    uint64_t offset, old, first;
+    uint32_t len;
+
+    qcow2_parse_compressed(c->s, entry, &offset, &len);
+    old = offset >> c->s->cluster_bits;
+    if (!g_hash_table_contains(c->data, GSIZE_TO_POINTER(old)) && !co_move_group(c, old)) {
+        return 0;
+    }
+    first = GPOINTER_TO_SIZE(g_hash_table_lookup(c->data, GSIZE_TO_POINTER(old)));
+    return qcow2_packed_entry(c->s, (first << c->s->cluster_bits) +
+                                    qcow2_offset_in_cluster(c->s, offset), len);
+}
+
+/* Does @entry name a compressed cluster that has to move? */
+static bool moves_packed(const Compact *c, uint64_t entry)
+{
+    uint64_t offset;
+    uint32_t len;
+
+    if (!(entry & QCOW2_COMPRESSED)) {
+        return false;
+    }
+    qcow2_parse_compressed(c->s, entry, &offset, &len);
+    return offset >> c->s->cluster_bits >= c->cutoff;
 }
 
 /* New places for the data of @table; *@changed: there were any. */
@@ -285,6 +415,15 @@ static bool coroutine_fn co_move_entries(Compact *c, Qcow2Place *table, bool *ch
         uint64_t *at = entry_at(c, table, i), entry = be64_to_cpu(*at);
         uint64_t old = data_cluster(c, entry), new;
 
+        if (moves_packed(c, entry)) {
+            entry = co_move_packed(c, entry);
+            if (!entry) {
+                return false;
+            }
+            *at = cpu_to_be64(entry);
+            *changed = true;
+            continue;
+        }
         if (old < c->cutoff || old >= c->end) {
             continue;
         }
@@ -432,11 +571,33 @@ static int64_t coroutine_fn co_step(Compact *c, int64_t max_bytes)
     return co_cut_file(c, old_len);
 }
 
+/* One step; what @c has of it goes. */
+static int64_t coroutine_fn co_try_step(Compact *c, int64_t max_bytes)
+{
+    g_autoptr(Qcow2Shadow) sh = c->sh = qcow2_shadow_co_lock(c->bs, c->errp);
+    int64_t gain;
+
+    c->has_blocker = false;
+    gain = sh ? co_step(c, max_bytes) : -EIO;
+    qcow2_shadow_co_unlock(c->bs);
+    g_clear_pointer(&c->trees, g_array_unref);
+    g_clear_pointer(&c->data, g_hash_table_destroy);
+    g_clear_pointer(&c->tables, g_hash_table_destroy);
+    g_clear_pointer(&c->movable, g_free);
+    g_clear_pointer(&c->packed, g_free);
+    g_clear_pointer(&c->joined, g_free);
+    g_clear_pointer(&c->from, g_free);
+    g_clear_pointer(&c->to, g_free);
+    g_clear_pointer(&c->buf, qemu_vfree);
+    c->nb_copies = c->nb_tables = 0;
+    return gain;
+}
+
 int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, Error **errp)
 {
-    Compact c = { .bs = bs, .s = bs->opaque, .errp = errp };
-    g_autoptr(Qcow2Shadow) sh = NULL;
-    int64_t gain = -EIO;
+    Error *local_err = NULL;
+    Compact c = { .bs = bs, .s = bs->opaque, .errp = &local_err };
+    int64_t gain;
 
     if (c.s->has_data_file) {
         error_setg(errp, "Images with an external data file have nothing to compact");
@@ -447,17 +608,14 @@ int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, E
                    "place");
         return -ENOTSUP;
     }
-    sh = c.sh = qcow2_shadow_co_lock(bs, errp);
-    if (sh) {
-        gain = co_step(&c, max_bytes);
+    gain = co_try_step(&c, max_bytes);
+    if (gain < 0 && c.keeps_packed && !local_err) {
+        gain = co_try_step(&c, max_bytes);
     }
-    qcow2_shadow_co_unlock(bs);
-    g_clear_pointer(&c.trees, g_array_unref);
-    g_clear_pointer(&c.data, g_hash_table_destroy);
-    g_clear_pointer(&c.tables, g_hash_table_destroy);
-    g_free(c.movable);
-    g_free(c.from);
-    g_free(c.to);
-    qemu_vfree(c.buf);
+    if (gain == 0 && c.has_blocker && c.s->bitmaps->len > 0) {
+        /* Perhaps it is a bitmap, which finds a place before the end when it is stored. */
+        gain = qcow2_bitmaps_co_move(bs, &local_err) < 0 ? -EIO : co_try_step(&c, max_bytes);
+    }
+    error_propagate(errp, local_err);
     return gain;
 }

@@ -767,6 +767,8 @@ bool qcow2_bitmaps_check_resize(BlockDriverState *bs, Error **errp);
 
 /** Store what changed.  Nobody writes to the node meanwhile. */
 int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp);
+/** The same of all, changed or not, so that their clusters may come to lie elsewhere. */
+int coroutine_fn qcow2_bitmaps_co_move(BlockDriverState *bs, Error **errp);
 bool coroutine_fn qcow2_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
                                                       uint32_t granularity, Error **errp);
 int coroutine_fn qcow2_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,

@@ -59,6 +59,39 @@ for cluster_size in 512 4096 65536; do
     done
 done
 
+# ends FILE LIMIT WHAT: compacted, the file is shorter than that, sound, and reads as before.raw.
+ends() {
+    check "$3: compact" "$QEMU_IMG" compact -q -f qcow2 "$1"
+    [ "$(stat -c %s "$1")" -lt "$2" ]
+    ok $? "$3: the file is shorter"
+    is "$3: check" "$(verdict "$QEMU_IMG")" 'No errors were found on the image.'
+    [ ! -x "$STOCK_IMG" ] ||
+        is "$3: stock's check" "$(verdict "$STOCK_IMG")" 'No errors were found on the image.'
+    check "$3: the disk is the same" "$QEMU_IMG" compare -f raw -F qcow2 before.raw "$1"
+}
+
+head -c 512k /dev/urandom | od -x | head -c 1M >half.raw
+rm -f c.qcow2
+"$QEMU_IMG" create -q -f qcow2 -o cluster_size=4k c.qcow2 4M
+io 'write -P 1 0 2M'
+"$QEMU_IO" -f qcow2 -c "write -q -c -s half.raw 2M 64k" -c "write -q -c -s half.raw 3M 32k" \
+    c.qcow2 >/dev/null
+"$QEMU_IMG" snapshot -c s1 c.qcow2
+io 'write -c -P 6 2056k 4k' 'write -P 8 3076k 4k'
+"$QEMU_IMG" snapshot -d s1 c.qcow2
+io 'discard 0 1984k'
+"$QEMU_IMG" convert -f qcow2 -O raw c.qcow2 before.raw
+ends c.qcow2 400000 'compressed clusters at the end'
+
+rm -f c.qcow2
+"$QEMU_IMG" create -q -f qcow2 -o cluster_size=4k c.qcow2 16M
+io 'write -P 1 0 4M'
+"$QEMU_IMG" bitmap --add -g 512 c.qcow2 kept
+io 'write -P 2 8M 16k' 'discard 64k 3m'
+"$QEMU_IMG" convert -f qcow2 -O raw c.qcow2 before.raw
+ends c.qcow2 1300000 'a bitmap at the end'
+is 'it is still there' "$("$QEMU_IMG" info -f qcow2 c.qcow2 | grep -c 'name: kept')" 1
+
 truncate -s 1M plain.raw
 fails 'raw has nothing to compact' 1 \
     "qemu-img: Block driver 'raw' does not support compaction" "$QEMU_IMG" compact -f raw plain.raw

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/dirty-bitmap.h"
 #include "block/snapshot.h"
 #include "crash-lab.h"
 
@@ -38,6 +39,45 @@ static void coroutine_fn co_make_holes_below_snapshot(CrashRun *r)
     g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "kept", &error_abort));
 }
 
+/* Compressed clusters, of which some go; all of the disk is zeroes again then, as others expect. */
+static void coroutine_fn co_make_packed_holes(CrashRun *r)
+{
+    uint32_t size = r->k->cluster_size;
+    g_autofree uint8_t *buf = g_malloc0(size);
+
+    co_make_holes(r);
+    for (int64_t at = 0; at < r->k->disk_bytes; at += size) {
+        for (uint32_t i = 0; i < size / 3; i++) {
+            buf[i] = g_rand_int(r->rand);
+        }
+        g_assert_cmpint(bdrv_co_pwrite(r->user->root, at, size, buf, BDRV_REQ_WRITE_COMPRESSED), ==,
+                        0);
+    }
+    memset(buf, 0, size);
+    for (int64_t at = 0; at < r->k->disk_bytes; at += size) {
+        g_assert_cmpint(bdrv_co_pwrite(r->user->root, at, size, buf, at % (5 * size) ? 0
+                                       : BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+    }
+    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+}
+
+/* A bitmap that is stored at the end. */
+static void coroutine_fn co_make_holes_below_bitmap(CrashRun *r)
+{
+    BdrvDirtyBitmap *bitmap = bdrv_create_dirty_bitmap(r->user->bs, 512, "kept", &error_abort);
+
+    bdrv_dirty_bitmap_set_persistence(bitmap, true);
+    co_make_holes(r);
+    mem_co_unuse(r->user);
+    r->user = lab_co_use(r->k->open, BDRV_O_RDWR | BDRV_O_UNMAP);
+}
+
+/* It is there, good or in use. */
+static void coroutine_fn co_judge_bitmap(CrashRun *r, MemUser *user, guint cut)
+{
+    g_assert_nonnull(bdrv_find_dirty_bitmap(user->bs, "kept"));
+}
+
 static void coroutine_fn co_compact(CrashRun *r)
 {
     int64_t step;
@@ -50,7 +90,7 @@ static void coroutine_fn co_compact(CrashRun *r)
 }
 
 #define CASE(name, prepare, size, n_rounds) \
-    { .path = "/qcow2/crash/compact/" name, \
+    { .path = "/qcow2/crash/R14-compact/" name, \
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': " #size "}" }, .open = OPEN, \
       .disk_bytes = 256 * KiB, .cluster_size = size, .mix = { 10, 1, 1, 3, 16 }, \
       .rounds = n_rounds, .step = 3, .co_prepare = prepare, .co_beside = co_compact }
@@ -59,6 +99,15 @@ static const CrashCase cases[] = {
     CASE("beside-writes", co_make_holes, 4096, 12),
     CASE("small-clusters", co_make_holes, 512, 6),
     CASE("with-a-snapshot", co_make_holes_below_snapshot, 4096, 8),
+    { .path = "/qcow2/crash/R14-compact/compressed",
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 6, 1, 1, 3, 8, .compress = 4 },
+      .rounds = 8, .step = 3, .co_prepare = co_make_packed_holes, .co_beside = co_compact },
+    { .path = "/qcow2/crash/R14-compact/bitmap",
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 10, 1, 1, 3, 16 },
+      .rounds = 8, .step = 3, .co_prepare = co_make_holes_below_bitmap, .co_beside = co_compact,
+      .co_judge = co_judge_bitmap },
 };
 
 int main(int argc, char **argv)
