@@ -90,14 +90,29 @@ static bool shim_matches(int fd)
     return false;
 }
 
-/* Not under the lock: each hangs by itself. */
-static void shim_hang(void)
+static bool shim_is_hung(void)
 {
     const char *hang = getenv("IOSHIM_HANG");
 
-    while (hang && access(hang, F_OK) == 0) {
+    return hang && access(hang, F_OK) == 0;
+}
+
+/* Not under the lock: each hangs by itself. */
+static void shim_hang(void)
+{
+    while (shim_is_hung()) {
         usleep(5000);
     }
+}
+
+/* Would a call that must not wait have to? */
+static bool shim_refuses_to_wait(int fd, int flags)
+{
+    if (flags & RWF_NOWAIT && shim_matches(fd) && shim_is_hung()) {
+        errno = EAGAIN;
+        return true;
+    }
+    return false;
 }
 
 static void shim_mark(void)
@@ -210,6 +225,9 @@ ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offset, i
     struct iovec half[SHIM_MAX_IOV];
 
     REAL(preadv64v2)
+    if (shim_refuses_to_wait(fd, flags)) {
+        return -1;
+    }
     iov = shim_cut(fd, iov, &count, half);
     SHIM_CALL(fd, SHIM_READ, real_preadv64v2(fd, iov, count, offset, flags), -1, (void)0);
 }
@@ -237,6 +255,9 @@ ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, 
     struct iovec half[SHIM_MAX_IOV];
 
     REAL(pwritev64v2)
+    if (shim_refuses_to_wait(fd, flags)) {
+        return -1;
+    }
     iov = shim_cut(fd, iov, &count, half);
     SHIM_CALL(fd, SHIM_WRITE, real_pwritev64v2(fd, iov, count, offset, flags), -1,
               shim_log_write(iov, count, offset, ret));
