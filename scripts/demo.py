@@ -145,16 +145,16 @@ def refused(vm, name, must_say, **arguments):
     raise Failed(f'{name} {arguments} was accepted during the backup')
 
 
-def show_progress(done, total):
+def show_progress(row):
     if sys.stdout.isatty():
-        print('\r      ' + qmp.bar(done, total), end='', flush=True)
+        print('\r      ' + qmp.bar(row['current-progress'], row['total-progress']), end='', flush=True)
 
 
 def wait_job(vm, job_id):
     result = vm.wait_job(job_id, progress=show_progress)
     if sys.stdout.isatty():
         print()
-    say('      ' + qmp.bar(result['offset'], result['len']) + f" job '{job_id}' completed")
+    say('      ' + qmp.bar(result['current-progress'], result['total-progress']) + f" job '{job_id}' completed")
 
 
 def show_blockers(vm):

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.realpath(__file__)))), "scripts"))
 
 from imgtest import BUILD, Tap, have          # noqa: E402
-from qmp import Client, QMPError              # noqa: E402
+from qmp import Client, JobError, QMPError    # noqa: E402,F401 (for those who import us)
 
 MiB = 1 << 20
 

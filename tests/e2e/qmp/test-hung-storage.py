@@ -12,8 +12,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import shim                      # noqa: E402
-from qmptest import (Client, MiB, QMPError, Tap, Vm, case_name, have, run_one,  # noqa: E402
-                     same)
+from qmptest import (Client, JobError, MiB, Tap, Vm, case_name, have,  # noqa: E402
+                     run_one, same)
 
 
 class Hung(Vm):
@@ -120,7 +120,7 @@ def a_job_is_cancelled(program):
         os.unlink("hang")
         try:
             vm.wait_job("j")
-        except QMPError:
+        except JobError:
             pass
         same(vm.second.command("query-jobs"), [])
 
