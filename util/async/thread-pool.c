@@ -32,6 +32,8 @@
 /* Of jobs shorter than this, a worker is woken for so many: waking takes as long as some do. */
 #define SHORT_NS 20000
 #define SHORT_JOBS 16
+/* Kept by a loop for its next jobs. */
+#define MAX_SPARE_JOBS 256
 /* Most jobs of a group that are taken at once: the loop makes the next ones meanwhile. */
 #define GROUP_BATCH 32
 
@@ -63,6 +65,8 @@ struct ThreadPoolGroup {
 /* The pool's side of one loop. */
 struct PoolClient {
     AioContext *ctx;
+    QSLIST_HEAD(, PoolJob) spare;                     /* home thread; linked by finished */
+    int n_spare;
     struct PoolJobQueue submitted;        /* home thread; so are the next two */
     int n_submitted;
     bool has_grouped;                     /* some of them belong to groups */
@@ -428,6 +432,16 @@ static void client_hand_over(void *opaque)
     release_and_signal(signals);
 }
 
+static void job_recycle(PoolClient *client, PoolJob *job)
+{
+    if (client->n_spare == MAX_SPARE_JOBS) {
+        g_free(job);
+        return;
+    }
+    QSLIST_INSERT_HEAD(&client->spare, job, finished);
+    client->n_spare++;
+}
+
 static void client_finished_bh(void *opaque)
 {
     PoolClient *client = opaque;
@@ -447,7 +461,7 @@ static void client_finished_bh(void *opaque)
 
         QSLIST_REMOVE_HEAD(&in_order, finished);
         if (!job->is_on_stack) {
-            g_free(job);
+            job_recycle(client, job);
         }
         if (cb) {
             cb(opaque_cb, ret);
@@ -482,14 +496,18 @@ void pool_client_free(PoolClient *client)
         assert(client->n_submitted == 0 && QSLIST_EMPTY(&client->finished));
         timer_del(&client->stuck_timer);
         qemu_bh_delete(client->finished_bh);
+        while (client->n_spare-- > 0) {
+            PoolJob *job = QSLIST_FIRST(&client->spare);
+
+            QSLIST_REMOVE_HEAD(&client->spare, finished);
+            g_free(job);
+        }
         g_free(client);
     }
 }
 
-static void job_submit(PoolJob *job)
+static void job_submit(PoolClient *client, PoolJob *job)
 {
-    PoolClient *client = current_client();
-
     job->client = client;
     QSIMPLEQ_INSERT_TAIL(&client->submitted, job, queued);
     client->n_submitted++;
@@ -500,14 +518,23 @@ static void job_submit(PoolJob *job)
 static void submit_aio(ThreadPoolGroup *group, ThreadPoolFunc *func, void *arg,
                        ThreadPoolCompletion *cb, void *opaque)
 {
-    PoolJob *job = g_new0(PoolJob, 1);
+    PoolClient *client = current_client();
+    PoolJob *job = QSLIST_FIRST(&client->spare);
 
-    job->group = group;
-    job->func = func;
-    job->arg = arg;
-    job->cb = cb;
-    job->opaque = opaque;
-    job_submit(job);
+    if (job) {
+        QSLIST_REMOVE_HEAD(&client->spare, finished);
+        client->n_spare--;
+    } else {
+        job = g_new(PoolJob, 1);
+    }
+    *job = (PoolJob){
+        .group = group,
+        .func = func,
+        .arg = arg,
+        .cb = cb,
+        .opaque = opaque,
+    };
+    job_submit(client, job);
 }
 
 void thread_pool_submit_aio(ThreadPoolFunc *func, void *arg, ThreadPoolCompletion *cb,
@@ -547,7 +574,7 @@ static int coroutine_fn co_submit(ThreadPoolGroup *group, ThreadPoolFunc *func, 
         .is_on_stack = true,
     };
 
-    job_submit(&job);
+    job_submit(current_client(), &job);
     qemu_coroutine_yield();
     return wait.ret;
 }
