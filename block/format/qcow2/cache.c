@@ -29,6 +29,7 @@ struct Qcow2Cache {
     uint32_t entry_bytes;
     uint64_t nb_dirty, max_dirty, max_entries;
     unsigned period;     /* see qcow2_cache_age() */
+    Qcow2CacheEntry *last; /* that was asked for, or NULL */
 };
 
 /* Dirty ranges grow to multiples of this: one page, one sector of most disks. */
@@ -78,6 +79,9 @@ static void entry_clean(Qcow2Cache *cache, Qcow2CacheEntry *entry)
 static void entry_free(Qcow2Cache *cache, Qcow2CacheEntry *entry)
 {
     assert(entry->pins == 0);
+    if (cache->last == entry) {
+        cache->last = NULL;
+    }
     entry_clean(cache, entry);
     g_hash_table_remove(cache->entries, &entry->offset);
     QTAILQ_REMOVE(&cache->clean, entry, lru);
@@ -179,9 +183,13 @@ static Qcow2CacheEntry *entry_new(BlockDriverState *bs, Qcow2Cache *cache, uint6
 
 Qcow2CacheEntry *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
 {
-    Qcow2CacheEntry *entry = g_hash_table_lookup(cache->entries, &offset);
+    Qcow2CacheEntry *entry = cache->last;
 
+    if (!entry || entry->offset != offset) {
+        entry = g_hash_table_lookup(cache->entries, &offset);
+    }
     if (entry) {
+        cache->last = entry;
         entry->pins++;
         entry->used_in = cache->period;
         if (QTAILQ_NEXT(entry, lru)) {

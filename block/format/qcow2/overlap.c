@@ -116,31 +116,26 @@ void coroutine_fn qcow2_overlap_co_reload(BlockDriverState *bs)
 
 /* ---- the check ----------------------------------------------------------------------------- */
 
-/* A piece of metadata at one place. */
-typedef struct Place {
-    unsigned check; /* Qcow2Overlap */
-    uint64_t offset, bytes;
-} Place;
-
 /* Which of @checks [@offset, @offset + @bytes) fails among those at fixed places; 0: none. */
 static unsigned find_fixed(const Qcow2State *s, unsigned checks, uint64_t offset, uint64_t bytes)
 {
-    const Place places[] = {
-        { QCOW2_OL_HEADER, 0, s->cluster_size },
-        { QCOW2_OL_ACTIVE_L1, s->l1.offset, (uint64_t)s->l1.size * 8 },
-        { QCOW2_OL_REFTABLE, s->reftable.offset, (uint64_t)s->reftable.size * 8 },
-        { QCOW2_OL_SNAPSHOT_TABLE, s->header.snapshots_offset, s->snapshots_bytes },
-        { QCOW2_OL_BITMAP_DIR, s->ext.bitmap_dir_offset,
-          s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS ? s->ext.bitmap_dir_size : 0 },
-        { QCOW2_OL_CRYPTO, s->ext.crypto_offset, s->ext.crypto_len },
-    };
+    const Qcow2Header *header = &s->header;
+    const Qcow2Extensions *ext = &s->ext;
+    uint64_t dir_bytes = header->autoclear & QCOW2_AUTOCLEAR_BITMAPS ? ext->bitmap_dir_size : 0;
 
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        if ((checks & places[i].check) &&
-            ranges_overlap(places[i].offset, places[i].bytes, offset, bytes)) {
-            return places[i].check;
-        }
-    }
+#define LOOK_AT(check, place, len) \
+    do { \
+        if (unlikely(ranges_overlap(place, len, offset, bytes)) && (checks & (check))) { \
+            return check; \
+        } \
+    } while (0)
+    LOOK_AT(QCOW2_OL_HEADER, 0, s->cluster_size);
+    LOOK_AT(QCOW2_OL_ACTIVE_L1, s->l1.offset, (uint64_t)s->l1.size * 8);
+    LOOK_AT(QCOW2_OL_REFTABLE, s->reftable.offset, (uint64_t)s->reftable.size * 8);
+    LOOK_AT(QCOW2_OL_SNAPSHOT_TABLE, header->snapshots_offset, s->snapshots_bytes);
+    LOOK_AT(QCOW2_OL_BITMAP_DIR, ext->bitmap_dir_offset, dir_bytes);
+    LOOK_AT(QCOW2_OL_CRYPTO, ext->crypto_offset, ext->crypto_len);
+#undef LOOK_AT
     if (checks & QCOW2_OL_INACTIVE_L1) {
         for (guint i = 0; i < s->snapshots->len; i++) {
             const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
