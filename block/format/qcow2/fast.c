@@ -72,6 +72,17 @@ static BdrvMapKind map_read(BlockDriverState *bs, int64_t offset, int64_t bytes,
     }
 }
 
+/* Of an extended entry: do all subclusters of [@offset, @end) in the cluster have data? */
+static bool has_data(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
+                     int64_t offset, int64_t end)
+{
+    uint64_t touched = qcow2_sub_mask(s, qcow2_cluster_start(s, offset), offset, end);
+    uint64_t bitmap = qcow2_slice_get_bitmap(s, slice, index);
+
+    /* None of them is of zeroes, too, which would be damage. */
+    return (bitmap & (touched | touched << QCOW2_SUBCLUSTERS)) == touched;
+}
+
 /* Are the clusters of the range ours alone, and adjacent?  Then the host offset of the range. */
 static bool find_in_place(const Qcow2State *s, const Qcow2CacheEntry *slice, int64_t offset,
                           int64_t bytes, uint64_t *host_offset)
@@ -85,8 +96,12 @@ static bool find_in_place(const Qcow2State *s, const Qcow2CacheEntry *slice, int
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
+        uint64_t before = (uint64_t)i << s->cluster_bits;
+        int64_t start = MAX(offset, qcow2_cluster_start(s, offset) + (int64_t)before);
+
         /* The same flags, the next place. */
-        if (qcow2_slice_get(s, slice, index + i) != first + ((uint64_t)i << s->cluster_bits)) {
+        if (qcow2_slice_get(s, slice, index + i) != first + before ||
+            (s->is_extended_l2 && !has_data(s, slice, index + i, start, offset + bytes))) {
             return false;
         }
     }
@@ -102,16 +117,15 @@ static BdrvMapKind map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
     uint64_t host_offset;
     bool in_place;
 
-    /* With allocations under way, the full path looks which of them overlap. */
-    if (s->is_extended_l2 || s->data_file || qatomic_read(&s->is_corrupt) || s->has_shared_tables ||
-        qatomic_read(&s->needs_autoclear) || !QLIST_EMPTY(&s->allocs) ||
+    if (qatomic_read(&s->is_corrupt) || s->has_shared_tables ||
+        qatomic_read(&s->needs_autoclear) || qcow2_alloc_overlaps(s, offset, bytes) ||
         l1_index >= s->l1.size || !(s->l1.entries[l1_index] & QCOW2_COPIED) ||
         !peek_slice(s, offset, &slice) || !slice) {
         return BDRV_MAP_NONE;
     }
     in_place = find_in_place(s, slice, offset, bytes, &host_offset);
     qcow2_cache_put(slice);
-    if (!in_place || !qcow2_overlap_is_clear(s, host_offset, bytes)) {
+    if (!in_place || (!s->has_data_file && !qcow2_overlap_is_clear(s, host_offset, bytes))) {
         return BDRV_MAP_NONE;
     }
     return map_data(bs, offset, host_offset, map);

@@ -600,6 +600,8 @@ void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
                                          uint32_t nb_clusters, Qcow2Alloc *alloc);
 /** The end of what qcow2_alloc_co_reserve() began. */
 void qcow2_alloc_release(Qcow2Alloc *alloc);
+/** Does an allocating write overlap the clusters of the range? */
+bool qcow2_alloc_overlaps(const Qcow2State *s, int64_t offset, int64_t bytes);
 /** Wait until no allocating write overlaps the clusters of the range; true if it had to wait. */
 bool coroutine_fn qcow2_alloc_co_wait(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
