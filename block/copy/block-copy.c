@@ -508,10 +508,33 @@ static void forget_range(BlockCopyState *state, int64_t offset, int64_t bytes)
     }
 }
 
-int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bottom, bool mark,
-                                    const BlockCopyAll *how, int64_t *offset)
+/* 1: @what concerns the start of the range, 0: not; for *@n bytes. */
+static int coroutine_fn co_scan_one(BlockCopyState *state, BlockDriverState *bottom,
+                                    BlockCopyScan what, int64_t offset, int64_t *n)
 {
     BlockDriverState *top = bdrv_skip_filters(state->source->bs);
+    int ret;
+
+    switch (what) {
+    case BLOCK_COPY_MARK_NONZERO:
+        ret = bdrv_co_block_status_above(top, bottom ? bdrv_filter_or_cow_bs(bottom) : NULL, offset,
+                                         *n, n, NULL, NULL, NULL);
+        return ret < 0 ? ret : !(ret & BDRV_BLOCK_ZERO);
+    case BLOCK_COPY_FORGET_REST:
+        if (!state->target) {
+            ret = co_lacks(top, bottom, offset, *n, n);
+            return ret < 0 ? ret : !ret;
+        }
+        ret = bdrv_co_is_allocated_above(top, bottom, bottom != NULL, offset, *n, n);
+        return ret < 0 ? ret : !ret;
+    default:
+        return bdrv_co_is_allocated_above(top, bottom, bottom != NULL, offset, *n, n);
+    }
+}
+
+int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bottom,
+                                    BlockCopyScan what, const BlockCopyAll *how, int64_t *offset)
+{
 
     for (int turn = 1; *offset < state->bytes; turn++) {
         int64_t n = MIN(state->bytes - *offset, SCAN_BYTES);
@@ -520,19 +543,17 @@ int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bot
         if (how->stop && how->stop(how->opaque)) {
             return 1;
         }
-        ret = mark || state->target
-            ? bdrv_co_is_allocated_above(top, bottom, bottom != NULL, *offset, n, &n)
-            : co_lacks(top, bottom, *offset, n, &n);
+        ret = co_scan_one(state, bottom, what, *offset, &n);
         if (ret < 0) {
             return ret;
         }
         if (n == 0) {
             break;
         }
-        if (ret && mark) {
-            bdrv_set_dirty_bitmap(state->left, *offset, n);
-        } else if (!ret && !mark) {
+        if (ret && what == BLOCK_COPY_FORGET_REST) {
             forget_range(state, *offset, n);
+        } else if (ret) {
+            bdrv_set_dirty_bitmap(state->left, *offset, n);
         }
         *offset += n;
         if (turn % SCAN_TURNS == 0) {

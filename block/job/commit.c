@@ -48,7 +48,7 @@ static int coroutine_fn commit_co_run(Job *job, Error **errp)
     job_progress_set_remaining(job, bdrv_getlength(s->top));
     ret = co_grow_base(s, errp);
     if (ret >= 0) {
-        ret = job_copying_co_scan(&s->copying, s->bottom, false);
+        ret = job_copying_co_scan(&s->copying, s->bottom, BLOCK_COPY_FORGET_REST);
     }
     return ret < 0 ? ret : job_copying_co_all(&s->copying);
 }

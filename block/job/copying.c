@@ -122,15 +122,16 @@ int coroutine_fn job_copying_co_all(JobCopying *copying)
     return ret < 0 ? ret : copying->skipped_error;
 }
 
-int coroutine_fn job_copying_co_scan(JobCopying *copying, BlockDriverState *bottom, bool mark)
+int coroutine_fn job_copying_co_scan(JobCopying *copying, BlockDriverState *bottom,
+                                     BlockCopyScan what)
 {
     BlockCopyAll how = { .stop = should_stop, .opaque = copying };
     int64_t offset = 0;
     int ret;
 
     copying->workers = wanted_workers(copying);
-    while ((ret = block_copy_co_scan(copying->state, bottom, mark, &how, &offset)) != 0) {
-        if (ret < 0 && !mark) {
+    while ((ret = block_copy_co_scan(copying->state, bottom, what, &how, &offset)) != 0) {
+        if (ret < 0 && what == BLOCK_COPY_FORGET_REST) {
             /* It only saves time: what is wrong shows where it matters. */
             return 0;
         }

@@ -32,6 +32,7 @@ void job_copying_init(JobCopying *copying, BlockJob *job, BlockCopyState *state)
 int coroutine_fn job_copying_co_all(JobCopying *copying);
 
 /** block_copy_co_scan() under the same rules. */
-int coroutine_fn job_copying_co_scan(JobCopying *copying, BlockDriverState *bottom, bool mark);
+int coroutine_fn job_copying_co_scan(JobCopying *copying, BlockDriverState *bottom,
+                                     BlockCopyScan what);
 
 #endif

@@ -116,7 +116,7 @@ static MirrorFirst choose_first(const MirrorJobArgs *args, MirrorSyncMode sync)
     case MIRROR_SYNC_MODE_TOP:
         return MIRROR_FIRST_ALLOCATED;
     default:
-        return args->target_is_zero ? MIRROR_FIRST_ALLOCATED : MIRROR_FIRST_ALL;
+        return args->target_is_zero ? MIRROR_FIRST_NONZERO : MIRROR_FIRST_ALL;
     }
 }
 

@@ -61,8 +61,10 @@ static int coroutine_fn mirror_co_run(Job *job, Error **errp)
     MirrorJob *s = (MirrorJob *)job;
     int ret = co_grow_target(s, errp);
 
-    if (ret >= 0 && s->scans) {
-        ret = job_copying_co_scan(&s->copying, s->bottom, true);
+    if (ret >= 0 && s->first == MIRROR_FIRST_ALLOCATED) {
+        ret = job_copying_co_scan(&s->copying, s->bottom, BLOCK_COPY_MARK_ALLOCATED);
+    } else if (ret >= 0 && s->first == MIRROR_FIRST_NONZERO) {
+        ret = job_copying_co_scan(&s->copying, NULL, BLOCK_COPY_MARK_NONZERO);
     }
     while (ret >= 0) {
         ret = co_catch_up(s);
@@ -321,7 +323,7 @@ static MirrorJob *mirror_job_new(const MirrorSetup *setup, Error **errp)
     s->replaces = g_strdup(setup->replaces);
     s->is_commit = setup->is_commit;
     s->empties_source = setup->empties_source;
-    s->scans = setup->first == MIRROR_FIRST_ALLOCATED;
+    s->first = setup->first;
     return s;
 }
 

@@ -13,6 +13,7 @@
 typedef enum MirrorFirst {
     MIRROR_FIRST_ALL,
     MIRROR_FIRST_ALLOCATED, /* from the source down to bottom */
+    MIRROR_FIRST_NONZERO,   /* what the whole chain does not know to be zeroes */
     MIRROR_FIRST_NOTHING,
 } MirrorFirst;
 
@@ -42,7 +43,8 @@ typedef struct MirrorJob {
     BlockDriverState *to_replace;      /* a reference, or NULL: source */
     MirrorBackingMode backing_mode;
     char *replaces; /* or NULL */
-    bool is_commit, scans;
+    bool is_commit;
+    MirrorFirst first;
     bool empties_source; /* when completed, instead of letting the target take its place */
     bool target_was_read_only;
     bool should_complete, has_pivoted;

@@ -37,7 +37,7 @@ static int coroutine_fn stream_co_run(Job *job, Error **errp)
         return 0;
     }
     job_progress_set_remaining(job, bdrv_getlength(s->target));
-    ret = job_copying_co_scan(&s->copying, s->bottom, false);
+    ret = job_copying_co_scan(&s->copying, s->bottom, BLOCK_COPY_FORGET_REST);
     return ret < 0 ? ret : job_copying_co_all(&s->copying);
 }
 

@@ -80,14 +80,21 @@ int coroutine_fn block_copy_co_all(BlockCopyState *state, const BlockCopyAll *ho
 /** The piece at which block_copy_co_all() failed last is not to be copied after all. */
 void block_copy_drop_failed_piece(BlockCopyState *state);
 
+/* What block_copy_co_scan() does with what it sees. */
+typedef enum BlockCopyScan {
+    BLOCK_COPY_MARK_ALLOCATED,
+    BLOCK_COPY_MARK_NONZERO, /* all that does not read as zeroes for sure */
+    /* What is not allocated; without a target what the source's top node has. */
+    BLOCK_COPY_FORGET_REST,
+} BlockCopyScan;
+
 /**
- * Look at the whole source from the top down to and including @bottom: mark what is allocated there
- * (@mark), or forget what is not (!@mark; what is allocated in the source's top node without a
- * target).  @how->stop is asked between requests.  Calls the progress function for what it forgets.
- * *@offset: where to begin, moved on.  Returns as block_copy_co_all().
+ * Look at the whole source from the top down to and including @bottom: mark what is to be copied,
+ * or forget what need not be.  @how->stop is asked between requests.  Calls the progress function
+ * for what it forgets.  *@offset: where to begin, moved on.  Returns as block_copy_co_all().
  */
-int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bottom, bool mark,
-                                    const BlockCopyAll *how, int64_t *offset);
+int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bottom,
+                                    BlockCopyScan what, const BlockCopyAll *how, int64_t *offset);
 
 /* ---- for a filter that keeps the target in step with writes ---------------------------------- */
 
