@@ -6,7 +6,9 @@
 
 #include "crypto/primitives.h"
 
-#define MEASURE_NS (50 * INT64_C(1000000))
+/* Measuring takes as long as what it is for, within these. */
+#define MIN_MEASURE_MS 2
+#define MAX_MEASURE_MS 50
 #define FIRST_GUESS 4096
 #define MAX_GUESS (1U << 30)
 
@@ -90,6 +92,7 @@ uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t
     static const uint8_t sample[32];
     uint8_t out[CRYPTO_MAX_DIGEST];
     CryptoPbkdf kdf = { hash, sample, sizeof(sample), sample, sizeof(sample), FIRST_GUESS };
+    uint64_t measure_ns = MIN(MAX(millisec, MIN_MEASURE_MS), MAX_MEASURE_MS) * 1000000;
     int64_t spent;
     double wanted;
 
@@ -101,7 +104,7 @@ uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t
             return 0;
         }
         spent = thread_time_ns() - start;
-        if (spent >= MEASURE_NS || kdf.iterations >= MAX_GUESS) {
+        if (spent >= (int64_t)measure_ns || kdf.iterations >= MAX_GUESS) {
             break;
         }
     }

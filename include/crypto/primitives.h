@@ -87,7 +87,7 @@ bool crypto_pbkdf2(const CryptoPbkdf *kdf, uint8_t *out, size_t out_len, Error *
 
 /**
  * How many iterations take @millisec of this thread's time here, at least @minimum.  Measures,
- * which takes some 50 milliseconds.  0 with @errp set if that is more than fits.
+ * which takes at most some 100 milliseconds.  0 with @errp set if that is more than fits.
  */
 uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t millisec,
                                   uint32_t minimum, Error **errp);
