@@ -228,12 +228,48 @@ bool coroutine_fn luks_volume_co_format(const LuksPlace *place, CryptoLuks *luks
     return !sectors || *sectors;
 }
 
+/* ---- erasing ------------------------------------------------------------------------------- */
+
+/* Out of the header first, so that a crash leaves no slot that is neither. */
+static bool coroutine_fn co_erase_slot(const LuksPlace *place, CryptoLuks *luks, unsigned index,
+                                       Error **errp)
+{
+    size_t len = crypto_luks_material_len(luks);
+    g_autofree uint8_t *noise = g_malloc(len);
+    CryptoLuks new_luks = *luks;
+
+    crypto_luks_clear_slot(&new_luks, index);
+    if (!co_write_header(place, &new_luks, errp)) {
+        return false;
+    }
+    *luks = new_luks;
+    for (int i = 0; i < ERASE_PASSES; i++) {
+        if (!crypto_random(noise, len, errp) ||
+            !co_write_at(place, slot_offset(luks, index), noise, len, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- amend: a new password ----------------------------------------------------------------- */
+
+static int find_free_slot(const CryptoLuks *luks)
+{
+    for (int i = 0; i < CRYPTO_LUKS_SLOTS; i++) {
+        if (!luks->slots[i].active) {
+            return i;
+        }
+    }
+    return -1;
+}
 
 /* The slot that is to be filled, or -1. */
 static int choose_slot(const CryptoLuks *luks, const QCryptoBlockAmendOptionsLUKS *o, bool force,
                        Error **errp)
 {
+    int index;
+
     if (o->has_keyslot) {
         if (luks->slots[o->keyslot].active && !force) {
             error_setg(errp, "Refusing to overwrite active keyslot %" PRId64
@@ -242,13 +278,31 @@ static int choose_slot(const CryptoLuks *luks, const QCryptoBlockAmendOptionsLUK
         }
         return o->keyslot;
     }
-    for (unsigned i = 0; i < CRYPTO_LUKS_SLOTS; i++) {
-        if (!luks->slots[i].active) {
-            return i;
-        }
+    index = find_free_slot(luks);
+    if (index < 0) {
+        error_setg(errp, "Can't add a keyslot - all keyslots are in use");
     }
-    error_setg(errp, "Can't add a keyslot - all keyslots are in use");
-    return -1;
+    return index;
+}
+
+/*
+ * Put the password into slot @index.  If that holds one, which may be the last, the new one is in a
+ * free slot meanwhile; if there is none, other passwords are left.
+ */
+static bool coroutine_fn co_put_password(const LuksPlace *place, CryptoLuks *luks, unsigned index,
+                                         CryptoBytes *key, const CryptoBytes *password,
+                                         uint64_t iter_time, Error **errp)
+{
+    int spare = luks->slots[index].active ? find_free_slot(luks) : -1;
+
+    if (spare >= 0 && !co_make_slot(place, luks, spare, &key, password, iter_time, errp)) {
+        return false;
+    }
+    if (luks->slots[index].active && !co_erase_slot(place, luks, index, errp)) {
+        return false;
+    }
+    return co_make_slot(place, luks, index, &key, password, iter_time, errp) &&
+           (spare < 0 || co_erase_slot(place, luks, spare, errp));
 }
 
 static bool coroutine_fn co_activate(const LuksPlace *place, CryptoLuks *luks, const char *id,
@@ -277,32 +331,10 @@ static bool coroutine_fn co_activate(const LuksPlace *place, CryptoLuks *luks, c
         return false;
     }
     key = co_find_key(place, luks, old_password, errp);
-    return key && co_make_slot(place, luks, index, &key, new_password, iter_time, errp);
+    return key && co_put_password(place, luks, index, key, new_password, iter_time, errp);
 }
 
 /* ---- amend: no password any more ----------------------------------------------------------- */
-
-/* Out of the header first, so that a crash leaves no slot that is neither. */
-static bool coroutine_fn co_erase_slot(const LuksPlace *place, CryptoLuks *luks, unsigned index,
-                                       Error **errp)
-{
-    size_t len = crypto_luks_material_len(luks);
-    g_autofree uint8_t *noise = g_malloc(len);
-    CryptoLuks new_luks = *luks;
-
-    crypto_luks_clear_slot(&new_luks, index);
-    if (!co_write_header(place, &new_luks, errp)) {
-        return false;
-    }
-    *luks = new_luks;
-    for (int i = 0; i < ERASE_PASSES; i++) {
-        if (!crypto_random(noise, len, errp) ||
-            !co_write_at(place, slot_offset(luks, index), noise, len, errp)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* The slots, as bits, that @password opens; 0 with @errp set. */
 static unsigned coroutine_fn co_matching_slots(const LuksPlace *place, const CryptoLuks *luks,
