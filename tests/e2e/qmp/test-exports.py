@@ -282,21 +282,20 @@ def one_export_has_several_iothreads(vm):
     vm.refused('iothread "nope" not found', "block-export-add", type="nbd", id="e0",
                node_name="a", iothread=["t1", "nope"])
     export(vm, "e0", name="x", writable=True, iothread=["t0", "t1", "t2"])
-    before = switches(vm)
+    before = thread_times(vm)
     write_together(vm, [NbdClient("s", "x") for _ in range(3)])
-    after = switches(vm)
+    after = thread_times(vm)
     for name in ("t0", "t1", "t2"):
         assert after[name] > before[name], f"{name} has served nobody: {before}, {after}"
 
 
-def switches(vm):
-    """How often each iothread has gone to sleep."""
-    counts = {}
-    for path in glob.glob(f"/proc/{vm.process.pid}/task/*/status"):
-        with open(path, encoding="utf-8") as f:
-            row = dict(line.split(":", 1) for line in f)
-        counts[row["Name"].split()[-1]] = int(row["voluntary_ctxt_switches"])
-    return counts
+def thread_times(vm):
+    """What the threads have used of the processors, by the last word of their names."""
+    times = {}
+    for path in glob.glob(f"/proc/{vm.process.pid}/task/*/comm"):
+        with open(path, encoding="utf-8") as comm, open(path[:-4] + "schedstat") as stat:
+            times[comm.read().split()[-1]] = int(stat.read().split()[0])
+    return times
 
 
 def threads_serve_one_node_together(vm):
