@@ -145,46 +145,78 @@ bool coroutine_fn bdrv_co_set_backing(BlockDriverState *bs, BlockDriverState *ba
 
 /* ---- snapshot=on ----------------------------------------------------------------------------- */
 
-/* An empty qcow2 image of @bytes in the folder for temporary files; returns its name. */
-static char *coroutine_fn create_temporary_image(int64_t bytes, Error **errp)
+/* A file that is gone with its last descriptor, and how it can be opened while this one is open. */
+typedef struct TemporaryFile {
+    int fd;
+    char *name;
+    bool is_linked; /* name is a path of its own, to be removed */
+} TemporaryFile;
+
+static bool temporary_file_open(TemporaryFile *file, Error **errp)
+{
+    const char *dir = g_getenv("TMPDIR");
+    dir = dir && *dir ? dir : "/var/tmp";
+    /* Nobody can lie in wait at a name that never is. */
+    file->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file->fd >= 0) {
+        file->name = g_strdup_printf("/proc/self/fd/%d", file->fd);
+        if (access(file->name, R_OK | W_OK) == 0) {
+            return true;
+        }
+        close(file->fd);
+        g_free(file->name);
+    }
+    file->name = g_strdup_printf("%s/vl.XXXXXX", dir);
+    file->fd = g_mkstemp_full(file->name, O_RDWR | O_CLOEXEC, 0600);
+    if (file->fd < 0) {
+        error_setg_errno(errp, errno, "Could not open temporary file '%s'", file->name);
+        g_free(file->name);
+        return false;
+    }
+    file->is_linked = true;
+    return true;
+}
+
+static void temporary_file_done(TemporaryFile *file)
+{
+    if (file->is_linked) {
+        unlink(file->name);
+    }
+    close(file->fd);
+    g_free(file->name);
+}
+
+/* Makes it an empty qcow2 image of @bytes. */
+static bool coroutine_fn co_format_temporary(const char *name, int64_t bytes, Error **errp)
 {
     BlockDriver *qcow2 = bdrv_find_format("qcow2");
-    const char *dir = g_getenv("TMPDIR");
-    g_autofree char *name = g_strdup_printf("%s/vl.XXXXXX", dir && *dir ? dir : "/var/tmp");
     if (!qcow2) {
         error_setg(errp, "Unknown driver 'qcow2'");
-        return NULL;
+        return false;
     }
-    int fd = g_mkstemp_full(name, O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        error_setg_errno(errp, errno, "Could not open temporary file '%s'", name);
-        return NULL;
-    }
-    close(fd);
     g_autoptr(QemuOpts) opts = qemu_opts_create(bdrv_create_opts(qcow2), NULL, false, errp);
-    if (!opts || !qemu_opt_set_number(opts, "size", bytes, errp) ||
-        !bdrv_co_create_opts(qcow2, name, opts, errp)) {
-        unlink(name);
-        return NULL;
-    }
-    return g_steal_pointer(&name);
+    return opts && qemu_opt_set_number(opts, "size", bytes, errp) &&
+           bdrv_co_create_opts(qcow2, name, opts, errp);
 }
 
 static BlockDriverState *coroutine_fn open_temporary_image(int64_t bytes, int flags, Error **errp)
 {
     Error *local_err = NULL;
-    g_autofree char *name = create_temporary_image(bytes, &local_err);
+    TemporaryFile file = { 0 };
     BlockDriverState *overlay = NULL;
-    if (name) {
+    bool is_open = temporary_file_open(&file, &local_err);
+    if (is_open && co_format_temporary(file.name, bytes, &local_err)) {
         QDict *options = qdict_new();
         qdict_put_str(options, "driver", "qcow2");
         qdict_put_str(options, "file.driver", "file");
-        qdict_put_str(options, "file.filename", name);
+        qdict_put_str(options, "file.filename", file.name);
         /* What is lost at the end anyway need not be flushed. */
         qdict_put_str(options, "cache.no-flush", "on");
         overlay = bdrv_co_open(NULL, NULL, options, flags | BDRV_O_RDWR | BDRV_O_NO_BACKING,
                                &local_err);
-        unlink(name); /* it goes with the last descriptor, however the program ends */
+    }
+    if (is_open) {
+        temporary_file_done(&file);
     }
     if (!overlay) {
         error_propagate_prepend(errp, local_err, "Could not create temporary overlay: ");
