@@ -160,7 +160,7 @@ def main():
     for make in (one_l2_table_for_all, the_l1_table_is_its_own_l2, one_refcount_block_for_all,
                  clusters_as_far_as_can_be, snapshots_without_end, compressed_into_one_place):
         wrong, most = complaints(make, COMMANDS, base)
-        tap.ok(not wrong, f"{make.__name__.replace('_', ' ')}: {most >> 20} MiB",
+        tap.ok(not wrong, f"R1 {make.__name__.replace('_', ' ')}: {most >> 20} MiB",
                "\n".join(wrong))
     return tap.finish()
 

@@ -159,7 +159,7 @@ def main():
             if found:
                 keep(f"{name}-{seed}-{i}")
                 wrong = f"{wrong or ''}SEED={seed}, mutant {i}: {found}\n"
-        tap.ok(not wrong, f"{name}: {done} mutants, {runs} programs survived them", wrong)
+        tap.ok(not wrong, f"R1 {name}: {done} mutants, {runs} programs survived them", wrong)
     return tap.finish()
 
 

@@ -132,7 +132,7 @@ def main():
     print(f"# SEED={seed}")
     for name, options in CASES:
         rounds, wrong = one_case(random.Random(f"{seed} {name}"), options, clock)
-        tap.ok(not wrong, f"{name}: killed {rounds} times", f"SEED={seed}: {wrong}")
+        tap.ok(not wrong, f"R5 {name}: killed {rounds} times", f"SEED={seed}: {wrong}")
     return tap.finish()
 
 

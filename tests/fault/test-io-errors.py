@@ -133,7 +133,7 @@ def loop(tap, name, attempt, clock):
         print(f"# out of time: {name} stopped at call {n}")
     if n == GUARD:
         wrong = "it never ends"
-    tap.ok(not wrong and n > 1, f"{name}: {n - 1} calls failed in turn",
+    tap.ok(not wrong and n > 1, f"R4 {name}: {n - 1} calls failed in turn",
            f"at call {n}:\n{wrong}")
 
 

@@ -107,7 +107,7 @@ static int coroutine_fn co_run_snapshot(int argc, char **argv)
         .format = opts.format,
         .image_opts = opts.image_opts,
         .force_share = opts.force_share,
-        .flags = BDRV_O_UNMAP | (changes ? BDRV_O_RDWR : 0),
+        .flags = changes ? BDRV_O_UNMAP | BDRV_O_RDWR : BDRV_O_NO_BACKING | BDRV_O_NO_IO,
     };
     g_autoptr(ImgBackend) image = img_co_open(&how);
     return image ? co_act(&opts, image) : 1;

@@ -37,7 +37,11 @@ bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRe
     Qcow2State *s = bs->opaque;
     int64_t len;
 
-    if (!s->has_data_file || (!ref && (flags & BDRV_O_NO_IO))) {
+    /* The image's own word for it is not followed by who only looks at metadata. */
+    bool looks_only = (flags & BDRV_O_NO_IO) ||
+                      ((flags & BDRV_O_CHECK) && !(flags & BDRV_O_RDWR));
+
+    if (!s->has_data_file || (!ref && looks_only)) {
         return true;
     }
     /* No guest data there any more. */
