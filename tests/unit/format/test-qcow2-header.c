@@ -117,6 +117,44 @@ static void test_header_refused(void)
     }
 }
 
+static void test_crypto_refused(void)
+{
+    static const struct {
+        uint32_t method;
+        bool has_ext;
+        uint64_t offset, len;
+        const char *message;
+    } rows[] = {
+        { 0, true, 0x30000, 4096,
+          "CRYPTO header extension only expected with LUKS encryption method" },
+        { 1, true, 0x30000, 4096,
+          "CRYPTO header extension only expected with LUKS encryption method" },
+        { 2, false, 0, 0, "Missing CRYPTO header for crypt method 2" },
+        { 2, true, 0x30200, 4096,
+          "Encryption header offset '197120' is not a multiple of cluster size '65536'" },
+        { 2, true, 0, 4096, "Encryption header offset '0' is invalid" },
+        { 2, true, UINT64_C(1) << 63, 4096,
+          "Encryption header offset '9223372036854775808' is invalid" },
+        { 2, true, 0x30000, UINT64_MAX,
+          "Encryption header of 18446744073709551615 bytes is too large" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        Qcow2Header h = good_header();
+        Qcow2Extensions ext = {
+            .has_crypto = rows[i].has_ext,
+            .crypto_offset = rows[i].offset,
+            .crypto_len = rows[i].len,
+        };
+        Error *err = NULL;
+
+        h.crypt_method = rows[i].method;
+        g_assert_false(qcow2_header_validate(&h, &ext, false, &err));
+        g_assert_cmpstr(error_get_pretty(err), ==, rows[i].message);
+        error_free(err);
+    }
+}
+
 static void expect_parse_error(const uint8_t *buf, size_t len, const char *message)
 {
     Error *err = NULL;
@@ -296,6 +334,7 @@ int main(int argc, char **argv)
     test_init(&argc, &argv);
     g_test_add_func("/qcow2/header/build-and-parse-agree", test_header_round_trip);
     g_test_add_func("/qcow2/header/bad-fields-are-refused-by-name", test_header_refused);
+    g_test_add_func("/qcow2/header/bad-encryption-is-refused-by-name", test_crypto_refused);
     g_test_add_func("/qcow2/header/bad-layout-is-refused-by-name", test_header_layout);
     g_test_add_func("/qcow2/header/unknown-features-are-named-by-the-table", test_feature_names);
     g_test_add_func("/qcow2/extensions/length-past-the-end-is-refused", test_extension_too_long);
