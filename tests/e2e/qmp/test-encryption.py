@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Encrypted images by QMP: made, opened, described, amended, targets of jobs."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+
+from imgtest import have, must, run as run_tool                      # noqa: E402
+from qmptest import JobError, MiB, Vm, make_qcow2, run, same   # noqa: E402
+
+PASSWORD = "a word nobody may see"
+LUKS = {"format": "luks", "key-secret": "a", "iter-time": 10, "cipher-alg": "aes-128"}
+
+
+def no_cipher():
+    """Was this built without encryption?"""
+    result = run_tool("qemu-img", "measure", "--object", "secret,id=a,data=x", "-O", "luks", "-o",
+                      "key-secret=a", "--size", "1M")
+    return "not supported by this build" in result.err
+
+
+def secrets(vm):
+    vm.command("object-add", qom_type="secret", id="a", data=PASSWORD)
+    vm.command("object-add", qom_type="secret", id="b", data="another")
+
+
+def create(vm, name, **options):
+    """The file @name becomes an encrypted image of 1 MiB; its node is f-@name."""
+    with open(name, "wb"):
+        pass
+    vm.add(f"f-{name}", "file", filename=name)
+    vm.command("blockdev-create", job_id="c", options={
+        "driver": "qcow2", "file": f"f-{name}", "size": MiB, "encrypt": LUKS, **options})
+    vm.wait_job("c")
+
+
+def opened(name, secret="a"):
+    return ["--image-opts", f"driver=qcow2,encrypt.key-secret={secret},file.filename={name}"]
+
+
+SECRET = ["--object", f"secret,id=a,data={PASSWORD}"]
+
+
+def is_made_opened_and_described(vm):
+    secrets(vm)
+    create(vm, "i")
+    vm.add("n", "qcow2", file="f-i", encrypt={"format": "luks", "key-secret": "a"})
+    node = vm.nodes()["n"]
+    same(node["encrypted"], True)
+    same(node["image"]["encrypted"], True)
+    info = node["image"]["format-specific"]["data"]["encrypt"]
+    same((info["format"], info["cipher-alg"], info["cipher-mode"]), ("luks", "aes-128", "xts"))
+    same([slot["active"] for slot in info["slots"]], [True] + 7 * [False])
+    assert PASSWORD not in str(vm.command("query-named-block-nodes"))
+    same(vm.nodes()["f-i"]["encrypted"], False)
+
+
+def the_format_is_named_or_auto(vm):
+    secrets(vm)
+    create(vm, "i")
+    vm.refused("Parameter 'encrypt.format' is missing", "blockdev-add", node_name="n",
+               driver="qcow2", file="f-i", encrypt={"key-secret": "a"})
+    vm.refused("Header reported 'luks' encryption format but options specify 'aes'",
+               "blockdev-add", node_name="n", driver="qcow2", file="f-i",
+               encrypt={"format": "aes", "key-secret": "a"})
+    vm.refused("Parameter 'encrypt.key-secret' is required for cipher", "blockdev-add",
+               node_name="n", driver="qcow2", file="f-i")
+    vm.refused("Invalid password, cannot unlock any keyslot", "blockdev-add", node_name="n",
+               driver="qcow2", file="f-i", encrypt={"format": "luks", "key-secret": "b"})
+    vm.add("n", "qcow2", file="f-i", encrypt={"format": "auto", "key-secret": "a"})
+
+
+def passwords_are_changed(vm):
+    secrets(vm)
+    create(vm, "i")
+    vm.add("n", "qcow2", file="f-i", encrypt={"format": "luks", "key-secret": "a"})
+    for change in ({"state": "active", "new-secret": "b", "iter-time": 10},
+                   {"state": "inactive", "old-secret": "a"}):
+        vm.command("x-blockdev-amend", job_id="j", node_name="n",
+                   options={"driver": "qcow2", "encrypt": {"format": "luks", **change}})
+        vm.wait_job("j")
+    info = vm.nodes()["n"]["image"]["format-specific"]["data"]["encrypt"]
+    same([slot["active"] for slot in info["slots"]], [False, True] + 6 * [False])
+    vm.command("x-blockdev-amend", job_id="j", node_name="n", options={
+        "driver": "qcow2", "encrypt": {"format": "luks", "state": "inactive", "keyslot": 1}})
+    try:
+        vm.wait_job("j")
+    except JobError as error:
+        assert "the only active keyslot" in str(error), error
+    else:
+        raise AssertionError("the last password was taken away")
+    vm.command("blockdev-del", node_name="n")
+    vm.add("n", "qcow2", file="f-i", encrypt={"format": "luks", "key-secret": "b"})
+
+
+def a_plain_image_has_no_passwords(vm):
+    secrets(vm)
+    make_qcow2("p")
+    vm.add("n", "qcow2", file={"driver": "file", "filename": "p"})
+    vm.command("x-blockdev-amend", job_id="j", node_name="n", options={
+        "driver": "qcow2", "encrypt": {"format": "luks", "state": "active", "new-secret": "a"}})
+    try:
+        vm.wait_job("j")
+    except JobError as error:
+        assert "encryption not present" in str(error), error
+    else:
+        raise AssertionError("a plain image got a password")
+
+
+def jobs_copy_into_and_out_of_it(vm):
+    secrets(vm)
+    make_qcow2("p", size="1M")
+    must("qemu-io", "-c", "write -P 1 0 300k", "-c", "write -P 2 700k 100k", "p")
+    vm.add("p", "qcow2", file={"driver": "file", "filename": "p"})
+    for name, command in (("i", "blockdev-backup"), ("m", "blockdev-mirror")):
+        create(vm, name)
+        vm.add(name, "qcow2", file=f"f-{name}", encrypt={"format": "luks", "key-secret": "a"})
+        vm.command(command, job_id="j", device="p", target=name, sync="full")
+        if command == "blockdev-mirror":
+            vm.wait_event("BLOCK_JOB_READY", device="j")
+            vm.command("job-complete", id="j")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="j")
+    make_qcow2("back", size="1M")
+    vm.add("back", "qcow2", file={"driver": "file", "filename": "back"})
+    vm.command("blockdev-backup", job_id="j", device="i", target="back", sync="full")
+    vm.wait_event("BLOCK_JOB_COMPLETED", device="j")
+    vm.command("quit")
+    vm.finish()
+    must("qemu-img", "compare", "p", "back")
+    for name in "im":
+        must("qemu-img", "compare", *SECRET, "--image-opts", "driver=qcow2,file.filename=p",
+             opened(name)[1])
+        with open(name, "rb") as image:
+            assert bytes([1]) * 64 not in image.read(), f"{name} has plain data"
+
+
+def it_is_handed_over(vm):
+    secrets(vm)
+    create(vm, "i")
+    vm.add("n", "qcow2", file="f-i", encrypt={"format": "luks", "key-secret": "a"}, active=False)
+    vm.command("blockdev-set-active", active=True, node_name="n")
+    same(vm.nodes()["n"]["active"], True)
+
+
+def the_old_cipher_is_for_tools_only(vm):
+    secrets(vm)
+    create(vm, "old", encrypt={"format": "qcow", "key-secret": "a"})
+    vm.add("n", "qcow2", file="f-old", encrypt={"format": "aes", "key-secret": "a"})
+    same(vm.nodes()["n"]["image"]["format-specific"]["data"]["encrypt"], {"format": "aes"})
+    vm.command("blockdev-del", node_name="n")
+    vm.command("blockdev-del", node_name="f-old")
+    if not have("qemu-system-e2k"):
+        return
+    with Vm("-M", "none", program="qemu-system-e2k") as machine:
+        secrets(machine)
+        machine.refused("Use of AES-CBC encrypted qcow2 images is no longer supported in system "
+                        "emulators", "blockdev-add", node_name="n", driver="qcow2",
+                        file={"driver": "file", "filename": "old"},
+                        encrypt={"format": "aes", "key-secret": "a"})
+
+
+if no_cipher():
+    print("1..0 # SKIP built without libgcrypt")
+    sys.exit(0)
+run("encryption", [
+    is_made_opened_and_described, the_format_is_named_or_auto, passwords_are_changed,
+    a_plain_image_has_no_passwords, jobs_copy_into_and_out_of_it, it_is_handed_over,
+    the_old_cipher_is_for_tools_only])
