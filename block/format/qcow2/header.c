@@ -151,7 +151,8 @@ static bool check_features(const Qcow2Header *h, const Qcow2Extensions *ext, Err
         return false;
     }
     if ((h->incompatible & QCOW2_INCOMPAT_EXTL2) && h->cluster_bits < 14) {
-        error_setg(errp, "Unsupported subcluster size");
+        error_setg(errp, "Unsupported subcluster size: %u",
+                   (1u << h->cluster_bits) / QCOW2_SUBCLUSTERS);
         return false;
     }
     return true;
@@ -262,6 +263,11 @@ bool qcow2_header_validate(const Qcow2Header *h, const Qcow2Extensions *ext, boo
     if (!check_tables(h, for_check, errp)) {
         return false;
     }
+    if (ext->has_bitmaps && (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) &&
+        !QEMU_IS_ALIGNED(ext->bitmap_dir_offset, UINT64_C(1) << h->cluster_bits)) {
+        error_setg(errp, "bitmaps_ext: invalid bitmap directory offset");
+        return false;
+    }
     if (h->backing_offset) {
         uint64_t room = (UINT64_C(1) << h->cluster_bits) - h->backing_offset;
 
@@ -302,10 +308,13 @@ static bool read_bitmaps_ext(const uint8_t *data, uint32_t len, Qcow2Extensions 
     ext->nb_bitmaps = ldl_be_p(data);
     ext->bitmap_dir_size = ldq_be_p(data + 8);
     ext->bitmap_dir_offset = ldq_be_p(data + 16);
-    if (ext->nb_bitmaps == 0 || ext->nb_bitmaps > QCOW2_MAX_BITMAPS) {
-        error_setg(errp, "bitmaps_ext: %s",
-                   ext->nb_bitmaps ? "too many dirty bitmaps" : "found bitmaps extension with zero "
-                                                                "bitmaps");
+    if (ext->nb_bitmaps == 0) {
+        error_setg(errp, "found bitmaps extension with zero bitmaps");
+        return false;
+    }
+    if (ext->nb_bitmaps > QCOW2_MAX_BITMAPS) {
+        error_setg(errp, "bitmaps_ext: Image has %" PRIu32 " bitmaps, exceeding the QEMU supported "
+                   "maximum of %d", ext->nb_bitmaps, QCOW2_MAX_BITMAPS);
         return false;
     }
     if (ext->bitmap_dir_size > QCOW2_MAX_BITMAP_DIR_BYTES ||
