@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/snapshot.h"
 #include "crash-lab.h"
 #include "qemu/bswap.h"
 
@@ -13,6 +14,7 @@
 #define HDR_INCOMPAT_LOW 79
 #define HDR_REFTABLE 48
 #define HDR_L1 40
+#define HDR_SNAPSHOTS 64
 
 /* The disk is full of words that are known, flushed before anything is recorded. */
 static void coroutine_fn co_fill(CrashRun *r)
@@ -86,6 +88,28 @@ static void coroutine_fn co_damage_flags(CrashRun *r)
     co_set_dirty(r);
 }
 
+/* A list of snapshots whose one entry lacks the extra data of version 3. */
+static void coroutine_fn co_damage_list(CrashRun *r)
+{
+    uint8_t *entry;
+
+    co_fill(r);
+    r->user = lab_co_use(r->k->open, BDRV_O_RDWR);
+    g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "kept", &error_abort));
+    mem_co_unuse(r->user);
+    entry = disk() + ldq_be_p(disk() + HDR_SNAPSHOTS);
+    stl_be_p(entry + 36, 0);
+    memmove(entry + 40, entry + 64, 1 + strlen("kept"));
+    co_set_dirty(r);
+}
+
+static void coroutine_fn co_judge_list(CrashRun *r, MemUser *user, guint cut)
+{
+    g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(user->bs, NULL, "kept");
+
+    g_assert_nonnull(info);
+}
+
 static void coroutine_fn co_repair(CrashRun *r)
 {
     BdrvCheckResult res = { .report = lab_report };
@@ -95,16 +119,19 @@ static void coroutine_fn co_repair(CrashRun *r)
     g_assert_cmpint(res.corruptions_fixed + res.leaks_fixed, >, 0);
 }
 
-#define CASE(name, prepare) \
-    { .path = "/qcow2/crash/repair/" name, \
+#define CASE_FIELDS(name, prepare) \
+    .path = "/qcow2/crash/R7-repair/" name, \
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" }, .open = OPEN, \
       .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { .flush = 1 }, .rounds = 1, \
-      .step = 1, .open_writes = true, .co_prepare = prepare, .co_beside = co_repair }
+      .step = 1, .open_writes = true, .co_prepare = prepare, .co_beside = co_repair
+
+#define CASE(name, prepare) { CASE_FIELDS(name, prepare) }
 
 static const CrashCase cases[] = {
     CASE("counts-in-place", co_damage_counts),
     CASE("a-new-structure", co_damage_block),
     CASE("copied-flags", co_damage_flags),
+    { CASE_FIELDS("list-of-snapshots", co_damage_list), .co_judge = co_judge_list },
 };
 
 int main(int argc, char **argv)
