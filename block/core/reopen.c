@@ -186,8 +186,9 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
     if (!string || (!is_backing && strcmp(key, "file") != 0)) {
         return refuse(key, errp);
     }
-    BlockDriverState *new_bs = bdrv_lookup(qstring_get_str(string), errp);
+    BlockDriverState *new_bs = bdrv_find_node(qstring_get_str(string));
     if (!new_bs) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", qstring_get_str(string));
         return false;
     }
     if (child && (child->bs == new_bs || bdrv_skip_implicit_filters(child->bs) == new_bs)) {
