@@ -45,7 +45,7 @@ static int coroutine_fn co_wait_for_cancel(BackupJob *s)
             job_co_yield(job, "job-cancel");
             continue;
         }
-        job_co_sleep_ns(job, POLL_NS, "job-cancel");
+        job_co_poll_ns(job, POLL_NS, "job-cancel");
         if (cbw_snapshot_error(s->cbw) < 0) {
             return cbw_snapshot_error(s->cbw);
         }

@@ -213,11 +213,6 @@ bool block_job_change(BlockJob *job, const BlockJobChangeOptions *options, Error
 
 /* ---- speed ----------------------------------------------------------------------------------- */
 
-static int64_t now_ns(void)
-{
-    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-}
-
 bool block_job_set_speed(BlockJob *job, int64_t speed, Error **errp)
 {
     if (!job_verb_allowed(&job->job, JOB_VERB_SET_SPEED, errp)) {
@@ -240,7 +235,7 @@ void block_job_ratelimit_account(BlockJob *job, uint64_t bytes)
     QEMU_LOCK_GUARD(&job->limit_lock);
     if (job->speed > 0) {
         double ns = (double)bytes / job->speed * NANOSECONDS_PER_SECOND;
-        int64_t start = MAX(job->paid_ns, now_ns());
+        int64_t start = MAX(job->paid_ns, job_clock_ns());
 
         job->paid_ns = ns < INT64_MAX / 2 - start ? start + (int64_t)ns : INT64_MAX / 2;
     }
@@ -249,7 +244,7 @@ void block_job_ratelimit_account(BlockJob *job, uint64_t bytes)
 int64_t block_job_ratelimit_delay(BlockJob *job)
 {
     QEMU_LOCK_GUARD(&job->limit_lock);
-    int64_t ahead = job->speed > 0 ? job->paid_ns - now_ns() : 0;
+    int64_t ahead = job->speed > 0 ? job->paid_ns - job_clock_ns() : 0;
 
     return ahead > BURST_NS ? ahead : 0;
 }
@@ -280,7 +275,11 @@ BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError on_err, b
                                                              : IO_OPERATION_TYPE_WRITE, action);
     }
     if (action == BLOCK_ERROR_ACTION_STOP) {
-        job_pause_for_user(&job->job);
+        g_autofree char *cause = g_strdup_printf("since %s failed: %s",
+                                                 is_read ? "reading" : "writing",
+                                                 g_strerror(error));
+
+        job_pause_for_user(&job->job, cause);
         if (job->iostatus == BLOCK_DEVICE_IO_STATUS_OK) {
             job->iostatus = error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
                                             : BLOCK_DEVICE_IO_STATUS_FAILED;

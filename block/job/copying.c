@@ -28,15 +28,21 @@ void job_copying_init(JobCopying *copying, BlockJob *job, BlockCopyState *state)
     block_copy_set_progress(state, copying_progress, job);
 }
 
-/* With a speed limit, not more pieces at once than fit into a tenth of a second, but one. */
-static int wanted_workers(const JobCopying *copying)
+/* With a speed limit, pieces of a tenth of a second; clusters may be larger. */
+static int64_t wanted_chunk(const JobCopying *copying)
 {
     int64_t chunk = copying->max_chunk ? copying->max_chunk : DEFAULT_CHUNK;
 
+    return copying->job->speed ? CLAMP(copying->job->speed / 10, 1, chunk) : chunk;
+}
+
+/* ... and not more of them at once than fit into that time, but one. */
+static int wanted_workers(const JobCopying *copying)
+{
     if (copying->job->speed == 0) {
         return copying->max_workers;
     }
-    return CLAMP(copying->job->speed / 10 / chunk, 1, copying->max_workers);
+    return CLAMP(copying->job->speed / 10 / wanted_chunk(copying), 1, copying->max_workers);
 }
 
 static int broken(const JobCopying *copying)
@@ -86,7 +92,11 @@ static int coroutine_fn co_rest(JobCopying *copying)
 /* One round of copying; 0: all is copied, 1: not yet. */
 static int coroutine_fn co_copy_round(JobCopying *copying)
 {
-    BlockCopyAll how = { .max_chunk = copying->max_chunk, .stop = should_stop, .opaque = copying };
+    BlockCopyAll how = {
+        .max_chunk = wanted_chunk(copying),
+        .stop = should_stop,
+        .opaque = copying,
+    };
     bool is_read, is_flush = false;
     int ret;
 

@@ -74,6 +74,7 @@ void job_unref(Job *job)
         job->driver->free(job);
     }
     error_free(job->err);
+    g_free(job->pause_cause);
     g_free(job->id);
     g_free(job);
 }
@@ -141,6 +142,20 @@ void job_send_event(Job *job, JobEvent event)
     }
 }
 
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static QEMUClockType job_clock = QEMU_CLOCK_REALTIME;
+
+void job_set_clock(QEMUClockType clock)
+{
+    job_clock = clock;
+}
+
+int64_t job_clock_ns(void)
+{
+    return qemu_clock_get_ns(job_clock);
+}
+
 /* ---- the coroutine --------------------------------------------------------------------------- */
 
 static void job_set_busy(Job *job, bool busy)
@@ -173,15 +188,19 @@ void job_start(Job *job)
     qemu_coroutine_enter(job->co);
 }
 
-/* Give up the loop where nothing of the job's is in flight; @ns < 0: until woken. */
-static void coroutine_fn job_co_idle(Job *job, int64_t ns, const char *why)
+/*
+ * Give up the loop where nothing of the job's is in flight; @ns < 0: until woken.  @tell_when:
+ * people are told the time, too.
+ */
+static void coroutine_fn job_co_idle(Job *job, int64_t ns, const char *why, bool tell_when)
 {
     job->waits_for = why;
+    job->wakes_ns = tell_when ? job_clock_ns() + ns : 0;
     job_set_busy(job, false);
     if (ns < 0) {
         qemu_co_sleep(&job->sleep);
     } else {
-        qemu_co_sleep_ns_wakeable(&job->sleep, QEMU_CLOCK_REALTIME, ns);
+        qemu_co_sleep_ns_wakeable(&job->sleep, job_clock, ns);
     }
     job_set_busy(job, true);
     job->waits_for = NULL;
@@ -197,14 +216,22 @@ void coroutine_fn job_co_pause_point(Job *job)
                 job->driver->pause(job);
             }
         }
-        job_co_idle(job, -1, "resume");
+        job_co_idle(job, -1, "a change of the block graph to be done", false);
     }
 }
 
 void coroutine_fn job_co_sleep_ns(Job *job, int64_t ns, const char *why)
 {
     if (job->pause_count == 0 && !job_is_cancelled(job) && ns > 0) {
-        job_co_idle(job, ns, why);
+        job_co_idle(job, ns, why, true);
+    }
+    job_co_pause_point(job);
+}
+
+void coroutine_fn job_co_poll_ns(Job *job, int64_t ns, const char *why)
+{
+    if (job->pause_count == 0 && !job_is_cancelled(job)) {
+        job_co_idle(job, ns, why, false);
     }
     job_co_pause_point(job);
 }
@@ -212,7 +239,7 @@ void coroutine_fn job_co_sleep_ns(Job *job, int64_t ns, const char *why)
 void coroutine_fn job_co_yield(Job *job, const char *why)
 {
     if (job->pause_count == 0 && !job_is_cancelled(job)) {
-        job_co_idle(job, -1, why);
+        job_co_idle(job, -1, why, false);
     }
     job_co_pause_point(job);
 }
@@ -220,6 +247,7 @@ void coroutine_fn job_co_yield(Job *job, const char *why)
 void coroutine_fn job_co_control_begin(Job *job)
 {
     job->waits_for = "the control lock";
+    job->wakes_ns = 0;
     job_set_busy(job, false);
     bdrv_co_control_lock();
     job->waits_for = NULL;
@@ -266,11 +294,12 @@ void job_resume(Job *job)
     job_enter(job);
 }
 
-void job_pause_for_user(Job *job)
+void job_pause_for_user(Job *job, const char *cause)
 {
     /* Cancelling ends a pause, and there is nobody to end one that comes later. */
     if (!job->user_paused && !job_is_cancelled(job)) {
         job->user_paused = true;
+        job->pause_cause = g_strdup(cause);
         job_pause(job);
     }
 }
@@ -288,7 +317,7 @@ bool job_user_pause(Job *job, Error **errp)
         error_setg(errp, "Job '%s' is being cancelled", job->id);
         return false;
     }
-    job_pause_for_user(job);
+    job_pause_for_user(job, NULL);
     job_enter(job);
     return true;
 }
@@ -298,6 +327,7 @@ static void user_unpause(Job *job)
 {
     if (job->user_paused) {
         job->user_paused = false;
+        g_free(g_steal_pointer(&job->pause_cause));
         if (job->driver->user_resume) {
             job->driver->user_resume(job);
         }
@@ -523,7 +553,12 @@ char *job_waits_for(const Job *job)
         break;
     }
     if (job->user_paused) {
-        return g_strdup("It is paused, by a user or an I/O error, and waits for job-resume");
+        return g_strdup_printf("It is paused %s, and waits for job-resume",
+                               job->pause_cause ? job->pause_cause : "by a user");
+    }
+    if (job->waits_for && job->wakes_ns > job_clock_ns() + SCALE_MS) {
+        return g_strdup_printf("It waits for %s, for another %" PRId64 " ms", job->waits_for,
+                               (job->wakes_ns - job_clock_ns()) / SCALE_MS);
     }
     return job->waits_for ? g_strdup_printf("It waits for %s", job->waits_for) : NULL;
 }

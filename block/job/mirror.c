@@ -80,7 +80,7 @@ static int coroutine_fn mirror_co_run(Job *job, Error **errp)
             mirror_top_set_mode(s->filter, MIRROR_COPY_MODE_WRITE_BLOCKING);
             return co_catch_up(s);
         }
-        job_co_sleep_ns(job, POLL_NS, "writes to copy, or job-complete or job-cancel");
+        job_co_poll_ns(job, POLL_NS, "writes to copy, job-complete or job-cancel");
         ret = job_is_cancelled(job) ? -ECANCELED : 0;
     }
     return ret;

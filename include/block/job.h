@@ -26,6 +26,7 @@
 #include "qemu/error.h"
 #include "qemu/progress.h"
 #include "qemu/queue.h"
+#include "qemu/timer.h"
 
 typedef struct Job Job;
 typedef struct JobTxn JobTxn;
@@ -102,12 +103,14 @@ struct Job {
     bool done;        /* has run, and its transaction knows */
     int pause_count;  /* reasons to pause: the user (at most one), freezes */
     bool user_paused; /* by the user or the error policy; the user may resume */
+    char *pause_cause; /* of the error policy, a clause for people; else NULL */
     bool cancelled;    /* asked to end; a job that is ready may still end well */
     bool force_cancel; /* ... at once */
     bool drop_on_end;  /* somebody waits for it to go: do not wait to be dismissed */
 
     QemuCoSleep sleep;
     const char *waits_for; /* a clause for people, "rate limit"; NULL: nothing; static text */
+    int64_t wakes_ns;      /* with waits_for: when by itself, by job_clock_ns(); 0: it does not */
     CoQueue ended;         /* those who wait until it has concluded, or is ready */
     ProgressMeter progress;
     QTAILQ_ENTRY(Job) next, next_in_txn;
@@ -171,8 +174,13 @@ int coroutine_fn job_co_wait(Job *job);
 
 /** Wait while there is a reason to be paused. */
 void coroutine_fn job_co_pause_point(Job *job);
+/** The clock that jobs' sleeps and speed limits go by, which only a test changes; nanoseconds. */
+int64_t job_clock_ns(void);
+void job_set_clock(QEMUClockType clock);
 /** Sleep @ns, woken by verbs; is a pause point.  @why: static text. */
 void coroutine_fn job_co_sleep_ns(Job *job, int64_t ns, const char *why);
+/** The same, where the end of the time only means to look again. */
+void coroutine_fn job_co_poll_ns(Job *job, int64_t ns, const char *why);
 /** Sleep until job_enter(); is a pause point.  @why: static text. */
 void coroutine_fn job_co_yield(Job *job, const char *why);
 /** Take the control lock; the end is a pause point. */
@@ -201,8 +209,8 @@ void job_progress_increase_remaining(Job *job, uint64_t delta);
 /* Pause for an inner reason (freeze); nests.  Takes effect at the next pause point. */
 void job_pause(Job *job);
 void job_resume(Job *job);
-/** Pause so that the user may resume (error policy). */
-void job_pause_for_user(Job *job);
+/** Pause so that the user may resume.  @cause: a clause for people; NULL: the user wanted it. */
+void job_pause_for_user(Job *job, const char *cause);
 
 /** A sentence for people: what the job waits for; NULL: it works.  Free with g_free. */
 char *job_waits_for(const Job *job);

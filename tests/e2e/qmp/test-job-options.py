@@ -547,7 +547,10 @@ def one_failure(vm, job, operation, policy, error):
                 break
         same((what, row["paused"], row["io-status"]),
              (what, True, "nospace" if error == 28 else "failed"))
-        assert "waits for job-resume" in row["waits-for"], row
+        verb = "reading" if operation == "read" else "writing"
+        same((what, row["waits-for"]),
+             (what, f"It is paused since {verb} failed: {os.strerror(error)}, and waits for "
+                    "job-resume"))
         vm.command("block-job-resume", device="j")
     if job in ("mirror", "active commit") and action != "report":
         vm.wait_event("BLOCK_JOB_READY", device="j")
@@ -559,6 +562,37 @@ def one_failure(vm, job, operation, policy, error):
     if not fails:
         for image in {"stream": ["top"], "mirror": ["t"], "backup": ["t"]}.get(job, ["base"]):
             must("qemu-io", "-r", "-U", "-f", "qcow2", "-c", "read -q -P 3 1M 1M", image + ".qcow2")
+
+
+def jobs_say_what_they_wait_for(vm):
+    two_raw(vm)
+
+    def waits():
+        one, = vm.command("query-jobs")
+        other, = vm.command("query-block-jobs")
+        # Both say the same, but for the time that passes between.
+        same(one["waits-for"].split(",")[0], other["waits-for"].split(",")[0])
+        return one["waits-for"]
+    mirror(vm, speed=1, auto_dismiss=False)
+    vm.wait_event("JOB_STATUS_CHANGE", id="j", status="running")
+    while "waits-for" not in vm.command("query-jobs")[0]:
+        pass
+    text = waits()
+    assert text.startswith("It waits for the speed limit, for another "), text
+    assert 0 < int(text.split()[-2]) <= 65536 * 1000, text
+    vm.command("job-pause", id="j")
+    same(waits(), "It is paused by a user, and waits for job-resume")
+    vm.command("job-resume", id="j")
+    vm.command("block-job-set-speed", device="j", speed=0)
+    vm.wait_event("BLOCK_JOB_READY", device="j")
+    same(waits(), "It waits for writes to copy, job-complete or job-cancel")
+    vm.command("job-cancel", id="j")
+    ended(vm)
+    same(waits(), "It is over and waits for job-dismiss")
+    vm.command("job-dismiss", id="j")
+    backup(vm, sync="none")
+    same(waits(), "It waits for job-cancel")
+    vm.command("job-cancel", id="j")
 
 
 # ---- the end -----------------------------------------------------------------------------------
@@ -596,4 +630,5 @@ run("job-options", [
     mirror_changes_its_copy_mode, mirror_replaces_a_part_of_a_quorum, mirror_buf_size_is_checked,
     mirror_has_no_bitmap_modes, backup_x_perf, backup_compress, on_cbw_error_break_guest_write,
     on_cbw_error_break_snapshot, backup_bitmap_modes, jobs_meet_errors,
+    jobs_say_what_they_wait_for,
     every_job_waits_to_be_finalized_and_dismissed])

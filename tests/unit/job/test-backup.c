@@ -366,7 +366,7 @@ static void coroutine_fn co_speed(void)
     co_set_up(&s);
     co_start(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .has_speed = true, .speed = 1 });
     co_settle();
-    g_assert_cmpint(progress_of(s.job), ==, MiB);
+    g_assert_cmpint(progress_of(s.job), ==, 64 * KiB);
     g_assert_false(job_is_busy(s.job));
     g_assert_cmpstr(s.job->waits_for, ==, "the speed limit");
     /* Asleep, it is in nobody's way and says nothing. */
