@@ -5,193 +5,9 @@
  */
 #include "qemu/osdep.h"
 
-#include "../../lib/memdisk.h"
-#include "../../lib/testlib.h"
+#include "job-guests.h"
 
-#include "block/block-backend.h"
-#include "block/blockjob.h"
-#include "block/freeze.h"
-#include "qemu/iothread.h"
-
-#include <glib/gstdio.h>
-
-#define SECTORS 4096 /* of the disk */
-#define DISK_BYTES (SECTORS * 512)
-#define GUESTS 4
-#define LAYERS 4 /* n0 is the lowest */
-
-typedef struct Chain {
-    char *folder;
-    BlockDriverState *node[LAYERS];
-    BlockBackend *blk;
-    uint8_t shadow[SECTORS]; /* the byte that fills each sector */
-} Chain;
-
-/* ---- the chain ------------------------------------------------------------------------------- */
-
-static char *image_name(const Chain *chain, const char *name)
-{
-    return g_strdup_printf("%s/%s.qcow2", chain->folder, name);
-}
-
-static void coroutine_fn co_make_image(const Chain *chain, const char *name, int64_t cluster,
-                                       const char *backing)
-{
-    g_autofree char *file = image_name(chain, name);
-    g_autofree char *back = backing ? image_name(chain, backing) : NULL;
-    g_autofree char *options = g_strdup_printf("cluster_size=%" PRId64, cluster);
-    BdrvImgCreate create = {
-        .filename = file,
-        .format = "qcow2",
-        .backing_filename = back,
-        .backing_format = back ? "qcow2" : NULL,
-        .options = options,
-        .size = DISK_BYTES,
-        .flags = BDRV_O_NO_BACKING,
-        .quiet = true,
-    };
-
-    g_assert_true(bdrv_co_img_create(&create, &error_abort));
-}
-
-static BlockDriverState *coroutine_fn co_open_image(const Chain *chain, const char *name,
-                                                    const char *backing, int flags)
-{
-    g_autofree char *file = image_name(chain, name);
-    QDict *options = qdict_new();
-
-    qdict_put_str(options, "driver", "qcow2");
-    qdict_put_str(options, "node-name", name);
-    qdict_put_str(options, "discard", "unmap");
-    qdict_put_str(options, "cache.no-flush", "on");
-    if (backing) {
-        qdict_put_str(options, "backing", backing);
-    }
-    return bdrv_co_open(file, NULL, options, flags, &error_abort);
-}
-
-/* Fill a third of the disk at random, in pieces of up to 64 sectors. */
-static void coroutine_fn co_fill(Chain *chain, BlockDriverState *bs)
-{
-    BlockBackend *blk = blk_co_new_with_bs(bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
-                                           BLK_PERM_ALL, &error_abort);
-    g_autofree uint8_t *buf = g_malloc(64 * 512);
-
-    for (int i = 0; i < SECTORS / 100; i++) {
-        int first = g_random_int_range(0, SECTORS - 64), n = g_random_int_range(1, 64);
-        uint8_t value = g_random_int_range(1, 256);
-
-        memset(buf, value, n * 512);
-        memset(chain->shadow + first, value, n);
-        g_assert_cmpint(blk_co_pwrite(blk, first * 512, n * 512, buf, 0), ==, 0);
-    }
-    blk_co_unref(blk);
-}
-
-static void coroutine_fn co_chain_make(Chain *chain)
-{
-    static const int64_t clusters[] = { 65536, 4096, 16384, 65536 };
-
-    memset(chain, 0, sizeof(*chain));
-    chain->folder = g_dir_make_tmp("jobs-XXXXXX", NULL);
-    for (int i = 0; i < LAYERS; i++) {
-        g_autofree char *name = g_strdup_printf("n%d", i);
-        g_autofree char *below = i ? g_strdup_printf("n%d", i - 1) : NULL;
-
-        co_make_image(chain, name, clusters[g_random_int_range(0, 4)], below);
-        chain->node[i] = co_open_image(chain, name, below, BDRV_O_RDWR);
-        co_fill(chain, chain->node[i]);
-        if (i < LAYERS - 1) {
-            g_assert_true(bdrv_co_reopen_set_read_only(chain->node[i], true, &error_abort));
-        }
-    }
-    chain->blk = blk_co_new_with_bs(chain->node[LAYERS - 1],
-                                    BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
-                                    BLK_PERM_ALL & ~(BLK_PERM_RESIZE | BLK_PERM_WRITE),
-                                    &error_abort);
-}
-
-static void coroutine_fn co_chain_free(Chain *chain)
-{
-    g_autoptr(GDir) dir = NULL;
-    const char *name;
-
-    blk_co_unref(chain->blk);
-    for (int i = LAYERS - 1; i >= 0; i--) {
-        g_assert_true(bdrv_op_blocker_is_empty(chain->node[i]) || i < LAYERS - 1);
-        bdrv_unref(chain->node[i]);
-    }
-    bdrv_co_control_unlock();
-    bdrv_co_control_lock();
-    dir = g_dir_open(chain->folder, 0, NULL);
-    while ((name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(chain->folder, name, NULL);
-
-        g_unlink(path);
-    }
-    g_rmdir(chain->folder);
-    g_free(chain->folder);
-}
-
-static void coroutine_fn co_assert_shadow(const Chain *chain, BlockBackend *blk)
-{
-    g_autofree uint8_t *data = g_malloc(DISK_BYTES);
-
-    g_assert_cmpint(blk_co_pread(blk, 0, DISK_BYTES, data, 0), ==, 0);
-    for (int i = 0; i < SECTORS; i++) {
-        for (int k = 0; k < 512; k++) {
-            if (data[i * 512 + k] != chain->shadow[i]) {
-                g_error("sector %d holds %d, wanted %d", i, data[i * 512 + k], chain->shadow[i]);
-            }
-        }
-    }
-}
-
-/* ---- guests ---------------------------------------------------------------------------------- */
-
-typedef struct Guest {
-    Chain *chain;
-    int index;
-    int *running, *stop; /* atomic */
-} Guest;
-
-/* Each has its own blocks of 16 sectors, so that the shadow says what is last. */
-static void coroutine_fn co_guest_turn(Guest *guest, GRand *rand)
-{
-    BlockBackend *blk = guest->chain->blk;
-    int block = g_rand_int_range(rand, 0, SECTORS / 16 / GUESTS) * GUESTS + guest->index;
-    int first = block * 16 + g_rand_int_range(rand, 0, 8), n = g_rand_int_range(rand, 1, 8);
-    uint8_t value = g_rand_int_range(rand, 1, 256);
-    uint8_t buf[8 * 512], back[8 * 512];
-
-    memset(buf, value, sizeof(buf));
-    switch (g_rand_int_range(rand, 0, 5)) {
-    case 0:
-        memset(guest->chain->shadow + first, 0, n);
-        g_assert_cmpint(blk_co_pwrite_zeroes(blk, first * 512, n * 512, 0), ==, 0);
-        break;
-    case 1:
-        g_assert_cmpint(blk_co_pread(blk, first * 512, n * 512, back, 0), ==, 0);
-        for (int i = 0; i < n * 512; i++) {
-            g_assert_cmpint(back[i], ==, guest->chain->shadow[first + i / 512]);
-        }
-        break;
-    default:
-        memset(guest->chain->shadow + first, value, n);
-        g_assert_cmpint(blk_co_pwrite(blk, first * 512, n * 512, buf, 0), ==, 0);
-    }
-}
-
-static void coroutine_fn co_guest(void *opaque)
-{
-    g_autofree Guest *guest = opaque;
-    g_autoptr(GRand) rand = g_rand_new_with_seed(g_random_int());
-
-    while (!qatomic_read(guest->stop)) {
-        co_guest_turn(guest, rand);
-    }
-    qatomic_dec(guest->running);
-}
+#include "block/dirty-bitmap.h"
 
 /* ---- one job --------------------------------------------------------------------------------- */
 
@@ -201,15 +17,8 @@ typedef struct Case {
     void coroutine_fn (*co_check)(Chain *chain, Job *job);
     bool completes; /* by hand, when it is ready */
     bool cancels;   /* when it is ready, softly */
+    void coroutine_fn (*co_turn)(Chain *chain, Job *job, int turn); /* meanwhile, or NULL */
 } Case;
-
-static void coroutine_fn co_turns(int n)
-{
-    for (int i = 0; i < n; i++) {
-        aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
-        qemu_coroutine_yield();
-    }
-}
 
 /* In the background it may run after guests that never rest for ever; then it works with them. */
 static void work_with_guests(Job *job)
@@ -226,7 +35,7 @@ static void work_with_guests(Job *job)
 }
 
 /* Pauses and drains on the way to ready or to the end. */
-static void coroutine_fn co_disturb(Chain *chain, Job *job, const Case *k)
+static void coroutine_fn co_disturb(Chain *chain, Job *job, const Case *k, int *running, int *stop)
 {
     bool asked = false;
 
@@ -243,12 +52,16 @@ static void coroutine_fn co_disturb(Chain *chain, Job *job, const Case *k)
             BDRV_CONTROL_GUARD();
             bdrv_co_drain(chain->node[g_random_int_range(0, LAYERS)]);
         }
+        if (k->co_turn) {
+            k->co_turn(chain, job, turn);
+        }
         if (job->status == JOB_STATUS_READY && !asked && (k->completes || k->cancels)) {
             asked = true;
             co_turns(100);
             if (k->completes) {
                 job_complete(job, &error_abort);
             } else {
+                co_stop_guests(running, stop);
                 job_user_cancel(job, false, &error_abort);
             }
         }
@@ -259,31 +72,23 @@ static void coroutine_fn co_disturb(Chain *chain, Job *job, const Case *k)
 static void coroutine_fn co_run_case(const Case *k, AioContext *ctx)
 {
     g_autofree Chain *chain = g_new0(Chain, 1);
-    int running = GUESTS, stop = 0;
+    int running, stop = 0;
     g_autoptr(Job) job = NULL;
     BlockJob *block_job;
 
     co_chain_make(chain);
-    for (int i = 0; i < GUESTS; i++) {
-        Guest *guest = g_new(Guest, 1);
-
-        *guest = (Guest) { chain, i, &running, &stop };
-        aio_co_enter(ctx, qemu_coroutine_create(co_guest, guest));
-    }
+    co_start_guests(chain, &ctx, 1, &running, &stop);
     block_job = k->co_create(chain);
     job = job_ref(&block_job->job);
     job_start(job);
     bdrv_co_control_unlock();
-    co_disturb(chain, job, k);
+    co_disturb(chain, job, k, &running, &stop);
     if (!k->cancels) {
         co_turns(50);
     }
-    qatomic_set(&stop, 1);
-    while (qatomic_load_acquire(&running)) {
-        co_turns(1);
-    }
+    co_stop_guests(&running, &stop);
     bdrv_co_control_lock();
-    g_assert_cmpint(job->ret, ==, 0);
+    g_assert_cmpint(job->ret, ==, k->co_turn ? -ECANCELED : 0);
     g_assert_cmpint(blk_co_flush(chain->blk), ==, 0);
     co_assert_shadow(chain, chain->blk);
     k->co_check(chain, job);
@@ -404,17 +209,133 @@ static void coroutine_fn co_mirrored(Chain *chain, Job *job)
     g_assert_true(bdrv_op_blocker_is_empty(blk_bs(chain->blk)));
 }
 
-/* The guests went on after the end, so only what is in step can be compared: all that is still. */
+/* The guests were at rest when the job was told to leave: the copy is all that they had written. */
 static void coroutine_fn co_left_a_copy(Chain *chain, Job *job)
 {
     g_autoptr(BlockDriverState) bs = co_open_image(chain, "target", NULL, 0);
+    BlockBackend *copy = blk_co_new_with_bs(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                                            &error_abort);
 
+    co_assert_shadow(chain, copy);
+    blk_co_unref(copy);
     g_assert_true(blk_bs(chain->blk) == chain->node[3]);
     g_assert_null(bdrv_cow_bs(bs));
     g_assert_true(bdrv_op_blocker_is_empty(chain->node[3]));
 }
 
+/* ---- backup ---------------------------------------------------------------------------------- */
+
+/* A backup of the disk, and what it holds at that instant. */
+static BlockJob *coroutine_fn co_backup_to(Chain *chain, BlockDriverState *target,
+                                           BackupCommon args)
+{
+    g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(chain->node[3]);
+
+    args.job_id = (char *)"j";
+    co_note_instant(chain);
+    return backup_job_co_create(chain->node[3], target, &args, NULL, &error_abort);
+}
+
+static BlockJob *coroutine_fn co_backup(Chain *chain, BackupCommon args, const char *backing)
+{
+    g_autoptr(BlockDriverState) target = NULL;
+
+    co_make_image(chain, "target", 65536, backing);
+    target = co_open_image(chain, "target", backing, BDRV_O_RDWR);
+    return co_backup_to(chain, target, args);
+}
+
+static BlockJob *coroutine_fn co_backup_full(Chain *chain)
+{
+    return co_backup(chain, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL }, NULL);
+}
+
+static BlockJob *coroutine_fn co_backup_compressed(Chain *chain)
+{
+    return co_backup(chain, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .compress = true },
+                     NULL);
+}
+
+static BlockJob *coroutine_fn co_backup_top(Chain *chain)
+{
+    return co_backup(chain, (BackupCommon) { .sync = MIRROR_SYNC_MODE_TOP }, "n2");
+}
+
+/* The target holds the disk as it was when the bitmap began; what is copied is what changed. */
+static BlockJob *coroutine_fn co_backup_incremental(Chain *chain)
+{
+    g_autoptr(BlockDriverState) target = NULL;
+    BdrvFreeze *freeze;
+    BlockBackend *blk;
+
+    co_make_image(chain, "target", 65536, NULL);
+    target = co_open_image(chain, "target", NULL, BDRV_O_RDWR);
+    freeze = bdrv_co_freeze_node(chain->node[3]);
+    co_note_instant(chain);
+    g_assert_nonnull(bdrv_create_dirty_bitmap(chain->node[3], 65536, "since", &error_abort));
+    bdrv_thaw(freeze);
+    blk = blk_co_new_with_bs(target, BLK_PERM_WRITE, BLK_PERM_ALL, &error_abort);
+    g_assert_cmpint(blk_co_pwrite(blk, 0, DISK_BYTES, chain->instant, 0), ==, 0);
+    blk_co_unref(blk);
+    co_turns(50);
+    return co_backup_to(chain, target, (BackupCommon) {
+        .sync = MIRROR_SYNC_MODE_INCREMENTAL,
+        .bitmap = (char *)"since",
+    });
+}
+
+static void coroutine_fn co_assert_copy(Chain *chain, const char *backing)
+{
+    g_autoptr(BlockDriverState) bs = co_open_image(chain, "target", backing, 0);
+
+    co_assert_instant(chain, bs);
+    g_assert_true(blk_bs(chain->blk) == chain->node[3]);
+    g_assert_true(bdrv_op_blocker_is_empty(chain->node[3]));
+}
+
+static void coroutine_fn co_backed_up(Chain *chain, Job *job)
+{
+    co_assert_copy(chain, NULL);
+}
+
+static void coroutine_fn co_backed_up_top(Chain *chain, Job *job)
+{
+    co_assert_copy(chain, "n2");
+}
+
+/* Fleecing: the target over the disk shows the instant, as long as the job runs. */
+static BlockJob *coroutine_fn co_backup_none(Chain *chain)
+{
+    g_autoptr(BlockDriverState) target = NULL;
+
+    co_make_image(chain, "target", 65536, "n3");
+    target = co_open_image(chain, "target", "n3", BDRV_O_RDWR);
+    return co_backup_to(chain, target, (BackupCommon) { .sync = MIRROR_SYNC_MODE_NONE });
+}
+
+static void coroutine_fn co_look_at_fleece(Chain *chain, Job *job, int turn)
+{
+    BDRV_CONTROL_GUARD();
+    if (turn <= 20) {
+        co_assert_instant(chain, bdrv_find_node("target"));
+    }
+    if (turn == 20) {
+        job_user_cancel(job, true, &error_abort);
+    }
+}
+
+static void coroutine_fn co_fleeced(Chain *chain, Job *job)
+{
+    g_assert_true(blk_bs(chain->blk) == chain->node[3]);
+    g_assert_true(bdrv_op_blocker_is_empty(chain->node[3]));
+}
+
 static const Case cases[] = {
+    { "/job/content/backup/full", co_backup_full, co_backed_up, .cancels = false },
+    { "/job/content/backup/compressed", co_backup_compressed, co_backed_up, .cancels = false },
+    { "/job/content/backup/top", co_backup_top, co_backed_up_top, .cancels = false },
+    { "/job/content/backup/incremental", co_backup_incremental, co_backed_up, .cancels = false },
+    { "/job/content/backup/none", co_backup_none, co_fleeced, .co_turn = co_look_at_fleece },
     { "/job/content/stream/all", co_stream_all, co_streamed_all, .cancels = false },
     { "/job/content/stream/part", co_stream_part, co_streamed_part, .cancels = false },
     { "/job/content/commit/part", co_commit_part, co_committed_part, .cancels = false },
