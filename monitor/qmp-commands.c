@@ -60,6 +60,12 @@ CommandInfoList *coroutine_fn qmp_query_commands(Error **errp)
 
 void coroutine_fn qmp_query_qmp_schema(QDict *args, QObject **ret, Error **errp)
 {
+    const QDictEntry *entry = qdict_first(args);
+
+    if (entry) {
+        error_setg(errp, "Parameter '%s' is unexpected", qdict_entry_key(entry));
+        return;
+    }
     *ret = QOBJECT(qmp_introspect(qmp_session_commands()));
 }
 
