@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """qemu-storage-daemon as a program: its options, their order, their errors, its end."""
 
+import itertools
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
+from imgtest import must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import BUILD, Client, make_raw, run_alone, same  # noqa: E402
+from qmptest import BUILD, Client, MiB, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
 DAEMON = os.path.join(BUILD, "qemu-storage-daemon")
 
@@ -127,7 +132,125 @@ def a_signal_ends_it_cleanly():
         same(os.path.exists("pid"), False)
 
 
+# ---- monitors on every kind of character device that goes both ways -------------------------------
+
+def says_hello(read, write):
+    """A greeting, a command, its answer; over plain descriptors."""
+    is_terminal = os.isatty(read)
+    with os.fdopen(read, "rb", buffering=0, closefd=False) as lines:
+        assert b"QMP" in lines.readline()
+        os.write(write, b'{"execute": "qmp_capabilities"}\n')
+        assert lines.readline().startswith(b'{"return"')
+        os.write(write, b'{"execute": "quit"}\n')
+        try:
+            assert lines.readline().startswith(b'{"return"')
+        except OSError:
+            assert is_terminal  # a terminal that hangs up may take the last line with it
+
+
+def daemon(*args, **options):
+    return subprocess.Popen([DAEMON, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            **options)
+
+
+def monitors_speak_over_pipes():
+    for name in ("p.in", "p.out"):
+        os.mkfifo(name)
+    with daemon("--chardev", "pipe,id=m,path=p", "--monitor", "m") as process:
+        write = os.open("p.in", os.O_WRONLY)
+        read = os.open("p.out", os.O_RDONLY)
+        says_hello(read, write)
+        same(process.wait(timeout=30), 0)
+        os.close(write)
+        os.close(read)
+
+
+def monitors_speak_over_terminals():
+    with daemon("--chardev", "pty,id=m", "--monitor", "m,pretty=off") as process:
+        line = process.stdout.readline().decode()
+        path = re.search(r"char device redirected to (\S+) \(label m\)", line)
+        assert path, line
+        terminal = os.open(path.group(1), os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(terminal)
+        says_hello(terminal, terminal)
+        same(process.wait(timeout=30), 0)
+        os.close(terminal)
+
+
+def monitors_take_sockets_they_are_given():
+    """A listening descriptor, as a service manager passes one; and one monitor beside another."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("given")
+    listener.listen(1)
+    number = listener.fileno()
+    with daemon("--chardev", f"socket,id=m,fd={number},server=on,wait=off", "--monitor", "m",
+                "--chardev", "socket,id=n,path=n,server=on,wait=off", "--monitor", "n",
+                pass_fds=[number]) as process:
+        listener.close()
+        with Client("given") as first, Client("n") as second:
+            same(first.command("query-jobs"), second.command("query-jobs"))
+            second.command("quit")
+        same((process.wait(timeout=30), process.stdout.read()), (0, b""))
+
+
+# ---- signals while jobs run ----------------------------------------------------------------------
+
+JOBS = {
+    "backup": ("blockdev-backup", {"device": "top", "target": "t", "sync": "full"}),
+    "mirror": ("blockdev-mirror", {"device": "top", "target": "t", "sync": "full"}),
+    "stream": ("block-stream", {"device": "top"}),
+    "commit": ("block-commit", {"device": "top"}),
+    "intermediate": ("block-commit", {"device": "top", "top-node": "mid"}),
+    "create": ("blockdev-create", {"options": {"driver": "qcow2", "file": "g", "size": 8 * MiB}}),
+}
+
+
+def chain_with_data():
+    make_qcow2("base.qcow2", size="8M")
+    must("qemu-io", "-t", "unsafe", "-c", "write -P 1 0 8M", "base.qcow2")
+    for name, backing in (("mid", "base"), ("top", "mid")):
+        make_qcow2(f"{name}.qcow2", "-b", f"{backing}.qcow2", "-F", "qcow2", size=None)
+    must("qemu-io", "-t", "unsafe", "-c", "write -P 2 1M 2M", "mid.qcow2")
+    must("qemu-io", "-t", "unsafe", "-c", "write -P 3 2M 2M", "top.qcow2")
+    make_qcow2("t.qcow2", size="8M")
+    make_raw("g.raw", 0)
+
+
+def content():
+    done = must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "top.qcow2", "content.raw")
+    same(done.err, "")
+    with open("content.raw", "rb") as image:
+        return image.read()
+
+
+def a_signal_during_jobs_closes_all_images():
+    numbers = itertools.cycle((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    for number, (job, (command, arguments)) in zip(numbers, JOBS.items()):
+        chain_with_data()
+        before = content()
+        with daemon("--pidfile", "pid", "--chardev", "socket,id=m,path=m,server=on,wait=off",
+                    "--monitor", "m") as process, Client("m") as vm:
+            for name in ("base", "mid", "top", "t"):
+                backing = {"mid": "base", "top": "mid"}.get(name)
+                vm.command("blockdev-add", driver="qcow2", node_name=name,
+                           file={"driver": "file", "filename": f"{name}.qcow2"},
+                           **({"backing": backing} if backing else {}))
+            vm.command("blockdev-add", driver="file", node_name="g", filename="g.raw")
+            slow = {} if job == "create" else {"speed": 65536}
+            vm.execute(command, {"job-id": "j", **slow, **arguments})
+            process.send_signal(number)
+            same((job, process.wait(timeout=30), process.stdout.read()), (job, 0, b""))
+        assert not os.path.exists("pid"), job
+        for name in ("base", "mid", "top", "t"):
+            must("qemu-img", "check", f"{name}.qcow2")
+        same((job, content() == before), (job, True))
+        for name in os.listdir("."):
+            os.unlink(name)
+
+
 run_alone("daemon", [
+    monitors_speak_over_pipes, monitors_speak_over_terminals,
+    monitors_take_sockets_they_are_given, a_signal_during_jobs_closes_all_images,
     help_and_version, options_explain_themselves, bad_options_are_refused,
     a_later_option_names_what_an_earlier_made, it_serves_in_the_background,
     a_signal_ends_it_cleanly,
