@@ -274,10 +274,10 @@ unit-tests: $(UNIT_TESTS) $(FUZZ_TESTS) $(TEST_PRELOAD)
 RUN_TESTS := $(SRC)/tests/run-tests --build .
 check: all unit-tests
 	@$(RUN_TESTS) $(TEST)
-# The labs of tests/unit/lab and tests/crash, with new seeds until each program tried this many states.
+# The labs with new seeds until each program tried this many states, and every call failing.
 LAB_STATES ?= 100000
 check-long: all unit-tests
-	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --limit 7200 --verbose tests/unit/lab/ tests/crash/ $(TEST)
+	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --limit 7200 --verbose tests/unit/lab/ tests/crash/ tests/fault/ $(TEST)
 check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all

@@ -7,7 +7,7 @@
  * Each attempt is a child process, so that a crash or a hang is a result, too.  When one fails, the
  * list of operations is shortened as long as it fails, and printed in a form that
  * LAB_REPLAY=FILE -p /path/of/the/case repeats.  TEST_SEED=n repeats a whole run.  Every case runs
- * with the fast path of the core and without it ($QEMU_BLOCK_FAST).  With LAB_STATES=n there are n
+ * with the fast path of the core and without it.  With LAB_STATES=n there are n
  * operations instead of some hundred.
  *
  * A stack is one ModelCase; tests/unit/lab/test-model-*.c are tables of them.
@@ -20,7 +20,10 @@
 #include "lab.h"
 
 #include "block/block-backend.h"
+#include "block/fast-path.h"
 #include "block/freeze.h"
+#include "block/throttle-group.h"
+#include "qapi/user-object.h"
 
 #define MODEL_FILES 4
 #define MODEL_MAX_GROUP 6
@@ -41,8 +44,10 @@ typedef struct ModelCase {
     const char *path;
     const char *create[3];    /* JSON for blockdev-create; file 'f' is node 'file-f' */
     const char *files[MODEL_FILES]; /* made with disk_bytes zeroes beforehand */
+    const char *object;       /* made beforehand, as by --object; or NULL */
     const char *open;         /* JSON of the stack; '@' before names of files */
     int64_t disk_bytes;
+    int64_t file_bytes;       /* of @files, if they are longer than the disk */
     ModelFlags flags;
 } ModelCase;
 
@@ -537,7 +542,7 @@ static inline void coroutine_fn model_co_set_up(ModelRun *r)
     r->model = g_malloc0(r->capacity);
     r->complaint = g_string_new(NULL);
     for (int i = 0; i < MODEL_FILES && k->files[i]; i++) {
-        model_make_file(k->files[i], k->disk_bytes, 0);
+        model_make_file(k->files[i], k->file_bytes ? k->file_bytes : k->disk_bytes, 0);
     }
     if (k->flags & MODEL_BASE) {
         model_make_file("base", k->disk_bytes, 0xba);
@@ -574,6 +579,10 @@ static inline void coroutine_fn model_co_attempt(void *opaque)
     ModelRun r = { .k = a->k };
 
     bdrv_co_control_lock();
+    if (a->k->object) {
+        throttle_group_register_type();
+        g_assert_true(user_object_add_from_str(a->k->object, &error_abort));
+    }
     model_co_set_up(&r);
     model_co_open(&r);
     model_co_ops(&r, a->ops);
@@ -596,7 +605,7 @@ static inline void coroutine_fn model_co_attempt(void *opaque)
 static inline void G_GNUC_NORETURN model_child(ModelAttempt *a, bool fast)
 {
     alarm(MODEL_SECONDS);
-    g_setenv("QEMU_BLOCK_FAST", fast ? "1" : "0", true);
+    bdrv_fast_path_enable(fast);
     qemu_init_main_loop(&error_abort);
     bdrv_register_drivers(*lab_folder ? bdrv_drivers : lab_drivers());
     mem_rand = g_rand_new_with_seed(a->ops->len);

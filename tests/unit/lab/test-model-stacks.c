@@ -7,6 +7,8 @@
 #define FILE_OF(name) "{'driver': 'file', 'filename': '@" name "'}"
 #define RAW_OF(name) "{'driver': 'raw', 'file': " FILE_OF(name) "}"
 #define QCOW2_OF(name) "{'driver': 'qcow2', 'file': " FILE_OF(name) "}"
+#define BLKDEBUG_OF(align) "{'driver': 'blkdebug', 'align': " align ", 'image': " \
+                           FILE_OF("disk") "}"
 #define MAKE_QCOW2 "'driver': 'qcow2', 'file': 'file-disk', 'size': 1048576"
 #define OVER_BASE "'backing-file': '@base', 'backing-fmt': 'raw'"
 
@@ -41,6 +43,23 @@ static const ModelCase cases[] = {
                   OVER_BASE "}",
                   "{" MAKE_QCOW2 ", 'backing-file': '@mid', 'backing-fmt': 'qcow2'}" },
       .open = QCOW2_OF("disk") },
+    { .path = "/model/raw/part-of-a-file", .files = { "disk" }, .disk_bytes = 512 * KiB,
+      .open = "{'driver': 'raw', 'offset': 100352, 'size': 524288, 'file': " FILE_OF("disk") "}",
+      .flags = MODEL_FIXED_SIZE, .file_bytes = 1 * MiB },
+    { .path = "/model/throttle/group", .files = { "disk" }, .disk_bytes = 1 * MiB,
+      .object = "throttle-group,id=g,x-iops-total=20000,x-iops-total-max=20000,x-iops-size=4096",
+      .open = "{'driver': 'throttle', 'throttle-group': 'g', 'file': " FILE_OF("disk") "}" },
+    { .path = "/model/compress/qcow2", .disk_bytes = 1 * MiB,
+      .create = { "{" MAKE_QCOW2 ", 'cluster-size': 8192}" },
+      .open = "{'driver': 'compress', 'file': " QCOW2_OF("disk") "}" },
+    { .path = "/model/copy-before-write/raw-to-raw", .files = { "disk", "target" },
+      .disk_bytes = 1 * MiB, .flags = MODEL_FIXED_SIZE,
+      .open = "{'driver': 'copy-before-write', 'file': " FILE_OF("disk") ", 'target': "
+              FILE_OF("target") "}" },
+    { .path = "/model/copy-before-write/qcow2-over-a-base", .files = { "target" },
+      .disk_bytes = 1 * MiB, .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096, " OVER_BASE "}" },
+      .open = "{'driver': 'copy-before-write', 'file': " QCOW2_OF("disk") ", 'target': "
+              FILE_OF("target") "}", .flags = MODEL_BASE | MODEL_FIXED_SIZE },
     { .path = "/model/copy-on-read/qcow2-over-a-base", .disk_bytes = 1 * MiB,
       .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096, " OVER_BASE "}" },
       .open = "{'driver': 'copy-on-read', 'file': " QCOW2_OF("disk") "}", .flags = MODEL_BASE },
@@ -48,6 +67,12 @@ static const ModelCase cases[] = {
       .open = "{'driver': 'blkdebug', 'align': 4096, 'max-transfer': 65536, 'opt-write-zero': 8192,"
               " 'max-write-zero': 65536, 'max-discard': 65536, 'opt-discard': 8192, "
               "'image': " FILE_OF("disk") "}", .flags = MODEL_FIXED_SIZE },
+    { .path = "/model/blkdebug/512-bytes", .files = { "disk" }, .disk_bytes = 1 * MiB,
+      .open = BLKDEBUG_OF("512"), .flags = MODEL_FIXED_SIZE },
+    { .path = "/model/blkdebug/4-KiB", .files = { "disk" }, .disk_bytes = 1 * MiB,
+      .open = BLKDEBUG_OF("4096"), .flags = MODEL_FIXED_SIZE },
+    { .path = "/model/blkdebug/64-KiB", .files = { "disk" }, .disk_bytes = 1 * MiB,
+      .open = BLKDEBUG_OF("65536"), .flags = MODEL_FIXED_SIZE },
     { .path = "/model/blkdebug/below-qcow2", .files = { "disk" }, .disk_bytes = 1 * MiB,
       .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096}" },
       .open = "{'driver': 'qcow2', 'file': {'driver': 'blkdebug', 'align': 4096, 'image': "
