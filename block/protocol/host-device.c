@@ -43,7 +43,7 @@ static int check_device(int fd, int flags, Error **errp)
 
     if ((flags & O_ACCMODE) != O_RDONLY && ioctl(fd, BLKROGET, &is_read_only) == 0 &&
         is_read_only) {
-        error_setg(errp, "The device is not writable");
+        error_setg_errno(errp, EACCES, "The device is not writable");
         return -EACCES;
     }
     return 0;
@@ -126,7 +126,7 @@ static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t of
     int64_t bytes = file_co_getlength(bs);
 
     if (prealloc != PREALLOC_MODE_OFF) {
-        error_setg(errp, "Preallocation mode '%s' unsupported for this protocol driver",
+        error_setg(errp, "Preallocation mode '%s' unsupported for this non-regular file",
                    PreallocMode_str(prealloc));
         return -ENOTSUP;
     }
@@ -134,13 +134,13 @@ static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t of
         error_setg_errno(errp, -bytes, "Could not get the length of the device");
         return bytes;
     }
-    if (offset > bytes) {
-        error_setg(errp, "Cannot grow device files");
-        return -EINVAL;
-    }
     if (offset != bytes && exact) {
         error_setg(errp, "Cannot resize device files");
         return -ENOTSUP;
+    }
+    if (offset > bytes) {
+        error_setg(errp, "Cannot grow device files");
+        return -EINVAL;
     }
     return 0;
 }
