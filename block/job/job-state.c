@@ -34,7 +34,8 @@ static const struct {
     [JOB_VERB_RESUME] = { "resume", ALIVE },
     [JOB_VERB_SET_SPEED] = { "set-speed", ALIVE },
     [JOB_VERB_CHANGE] = { "change", ALIVE },
-    [JOB_VERB_COMPLETE] = { "complete", S(READY) },
+    /* On standby: it completes when it goes on. */
+    [JOB_VERB_COMPLETE] = { "complete", S(READY) | S(STANDBY) },
     [JOB_VERB_FINALIZE] = { "finalize", S(PENDING) },
     [JOB_VERB_DISMISS] = { "dismiss", S(CONCLUDED) },
 };

@@ -314,6 +314,49 @@ def a_snapshot_is_undone(vm):
     same(bitmaps_of(vm, "s"), {"m": True})
 
 
+def a_paused_mirror_is_completed_when_it_goes_on(vm):
+    two_images(vm)
+    vm.command("blockdev-mirror", job_id="j", device="a", target="b", sync="full")
+    vm.wait_event("BLOCK_JOB_READY", device="j")
+    vm.command("job-pause", id="j")
+    vm.wait_event("JOB_STATUS_CHANGE", id="j", status="standby")
+    vm.command("job-complete", id="j")
+    row, = vm.command("query-jobs")
+    same(row["status"], "standby")
+    vm.command("job-resume", id="j")
+    same(vm.wait_event("BLOCK_JOB_COMPLETED", device="j")["data"].get("error"), None)
+    close_images(vm, "b", "a")
+    identical("a.qcow2", "b.qcow2")
+
+
+def jobs_on_disjoint_parts_run_side_by_side(vm):
+    """n0 <- ... <- n6: a stream, a commit and a backup at once; what the disk shows stays."""
+    names = [f"n{i}" for i in range(7)]
+    for i, name in enumerate(names):
+        make_qcow2(name, *(["-b", names[i - 1], "-F", "qcow2"] if i else []),
+                   size=None if i else "4M")
+        fill(name, i + 1, i * 256 << 10, 512 << 10)
+        vm.add(name, "qcow2", file={"driver": "file", "filename": name},
+               backing=names[i - 1] if i else None, read_only=i < 6)
+    must("qemu-img", "convert", "-U", "-O", "raw", "n6", "before.raw")
+    make_raw("copy.raw", SIZE)
+    vm.add("copy", "raw", file={"driver": "file", "filename": "copy.raw"})
+    slow = {"speed": 65536}
+    vm.command("block-stream", job_id="s", device="n2", base_node="n0", **slow)
+    vm.command("block-commit", job_id="c", device="n6", top_node="n5", base_node="n4", **slow)
+    vm.command("blockdev-backup", job_id="b", device="n3", target="copy", sync="full", **slow)
+    same(sorted(row["id"] for row in vm.command("query-jobs")), ["b", "c", "s"])
+    for job in "scb":
+        vm.command("block-job-set-speed", device=job, speed=0)
+    for job in "scb":
+        same(vm.wait_event("BLOCK_JOB_COMPLETED", device=job)["data"].get("error"), None)
+    chain = {name: row.get("backing_file") for name, row in vm.nodes().items()
+             if name in names}
+    same((chain["n2"], chain["n3"], chain["n6"]), ("n0", "n2", "n4"))
+    close_images(vm, "n6", "copy")
+    identical("n6", "before.raw")
+
+
 def grouped_jobs_end_together(vm):
     two_images(vm)
     two_images(vm, "a2", "b2")
@@ -401,6 +444,7 @@ run("jobs", [
     top_copies_the_top_image_alone, drive_backup_none_reads_the_rest_from_the_source,
     a_failing_target_pauses_and_resumes, quitting_ends_a_running_job, create_makes_an_image,
     a_failing_action_undoes_the_others, a_backup_is_undone_before_it_starts, a_snapshot_is_undone,
+    a_paused_mirror_is_completed_when_it_goes_on, jobs_on_disjoint_parts_run_side_by_side,
     grouped_jobs_end_together, a_file_gets_shorter_step_by_step,
     compacting_can_be_stopped_at_any_step, what_cannot_be_compacted_is_refused,
 ])

@@ -62,6 +62,16 @@ def state(vm):
     return bitmaps, sorted(map(str, blockers)), chains, snapshots, vm.command("query-jobs")
 
 
+def every_kind_of_action_is_here(vm):
+    """So that the cases below leave none out."""
+    schema = {entry["name"]: entry for entry in vm.command("query-qmp-schema")}
+    arguments = schema[schema["transaction"]["arg-type"]]
+    listed = next(member for member in arguments["members"] if member["name"] == "actions")
+    union = schema[schema[listed["type"]]["element-type"]]
+    kinds = {variant["case"] for variant in union["variants"]}
+    same({one["type"] for one in make_actions(vm)} | {"abort"}, kinds)
+
+
 def each_position_may_fail(vm):
     actions = make_actions(vm)
     before = state(vm)
@@ -119,6 +129,6 @@ def a_point_in_time_is_one(vm):
     must("qemu-io", "-f", "qcow2", "-c", f"read -q -P 1 0 {MiB}", "b.qcow2")
 
 
-run("transactions", [each_position_may_fail, each_action_may_fail_last, all_happen_together,
+run("transactions", [every_kind_of_action_is_here, each_position_may_fail, each_action_may_fail_last, all_happen_together,
                      a_point_in_time_is_one],
     args=("-machine", "none", "-display", "none", "-nodefaults"), program="qemu-system-e2k")

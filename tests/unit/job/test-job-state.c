@@ -28,13 +28,46 @@ static const char *const accepted[JOB_VERB__MAX] = {
     [JOB_VERB_RESUME]    = ".xxxxx.....",
     [JOB_VERB_SET_SPEED] = ".xxxxx.....",
     [JOB_VERB_CHANGE]    = ".xxxxx.....",
-    [JOB_VERB_COMPLETE]  = "....x......",
+    [JOB_VERB_COMPLETE]  = "....xx.....",
     [JOB_VERB_FINALIZE]  = ".......x...",
     [JOB_VERB_DISMISS]   = ".........x.",
 };
 
+/* One line of a table: marks under the statuses. */
+static void print_row(const char *name, bool (*is_marked)(int row, int status), int row)
+{
+    printf("# %-10s", name);
+    for (int status = 0; status < JOB_STATUS__MAX; status++) {
+        printf(" %-*s", (int)strlen(JobStatus_str(status)), is_marked(row, status) ? "x" : ".");
+    }
+    printf("\n");
+}
+
+static void print_heading(const char *text)
+{
+    printf("# %-10s", text);
+    for (int status = 0; status < JOB_STATUS__MAX; status++) {
+        printf(" %s", JobStatus_str(status));
+    }
+    printf("\n");
+}
+
+static bool can_follow(int from, int to)
+{
+    return job_status_can_follow(from, to);
+}
+
+static bool is_accepted(int verb, int status)
+{
+    return job_verb_in_status(verb, status);
+}
+
 static void test_transitions(void)
 {
+    print_heading("to:");
+    for (int from = 0; from < JOB_STATUS__MAX; from++) {
+        print_row(JobStatus_str(from), can_follow, from);
+    }
     for (int from = 0; from < JOB_STATUS__MAX; from++) {
         for (int to = 0; to < JOB_STATUS__MAX; to++) {
             g_test_message("%s -> %s", JobStatus_str(from), JobStatus_str(to));
@@ -45,6 +78,10 @@ static void test_transitions(void)
 
 static void test_verbs(void)
 {
+    print_heading("in:");
+    for (int verb = 0; verb < JOB_VERB__MAX; verb++) {
+        print_row(job_verb_name(verb), is_accepted, verb);
+    }
     for (int verb = 0; verb < JOB_VERB__MAX; verb++) {
         for (int status = 0; status < JOB_STATUS__MAX; status++) {
             g_test_message("%s in %s", job_verb_name(verb), JobStatus_str(status));
