@@ -7,19 +7,16 @@ compares it with matrix/jobs.txt; --write writes that file.  A refused command m
 and its claims as they were.  --stock PROGRAM asks another storage daemon and tells where it answers
 otherwise; matrix/README.md has the reasons."""
 
-import argparse
 import os
-import re
 import shutil
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from celltable import Table, difference                  # noqa: E402
-from imgtest import Tap, have, must                     # noqa: E402
-from qmptest import MiB, QMPError, Vm                    # noqa: E402
+from celltable import TableTest           # noqa: E402
+from imgtest import must                  # noqa: E402
+from qmptest import MiB, QMPError, Vm     # noqa: E402
 
 CHAIN = ("base", "mid1", "mid2", "top")
 SIZE = 8 * MiB
@@ -65,8 +62,6 @@ JOBS = {
     "compact top": ("block-compact", {"job-id": "j", "node-name": "top", "auto-finalize": False},
                     {"status": "pending"}),
 }
-
-OURS = {"compact top"}  # jobs that stock does not have
 
 # ---- second commands ---------------------------------------------------------------------------
 
@@ -294,65 +289,4 @@ def answers(program, jobs):
     return found
 
 
-def make_table(found, columns=CHAIN):
-    table, last = Table(columns), None
-    for (name, command), cells in found.items():
-        if name != last:
-            table.heading(name)
-        last = name
-        table.row(command, cells)
-    return table.text(HEAD)
-
-
-def without_numbers(answer):
-    return re.sub(r"#block\d+", "#block", answer)
-
-
-def compare(ours, theirs):
-    """Lines of the cells in which another program answers otherwise."""
-    return [" | ".join((*key, node, a, b)) for key, cells in ours.items()
-            for node, a, b in zip(CHAIN, cells, theirs[key])
-            if "-" not in (a, b) and without_numbers(a) != without_numbers(b)]
-
-
-def in_empty_folder(function, *arguments):
-    home = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            return function(*arguments)
-        finally:
-            os.chdir(home)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help=f"write {EXPECTED}")
-    parser.add_argument("--stock", metavar="PROGRAM", help="tell where PROGRAM answers otherwise")
-    parser.add_argument("jobs", nargs="*", help="only these; prints the table")
-    options = parser.parse_args()
-    if not have("qemu-storage-daemon"):
-        print("1..0 # SKIP qemu-storage-daemon is not built")
-        return 0
-    found = in_empty_folder(answers, "qemu-storage-daemon", options.jobs or JOBS)
-    text = make_table(found)
-    if options.stock:
-        jobs = [name for name in options.jobs or JOBS if name not in OURS]
-        theirs = in_empty_folder(answers, options.stock, jobs)
-        print("\n".join(compare({key: found[key] for key in theirs}, theirs)))
-    elif options.write:
-        with open(EXPECTED, "w", encoding="utf-8") as file:
-            file.write(text)
-    elif options.jobs:
-        print(text)
-    else:
-        tap = Tap()
-        with open(EXPECTED, encoding="utf-8") as file:
-            wrong = difference(file.read(), text)
-        print("\n".join("# " + line for line in text.splitlines()))
-        tap.ok(not wrong, f"{len(found) * len(CHAIN)} answers as in matrix/jobs.txt", wrong)
-        return tap.finish()
-    return 0
-
-
-sys.exit(main())
+TableTest(EXPECTED, HEAD, CHAIN, JOBS, answers, ours={"compact top"}).main()
