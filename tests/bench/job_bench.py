@@ -101,10 +101,31 @@ class JobBench:
         for i, kind in enumerate(('wall', 'CPU')):
             self.bench.row(f'{name}, {kind}', ours[i] * 1e3, stock and stock[i] * 1e3, 'ms')
 
+    def tool(self):
+        """qemu-img commit and rebase of the same chains."""
+        size = f'{self.size // MIB} MiB'
+
+        def chain():
+            for name, below in (('base', None), ('other', None), ('c-0', 'base')):
+                self.create(name, *(('-b', below + '.qcow2', '-F', 'qcow2') if below else ()))
+            self.fill('c-0')
+
+        def two_bases():
+            chain()
+            self.create('c-0', '-b', 'base.qcow2', '-F', 'qcow2')
+            self.fill('base')
+        self.bench.compare(f'qemu-img commit of {size}', ['commit', '-q', '-d', '-f', 'qcow2', 'c-0.qcow2'],
+                           before=chain)
+        self.bench.compare(f'qemu-img rebase of {size}', ['rebase', '-f', 'qcow2', '-b', 'other.qcow2', '-F', 'qcow2',
+                                                          'c-0.qcow2'], before=two_bases)
+
     def jobs(self):
         size = f'{self.size // MIB} MiB'
 
         def target():
+            if not os.path.exists('s.qcow2'):
+                self.create('s')
+                self.fill('s')
             self.create('t')
 
         def chain(*shares):
@@ -121,8 +142,6 @@ class JobBench:
         def full_base():
             chain(8)()
             self.fill('base')
-        self.create('s')
-        self.fill('s')
         for job in ('mirror', 'backup'):
             self.compare(f'{job} of {size}', ('s', 't'), f'blockdev-{job}', ready=job == 'mirror', before=target,
                          device='s', target='t', sync='full')
@@ -205,11 +224,10 @@ class JobBench:
         return abs((b1 - b0) / (t1 - t0) / speed - 1) * 100
 
     def run(self):
-        if not any(self.bench.wanted(w) for w in ('mirror', 'backup', 'stream', 'commit')):
-            return
         if not self.stock:
             print('stock qemu-storage-daemon is not installed (Debian: apt-get install qemu-system-common): '
                   'jobs of ours alone')
+        self.tool()
         self.jobs()
         self.latency()
         self.limits()
