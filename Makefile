@@ -277,7 +277,8 @@ check: all unit-tests
 # The labs with new seeds until each program tried this many states, and every call failing.
 LAB_STATES ?= 100000
 check-long: all unit-tests
-	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --limit 7200 --verbose tests/unit/lab/ tests/crash/ tests/fault/ $(TEST)
+	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --limit 7200 --verbose tests/unit/lab/ tests/crash/ tests/fault/ \
+	    tests/e2e/tools/test-encryption.py $(TEST)
 check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all

@@ -64,6 +64,9 @@ def read(tap, row):
     """Convert gives the content, by us and, if it is there, by the stock program."""
     image, args = row["file"][:-3], row["open_args"].split()
     result = run("qemu-img", "convert", *args[:-1], "-O", "raw", args[-1], "out.raw")
+    if "not supported by this build" in result.err:
+        tap.skip(f"{image}: reads as its maker wrote it", result.err.rpartition(": ")[2].strip())
+        return
     good = result.status == 0 and sha256("out.raw") == row["guest_sha256"] \
         and os.path.getsize("out.raw") == int(row["virtual_size"])
     tap.ok(good, f"{image}: reads as its maker wrote it", result)
