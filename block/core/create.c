@@ -210,7 +210,8 @@ static bool coroutine_fn take_backing(QemuOpts *opts, const BdrvImgCreate *args,
     if (format) {
         qdict_put_str(options, "driver", format);
     }
-    int flags = args->flags & ~(BDRV_O_RDWR | BDRV_O_SNAPSHOT | BDRV_O_NO_BACKING);
+    /* Its data is not looked at, so an encrypted one needs no secret. */
+    int flags = (args->flags & ~(BDRV_O_RDWR | BDRV_O_SNAPSHOT | BDRV_O_NO_BACKING)) | BDRV_O_NO_IO;
     Error *local_err = NULL;
     g_autoptr(BlockDriverState) bs = bdrv_co_open(full, NULL, options, flags, &local_err);
     if (!bs) {

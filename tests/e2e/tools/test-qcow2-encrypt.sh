@@ -76,7 +76,7 @@ check 'its chain in one' "$QEMU_IMG" convert "${A[@]}" -O qcow2 -o "$LUKS" --ima
 same 'is as it was' flat.qcow2 over.raw
 check 'rebase to nothing' "$QEMU_IMG" rebase -q "${A[@]}" --image-opts "$(at over.qcow2)" -b ''
 same 'keeps the content' over.qcow2 over.raw
-check 'plain over encrypted' "$QEMU_IMG" create -q -u -f qcow2 -b over.qcow2 -F qcow2 up.qcow2 1M
+check 'plain over encrypted' "$QEMU_IMG" create -q -f qcow2 -b over.qcow2 -F qcow2 up.qcow2
 up="driver=qcow2,file.filename=up.qcow2,backing.driver=qcow2,backing.encrypt.key-secret=a"
 up="$up,backing.file.filename=over.qcow2"
 run "$QEMU_IO" "${A[@]}" -c 'write -P 9 101k 512' -c 'read -P 2 100k 1000' -c 'read -P 9 101k 512' \
