@@ -11,21 +11,25 @@
 
 static const CodecKind kinds[] = { CODEC_DEFLATE, CODEC_ZSTD };
 
-/* Compressible, but not trivially. */
-static uint8_t *make_text(GRand *rand, size_t len)
+/* Compressible, but not trivially; @least: of the bytes. */
+static uint8_t *make_bytes(GRand *rand, size_t len, int least)
 {
     uint8_t *buf = g_malloc(len);
 
     for (size_t i = 0; i < len; i++) {
-        buf[i] = i % 97 < 60 ? 'a' + (int)(i % 7) : g_rand_int_range(rand, 0, 16);
+        buf[i] = i % 97 < 60 ? 'a' + (int)(i % 7) : g_rand_int_range(rand, least, 16);
     }
     return buf;
 }
 
-static void test_round_trip(void)
+static uint8_t *make_text(GRand *rand, size_t len)
 {
-    g_autoptr(GRand) rand = test_rand_new();
-    g_autofree uint8_t *text = make_text(rand, LEN);
+    return make_bytes(rand, len, 0);
+}
+
+static void round_trip(GRand *rand, int least)
+{
+    g_autofree uint8_t *text = make_bytes(rand, LEN, least);
     g_autofree uint8_t *packed = g_malloc(LEN);
     g_autofree uint8_t *out = g_malloc(LEN);
 
@@ -45,6 +49,45 @@ static void test_round_trip(void)
         g_assert_cmpmem(out, LEN, text, LEN);
         g_assert_cmpint(codec_decompress(kinds[i], out, LEN, packed, n), ==, 0);
     }
+}
+
+static void test_round_trip(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+
+    /* What has no zeroes is taken for text. */
+    round_trip(rand, 0);
+    round_trip(rand, 1);
+}
+
+/* Bytes by which zlib's default makes @buf with the window that readers have. */
+static size_t zlib_len(const uint8_t *buf, size_t len)
+{
+    g_autofree uint8_t *out = g_malloc(2 * len);
+    z_stream strm = { .next_in = (Bytef *)buf, .avail_in = len, .next_out = out,
+                      .avail_out = 2 * len };
+
+    g_assert_cmpint(deflateInit2(&strm, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9,
+                                 Z_DEFAULT_STRATEGY), ==, Z_OK);
+    g_assert_cmpint(deflate(&strm, Z_FINISH), ==, Z_STREAM_END);
+    deflateEnd(&strm);
+    return 2 * len - strm.avail_out;
+}
+
+/* As programs do: other bytes are frequent every few KiB. */
+static void test_changing_statistics(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree uint8_t *bytes = g_malloc(LEN);
+    g_autofree uint8_t *packed = g_malloc(LEN);
+    ssize_t n;
+
+    for (size_t i = 0; i < LEN; i++) {
+        bytes[i] = i / 8192 * 16 + g_rand_int_range(rand, 0, 16);
+    }
+    n = codec_compress(CODEC_DEFLATE, packed, LEN, bytes, LEN);
+    g_assert_cmpint(n, >, 0);
+    g_assert_cmpint(n, <=, zlib_len(bytes, LEN) * 108 / 100);
 }
 
 static void test_too_little_room(void)
@@ -74,7 +117,9 @@ static void test_small_window(void)
     int ret;
 
     /* Repeats itself at a distance that a large window would use. */
-    test_rand_fill(rand, text, 6000);
+    for (size_t i = 0; i < 6000; i++) {
+        text[i] = g_rand_int_range(rand, 0, 64);
+    }
     for (size_t i = 6000; i < LEN; i++) {
         text[i] = i % 3 ? text[i - 6000] : text[i - 50];
     }
@@ -165,6 +210,7 @@ int main(int argc, char **argv)
 {
     test_init(&argc, &argv);
     g_test_add_func("/codec/round-trip/gives-the-same-bytes", test_round_trip);
+    g_test_add_func("/codec/compress/changing-statistics-are-followed", test_changing_statistics);
     g_test_add_func("/codec/compress/too-little-room-is-enospc", test_too_little_room);
     g_test_add_func("/codec/compress/needs-a-window-of-4-KiB-only", test_small_window);
     g_test_add_func("/codec/decompress/streams-of-others", test_foreign_stream);
