@@ -212,6 +212,45 @@ def requests_are_counted_over_intervals():
             same(row["max_flush_latency_ns"], 0)
 
 
+def every_counter_counts():
+    """All fields of query-blockstats that requests move, against requests that are known."""
+    make_qcow2("base.qcow2")
+    make_qcow2("t.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
+    bad = ("if=none,id=bad,driver=blkdebug,image.driver=null-co,image.size=1M,"
+           "inject-error.0.event=none,inject-error.0.iotype=%s")
+    with vm_with("if=none,id=d,file=t.qcow2,format=qcow2,discard=unmap", bad % "read",
+                 "if=none,id=quiet,driver=null-co,size=1M,stats-account-invalid=off") as vm:
+        for line in ("write 0 64k", "write 1M 4k", "read 0 8k", "flush", "discard 0 64k",
+                     "read 4M 512", "write 100M 4k"):
+            vm.hmp(f'qemu-io d "{line}"')
+        for line in ("read 0 4k", "read 0 4k", "write 0 4k"):
+            vm.hmp(f'qemu-io bad "{line}"')
+        vm.hmp('qemu-io quiet "read 2M 512"')
+        rows = {row["device"]: row for row in vm.command("query-blockstats")}
+    disk = rows["d"]["stats"]
+    moved = {"rd_bytes": 8192, "wr_bytes": 69632, "unmap_bytes": 65536, "rd_operations": 1,
+             "wr_operations": 2, "flush_operations": 1, "unmap_operations": 1,
+             "wr_highest_offset": MiB + 4096, "invalid_rd_operations": 1,
+             "invalid_wr_operations": 1, "account_invalid": True, "account_failed": True,
+             "timed_stats": []}
+    same({key: disk[key] for key in moved}, moved)
+    times = {"rd_total_time_ns", "wr_total_time_ns", "flush_total_time_ns",
+             "unmap_total_time_ns", "idle_time_ns"}
+    assert all(disk[key] > 0 for key in times), disk
+    same({key: value for key, value in disk.items() if key not in moved and key not in times},
+         {key: 0 for key in disk if key not in moved and key not in times})
+    failed = rows["bad"]["stats"]
+    same((failed["failed_rd_operations"], failed["failed_wr_operations"],
+          failed["rd_operations"], failed["wr_operations"]), (2, 0, 0, 1))
+    same((rows["quiet"]["stats"]["account_invalid"],
+          rows["quiet"]["stats"]["invalid_rd_operations"]), (False, 1))
+    assert "idle_time_ns" not in rows["quiet"]["stats"], rows["quiet"]
+    # What is below: the file, and the backing image with its own.
+    assert rows["d"]["parent"]["stats"]["wr_highest_offset"] > 0, rows["d"]
+    for row in (rows["d"], rows["d"]["backing"]):
+        same(row["parent"]["driver-specific"]["driver"], "file")
+
+
 def a_disk_keeps_what_it_claims_after_qemu_io():
     make_raw("r.raw")
     with vm_with("if=none,id=d,file=r.raw,format=raw") as vm:
@@ -228,5 +267,5 @@ run_alone("drives", [
     bad_drives_are_refused, places_are_taken_once, drives_are_throttled, drives_copy_on_read,
     query_block_shows_drives, cache_modes, drives_come_and_go, hmp_resizes_and_snapshots,
     snapshot_on_leaves_the_image_alone, requests_are_counted_over_intervals,
-    a_disk_keeps_what_it_claims_after_qemu_io,
+    every_counter_counts, a_disk_keeps_what_it_claims_after_qemu_io,
 ], EMULATOR)

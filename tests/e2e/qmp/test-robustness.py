@@ -4,6 +4,7 @@
 
 import json
 import os
+import random
 import select
 import socket
 import sys
@@ -12,7 +13,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import MiB, run, same  # noqa: E402
+from qmptest import MiB, Vm, run, same  # noqa: E402
 
 READY = b'{"execute": "qmp_capabilities"}\n'
 
@@ -160,7 +161,86 @@ def a_silent_client_does_not_stop_the_data(vm):
     client.close()
 
 
+VOICES = 12
+
+
+class Voice(threading.Thread):
+    """A client of its own monitor that makes and deletes nodes, its bytes cut at random."""
+
+    def __init__(self, number, seed, nodes):
+        super().__init__()
+        self.number, self.nodes, self.error = number, nodes, None
+        self.rng = random.Random(seed * 1000 + number)
+
+    def requests(self):
+        for n in range(self.nodes):
+            name = f"v{self.number}-{n}"
+            yield {"execute": "blockdev-add", "arguments": {
+                "driver": "null-co", "node-name": name}, "id": f"add {name}"}
+            yield {"execute": "query-named-block-nodes", "arguments": {"flat": True},
+                   "id": f"query {name}"}
+            yield {"execute": "blockdev-del", "arguments": {"node-name": name},
+                   "id": f"del {name}"}
+
+    def talk(self):
+        client = Raw(f"m{self.number}")
+        text = "".join(map(json.dumps, self.requests())).encode()
+        sender = threading.Thread(target=self.cut, args=(client, text))
+        sender.start()
+        for request in self.requests():
+            answer = client.answer()
+            same((answer["id"], "return" in answer), (request["id"], True))
+        sender.join()
+        client.close()
+
+    def cut(self, client, text):
+        while text:
+            size = self.rng.choice((1, 7, 100, 3000))
+            client.say(text[:size])
+            text = text[size:]
+
+    def run(self):
+        try:
+            self.talk()
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+
+def many_clients_talk_at_once(vm):
+    """Each has its own answers, in its own order."""
+    seed = random.randrange(2**32)
+    print(f"# seed {seed}")
+    with Vm(*(word for n in range(VOICES) for word in (
+            "--chardev", f"socket,id=m{n},path=m{n},server=on,wait=off", "--monitor",
+            f"m{n}"))) as crowd:
+        voices = [Voice(n, seed, 30) for n in range(VOICES)]
+        for voice in voices:
+            voice.start()
+        for voice in voices:
+            voice.join()
+            assert not voice.error, voice.error
+        same(crowd.nodes(), {})
+
+
+def clients_go_in_the_middle_of_a_reply(vm):
+    """They read a part of a long answer, and of the events, and are gone."""
+    vm.null("n")
+    vm.null("t")
+    for size in (0, 1, 4096, 200000):
+        client = Raw()
+        client.say(b'{"execute": "query-qmp-schema"}\n' * 3)
+        left = size
+        while left:
+            left -= len(client.sock.recv(left))
+        vm.command("blockdev-backup", job_id="j", device="n", target="t", sync="full")
+        client.close()
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="j")
+    Raw().close()
+    same(vm.command("query-jobs"), [])
+
+
 run("robustness", [
+    many_clients_talk_at_once, clients_go_in_the_middle_of_a_reply,
     broken_text_gets_an_error_and_no_more, depth_and_size_are_limited, bytes_may_come_one_by_one,
     a_thousand_commands_are_answered_in_order, clients_go_in_the_middle, one_client_after_another,
     storage_that_hangs_holds_up_nobody, a_silent_client_does_not_stop_the_data,
