@@ -389,3 +389,15 @@ void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc)
     }
     alloc_end_of_life(alloc);
 }
+
+int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int ret)
+{
+    Qcow2State *s = bs->opaque;
+
+    CO_LOCK_GUARD(&s->lock);
+    if (ret >= 0) {
+        return qcow2_alloc_co_link(bs, alloc);
+    }
+    qcow2_alloc_co_abort(bs, alloc);
+    return ret;
+}

@@ -297,17 +297,11 @@ static int coroutine_fn co_write_table(const Rewidth *r)
 /* Table and width are in one sector, so they change together. */
 static int coroutine_fn co_patch_header(const Rewidth *r, const Qcow2Header *h)
 {
-    uint8_t fields[100 - QCOW2_HDR_REFTABLE];
+    uint8_t fields[QCOW2_HEADER_LEN] = { 0 };
 
-    stq_be_p(fields, h->reftable_offset);
-    stl_be_p(fields + 8, h->reftable_clusters);
-    stl_be_p(fields + 12, h->nb_snapshots);
-    stq_be_p(fields + 16, h->snapshots_offset);
-    stq_be_p(fields + 24, h->incompatible);
-    stq_be_p(fields + 32, h->compatible);
-    stq_be_p(fields + 40, h->autoclear);
-    stl_be_p(fields + 48, h->refcount_order);
-    return qcow2_header_co_patch(r->bs, QCOW2_HDR_REFTABLE, fields, sizeof(fields));
+    qcow2_header_put_fields(h, fields);
+    return qcow2_header_co_patch(r->bs, QCOW2_HDR_REFTABLE, fields + QCOW2_HDR_REFTABLE,
+                                 QCOW2_HDR_REFCOUNT_ORDER + 4 - QCOW2_HDR_REFTABLE);
 }
 
 /* The state in memory follows. */

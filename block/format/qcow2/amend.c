@@ -15,15 +15,7 @@ QemuOptsList qcow2_amend_opts = {
     .name = "qcow2-amend-opts",
     .desc = (const QemuOptDesc[]){
         LUKS_AMEND_OPTIONS("encrypt."),
-        { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL },
-        { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
-        { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL },
-        { "backing_fmt", QEMU_OPT_STRING, "Image format of the base image", NULL },
-        { "data_file", QEMU_OPT_STRING, "File name of an external data file", NULL },
-        { "data_file_raw", QEMU_OPT_BOOL,
-          "The external data file must stay valid as a raw image", NULL },
-        { "lazy_refcounts", QEMU_OPT_BOOL, "Postpone refcount updates", NULL },
-        { "refcount_bits", QEMU_OPT_NUMBER, "Width of a reference count entry in bits", NULL },
+        QCOW2_COMMON_OPTIONS(NULL, NULL),
         { NULL, QEMU_OPT_STRING, NULL, NULL },
     },
 };

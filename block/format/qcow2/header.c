@@ -498,13 +498,12 @@ static void put_extensions(Writer *w, const Qcow2HeaderImage *image, size_t clus
     put_extension(w, QCOW2_EXT_END, NULL, 0);
 }
 
-static void put_fields(uint8_t *buf, const Qcow2Header *h, uint64_t backing_offset,
-                       uint32_t backing_len)
+void qcow2_header_put_fields(const Qcow2Header *h, uint8_t *buf)
 {
     stl_be_p(buf, QCOW2_MAGIC);
     stl_be_p(buf + 4, h->version);
-    stq_be_p(buf + 8, backing_offset);
-    stl_be_p(buf + 16, backing_len);
+    stq_be_p(buf + 8, h->backing_offset);
+    stl_be_p(buf + 16, h->backing_len);
     stl_be_p(buf + 20, h->cluster_bits);
     stq_be_p(buf + QCOW2_HDR_SIZE, h->size);
     stl_be_p(buf + 32, h->crypt_method);
@@ -532,9 +531,10 @@ bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t clus
     const void *unknown = image->unknown_fields
                               ? g_bytes_get_data(image->unknown_fields, &unknown_len) : NULL;
     size_t name_len = image->backing_file ? strlen(image->backing_file) : 0;
-    uint64_t name_offset = 0;
     Writer w = { .buf = buf, .size = cluster_size };
 
+    h.backing_offset = 0;
+    h.backing_len = name_len;
     if (h.version >= 3) {
         h.header_len = QCOW2_HEADER_LEN + unknown_len;
     }
@@ -545,7 +545,7 @@ bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t clus
     }
     put_extensions(&w, image, cluster_size);
     if (name_len) {
-        name_offset = w.pos;
+        h.backing_offset = w.pos;
         put_bytes(&w, image->backing_file, name_len);
     }
     if (w.is_full || name_len > QCOW2_MAX_BACKING_NAME) {
@@ -553,7 +553,7 @@ bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t clus
                    "bytes", cluster_size);
         return false;
     }
-    put_fields(buf, &h, name_offset, name_len);
+    qcow2_header_put_fields(&h, buf);
     return true;
 }
 

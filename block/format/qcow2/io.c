@@ -226,13 +226,7 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
         return qcow2_co_write_data(bs, offset, host, n, qiov, qiov_offset);
     }
     ret = co_write_alloc(bs, &alloc, qiov, qiov_offset);
-    qemu_co_mutex_lock(&s->lock);
-    if (ret >= 0) {
-        ret = qcow2_alloc_co_link(bs, &alloc);
-    } else {
-        qcow2_alloc_co_abort(bs, &alloc);
-    }
-    qemu_co_mutex_unlock(&s->lock);
+    ret = qcow2_alloc_co_finish(bs, &alloc, ret);
     /* -EAGAIN also from linking: then the data went to clusters that were given back. */
     *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);

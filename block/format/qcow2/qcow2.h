@@ -52,6 +52,19 @@
 #define QCOW2_HDR_REFTABLE 48     /* u64 offset, u32 clusters */
 #define QCOW2_HDR_INCOMPAT 72
 #define QCOW2_HDR_AUTOCLEAR 88
+#define QCOW2_HDR_REFCOUNT_ORDER 96
+
+/* What can be said when an image is made as well as when it is amended. */
+#define QCOW2_COMMON_OPTIONS(lazy_default, bits_default) \
+    { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL }, \
+    { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL }, \
+    { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL }, \
+    { "backing_fmt", QEMU_OPT_STRING, "Image format of the base image", NULL }, \
+    { "data_file", QEMU_OPT_STRING, "File name of an external data file", NULL }, \
+    { "data_file_raw", QEMU_OPT_BOOL, \
+      "The external data file must stay valid as a raw image", NULL }, \
+    { "lazy_refcounts", QEMU_OPT_BOOL, "Postpone refcount updates", lazy_default }, \
+    { "refcount_bits", QEMU_OPT_NUMBER, "Width of a reference count entry in bits", bits_default }
 
 #define QCOW2_INCOMPAT_DIRTY (UINT64_C(1) << 0)
 #define QCOW2_INCOMPAT_CORRUPT (UINT64_C(1) << 1)
@@ -151,6 +164,8 @@ typedef struct Qcow2HeaderImage {
 } Qcow2HeaderImage;
 
 /** Serialize into the @cluster_size bytes at @buf.  Sets header fields of the backing name. */
+/** Put all fields of its version into the QCOW2_HEADER_LEN bytes at @buf. */
+void qcow2_header_put_fields(const Qcow2Header *h, uint8_t *buf);
 bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t cluster_size,
                         Error **errp);
 
@@ -595,6 +610,8 @@ int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int6
                                       uint64_t *host_offset, Qcow2Alloc *alloc);
 int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc);
 void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc);
+/** Takes the lock: link if the data was written (@ret >= 0), else abort; what came of it. */
+int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int ret);
 /** Reserve the range for a writer of its own kind: others that overlap it wait for the end. */
 void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
                                          uint32_t nb_clusters, Qcow2Alloc *alloc);

@@ -27,6 +27,20 @@ static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
     return ret;
 }
 
+/* All that the new size needs is in memory: on disk first, then the size. */
+static int coroutine_fn co_commit_size(BlockDriverState *bs, uint64_t size, Error **errp)
+{
+    int ret = qcow2_co_write_back(bs);
+
+    if (ret >= 0) {
+        ret = co_set_size(bs, size);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to update the image size");
+    }
+    return ret;
+}
+
 /* ---- a longer L1 table --------------------------------------------------------------------- */
 
 static uint32_t l1_size_for(const Qcow2State *s, uint64_t size)
@@ -220,13 +234,7 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
     if (ret >= 0 && !alloc.is_fresh && !s->has_data_file && !s->header.crypt_method) {
         ret = bdrv_co_pwrite_zeroes(bs->file, alloc.host_offset, end - alloc.host_offset, 0);
     }
-    qemu_co_mutex_lock(&s->lock);
-    if (ret >= 0) {
-        ret = qcow2_alloc_co_link(bs, &alloc);
-    } else {
-        qcow2_alloc_co_abort(bs, &alloc);
-    }
-    qemu_co_mutex_unlock(&s->lock);
+    ret = qcow2_alloc_co_finish(bs, &alloc, ret);
     *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);
 }
@@ -356,14 +364,7 @@ static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode
             return ret;
         }
     }
-    ret = qcow2_co_write_back(bs);
-    if (ret >= 0) {
-        ret = co_set_size(bs, size);
-    }
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Failed to update the image size");
-    }
-    return ret;
+    return co_commit_size(bs, size, errp);
 }
 
 static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **errp)
@@ -384,12 +385,8 @@ static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **er
     qemu_co_mutex_lock(&s->lock);
     free_l2_tables(bs, l1_size_for(s, size));
     qemu_co_mutex_unlock(&s->lock);
-    ret = qcow2_co_write_back(bs);
-    if (ret >= 0) {
-        ret = co_set_size(bs, size);
-    }
+    ret = co_commit_size(bs, size, errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Failed to update the image size");
         return ret;
     }
     qemu_co_mutex_lock(&s->lock);

@@ -6,8 +6,6 @@
 #include "qemu/bitmap.h"
 #include "shadow.h"
 
-#define HEADER_FIELDS_BYTES 48 /* from the size to the place of the snapshot table */
-
 static bool damaged(Error **errp, const char *what, uint64_t offset)
 {
     error_setg(errp, "%s at %#" PRIx64 " is damaged; check the image first", what, offset);
@@ -580,36 +578,31 @@ static bool coroutine_fn co_write_refcounts(Qcow2Shadow *sh, const Layout *lay, 
 
 /* ---- commit: the switch -------------------------------------------------------------------- */
 
-static void put_header_fields(const Qcow2Header *h, uint8_t *buf)
+/* The fields that a switch changes, of both versions of the format. */
+static int coroutine_fn co_put_fields(BlockDriverState *bs, const Qcow2Header *h)
 {
-    stq_be_p(buf, h->size);
-    stl_be_p(buf + 8, h->crypt_method);
-    stl_be_p(buf + 12, h->l1_size);
-    stq_be_p(buf + 16, h->l1_offset);
-    stq_be_p(buf + 24, h->reftable_offset);
-    stl_be_p(buf + 32, h->reftable_clusters);
-    stl_be_p(buf + 36, h->nb_snapshots);
-    stq_be_p(buf + 40, h->snapshots_offset);
+    uint8_t fields[QCOW2_HEADER_LEN] = { 0 };
+
+    qcow2_header_put_fields(h, fields);
+    return qcow2_header_co_patch(bs, QCOW2_HDR_SIZE, fields + QCOW2_HDR_SIZE,
+                                 QCOW2_V2_HEADER_LEN - QCOW2_HDR_SIZE);
 }
 
 static bool coroutine_fn co_switch_header(Qcow2Shadow *sh, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
-    uint8_t old[HEADER_FIELDS_BYTES], new[HEADER_FIELDS_BYTES];
     int ret = bdrv_co_flush(sh->bs->file->bs);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not flush new metadata");
         return false;
     }
-    put_header_fields(&s->header, old);
-    put_header_fields(&sh->header, new);
-    ret = qcow2_header_co_patch(sh->bs, QCOW2_HDR_SIZE, new, sizeof(new));
+    ret = co_put_fields(sh->bs, &sh->header);
     if (ret >= 0) {
         return true;
     }
     error_setg_errno(errp, -ret, "Could not update the image header");
-    if (qcow2_header_co_patch(sh->bs, QCOW2_HDR_SIZE, old, sizeof(old)) < 0) {
+    if (co_put_fields(sh->bs, &s->header) < 0) {
         /* Either image may be the one in the file: what is free in one is used in the other. */
         qatomic_set(&s->is_corrupt, true);
     }

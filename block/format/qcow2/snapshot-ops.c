@@ -210,11 +210,33 @@ bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotI
     return ok;
 }
 
+/* ---- changes of one snapshot --------------------------------------------------------------- */
+
+typedef bool coroutine_fn SnapshotChange(Qcow2Shadow *sh, guint index, Error **errp);
+
+static bool coroutine_fn co_change(BlockDriverState *bs, const char *id, SnapshotChange *change,
+                                   Error **errp)
+{
+    int index = find_by_id(bs->opaque, id, errp);
+    bool ok = false;
+
+    if (index < 0) {
+        return false;
+    }
+    g_autoptr(Qcow2Shadow) sh = qcow2_shadow_co_lock(bs, errp);
+    if (sh) {
+        ok = change(sh, index, errp);
+    }
+    qcow2_shadow_co_unlock(bs);
+    return ok;
+}
+
 /* ---- apply --------------------------------------------------------------------------------- */
 
-static bool coroutine_fn co_goto(Qcow2Shadow *sh, const Qcow2Snapshot *sn, Error **errp)
+static bool coroutine_fn co_goto(Qcow2Shadow *sh, guint index, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
+    const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, index);
     uint64_t reach = UINT64_C(1) << (s->cluster_bits + s->l2_bits);
     uint64_t needed = DIV_ROUND_UP(sn->disk_size, reach);
     g_autofree uint64_t *l1 = qcow2_snapshot_co_read_l1(sh->bs, sn, errp);
@@ -250,19 +272,7 @@ static bool coroutine_fn co_goto(Qcow2Shadow *sh, const Qcow2Snapshot *sn, Error
 
 bool coroutine_fn qcow2_co_snapshot_goto(BlockDriverState *bs, const char *id, Error **errp)
 {
-    Qcow2State *s = bs->opaque;
-    int index = find_by_id(s, id, errp);
-    bool ok = false;
-
-    if (index < 0) {
-        return false;
-    }
-    g_autoptr(Qcow2Shadow) sh = qcow2_shadow_co_lock(bs, errp);
-    if (sh) {
-        ok = co_goto(sh, &g_array_index(s->snapshots, Qcow2Snapshot, index), errp);
-    }
-    qcow2_shadow_co_unlock(bs);
-    return ok;
+    return co_change(bs, id, co_goto, errp);
 }
 
 /* ---- delete -------------------------------------------------------------------------------- */
@@ -283,19 +293,7 @@ static bool coroutine_fn co_delete(Qcow2Shadow *sh, guint index, Error **errp)
 
 bool coroutine_fn qcow2_co_snapshot_delete(BlockDriverState *bs, const char *id, Error **errp)
 {
-    Qcow2State *s = bs->opaque;
-    int index = find_by_id(s, id, errp);
-    bool ok = false;
-
-    if (index < 0) {
-        return false;
-    }
-    g_autoptr(Qcow2Shadow) sh = qcow2_shadow_co_lock(bs, errp);
-    if (sh) {
-        ok = co_delete(sh, index, errp);
-    }
-    qcow2_shadow_co_unlock(bs);
-    return ok;
+    return co_change(bs, id, co_delete, errp);
 }
 
 /* ---- look into one ------------------------------------------------------------------------- */
