@@ -10,7 +10,7 @@
 #include "qemu-img.h"
 
 typedef struct SnapshotOptions {
-    bool quiet, image_opts, force_share, list;
+    bool quiet, image_opts, force_share, list, reproducible;
     const char *format, *create, *apply, *delete;
 } SnapshotOptions;
 
@@ -21,6 +21,9 @@ static const ImgOption snapshot_options[] = {
     { 'a', "apply", IMG_STRING, offsetof(SnapshotOptions, apply), "SNAPSHOT",
       "make the disk what it was at the snapshot with this id or name" },
     { 'd', "delete", IMG_STRING, offsetof(SnapshotOptions, delete), "NAME", "delete a snapshot" },
+    { 0, "reproducible", IMG_FLAG, offsetof(SnapshotOptions, reproducible), NULL,
+      "with -c: say that it was made at the beginning of 1970, so that the same steps give the "
+      "same bytes" },
     IMG_OPT_QUIET(SnapshotOptions),
     IMG_OPT_FORMAT(SnapshotOptions),
     IMG_OPT_FORCE_SHARE(SnapshotOptions),
@@ -62,6 +65,18 @@ static int coroutine_fn co_delete(BlockDriverState *bs, const char *name)
     return 0;
 }
 
+static bool coroutine_fn co_create(BlockDriverState *bs, const SnapshotOptions *opts, Error **errp)
+{
+    SnapshotInfo timeless = {
+        .id = (char *)"",
+        .name = (char *)opts->create,
+        .has_icount = true,
+    };
+
+    return opts->reproducible ? bdrv_co_snapshot_create(bs, &timeless, errp)
+                              : bdrv_co_snapshot_create_now(bs, opts->create, errp);
+}
+
 static int coroutine_fn co_act(const SnapshotOptions *opts, ImgBackend *image)
 {
     Error *local_err = NULL;
@@ -70,7 +85,7 @@ static int coroutine_fn co_act(const SnapshotOptions *opts, ImgBackend *image)
     BlockDriverState *bs = blk_bs(image);
 
     if (opts->create) {
-        if (!bdrv_co_snapshot_create_now(bs, opts->create, &local_err)) {
+        if (!co_create(bs, opts, &local_err)) {
             error_reportf_err(local_err, "Could not create snapshot '%s': ", opts->create);
             return 1;
         }
@@ -97,6 +112,9 @@ static int coroutine_fn co_run_snapshot(int argc, char **argv)
     }
     if (opts.list + !!opts.create + !!opts.apply + !!opts.delete > 1) {
         return img_usage_error(&img_snapshot, "Cannot mix '-l', '-a', '-c', '-d'");
+    }
+    if (opts.reproducible && !opts.create) {
+        return img_usage_error(&img_snapshot, "--reproducible requires '-c'");
     }
     if (argc - optind != 1) {
         return img_usage_error(&img_snapshot, "Expecting one image file name");

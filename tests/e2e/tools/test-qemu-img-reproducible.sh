@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The same steps give the same bytes, at another time, too.
+. "$SRC/tests/e2e/lib.sh"
+
+head -c 300000 /dev/urandom >source.raw
+head -c 2M /dev/zero >>source.raw
+
+# steps OPTION...: all that changes the image t.qcow2, made with these options.
+steps() {
+    rm -f t.qcow2
+    "$QEMU_IMG" create -q -f qcow2 -o "$1" t.qcow2 4M
+    "$QEMU_IO" -f qcow2 -d unmap -c 'write -q -P 1 100k 300k' -c 'write -q -c -P 2 1M 64k' \
+        -c 'write -q -z 2M 100k' -c 'discard 128k 128k' t.qcow2 >/dev/null
+    "$QEMU_IMG" snapshot -c one --reproducible t.qcow2
+    "$QEMU_IO" -f qcow2 -c 'write -q -P 3 0 1M' t.qcow2
+    "$QEMU_IMG" snapshot -c two --reproducible t.qcow2
+    "$QEMU_IMG" snapshot -a one t.qcow2
+    "$QEMU_IMG" snapshot -d two t.qcow2
+    if [ "$2" != v2 ]; then
+        "$QEMU_IMG" bitmap --add t.qcow2 bitmap
+        "$QEMU_IMG" amend -o refcount_bits=32 t.qcow2
+        "$QEMU_IMG" resize -q -f qcow2 t.qcow2 5M
+    fi
+    "$QEMU_IO" -f qcow2 -c 'write -q -P 4 3M 20k' t.qcow2
+    "$QEMU_IMG" compact -q t.qcow2
+    "$QEMU_IMG" check -q -r all t.qcow2 >/dev/null 2>&1
+    sha256sum <t.qcow2
+}
+
+for options in cluster_size=64k cluster_size=512 extended_l2=on,cluster_size=16k; do
+    is "made, written, amended with $options: the same bytes" "$(steps "$options")" "$(steps "$options")"
+done
+is 'version 2: the same bytes' "$(steps compat=v2 v2 2>&1)" "$(steps compat=v2 v2 2>&1)"
+is 'a snapshot of no time' "$("$QEMU_IMG" info --output=json t.qcow2 | grep -c '"date-sec": 0')" 1
+
+# made FORMAT-OPTIONS...: of a conversion.
+made() {
+    "$QEMU_IMG" convert "$@" source.raw o.qcow2
+    sha256sum <o.qcow2
+}
+
+for how in '-O qcow2' '-O qcow2 -c -m 8' '-O qcow2 -W -o cluster_size=4k' \
+    '-O qcow2 -c -o compression_type=zstd' '-O qcow2 -o preallocation=metadata'; do
+    # shellcheck disable=SC2086
+    is "convert $how: the same bytes" "$(made $how)" "$(made $how)"
+done
+fails '--reproducible is about -c' 1 "qemu-img: --reproducible requires '-c'
+Try 'qemu-img snapshot --help' for more info" "$QEMU_IMG" snapshot --reproducible -l t.qcow2
+done_testing
