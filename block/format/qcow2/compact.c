@@ -96,9 +96,7 @@ static bool coroutine_fn co_visit_tables(Compact *c, TableVisit *visit)
                 Qcow2Place *place = &walk->places[i];
 
                 if (place->ret < 0 || place->offset >> c->s->cluster_bits >= c->end) {
-                    error_setg(c->errp, "The L2 table at %#" PRIx64 " is damaged; check the image "
-                               "first", place->offset);
-                    return false;
+                    return qcow2_shadow_unreadable(c->errp, place);
                 }
                 if (!visit(c, tree, walk->index[i], place)) {
                     return false;

@@ -12,8 +12,7 @@ static bool damaged(Error **errp, const char *what, uint64_t offset)
     return false;
 }
 
-/* An L2 table of a walk that is not to be had. */
-static bool unreadable(Error **errp, const Qcow2Place *table)
+bool qcow2_shadow_unreadable(Error **errp, const Qcow2Place *table)
 {
     if (table->ret < 0 && table->ret != -EINVAL) {
         error_setg_errno(errp, -table->ret, "Could not read the L2 table at %#" PRIx64,
@@ -249,7 +248,7 @@ static bool count_table(const TreeCount *t, const Qcow2Place *table)
 
     if (table->ret < 0 || table->offset >> s->cluster_bits >= t->sh->nb_bits ||
         test_and_set_bit(table->offset >> s->cluster_bits, t->seen)) {
-        return unreadable(t->errp, table);
+        return qcow2_shadow_unreadable(t->errp, table);
     }
     for (uint32_t i = 0; i < s->l2_size; i++) {
         uint64_t entry = ldq_be_p(table->buf + (size_t)i * s->l2_entry_size);
@@ -345,7 +344,7 @@ static bool coroutine_fn co_fix_window(Qcow2Shadow *sh, const Qcow2Walk *walk, u
         Qcow2Place place = walk->places[i];
 
         if (place.ret < 0) {
-            return unreadable(errp, &place);
+            return qcow2_shadow_unreadable(errp, &place);
         }
         if (fix_table(sh, place.buf)) {
             if (!co_move_table(sh, index, twin, &place, errp)) {

@@ -51,6 +51,8 @@ bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1
  * length, which names the same L2 tables and shall go on doing so.
  */
 bool coroutine_fn qcow2_shadow_co_fix_flags(Qcow2Shadow *sh, uint64_t *twin, Error **errp);
+/** Say why an L2 table of a walk is not to be had; returns false. */
+bool qcow2_shadow_unreadable(Error **errp, const Qcow2Place *table);
 /** Write @len bytes into new clusters; returns their offset or a negative errno. */
 int64_t coroutine_fn qcow2_shadow_co_write_new(Qcow2Shadow *sh, const void *buf, size_t len,
                                                Error **errp);
