@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 
+from core_bench import CoreBench
 from job_bench import JobBench
 from qcow2_image import write_image
 
 MIB = 1 << 20
 
-# What qcow2 is to reach: rows ("name, unit"), and the least ratio to stock or the greatest value.
+# What is to be reached: rows ("name, unit"), and the least ratio to stock or the greatest value.
 GOALS = (
     ('check, *scattered, CPU*', 50, None),
     ('check, *in order, CPU*', 10, None),
@@ -44,6 +45,20 @@ GOALS = (
     ('convert from compressed zlib, CPU*', 2, None),
     ('convert * compressed zstd, CPU*', 1, None),
     ('convert * raw to qcow2*, CPU*', 1, None),
+    # The core.
+    ('null-co 4k depth *, instructions*', 4, None),
+    ('read 4k through 8 overlays, instructions*', 8, None),
+    ('read 4k through 64 overlays, instructions*', 50, None),
+    ('raw hit 4k *, CPU*', 4, None),
+    ('raw hit 4k *, system calls*', 4, None),
+    ('direct 4k * depth 64, aio=threads, system calls*', 4, None),
+    ('direct 4k * depth 64, aio=native, system calls*', None, 1 / 8),
+    ('direct 4k * depth 64, aio=io_uring, system calls*', None, 1 / 8),
+    ('direct 4k * depth *, aio=*, wall*', 1, None),
+    ('against fio: 4k * depth 64, *, wall*', 0.9, None),
+    ('1,000 idle nodes, memory*', None, 4096),
+    ('chain of 1,000 images, opened, wall*', None, 1000),
+    ('start-up: *million instructions', 5, None),
 )
 
 
@@ -427,7 +442,9 @@ def main():
         bench.compressed()
         bench.metadata()
         bench.snapshots()
-        JobBench(bench).run()
+        jobs = JobBench(bench)
+        CoreBench(bench, (jobs.ours, jobs.stock)).run()
+        jobs.run()
     return 0
 
 

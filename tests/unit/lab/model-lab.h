@@ -727,15 +727,16 @@ static inline void model_test_case(gconstpointer data)
     const ModelCase *k = data;
     g_autoptr(GRand) rand = test_rand_new();
     g_autofree char *folder = g_strconcat(test_tmpdir(), "/", NULL);
-    guint wanted = MAX(lab_states_wanted(), 400), done = 0;
+    guint wanted = lab_states_wanted() ? lab_states_wanted() : 400, done = 0;
+    guint batch = CLAMP(wanted / 2, 1, 200); /* so that both paths are tried */
     const char *replay = g_getenv("LAB_REPLAY");
 
     lab_folder = k->flags & MODEL_REAL_FILES ? folder : "";
     for (bool fast = true; done < wanted; fast = !fast) {
-        GArray *ops = replay ? model_load(replay) : model_make_ops(rand, k, 200);
+        GArray *ops = replay ? model_load(replay) : model_make_ops(rand, k, batch);
         char *why = model_try(k, ops, fast);
 
-        done += 200;
+        done += batch;
         if (why) {
             ops = model_shrink(k, ops, fast, &why);
             printf("# %s, fast path %s\n", why, fast ? "on" : "off");
