@@ -174,3 +174,16 @@ void coroutine_fn qmp_block_dirty_bitmap_merge(BlockDirtyBitmapMerge *arg, Error
 {
     block_dirty_bitmap_co_merge(arg->node, arg->target, arg->bitmaps, NULL, errp);
 }
+
+BlockDirtyBitmapSha256 *coroutine_fn
+qmp_x_debug_block_dirty_bitmap_sha256(BlockDirtyBitmap *arg, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = block_dirty_bitmap_lookup(arg->node, arg->name, NULL, errp);
+    char *sha256 = bitmap ? bdrv_dirty_bitmap_sha256(bitmap, errp) : NULL;
+    if (!sha256) {
+        return NULL;
+    }
+    BlockDirtyBitmapSha256 *result = g_new0(BlockDirtyBitmapSha256, 1);
+    result->sha256 = sha256;
+    return result;
+}

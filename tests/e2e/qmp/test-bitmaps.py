@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Dirty bitmaps by QMP; writes come through an NBD export."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -215,8 +216,30 @@ def a_backup_that_cleared_it_is_remembered(vm):
     same(count(vm, "b"), 0)
 
 
+def sha256(vm, name):
+    return vm.command("x-debug-block-dirty-bitmap-sha256", node="a", name=name)["sha256"]
+
+
+def its_sha256_is_that_of_the_bits(vm):
+    with export(vm) as client:
+        add(vm, "b")
+        add(vm, "c")
+        empty = sha256(vm, "b")
+        same(sha256(vm, "c"), empty)
+        vm.command("block-dirty-bitmap-disable", node="a", name="c")
+        client.write(5 * CHUNK, b"x" * (3 * CHUNK))
+        same((sha256(vm, "c") == empty, sha256(vm, "b") == empty), (True, False))
+        vm.command("block-dirty-bitmap-merge", node="a", target="c", bitmaps=["b"])
+        same(sha256(vm, "c"), sha256(vm, "b"))
+        # 64 bits, 5 to 7 of them set, as in the memory of a little-endian machine.
+        same(sha256(vm, "b"), hashlib.sha256(bytes([0xe0] + [0] * 7)).hexdigest())
+    vm.refused("Dirty bitmap 'nope' not found", "x-debug-block-dirty-bitmap-sha256", node="a",
+               name="nope")
+
+
 run("bitmaps", [writes_are_recorded, a_disabled_bitmap_records_nothing, merge_adds_up,
                 merge_is_all_or_nothing, bad_arguments_are_refused, it_is_there_after_closing,
                 it_is_stored_when_the_node_becomes_read_only,
                 it_follows_the_image_that_is_handed_over, a_failed_transaction_changes_nothing,
-                a_failed_transaction_leaves_it_in_the_file, a_backup_that_cleared_it_is_remembered])
+                a_failed_transaction_leaves_it_in_the_file, a_backup_that_cleared_it_is_remembered,
+                its_sha256_is_that_of_the_bits])
