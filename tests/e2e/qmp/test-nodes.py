@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nodes: blockdev-add, -del, -reopen, block_resize, and what queries tell of them."""
 
+import json
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
+from imgtest import must  # noqa: E402
 from qmptest import MiB, make_qcow2, make_raw, run, same  # noqa: E402
 
 
@@ -96,6 +98,59 @@ def reopen_wants_to_know_of_the_backing_node(vm):
     vm.command("blockdev-del", node_name="base")
 
 
+def backing_names(vm, name):
+    """What the image says its backing file is."""
+    return json.loads(must("qemu-img", "info", "-U", "--output=json", name).out).get(
+        "backing-filename")
+
+
+def the_name_of_a_backing_file_is_changed(vm):
+    make_qcow2("base.qcow2")
+    for name, backing in (("mid", "base"), ("top", "mid")):
+        make_qcow2(f"{name}.qcow2", "-b", f"{backing}.qcow2", "-F", "qcow2", size=None)
+    make_qcow2("other.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
+    vm.add("base", "qcow2", file={"driver": "file", "filename": "base.qcow2"}, read_only=True)
+    vm.add("mid", "qcow2", file={"driver": "file", "filename": "mid.qcow2"}, read_only=True,
+           backing="base")
+    vm.add("top", "qcow2", file={"driver": "file", "filename": "top.qcow2"}, backing="mid")
+    vm.add("other", "qcow2", file={"driver": "file", "filename": "other.qcow2"}, backing="base")
+    change = {"device": "top", "backing_file": "./new.qcow2"}
+    vm.refused("not allowing backing file change on an image without a backing file",
+               "change-backing-file", image_node_name="base", **change)
+    vm.refused("'top' and image file are not in the same chain", "change-backing-file",
+               image_node_name="other", **change)
+    vm.refused("Need a root block node", "change-backing-file", device="mid",
+               image_node_name="mid", backing_file="x")
+    # One that is read-only is made writable for a moment.
+    for name in ("mid", "top"):
+        vm.command("change-backing-file", image_node_name=name, **change)
+        same(backing_names(vm, f"{name}.qcow2"), "./new.qcow2")
+    same([vm.nodes()[name]["ro"] for name in ("mid", "top")], [True, False])
+    vm.refused("Could not change backing file to '%s': Invalid argument" % ("x" * 2000),
+               "change-backing-file", device="top", image_node_name="top",
+               backing_file="x" * 2000)
+    same(backing_names(vm, "top.qcow2"), "./new.qcow2")
+
+
+def children_of_a_quorum_come_and_go(vm):
+    for name in "abc":
+        vm.null(name)
+    vm.add("q", "quorum", vote_threshold=2, children=["a", "b"])
+    vm.refused("The parameters child and node are in conflict", "x-blockdev-change", parent="q",
+               child="children.0", node="c")
+    vm.refused("Node 'q' does not have child 'children.7'", "x-blockdev-change", parent="q",
+               child="children.7")
+    vm.refused("The number of children cannot be lower than the vote threshold 2",
+               "x-blockdev-change", parent="q", child="children.0")
+    vm.refused("The node a does not support adding a child", "x-blockdev-change", parent="a",
+               node="c")
+    vm.command("x-blockdev-change", parent="q", node="c")
+    vm.refused("Block device c is in use", "blockdev-del", node_name="c")
+    vm.command("x-blockdev-change", parent="q", child="children.0")
+    vm.command("blockdev-del", node_name="a")
+    same({child["node-name"] for child in vm.nodes()["q"]["children"]}, {"b", "c"})
+
+
 def resize(vm):
     make_raw("r.raw")
     vm.add("f", "file", filename="r.raw")
@@ -172,5 +227,6 @@ def quorum_reports_what_lost(vm):
 run("nodes", [add_and_delete, add_refuses_bad_options, a_failed_add_leaves_nothing_open,
               names_are_unique, reopen_changes_options, reopen_is_all_or_nothing,
               reopen_wants_to_know_of_the_backing_node, resize,
+              the_name_of_a_backing_file_is_changed, children_of_a_quorum_come_and_go,
               the_space_taken_on_the_host_is_told, the_graph_is_told,
               counters_are_told_by_node, objects_come_and_go, quorum_reports_what_lost])
