@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import shim                      # noqa: E402
+from nbdtest import NbdClient                 # noqa: E402
 from qmptest import (Client, JobError, MiB, Tap, Vm, case_name, have,  # noqa: E402
                      run_one, same)
 
@@ -80,6 +81,47 @@ def queries_answer_while_resizing(program):
         same(vm.nodes()["n"]["image"]["virtual-size"], 8 * MiB)
 
 
+def queries_answer_while_opening(program):
+    """The header cannot be read; another node is made meanwhile by nobody, but all can ask."""
+    with Hung(program) as vm:
+        hang()
+        vm.post("blockdev-add", **{"driver": "qcow2", "node-name": "q", "file": "f"})
+        vm.answers()
+        os.unlink("hang")
+        same(vm.read_object()["error"]["desc"], "Image is not in qcow2 format")
+        same(sorted(vm.nodes()), ["f", "n"])
+
+
+def queries_answer_while_a_node_goes(program):
+    """Deleting flushes what was written."""
+    with Hung(program) as vm:
+        vm.command("block_resize", node_name="n", size=8 * MiB)
+        hang()
+        vm.post("blockdev-del", **{"node-name": "n"})
+        vm.answers()
+        os.unlink("hang")
+        same(vm.read_object(), {"return": {}})
+        same(list(vm.nodes()), ["f"])
+
+
+def jobs_and_clients_go_on_elsewhere(program):
+    """A job and an export on other storage do not notice."""
+    with Hung(program) as vm:
+        vm.null("a")
+        vm.null("b")
+        vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+        vm.command("block-export-add", type="nbd", id="e", node_name="a", writable=True)
+        start_backup(vm)
+        with NbdClient("s", "a") as client:
+            for block in range(20):
+                client.write(block * 4096, bytes(4096))
+        vm.command("blockdev-backup", job_id="k", device="a", target="b", sync="full")
+        vm.wait_event("BLOCK_JOB_COMPLETED", device="k")
+        same([row["id"] for row in vm.second.command("query-jobs")], ["j"])
+        os.unlink("hang")
+        vm.wait_job("j")
+
+
 def quit_during_a_resize(program):
     with Hung(program) as vm:
         hang()
@@ -134,11 +176,15 @@ def quit_when_it_answers_late(program):
         vm.finish()
 
 
+CASES = (queries_answer_while_resizing, queries_answer_while_opening,
+         queries_answer_while_a_node_goes, jobs_and_clients_go_on_elsewhere, quit_during_a_resize,
+         quit_during_a_job, a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late)
+
+
 def main():
     tap = Tap()
     for program in ("qemu-storage-daemon", "qemu-system-e2k"):
-        for case in (queries_answer_while_resizing, quit_during_a_resize, quit_during_a_job,
-                     a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late):
+        for case in CASES:
             name = case_name(f"hung-storage/{program}", case)
             if have(program):
                 run_one(tap, name, lambda case=case, program=program: case(program))
