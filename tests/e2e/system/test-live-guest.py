@@ -66,6 +66,45 @@ def backup_from_an_iothread():
     consistent("full.qcow2", run=7)
 
 
+def finished(guest, ready=False):
+    """The job comes to its end, after it was completed if it gets ready; the guest works on."""
+    if ready:
+        guest.vm.wait_event("BLOCK_JOB_READY", device="j")
+        guest.works()
+        guest.vm.command("job-complete", id="j")
+    done = guest.vm.wait_event("BLOCK_JOB_COMPLETED", device="j")
+    same(done["data"].get("error"), None)
+    guest.works()
+
+
+def jobs_along_the_chain():
+    """Chain a <- b <- c <- x grows and shrinks by every job; the guest's disk ends as mirror 'm'."""
+    make_qcow2("a.qcow2")
+    with Guest("-object", "iothread,id=io0", *drive("a.qcow2", "node-name=a"),
+               "-device", "virtio-blk-pci,drive=d,iothread=io0", run=3) as guest:
+        guest.works()
+        for name in "bcx":
+            guest.vm.command("blockdev-snapshot-sync", device="d", snapshot_node_name=name,
+                             snapshot_file=name + ".qcow2")
+            guest.works()
+        guest.vm.command("block-commit", job_id="j", device="d", top_node="b", base_node="a")
+        finished(guest)
+        guest.vm.command("block-stream", job_id="j", device="c")
+        finished(guest)
+        guest.vm.command("block-commit", job_id="j", device="d", base_node="c")
+        finished(guest, ready=True)
+        guest.vm.command("blockdev-snapshot-sync", device="d", snapshot_node_name="e",
+                         snapshot_file="e.qcow2")
+        guest.vm.command("block-stream", job_id="j", device="d")
+        finished(guest)
+        guest.vm.command("drive-mirror", job_id="j", device="d", target="m.qcow2", sync="full",
+                         format="qcow2")
+        finished(guest, ready=True)
+        guest.stop()
+    for name in ("c.qcow2", "e.qcow2", "m.qcow2"):
+        consistent(name, run=3)
+
+
 def stock_respects_the_guests_disk():
     if not stock("qemu-io"):
         return "stock qemu-io is not installed"
@@ -96,7 +135,8 @@ def main():
         print("1..0 # SKIP qemu-system-e2k is not built")
         return 0
     home = os.getcwd()
-    for case in (snapshots_and_resizes, backup_from_an_iothread, stock_respects_the_guests_disk, a_disk_that_is_pulled_is_safe):
+    for case in (snapshots_and_resizes, backup_from_an_iothread, jobs_along_the_chain,
+                 stock_respects_the_guests_disk, a_disk_that_is_pulled_is_safe):
         name = f"/live-guest/{case.__name__.replace('_', '-')}"
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
