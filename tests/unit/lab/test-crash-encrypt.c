@@ -37,8 +37,10 @@ static void coroutine_fn co_amend(BlockDriverState *bs, const char *text)
 
 static void coroutine_fn co_change_slots(CrashRun *r, Slots slots)
 {
-    Slots *s = r->opaque = g_memdup2(&slots, sizeof(slots));
+    static Slots current;
+    Slots *s = r->opaque = &current;
 
+    current = slots;
     s->a_from = s->a_until = s->b_from = UINT_MAX;
     co_amend(r->user->bs, s->first);
     s->a_from = r->log->len;
