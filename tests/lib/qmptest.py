@@ -21,6 +21,8 @@ MiB = 1 << 20
 class Vm(Client):
     """A program with a QMP session; ends with the with block."""
 
+    served_by = {}  # arguments for block-export-add: see by_an_iothread()
+
     def __init__(self, *args, program="qemu-storage-daemon", env=None):
         words = [os.path.join(BUILD, program), *args]
         words += (["--chardev", "stdio,id=qmp", "--monitor", "qmp"] if "storage" in program else
@@ -120,6 +122,16 @@ def run(area, cases, args=(), program="qemu-storage-daemon"):
     for case in cases:
         run_one(tap, case_name(area, case), lambda case=case: call(case))
     sys.exit(tap.finish())
+
+
+def by_an_iothread(case):
+    """The same case with exports that an iothread serves: those added with vm.served_by."""
+    def call(vm):
+        vm.command("object-add", qom_type="iothread", id="io0")
+        vm.served_by = {"iothread": "io0"}
+        case(vm)
+    call.__name__ = case.__name__ + "_by_an_iothread"
+    return call
 
 
 def run_alone(area, cases, program="qemu-storage-daemon"):

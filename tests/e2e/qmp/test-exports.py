@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 
 import nbdtest as nbd  # noqa: E402
 from nbdtest import NbdClient, NbdError  # noqa: E402
-from qmptest import MiB, make_raw, run, same  # noqa: E402
+from qmptest import MiB, by_an_iothread, make_raw, run, same  # noqa: E402
 
 EINVAL = 22
 
@@ -363,31 +363,14 @@ def an_inactive_node_may_be_read(vm):
     same(vm.nodes()["a"]["active"], True)
 
 
-def as_it_is(case):
-    """The case with exports of the main loop."""
-    def call(vm):
-        vm.served_by = {}
-        case(vm)
-    call.__name__ = case.__name__
-    return call
-
-
-def by_an_iothread(case):
-    """The case with exports that an iothread serves."""
-    def call(vm):
-        vm.command("object-add", qom_type="iothread", id="io0")
-        vm.served_by = {"iothread": "io0"}
-        case(vm)
-    call.__name__ = case.__name__ + "_by_an_iothread"
-    return call
-
-
 SERVED = [an_export_in_use_goes_by_force_only, data_arrives, many_requests_run_at_once,
           bad_requests_are_answered, a_read_only_export_is_not_written,
           nonsense_ends_the_connection, clients_may_leave_at_any_byte, random_bytes_are_survived]
 
-run("exports", [by_an_iothread(case) for case in SERVED] + [as_it_is(case) for case in (
+run("exports", [by_an_iothread(case) for case in SERVED] + [
     ids_and_servers_are_checked, a_read_only_node_is_not_exported_writable, *SERVED,
     options_are_answered, an_old_client_enters_by_name, malformed_options_are_survived,
     connections_are_limited, slow_handshakes_end, the_iothread_must_be_there,
-    threads_serve_one_node_together, one_export_has_several_iothreads, a_deleted_iothread_serves_on, an_inactive_node_may_be_read)])
+    threads_serve_one_node_together, one_export_has_several_iothreads,
+    a_deleted_iothread_serves_on, an_inactive_node_may_be_read,
+])

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 import nbdtest as nbd  # noqa: E402
 from imgtest import must, stock  # noqa: E402
 from nbdtest import NbdClient, NbdError  # noqa: E402
-from qmptest import MiB, make_qcow2, run, same  # noqa: E402
+from qmptest import MiB, by_an_iothread, make_qcow2, run, same  # noqa: E402
 
 ALLOCATION, DEPTH, BITMAP = "base:allocation", "qemu:allocation-depth", "qemu:dirty-bitmap:"
 KiB64 = 65536
@@ -38,7 +38,8 @@ def start(vm, **options):
 
 def export(vm, exp_id="e", name="x", **options):
     options.setdefault("writable", True)
-    vm.command("block-export-add", type="nbd", id=exp_id, node_name="a", name=name, **options)
+    vm.command("block-export-add", type="nbd", id=exp_id, node_name="a", name=name,
+               **{**vm.served_by, **options})
 
 
 def bitmap(vm, name, **options):
@@ -295,7 +296,11 @@ def malformed_queries_are_survived(vm):
         client.go("x")
 
 
-run("nbd-status", [contexts_are_offered_as_asked_for, status_is_that_of_the_chain,
-                   a_large_map_is_told_in_parts, reads_leave_out_zeroes, refusals_have_words,
-                   bitmaps_are_checked, a_bitmap_below_stays_while_it_is_exported,
-                   pull_incremental_backups, stock_clients_agree, malformed_queries_are_survived])
+CASES = [contexts_are_offered_as_asked_for, status_is_that_of_the_chain,
+         a_large_map_is_told_in_parts, reads_leave_out_zeroes, refusals_have_words,
+         bitmaps_are_checked, a_bitmap_below_stays_while_it_is_exported,
+         pull_incremental_backups, stock_clients_agree, malformed_queries_are_survived]
+
+run("nbd-status", CASES + [by_an_iothread(case) for case in (
+    status_is_that_of_the_chain, a_large_map_is_told_in_parts, reads_leave_out_zeroes,
+    pull_incremental_backups)])
