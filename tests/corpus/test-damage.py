@@ -114,6 +114,9 @@ DAMAGES = (
      True, ""),
     ("a cluster past the end", lambda i: i.put(i.entry(8192), COPIED | BEYOND), False,
      "4096 bytes at guest offset 0x2000 is lost"),
+    ("a cluster a little past the end, and no refcounts",
+     lambda i: i.put(i.entry(8192), COPIED | len(i.bytes) // CLUSTER * CLUSTER + 10 * CLUSTER) or
+     i.count(i.host(0), 0), True, "4096 bytes at guest offset 0x2000 is lost"),
     ("a compressed cluster past the end",
      lambda i: i.put(i.entry(8192), 1 << 62 | BEYOND), False,
      "4096 bytes at guest offset 0x2000 is lost"),

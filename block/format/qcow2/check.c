@@ -382,41 +382,53 @@ static void add_counts(Qcow2Check *c)
     c->final->check_errors += c->counts.check_errors;
 }
 
-/* All refcounts are new; what was in the way of repair is found again, and counted again. */
+/* New refcounts; all is found again, and counted again. */
+static int coroutine_fn co_rebuild_once(Qcow2Check *c)
+{
+    int64_t total_clusters = c->final->bfi.total_clusters;
+    int ret = qcow2_repair_co_rebuild(c);
+
+    if (ret < 0) {
+        return ret;
+    }
+    c->counts = (BdrvCheckResult){ 0 };
+    c->final->leaks = c->final->corruptions = 0;
+    c->needs_rebuild = false;
+    c->highest = 0;
+    memset(&c->final->bfi, 0, sizeof(c->final->bfi));
+    c->final->bfi.total_clusters = total_clusters;
+    qcow2_check_drop_window(c);
+    /* The old structures are leaks now, made by us: they do not count as repaired damage. */
+    qcow2_check_free_tables(c);
+    ret = qcow2_check_co_collect(c);
+    return ret < 0 ? ret : qcow2_check_co_windows(c, true, qcow2_repair_co_counts, NULL);
+}
+
 static int coroutine_fn co_rebuild_and_recount(Qcow2Check *c)
 {
     BdrvCheckResult old = *c->final;
     int fix = c->fix, ret;
 
     qcow2_check_report(c, "Rebuilding refcount structure");
-    ret = qcow2_repair_co_rebuild(c);
+    old.leaks += c->counts.leaks;
+    old.corruptions += c->counts.corruptions;
+    c->fix = fix & BDRV_FIX_LEAKS;
+    ret = co_rebuild_once(c);
+    if (ret >= 0 && c->needs_rebuild) {
+        /* What was past the end of the file is within it now, where nothing counts it. */
+        ret = co_rebuild_once(c);
+    }
+    c->fix = fix;
     if (ret < 0) {
         return ret;
     }
-    old.leaks += c->counts.leaks;
-    old.corruptions += c->counts.corruptions;
-    c->counts = (BdrvCheckResult){ 0 };
-    c->final->leaks = c->final->corruptions = 0;
-    c->needs_rebuild = false;
-    c->fix = fix & BDRV_FIX_LEAKS;
-    c->highest = 0;
-    memset(&c->final->bfi, 0, sizeof(c->final->bfi));
-    c->final->bfi.total_clusters = old.bfi.total_clusters;
-    qcow2_check_drop_window(c);
-    /* The old structures are leaks now, made by us: they do not count as repaired damage. */
-    qcow2_check_free_tables(c);
-    ret = qcow2_check_co_collect(c);
-    if (ret >= 0) {
-        ret = qcow2_check_co_windows(c, true, qcow2_repair_co_counts, NULL);
-    }
-    if (ret >= 0 && c->needs_rebuild) {
+    if (c->needs_rebuild) {
         qcow2_check_report(c, "ERROR rebuilt refcount structure is still broken");
     }
-    c->fix = fix;
     c->final->leaks_fixed = old.leaks_fixed + MAX(old.leaks - c->final->leaks, 0);
     c->final->corruptions_fixed = old.corruptions_fixed +
                                   MAX(old.corruptions - c->final->corruptions, 0);
-    return ret;
+    return 0;
 }
 
 static int coroutine_fn co_repair_refcounts(Qcow2Check *c)
