@@ -179,13 +179,72 @@ static void check_entry(Qcow2Check *c, TableWalk *t, uint32_t index, uint64_t en
     }
 }
 
+/* ---- many entries -------------------------------------------------------------------------- */
+
+/* Entries from @word on, at most @max, that name adjacent plain clusters of the file; or 1. */
+static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t max)
+{
+    uint64_t entry = be64_to_cpu(word[0]), host = entry & QCOW2_OFFSET_MASK;
+    uint64_t end = c->file_len;
+    uint32_t n = 1;
+
+    if (entry != (host | (entry & QCOW2_COPIED)) || qcow2_offset_in_cluster(c->s, host) || !host ||
+        host >= end || c->s->has_data_file) {
+        return 1;
+    }
+    max = MIN((uint64_t)max, (end - host) >> c->s->cluster_bits);
+    while (n < max && be64_to_cpu(word[n]) == entry + ((uint64_t)n << c->s->cluster_bits)) {
+        n++;
+    }
+    return n;
+}
+
+/* As check_flag(), for @n clusters. */
+static void check_flags(Qcow2Check *c, uint64_t host, uint32_t n, bool is_copied)
+{
+    uint64_t first = host >> c->s->cluster_bits;
+    const uint8_t *count;
+    uint32_t ones = 0;
+
+    if (c->disk->bits != 16 || first < c->first || first + n > c->end) {
+        for (uint32_t i = 0; i < n; i++) {
+            check_flag(c, host + ((uint64_t)i << c->s->cluster_bits), is_copied);
+        }
+        return;
+    }
+    count = c->disk->counts + (first - c->first) * 2;
+    for (uint32_t i = 0; i < n; i++) {
+        ones += lduw_he_p(count + i * 2) == cpu_to_be16(1);
+    }
+    c->bad_flags += is_copied ? n - ones : ones;
+}
+
+/* What check_entry() does with each of a run. */
+static void check_run(Qcow2Check *c, TableWalk *t, uint64_t entry, uint32_t n)
+{
+    uint64_t host = entry & QCOW2_OFFSET_MASK, bytes = (uint64_t)n << c->s->cluster_bits;
+
+    count_fragmentation(c, &t->frag, host, false);
+    if (t->frag.wanted) {
+        c->res->bfi.allocated_clusters += n - 1;
+        t->frag.next_offset = host + bytes;
+    }
+    qcow2_check_add(c, host, bytes, t->times);
+    if (t->is_active) {
+        check_flags(c, host, n, entry & QCOW2_COPIED);
+    }
+}
+
 static void check_entries(Qcow2Check *c, TableWalk *t)
 {
     const uint64_t *word = t->words;
 
     if (c->s->l2_entry_size == 8) {
-        for (uint32_t i = 0; i < c->s->l2_size; i++) {
-            if (word[i]) {
+        for (uint32_t i = 0, n; i < c->s->l2_size; i += n) {
+            n = 1;
+            if (word[i] && (n = plain_run(c, word + i, c->s->l2_size - i)) > 1) {
+                check_run(c, t, be64_to_cpu(word[i]), n);
+            } else if (word[i]) {
                 check_entry(c, t, i, be64_to_cpu(word[i]), 0);
             }
         }
