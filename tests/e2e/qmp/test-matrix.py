@@ -13,25 +13,22 @@ writes anew.  Of each cell is also checked that
 --stock PROGRAM asks QEMU's storage daemon, too: its answers must differ in just the cells that
 DIFFERENCES explains.  $ROUNDS above 1 does that with the installed one."""
 
-import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from celltable import Table, difference                  # noqa: E402
-from imgtest import Tap, have, must, stock               # noqa: E402
+from answertest import AnswerTest                        # noqa: E402
+from celltable import Table, without_numbers             # noqa: E402
+from imgtest import must                                 # noqa: E402
 from qmptest import MiB, QMPError, Vm                    # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 SIZE = 16 * MiB
 PIECES = 32
-EXPECTED = os.path.join(HERE, "matrix", "blockers.txt")
 
 # ---- what others want ----------------------------------------------------------------------------
 
@@ -336,11 +333,6 @@ def substituted(value, node, root):
     return {"N": node, "R": root}.get(value, value)
 
 
-def generic(text):
-    """A text without the names that nodes get by chance."""
-    return re.sub(r"#block\d+", "#block", str(text))
-
-
 class Lab:
     """A program with a holder in it; a new one after each command that was accepted."""
 
@@ -427,7 +419,8 @@ class Lab:
             said = self.vm.command("transaction", actions=actions)
         except QMPError as error:
             said = error.desc
-        self.check(generic(said) == generic(answer), where, f"as a transaction: {said}")
+        self.check(without_numbers(said) == without_numbers(answer), where,
+                   f"as a transaction: {said}")
 
     def check_hint(self, op, command, node, answer, where):
         line = FOR_PEOPLE.get((op, command))
@@ -438,7 +431,8 @@ class Lab:
         said = self.vm.hmp(line.replace("N", node)).replace("\r\n", "\n").split("\n")
         hints = [re.fullmatch(r"Held by (.+) for \d+\.\d seconds; to end that: (.+)", hint)
                  for hint in said[1:-1]]
-        self.check(generic(said[0]) in (generic(answer), f"Error: {generic(answer)}"), where, f"people are told: {said}")
+        self.check(without_numbers(said[0].removeprefix("Error: ")) == without_numbers(answer),
+                   where, f"people are told: {said}")
         self.check(hints and all(hints), where, f"nobody is named: {said}")
         owners = {(row["owner"]["description"], row["unblock"])
                   for row in self.vm.command("query-block-blockers")}
@@ -446,54 +440,6 @@ class Lab:
             self.check(hint.groups() in owners, where,
                        f"{hint.groups()} is none of the owners {owners}")
 
-
-def ask_all(program, names):
-    """(holder, row, node) -> answer, and what was wrong with single cells."""
-    answers, problems = {}, {}
-    for name in names:
-        lab = Lab(program, name)
-        if program and lab.holder.words:
-            continue
-        try:
-            for text, *entry in lab.holder.commands:
-                for node in lab.holder.nodes:
-                    answers[name, text, node] = lab.ask(*entry, node)
-        finally:
-            lab.stop()
-        problems[name] = "\n".join(lab.problems)
-    return answers, problems
-
-
-def make_text(answers, names):
-    """The table as a text."""
-    whole = Table(())
-    for name in names:
-        table = Table(HOLDERS[name].nodes)
-        table.notes = whole.notes
-        table.heading(name)
-        for text, *_ in HOLDERS[name].commands:
-            table.row(text, [answers[name, text, node] for node in table.columns])
-        whole.lines += table.lines
-    return whole.text(HEAD)
-
-
-def compare(tap, program, ours, names):
-    """Stock's answers differ where DIFFERENCES says so, and nowhere else."""
-    others, _ = ask_all(program, names)
-    unused = {pattern for pattern, _ in DIFFERENCES}
-    for cell, answer in others.items():
-        text = ": ".join(cell)
-        if generic(ours[cell]) == generic(answer):
-            continue
-        patterns = [pattern for pattern, _ in DIFFERENCES if re.search(pattern, text)]
-        unused.difference_update(patterns)
-        if not patterns:
-            tap.ok(False, f"/matrix/stock/{text}", f"ours   {ours[cell]}\nstock  {answer}")
-    tap.ok(names != list(HOLDERS) or not unused, "/matrix/stock/differences",
-           f"no cell differs for {unused}")
-
-
-# ---- the head of the table -----------------------------------------------------------------------
 
 # Cells ("holder: row: node") in which stock's storage daemon answers otherwise, and why.
 DIFFERENCES = (
@@ -512,59 +458,56 @@ DIFFERENCES = (
     (r": change-backing-file of N: m", "a filter has no backing file"),
 )
 
-HEAD = [
-    "Who holds nodes (headings) x what others want (rows) x of which node (columns): the answers.",
-    "N is the column's node, R the last of the heading; s and t are other nodes, over an overlay.",
-    "",
-    "Where QEMU's storage daemon (compared with 7.2) answers otherwise, and why:",
-    *(f"  {pattern}\n      {reason}" for pattern, reason in DIFFERENCES),
-    "",
-    "Written by test-matrix.py --print.",
-]
 
+class Matrix(AnswerTest):
+    """The table, and what is wrong with single cells."""
 
-# ---- running -------------------------------------------------------------------------------------
+    area, expected = "matrix", os.path.join(HERE, "matrix", "blockers.txt")
+    program, stock_program = EMULATOR, "qemu-storage-daemon"
+    differences = DIFFERENCES
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--print", action="store_true", help="write the expected table")
-    parser.add_argument("--stock", metavar="PROGRAM", help="compare with this storage daemon")
-    parser.add_argument("holder", nargs="*", help="only these (default: all)")
-    return parser.parse_args()
+    def __init__(self):
+        self.problems = {}
 
+    def make_images(self):
+        make_images()
 
-def main():
-    args, tap, home = parse_arguments(), Tap(), os.getcwd()
-    names = args.holder or list(HOLDERS)
-    if not have(EMULATOR):
-        print(f"1..0 # SKIP {EMULATOR} is not built")
-        return 0
-    other = args.stock or (stock("qemu-storage-daemon") if float(os.environ.get("ROUNDS", 1)) > 1
-                           else None)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            make_images()
-            answers, problems = ask_all(None, names)
-            if other:
-                compare(tap, other, answers, names)
-        finally:
-            os.chdir(home)
-    text = make_text(answers, names)
-    if args.print:
-        with open(EXPECTED, "w", encoding="ascii") as file:
-            file.write(text)
-    for line in text.splitlines():
-        print(f"# {line}".rstrip())
-    for name, problem in problems.items():
-        tap.ok(not problem, f"/matrix/{name}", problem)
-    if not args.holder:
-        with open(EXPECTED, encoding="ascii") as file:
-            wrong = difference(file.read(), text)
-        tap.ok(not wrong, "/matrix/as-expected", wrong)
-    return tap.finish()
+    def ask_all(self, program, names):
+        """(holder, row, node) -> answer."""
+        answers = {}
+        for name in names or HOLDERS:
+            lab = Lab(program, name)
+            if program and lab.holder.words:
+                continue
+            try:
+                for text, *entry in lab.holder.commands:
+                    for node in lab.holder.nodes:
+                        answers[name, text, node] = lab.ask(*entry, node)
+            finally:
+                lab.stop()
+            if not program:
+                self.problems[name] = "\n".join(lab.problems)
+        return answers
+
+    def more(self, tap, answers):
+        for name, problem in self.problems.items():
+            tap.ok(not problem, f"/matrix/{name}", problem)
+
+    def text(self, answers):
+        whole = Table(())
+        for name in self.problems:
+            table = Table(HOLDERS[name].nodes)
+            table.notes = whole.notes
+            table.heading(name)
+            for text, *_ in HOLDERS[name].commands:
+                table.row(text, [answers[name, text, node] for node in table.columns])
+            whole.lines += table.lines
+        return whole.text([
+            "Who holds nodes (headings) x what others want (rows) x of which node (columns): the",
+            "answers.  N is the column's node, R the last of the heading; s and t are other nodes,",
+            "over an overlay.",
+            "", *self.reasons()])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(Matrix().main(__doc__))

@@ -7,21 +7,17 @@ matrix/reopen.txt, which --print writes anew.  A refused change must leave all n
 where one of several nodes cannot be changed, first, in the middle or last.  --stock PROGRAM compares
 with QEMU's storage daemon; cells that differ are explained by DIFFERENCES."""
 
-import argparse
 import os
-import re
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from celltable import difference                         # noqa: E402
-from imgtest import Tap, have, must, stock               # noqa: E402
-from qmptest import MiB, QMPError, Vm                    # noqa: E402
+from answertest import AnswerTest                        # noqa: E402
+from celltable import without_numbers                    # noqa: E402
+from qmptest import MiB, QMPError, Vm, make_qcow2, make_raw  # noqa: E402
 
 DAEMON = "qemu-storage-daemon"
-EXPECTED = os.path.join(HERE, "matrix", "reopen.txt")
 SIZE = 4 * MiB
 
 # Options that every node has; the second value is another than the default.
@@ -112,7 +108,7 @@ class Lab:
             self.vm.execute("blockdev-reopen", {"options": [options]})
         except QMPError as error:
             changed = " AND SOMETHING CHANGED" if self.state() != before else ""
-            return re.sub(r"#block\d+", "#block", error.desc) + changed
+            return without_numbers(error.desc) + changed
         new = self.shown()
         words = [f"{key}={new[key]}" for key in new if new[key] != old[key]]
         return " ".join(["ok", *(word.lower() for word in words)])
@@ -125,50 +121,6 @@ def changes_of(driver):
             yield key, {"force-share": True, "read-only": True}
         else:
             yield f"{key}={value}".lower(), {key: value}
-
-
-def ask_all(program):
-    """(driver, title) -> answer; "default" in a title: the option was given before, and is no more."""
-    answers = {}
-    for driver, (options, _) in CASES.items():
-        for title, changed in changes_of(driver):
-            with Lab(program, driver, options) as lab:
-                answers[driver, title] = lab.reopen({**lab.options, **changed})
-            key = next(iter(changed))
-            if key in options or not answers[driver, title].startswith("ok"):
-                continue
-            try:
-                with Lab(program, driver, {**options, **changed}) as lab:
-                    answer = lab.reopen({"node-name": "n", **options})
-            except QMPError:
-                continue
-            answers[driver, f"{title}, default"] = answer
-    return answers
-
-
-def make_text(answers):
-    lines = [*HEAD]
-    last = None
-    for (driver, title), answer in answers.items():
-        if driver != last:
-            lines += ["", driver]
-            last = driver
-        lines.append(f"  {title.ljust(46)} {answer}")
-    return "\n".join(lines) + "\n"
-
-
-def compare(tap, ours, others):
-    """Stock's answers differ where DIFFERENCES says so, and nowhere else."""
-    unused = {pattern for pattern, _ in DIFFERENCES}
-    for cell, answer in others.items():
-        text = ": ".join(cell)
-        if ours.get(cell) == answer:
-            continue
-        patterns = [pattern for pattern, _ in DIFFERENCES if re.search(pattern, text)]
-        unused.difference_update(patterns)
-        if not patterns:
-            tap.ok(False, f"/reopen/stock/{text}", f"ours   {ours.get(cell)}\nstock  {answer}")
-    tap.ok(not unused, "/reopen/stock/differences", f"no cell differs for {unused}")
 
 
 def check_all_or_nothing(tap):
@@ -201,8 +153,9 @@ def check_all_or_nothing(tap):
                "/reopen/several-at-once", rows)
 
 
-# ---- the head of the table -----------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------
 
+# Cells ("driver: title") in which stock's storage daemon answers otherwise, and why.
 DIFFERENCES = (
     ("force-share", "the locks of an open image can be changed, too"),
     ("^file: aio", "the way of asynchronous I/O can be changed, too"),
@@ -213,57 +166,57 @@ DIFFERENCES = (
     ("^qcow2: file=", "another file has other metadata than those in memory"),
 )
 
-HEAD = [
-    "blockdev-reopen of a node: the option that is another, and the answer, with what is shown",
-    "differently then.  \"default\": the option was given before, and is not any more.",
-    "",
-    "Where QEMU's storage daemon (compared with 7.2) answers otherwise, and why:",
-    *(f"  {pattern}\n      {reason}" for pattern, reason in DIFFERENCES),
-    "",
-    "Written by test-reopen.py --print.",
-]
 
+class Reopen(AnswerTest):
+    """The table, and the cases of several nodes at once."""
 
-def make_images():
-    for name in ("a.raw", "b.raw", "c.raw", "d.raw"):
-        with open(name, "wb") as file:
-            file.truncate(SIZE)
-    must("qemu-img", "create", "-q", "-f", "qcow2", "base.qcow2", str(SIZE))
-    must("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2",
-         "top.qcow2")
+    area, expected = "reopen", os.path.join(HERE, "matrix", "reopen.txt")
+    program, stock_program = DAEMON, DAEMON
+    differences = DIFFERENCES
 
+    def make_images(self):
+        for name in ("a.raw", "b.raw", "c.raw", "d.raw"):
+            make_raw(name, SIZE)
+        make_qcow2("base.qcow2")
+        make_qcow2("top.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--print", action="store_true", help="write the expected table")
-    parser.add_argument("--stock", metavar="PROGRAM", help="compare with this storage daemon")
-    args, tap, home = parser.parse_args(), Tap(), os.getcwd()
-    if not have(DAEMON):
-        print(f"1..0 # SKIP {DAEMON} is not built")
-        return 0
-    other = args.stock or (stock(DAEMON) if float(os.environ.get("ROUNDS", 1)) > 1 else None)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            make_images()
-            answers = ask_all(DAEMON)
-            others = ask_all(other) if other else {}
-            check_all_or_nothing(tap)
-        finally:
-            os.chdir(home)
-    text = make_text(answers)
-    if args.print:
-        with open(EXPECTED, "w", encoding="ascii") as file:
-            file.write(text)
-    if other:
-        compare(tap, answers, others)
-    tap.ok("AND SOMETHING CHANGED" not in text, "/reopen/refused-changes-change-nothing", text)
-    with open(EXPECTED, encoding="ascii") as file:
-        wrong = difference(file.read(), text)
-    tap.ok(not wrong, "/reopen/as-expected", wrong)
-    return tap.finish()
+    def ask_driver(self, program, driver, answers):
+        options = CASES[driver][0]
+        for title, changed in changes_of(driver):
+            with Lab(program, driver, options) as lab:
+                answer = lab.reopen({**lab.options, **changed})
+            answers[driver, title] = answer
+            if next(iter(changed)) in options or not answer.startswith("ok"):
+                continue
+            try:
+                with Lab(program, driver, {**options, **changed}) as lab:
+                    answers[driver, f"{title}, default"] = lab.reopen({"node-name": "n", **options})
+            except QMPError:
+                continue  # it cannot be given in the first place
+
+    def ask_all(self, program, names):
+        """(driver, title) -> answer; ", default": the option was given before, and is no more."""
+        answers = {}
+        for driver in names or CASES:
+            self.ask_driver(program or DAEMON, driver, answers)
+        return answers
+
+    def more(self, tap, answers):
+        wrong = {cell: answer for cell, answer in answers.items() if "CHANGED" in answer}
+        tap.ok(not wrong, "/reopen/refused-changes-change-nothing", wrong)
+        check_all_or_nothing(tap)
+
+    def text(self, answers):
+        lines = ["blockdev-reopen of a node: the option that is another, and the answer, with what",
+                 "is shown differently then.  \"default\": the option was given before, and is not",
+                 "any more.", "", *self.reasons()]
+        last = None
+        for (driver, title), answer in answers.items():
+            lines += ["", driver] if driver != last else []
+            last = driver
+            lines.append(f"  {title.ljust(46)} {answer}")
+        return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(Reopen().main(__doc__))
