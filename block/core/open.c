@@ -296,6 +296,10 @@ static bool coroutine_fn open_next(BlockDriverState *bs, const OpenPlace *place,
     if (!bs->wants_backing || (ref && ref->type == QTYPE_QNULL)) {
         return true;
     }
+    if (ref && ref->type == QTYPE_QSTRING && !*ref->u.reference) {
+        warn_report("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead");
+        return true;
+    }
     if (ref && ref->type == QTYPE_QSTRING) {
         BlockDriverState *known = bdrv_lookup(ref->u.reference, &local_err);
         *next = known ? bdrv_ref(known) : NULL;
