@@ -14,17 +14,20 @@
 
 int bdrv_check_request(int64_t offset, int64_t bytes, Error **errp)
 {
-    if (offset < 0 || bytes < 0) {
-        error_setg(errp, "%s is negative", offset < 0 ? "Offset" : "Length");
-        return -EIO;
+    const int64_t limit = BDRV_MAX_LENGTH;
+    if (offset < 0) {
+        error_setg(errp, "offset is negative: %" PRIi64, offset);
+    } else if (bytes < 0) {
+        error_setg(errp, "bytes is negative: %" PRIi64, bytes);
+    } else if (offset > limit) {
+        error_setg(errp, "offset(%" PRIi64 ") exceeds maximum(%" PRIi64 ")", offset, limit);
+    } else if (bytes > limit - offset) {
+        error_setg(errp, "sum of offset(%" PRIi64 ") and bytes(%" PRIi64 ") exceeds maximum(%"
+                   PRIi64 ")", offset, bytes, limit);
+    } else {
+        return 0;
     }
-    if (offset > BDRV_MAX_LENGTH || bytes > BDRV_MAX_LENGTH - offset) {
-        error_setg(errp, "Range of %" PRIi64 " bytes at offset %" PRIi64
-                   " ends beyond the limit of %" PRIi64 " bytes", bytes, offset,
-                   (int64_t)BDRV_MAX_LENGTH);
-        return -EIO;
-    }
-    return 0;
+    return -EIO;
 }
 
 /* Only files grow by being written to, and what passes requests on to them: not formats. */

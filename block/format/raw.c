@@ -42,7 +42,8 @@ static bool coroutine_fn raw_co_set_window(RawState *s, const BlockdevOptionsRaw
         return false;
     }
     if (offset < 0 || (opts->has_size && opts->size < 0)) {
-        error_setg(errp, "offset and size must not be negative");
+        error_setg(errp, "Parameter '%s' expects a non-negative number below 2^64",
+                   offset < 0 ? "offset" : "size");
         return false;
     }
     if (file_bytes >= 0 && offset > file_bytes) {

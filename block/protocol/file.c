@@ -217,8 +217,12 @@ static bool needs_writable(int flags, BlockRights uses)
     return (flags & BDRV_O_RDWR) && (!(flags & BDRV_O_AUTO_RDONLY) || (uses & writes));
 }
 
-static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
+static bool check_options(BlockDriverState *bs, const BlockdevOptionsFile *opts, Error **errp)
 {
+    if (!*opts->filename) {
+        error_setg(errp, "The '%s' block driver requires a file name", bs->drv->format_name);
+        return false;
+    }
     if (opts->has_aio_max_batch && opts->aio_max_batch < 0) {
         error_setg(errp, "aio-max-batch must not be negative");
         return false;
@@ -246,7 +250,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
     s->aio = default_aio(opts, bs->open_flags);
     take_options(s, opts);
     s->writable = !bs->read_only && needs_writable(bs->open_flags, 0);
-    if (!check_options(opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
+    if (!check_options(bs, opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
         file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp) < 0) {
         return false;
     }
@@ -349,7 +353,7 @@ bool coroutine_fn file_co_reopen_prepare(BdrvReopenState *state, Error **errp)
     new_state->aio = default_aio(opts, state->flags);
     take_options(new_state, opts);
     new_state->writable = needs_writable(state->flags, s->locks.uses);
-    if (!check_options(opts, errp) || !check_aio(new_state, errp)) {
+    if (!check_options(state->bs, opts, errp) || !check_aio(new_state, errp)) {
         return false;
     }
     new_state->fd = file_co_reopen_fd(s, opts->filename, new_state->writable, new_state->direct,

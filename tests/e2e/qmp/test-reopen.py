@@ -29,7 +29,7 @@ COMMON = (("read-only", True), ("auto-read-only", True), ("cache", {"direct": Tr
 CASES = {
     "file": ({"driver": "file", "filename": "a.raw"},
              (("filename", "b.raw"), ("filename", "none.raw"), ("aio", "native"),
-              ("aio", "io_uring"), ("locking", "off"), ("locking", "on"), ("drop-cache", False),
+              ("locking", "off"), ("locking", "on"), ("drop-cache", False),
               ("x-check-cache-dropped", True), ("aio-max-batch", 7))),
     "raw": ({"driver": "raw", "file": "f"},
             (("offset", 65536), ("size", 65536), ("offset", 100), ("size", 1 << 40),
