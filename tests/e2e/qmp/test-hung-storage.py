@@ -12,11 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import shim                      # noqa: E402
-<<<<<<< HEAD
-from nbdtest import NbdClient                 # noqa: E402
-=======
 from nbdtest import CMD_READ, NbdClient       # noqa: E402
->>>>>>> f4dc2e4 (tests: objects are deleted while storage hangs; docs of the core)
 from qmptest import (Client, JobError, MiB, Tap, Vm, case_name, have,  # noqa: E402
                      run_one, same)
 
@@ -180,11 +176,6 @@ def quit_when_it_answers_late(program):
         vm.finish()
 
 
-<<<<<<< HEAD
-CASES = (queries_answer_while_resizing, queries_answer_while_opening,
-         queries_answer_while_a_node_goes, jobs_and_clients_go_on_elsewhere, quit_during_a_resize,
-         quit_during_a_job, a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late)
-=======
 def objects_go_while_it_hangs(program):
     """An iothread that requests wait in goes by name at once, and itself with its last user; a
     group that is used stays."""
@@ -208,19 +199,18 @@ def objects_go_while_it_hangs(program):
         vm.wait_event("BLOCK_EXPORT_DELETED", id="e")
         vm.command("blockdev-del", node_name="limited")
         vm.command("object-del", id="g")
->>>>>>> f4dc2e4 (tests: objects are deleted while storage hangs; docs of the core)
+
+
+CASES = (queries_answer_while_resizing, queries_answer_while_opening,
+         queries_answer_while_a_node_goes, jobs_and_clients_go_on_elsewhere, quit_during_a_resize,
+         quit_during_a_job, a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late,
+         objects_go_while_it_hangs)
 
 
 def main():
     tap = Tap()
     for program in ("qemu-storage-daemon", "qemu-system-e2k"):
-<<<<<<< HEAD
         for case in CASES:
-=======
-        for case in (queries_answer_while_resizing, quit_during_a_resize, quit_during_a_job,
-                     a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late,
-                     objects_go_while_it_hangs):
->>>>>>> f4dc2e4 (tests: objects are deleted while storage hangs; docs of the core)
             name = case_name(f"hung-storage/{program}", case)
             if have(program):
                 run_one(tap, name, lambda case=case, program=program: case(program))
