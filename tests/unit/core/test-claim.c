@@ -98,6 +98,48 @@ static void coroutine_fn co_device_name_is_told(void)
     error_free(reason);
 }
 
+static void coroutine_fn co_reasons_nest(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    Error *outer = NULL, *inner = NULL, *err = NULL;
+    error_setg(&outer, "outer");
+    error_setg(&inner, "inner");
+    bdrv_op_block_all(bs, outer);
+    bdrv_op_block_all(bs, inner);
+    bdrv_op_unblock(bs, BLOCK_OP_TYPE_RESIZE, inner);
+    g_assert_true(bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_RESIZE, &err));
+    fake_expect_error(g_steal_pointer(&err), "Node 'n' is busy: outer");
+    bdrv_op_unblock_all(bs, outer);
+    for (int op = 0; op < BLOCK_OP_TYPE_MAX; op++) {
+        g_assert_cmpint(bdrv_op_is_blocked(bs, op, NULL), ==, op != BLOCK_OP_TYPE_RESIZE);
+    }
+    bdrv_op_unblock_all(bs, inner);
+    g_assert_true(bdrv_op_blocker_is_empty(bs));
+    error_free(outer);
+    error_free(inner);
+}
+
+/* Blockers bind the node they were put on, whoever takes its place for its users. */
+static void coroutine_fn co_blockers_stay_with_their_node(void)
+{
+    g_autoptr(BlockDriverState) from = fake_co_open_image("from", "c0");
+    g_autoptr(BlockDriverState) to = fake_co_open_image("to", "c1");
+    FakeUser user = { .description = "a user" };
+    Error *reason = NULL;
+    error_setg(&reason, "why");
+    g_assert_true(fake_co_attach(&user, from, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                                 &error_abort));
+    bdrv_op_block_all(from, reason);
+    g_assert_true(bdrv_co_replace_node(from, to, &error_abort));
+    g_assert_true(user.root->bs == to);
+    g_assert_true(bdrv_op_blocker_is_empty(to));
+    g_assert_true(bdrv_op_is_blocked(from, BLOCK_OP_TYPE_STREAM, NULL));
+    bdrv_op_unblock_all(from, reason);
+    g_assert_true(bdrv_op_blocker_is_empty(from));
+    fake_co_detach(&user);
+    error_free(reason);
+}
+
 /* ---- the rule against a model ---------------------------------------------------------------- */
 
 #define MODEL_CLAIMS 12
@@ -315,6 +357,8 @@ int main(int argc, char **argv)
         { "/claim/op/unblock-by-pointer", co_unblock_by_pointer },
         { "/claim/op/block-all-but-one", co_block_all_but_one },
         { "/claim/op/device-name-is-told", co_device_name_is_told },
+        { "/claim/op/reasons-nest", co_reasons_nest },
+        { "/claim/op/stay-when-a-node-is-replaced", co_blockers_stay_with_their_node },
         { "/claim/random/agrees-with-model", co_random_against_model },
         { "/claim/rule/is-symmetric", co_rule_is_symmetric },
         { "/claim/graph/writer-below-format-is-refused", co_writer_below_format },
