@@ -41,7 +41,7 @@ static Qcow2Alloc *find_overlapping(const Qcow2State *s, int64_t offset, int64_t
 
 bool qcow2_alloc_overlaps(const Qcow2State *s, int64_t offset, int64_t bytes)
 {
-    return !QLIST_EMPTY(&s->allocs) && find_overlapping(s, offset, bytes);
+    return find_overlapping(s, offset, bytes);
 }
 
 bool coroutine_fn qcow2_alloc_co_wait(BlockDriverState *bs, int64_t offset, int64_t bytes)

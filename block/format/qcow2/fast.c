@@ -95,13 +95,16 @@ static bool find_in_place(const Qcow2State *s, const Qcow2CacheEntry *slice, int
     if (n > s->slice_entries - index || qcow2_entry_kind(s, first) != QCOW2_DATA) {
         return false;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t before = (uint64_t)i << s->cluster_bits;
-        int64_t start = MAX(offset, qcow2_cluster_start(s, offset) + (int64_t)before);
-
+    for (uint32_t i = 1; i < n; i++) {
         /* The same flags, the next place. */
-        if (qcow2_slice_get(s, slice, index + i) != first + before ||
-            (s->is_extended_l2 && !has_data(s, slice, index + i, start, offset + bytes))) {
+        if (qcow2_slice_get(s, slice, index + i) != first + ((uint64_t)i << s->cluster_bits)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < n && s->is_extended_l2; i++) {
+        int64_t cluster = qcow2_cluster_start(s, offset) + ((int64_t)i << s->cluster_bits);
+
+        if (!has_data(s, slice, index + i, MAX(offset, cluster), offset + bytes)) {
             return false;
         }
     }
@@ -118,7 +121,8 @@ static BdrvMapKind map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
     bool in_place;
 
     if (qatomic_read(&s->is_corrupt) || s->has_shared_tables ||
-        qatomic_read(&s->needs_autoclear) || qcow2_alloc_overlaps(s, offset, bytes) ||
+        qatomic_read(&s->needs_autoclear) ||
+        (!QLIST_EMPTY(&s->allocs) && qcow2_alloc_overlaps(s, offset, bytes)) ||
         l1_index >= s->l1.size || !(s->l1.entries[l1_index] & QCOW2_COPIED) ||
         !peek_slice(s, offset, &slice) || !slice) {
         return BDRV_MAP_NONE;

@@ -161,13 +161,12 @@ static bool is_refblock(const Qcow2State *s, uint64_t offset)
 /* The check that [@offset, @offset + @bytes) fails; 0: none. */
 static unsigned find_overlap(const Qcow2State *s, uint64_t offset, uint64_t bytes)
 {
-    unsigned tables = QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK;
+    bool looks_at_tables = s->opt.overlap_checks & (QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK);
     unsigned hit = find_fixed(s, s->opt.overlap_checks, offset, bytes);
 
     for (uint64_t at = qcow2_cluster_start(s, offset); at < offset + bytes && !hit;
          at += s->cluster_size) {
-        if ((s->opt.overlap_checks & tables) &&
-            g_hash_table_contains(s->metadata, set_key(s, at))) {
+        if (looks_at_tables && g_hash_table_contains(s->metadata, set_key(s, at))) {
             /* Which of the two matters only for the message and for uncommon options. */
             hit = is_refblock(s, at) ? QCOW2_OL_REFBLOCK : QCOW2_OL_ACTIVE_L2;
             hit &= s->opt.overlap_checks;
