@@ -47,12 +47,13 @@ static BlockDriverState *coroutine_fn co_new_target(Storm *s)
 {
     g_autofree char *name = g_strdup_printf("t%d", s->started);
     g_autofree char *file = image_name(s->chain, name);
-    QDict *options = qdict_new();
+    QDict *options;
 
     co_make_image(s->chain, name, 65536, NULL);
     if (g_random_boolean()) {
         return co_open_image(s->chain, name, NULL, BDRV_O_RDWR);
     }
+    options = qdict_new();
     qdict_put_str(options, "driver", "qcow2");
     qdict_put_str(options, "node-name", name);
     qdict_put_str(options, "cache.no-flush", "on");
