@@ -42,7 +42,7 @@ class AnswerTest:
         """For the head of the table."""
         return ["Where QEMU 7.2 answers otherwise, and why:" if self.differences else "",
                 *(f"  {pattern}\n      {reason}" for pattern, reason in self.differences), "",
-                "Written by the test beside it, with --print."]
+                "Written by the test beside it, with --write."]
 
     def compare(self, tap, ours, others, is_whole):
         """Stock's answers differ where that is explained, and nowhere else."""
@@ -77,7 +77,7 @@ class AnswerTest:
     def main(self, description):
         parser = argparse.ArgumentParser(description=description,
                                          formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("--print", action="store_true", help="write the table")
+        parser.add_argument("--write", action="store_true", help="write the table")
         parser.add_argument("--stock", metavar="PROGRAM", help="compare with this program, too")
         parser.add_argument("names", nargs="*", help="parts to be asked; prints them")
         args = parser.parse_args()
@@ -89,7 +89,7 @@ class AnswerTest:
                                if is_long and self.stock_program else None)
         tap = Tap()
         text = self.text(self.ask(tap, other, args.names))
-        if args.print:
+        if args.write:
             with open(self.expected, "w", encoding="utf-8") as file:
                 file.write(text)
         for line in text.splitlines():

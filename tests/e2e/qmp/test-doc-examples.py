@@ -6,7 +6,7 @@ In blocks marked "qmp", "$" is a shell command or the start of a program with a 
 request, "<-" what comes back: first the reply, then events, which are waited for.  In these "..."
 stands for anything, as a member's name or the last element for any further ones.
 
---print writes the document with the replies as they are, where an example has none yet."""
+--write writes the document with the replies as they are, where an example has none yet."""
 
 import itertools
 import json
@@ -178,7 +178,7 @@ def main():
     home = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        if "--print" in sys.argv:
+        if "--write" in sys.argv:
             print_document()
             return 0
         executed = play(tap)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """-drive: combinations of options, and the nodes that come of them.
 
-The table tells each node from the top down; it is kept in matrix/drives.txt, which --print writes.
+The table tells each node from the top down; it is kept in matrix/drives.txt, which --write writes.
 What cache modes, inheritance and defaults have to come to is also computed here, on its own."""
 
 import itertools

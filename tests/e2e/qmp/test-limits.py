@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Limits of names and sizes: node names, ids, file names, sizes of images; what is taken and what is
-refused, in which words.  The table is kept in matrix/limits.txt, which --print writes."""
+refused, in which words.  The table is kept in matrix/limits.txt, which --write writes."""
 
 import os
 import re

@@ -3,7 +3,7 @@
 """Who holds a node against what somebody else wants to do: the whole matrix of op blockers.
 
 Each holder (a backing chain, every kind of job, exports, formats, filters, drives, a device) meets
-every command that asks; the table of answers is compared with matrix/blockers.txt, which --print
+every command that asks; the table of answers is compared with matrix/blockers.txt, which --write
 writes anew.  Of each cell is also checked that
 
   - query-block-blockers, asked before, tells the same answer (the dry run),

@@ -3,7 +3,7 @@
 """blockdev-reopen: each option of each driver, changed, and taken back to its default.
 
 The table of answers, with what query-named-block-nodes shows of a change, is compared with
-matrix/reopen.txt, which --print writes anew.  A refused change must leave all nodes as they were, also
+matrix/reopen.txt, which --write writes anew.  A refused change must leave all nodes as they were, also
 where one of several nodes cannot be changed, first, in the middle or last.  --stock PROGRAM compares
 with QEMU's storage daemon; cells that differ are explained by DIFFERENCES."""
 
