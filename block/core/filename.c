@@ -106,7 +106,12 @@ static bool backing_is_overridden(BlockDriverState *bs)
     if (!bs->backing) {
         return *expected != '\0';
     }
-    const char *actual = bs->backing->bs->filename;
+    BlockDriverState *below = bs->backing->bs;
+    /* A job's filter goes with the job: no header may name it. */
+    while (below->owner_key && below->drv->is_filter) {
+        below = bdrv_filter_bs(below);
+    }
+    const char *actual = below->filename;
     return strcmp(expected, actual ? actual : "") != 0;
 }
 
