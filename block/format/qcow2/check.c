@@ -523,7 +523,8 @@ static int coroutine_fn co_check_locked(Qcow2Check *c)
     return ret < 0 ? ret : co_clear_bits(c);
 }
 
-int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *res, int fix)
+static int coroutine_fn co_check_once(BlockDriverState *bs, BdrvCheckResult *res, int fix,
+                                      bool *has_list_faults)
 {
     Qcow2Check c = { .bs = bs, .s = bs->opaque, .res = res, .final = res, .fix = fix };
     int ret;
@@ -535,9 +536,33 @@ int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *re
     c.first_len = c.file_len;
     c.doubtful = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     ret = co_check_locked(&c);
+    *has_list_faults = c.list_faults;
     qcow2_check_drop_window(&c);
     qcow2_check_free_tables(&c);
     g_array_unref(c.doubtful);
+    return ret;
+}
+
+int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *res, int fix)
+{
+    BdrvCheckResult again = { 0 };
+    bool has_list_faults;
+    int ret = co_check_once(bs, res, fix, &has_list_faults);
+
+    if (ret < 0 || !has_list_faults || !(fix & BDRV_FIX_ERRORS)) {
+        return ret;
+    }
+    /* A list too long may have named what is used otherwise, as the flags of that still say. */
+    ret = co_check_once(bs, &again, fix, &has_list_faults);
+    if (ret >= 0) {
+        res->corruptions = again.corruptions;
+        res->leaks = again.leaks;
+        res->check_errors = again.check_errors;
+        res->corruptions_fixed += again.corruptions_fixed;
+        res->leaks_fixed += again.leaks_fixed;
+        res->image_end_offset = again.image_end_offset;
+        res->bfi = again.bfi;
+    }
     return ret;
 }
 
