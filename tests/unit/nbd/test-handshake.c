@@ -74,7 +74,9 @@ static void coroutine_fn handshake_entry(void *opaque)
     session->structured = agreed.structured;
     session->n_contexts = agreed.contexts->len;
     g_assert_cmpint(session->n_contexts, <=, 4);
-    memcpy(session->contexts, agreed.contexts->data, session->n_contexts * sizeof(uint32_t));
+    for (unsigned i = 0; i < agreed.contexts->len; i++) {
+        session->contexts[i] = g_array_index(agreed.contexts, uint32_t, i);
+    }
     nbd_session_clear(&agreed);
 }
 
