@@ -19,8 +19,9 @@
 #include "qemu/memalign.h"
 #include "qemu/progress.h"
 
-#define WORKERS 8
-#define CHUNK (2 * MiB) /* a multiple of every cluster size */
+/* What is under way shall fit the processors' caches: it is compared and written soon after. */
+#define WORKERS 4
+#define CHUNK (512 * KiB)
 #define MIN_UNIT 4096
 
 typedef struct RebaseOptions {
@@ -55,6 +56,7 @@ typedef struct Rebase {
     BlockDriverState *below;   /* what is not allocated above it is alike; NULL: none is */
     int64_t length, base_length;
     int64_t unit;              /* bytes that are written together */
+    int64_t chunk;             /* bytes a worker takes at once, whole units */
     bool compress;
     CoMutex pick_lock;
     int64_t next;              /* first byte not taken */
@@ -113,7 +115,7 @@ static bool coroutine_fn co_take_piece(Rebase *r, int64_t *offset, int64_t *byte
         found = ret > 0;
         *offset = r->next;
         if (found) {
-            *bytes = MIN(*bytes, CHUNK - r->next % CHUNK);
+            *bytes = MIN(*bytes, r->chunk - r->next % r->chunk);
         }
         r->next += *bytes;
     }
@@ -121,12 +123,20 @@ static bool coroutine_fn co_take_piece(Rebase *r, int64_t *offset, int64_t *byte
     return found;
 }
 
-static int coroutine_fn co_read_base(Rebase *r, int64_t offset, int64_t bytes, uint8_t *buf)
+/* What the new backing file says; *@is_zero: zeroes, and @buf holds nothing. */
+static int coroutine_fn co_read_base(Rebase *r, int64_t offset, int64_t bytes, uint8_t *buf,
+                                     bool *is_zero)
 {
-    int64_t there = CLAMP(r->base_length - offset, 0, bytes);
+    int64_t there = CLAMP(r->base_length - offset, 0, bytes), n = 0;
+    int ret = there ? blk_co_block_status_above(r->base, NULL, offset, there, &n, NULL, NULL, NULL)
+                    : BDRV_BLOCK_ZERO;
 
+    *is_zero = ret >= 0 && (ret & BDRV_BLOCK_ZERO) && n >= there;
+    if (ret < 0 || *is_zero) {
+        return MIN(ret, 0);
+    }
     memset(buf + there, 0, bytes - there);
-    return there ? blk_co_pread(r->base, offset, there, buf, 0) : 0;
+    return blk_co_pread(r->base, offset, there, buf, 0);
 }
 
 static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const uint8_t *buf)
@@ -141,7 +151,7 @@ static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const
                          r->compress && is_whole ? BDRV_REQ_WRITE_COMPRESSED : 0);
 }
 
-/* Write each run of units that differ. */
+/* Write each run of units that differ; @new NULL: zeroes. */
 static int coroutine_fn co_write_differing(Rebase *r, int64_t offset, int64_t bytes,
                                            const uint8_t *old, const uint8_t *new)
 {
@@ -150,7 +160,7 @@ static int coroutine_fn co_write_differing(Rebase *r, int64_t offset, int64_t by
 
     while (at < bytes && ret >= 0) {
         int64_t n = MIN(r->unit - (offset + at) % r->unit, bytes - at);
-        bool differs = memcmp(old + at, new + at, n) != 0;
+        bool differs = new ? memcmp(old + at, new + at, n) != 0 : !buffer_is_zero(old + at, n);
 
         at += n;
         run = differs ? run + n : run;
@@ -166,19 +176,20 @@ static int coroutine_fn co_write_differing(Rebase *r, int64_t offset, int64_t by
 
 static void coroutine_fn co_copy_piece(Rebase *r, int64_t offset, int64_t bytes, uint8_t *buf)
 {
-    uint8_t *new = buf + CHUNK;
+    uint8_t *new = buf + r->chunk;
+    bool is_zero;
     int ret = blk_co_pread(r->image, offset, bytes, buf, 0);
 
     if (ret < 0) {
         fail(r, ret, "reading from old backing file at", offset);
         return;
     }
-    ret = co_read_base(r, offset, bytes, new);
+    ret = co_read_base(r, offset, bytes, new, &is_zero);
     if (ret < 0) {
         fail(r, ret, "reading from new backing file at", offset);
         return;
     }
-    ret = co_write_differing(r, offset, bytes, buf, new);
+    ret = co_write_differing(r, offset, bytes, buf, is_zero ? NULL : new);
     if (ret < 0) {
         fail(r, ret, "writing to overlay image at", offset);
     }
@@ -187,7 +198,7 @@ static void coroutine_fn co_copy_piece(Rebase *r, int64_t offset, int64_t bytes,
 static void coroutine_fn co_work(void *opaque)
 {
     Rebase *r = opaque;
-    uint8_t *buf = blk_try_blockalign(r->image, 2 * CHUNK);
+    uint8_t *buf = blk_try_blockalign(r->image, 2 * r->chunk);
     int64_t offset, bytes;
 
     if (!buf) {
@@ -210,6 +221,7 @@ static bool coroutine_fn co_copy(Rebase *r)
     int ret;
 
     r->unit = MAX(bdrv_get_cluster_size(blk_bs(r->image)), MIN_UNIT);
+    r->chunk = MAX(CHUNK, r->unit);
     r->length = blk_co_getlength(r->image);
     r->base_length = r->base ? blk_co_getlength(r->base) : 0;
     if (r->length < 0 || r->base_length < 0) {
