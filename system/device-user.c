@@ -62,11 +62,8 @@ static bool set_properties(Device *dev, const QDict *opts, Error **errp)
         if (!strcmp(key, "driver") || !strcmp(key, "bus") || !strcmp(key, "id")) {
             continue;
         }
-        if (!text) {
-            error_setg(errp, "Invalid parameter type for '%s', expected: string", key);
-            return false;
-        }
-        if (!device_set(dev, key, text, errp)) {
+        if (text ? !device_set(dev, key, text, errp)
+                 : !device_set_object(dev, key, qdict_entry_value(e), errp)) {
             return false;
         }
     }

@@ -146,15 +146,32 @@ bool device_set_id(Device *dev, const char *id, Error **errp)
     return true;
 }
 
-bool device_set(Device *dev, const char *name, const char *value, Error **errp)
+static const DeviceProperty *property_to_set(const Device *dev, const char *name, Error **errp)
 {
     const DeviceProperty *prop = device_property_find(dev->type, name);
 
     if (!prop) {
         error_setg(errp, "Property '%s.%s' not found", dev->type->name, name);
+    }
+    return prop;
+}
+
+bool device_set(Device *dev, const char *name, const char *value, Error **errp)
+{
+    const DeviceProperty *prop = property_to_set(dev, name, errp);
+
+    return prop && prop->kind->set(dev, prop, value, errp);
+}
+
+bool device_set_object(Device *dev, const char *name, QObject *value, Error **errp)
+{
+    const DeviceProperty *prop = property_to_set(dev, name, errp);
+
+    if (prop && !prop->kind->set_object) {
+        error_setg(errp, "Invalid parameter type for '%s', expected: string", name);
         return false;
     }
-    return prop->kind->set(dev, prop, value, errp);
+    return prop && prop->kind->set_object(dev, prop, value, errp);
 }
 
 char *device_get(const Device *dev, const char *name)

@@ -178,6 +178,9 @@ static void branch_rows(void *obj, ObjectPropertyInfoList ***tail)
 
 static QObject *value_of(const Device *dev, const DeviceProperty *prop)
 {
+    if (prop->kind->get_object) {
+        return prop->kind->get_object(dev, prop);
+    }
     g_autofree char *text = prop->kind->get(dev, prop);
     const void *field = (const char *)dev + prop->offset;
 

@@ -8,7 +8,8 @@
  *    once, at start-up.  A device's structure begins with a Device.
  *  - Life: device_new, device_set for each property, device_realize; then device_unrealize (it
  *    leaves its bus) and device_free.  A type's unrealize() undoes its realize() only.
- *  - Values come and go as strings, in the syntax of -device, whatever the property's kind.
+ *  - Values come and go as strings, in the syntax of -device, whatever the property's kind; a list
+ *    or dict, which only JSON can express, as a QObject.
  *  - Main thread, machine lock held (or before threads run).  Setting properties, realizing and
  *    freeing may yield where disks are concerned: do it in a coroutine that holds the control lock.
  */
@@ -22,6 +23,7 @@
 
 typedef struct Error Error;
 typedef struct QDict QDict;
+typedef struct QObject QObject;
 typedef struct Device Device;
 typedef struct DeviceType DeviceType;
 typedef struct DeviceProperty DeviceProperty;
@@ -37,6 +39,9 @@ typedef struct PropertyKind {
     bool (*set)(Device *dev, const DeviceProperty *prop, const char *value, Error **errp);
     /** The current value as text (to be freed), or NULL if it has none. */
     char *(*get)(const Device *dev, const DeviceProperty *prop);
+    /** For values that are lists or dicts, which set() never sees; both or neither. */
+    bool (*set_object)(Device *dev, const DeviceProperty *prop, QObject *value, Error **errp);
+    QObject *(*get_object)(const Device *dev, const DeviceProperty *prop); /* a new reference */
     /** Free what set() allocated; may be NULL. */
     void (*release)(Device *dev, const DeviceProperty *prop);
 } PropertyKind;
@@ -145,6 +150,9 @@ bool device_set_id(Device *dev, const char *id, Error **errp);
 /** Set a property from text; false if there is none of that name or the text does not fit. */
 bool device_set(Device *dev, const char *name, const char *value, Error **errp);
 
+/** As device_set(), from a list or dict; kinds without set_object() refuse it. */
+bool device_set_object(Device *dev, const char *name, QObject *value, Error **errp);
+
 /** The value of a property (to be freed), or NULL if there is none. */
 char *device_get(const Device *dev, const char *name);
 
@@ -210,7 +218,7 @@ Bus *bus_find_type(const char *type_name);
 /**
  * Carry out a -device or device_add: find the type, the bus, set properties, realize.
  *
- * @opts: "driver", and then "id", "bus" and properties, all scalars.
+ * @opts: "driver", and then "id", "bus" and properties.
  * @is_hotplug: the machine is complete; type and bus must allow plugging now.
  * Returns: the device, or NULL with @errp set.
  */
