@@ -3,7 +3,6 @@
 """qemu-system-e2k driven over qtest: the machine without a processor.  Run in the build folder."""
 
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -11,49 +10,8 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, HERE)
 
 import guest_run                              # noqa: E402
+from qtest_machine import DATA, PORTS, Disk, Machine    # noqa: E402
 from tap import Tap                           # noqa: E402
-
-PORTS = 0x101000000
-ECAM = 0x200000000
-IO_APIC = 0xfec00000
-WINDOW = 0x80000000
-QUEUE = 0x100000                              # rings of the disk's queue in guest memory
-DESC, AVAIL, USED = QUEUE, QUEUE + 0x1000, QUEUE + 0x2000
-DATA = QUEUE + 0x3000
-
-
-class Machine:
-    """An emulator that executes what a test says, by lines on its standard streams."""
-
-    def __init__(self, *options):
-        words = [guest_run.emulator(), "-accel", "qtest", "-qtest", "stdio", "-qtest-log", "none",
-                 "-display", "none", "-nodefaults", *options]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        self.events = []
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        while True:
-            line = self.process.stdout.readline().strip()
-            if not line.startswith("IRQ "):
-                return line
-            self.events.append(line[4:])
-
-    def read(self, addr, suffix="l"):
-        return int(self.ask(f"read{suffix} {addr:#x}").split()[1], 0)
-
-    def write(self, addr, value, suffix="l"):
-        assert self.ask(f"write{suffix} {addr:#x} {value:#x}") == "OK"
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.terminate()
-        self.process.stdout.close()
-        errors = self.process.stderr.read()
-        self.process.stderr.close()
-        return self.process.wait(guest_run.TIMEOUT), errors
 
 
 def equal(tap, got, wanted, name):
@@ -125,53 +83,6 @@ def check_timer(tap):
     equal(tap, m.events, ["raise 2", "lower 2"] * 3, "the timer interrupts at each limit")
     equal(tap, m.ask("irq_intercept_in nobody"), "FAIL Unknown device", "an unknown device fails")
     m.end()
-
-
-class Disk:
-    """A driver for the virtio disk at 2.0, just enough for one request at a time."""
-
-    def __init__(self, m, features=1 << 32):
-        self.m, self.config, self.count = m, ECAM + (2 << 15), 0
-        m.ask(f"memset {QUEUE:#x} 0x3000 0")
-        m.write(self.config + 0x20, WINDOW)
-        m.write(self.config + 0x24, 0)
-        m.write(self.config + 4, 6, "w")
-        self.set(0x14, 3, "b")
-        for word in range(2):
-            self.set(0x08, word)
-            self.set(0x0c, features >> 32 * word & 0xffffffff)
-        self.set(0x14, 11, "b")
-        self.set(0x18, 8, "w")
-        for reg, addr in ((0x20, DESC), (0x28, AVAIL), (0x30, USED)):
-            self.set(reg, addr)
-        self.set(0x1c, 1, "w")
-        self.set(0x14, 15, "b")
-
-    def get(self, reg, suffix="l"):
-        return self.m.read(WINDOW + reg, suffix)
-
-    def set(self, reg, value, suffix="l"):
-        self.m.write(WINDOW + reg, value, suffix)
-
-    def request(self, kind, sector, size, from_device):
-        """Make a request with data at DATA; returns its status byte."""
-        m, status = self.m, DATA - 1
-        m.write(DATA - 32, kind)
-        m.write(DATA - 24, sector, "q")
-        m.write(status, 0xff, "b")
-        for n, (addr, length, flags) in enumerate((
-                (DATA - 32, 16, 1), (DATA, size, 3 if from_device else 1), (status, 1, 2))):
-            m.write(DESC + 16 * n, addr, "q")
-            m.write(DESC + 16 * n + 8, length)
-            m.write(DESC + 16 * n + 12, (n + 1) << 16 | flags)
-        m.write(AVAIL + 4 + 2 * (self.count % 8), 0, "w")
-        self.count += 1
-        m.write(AVAIL + 2, self.count, "w")
-        self.set(0x3000, 0, "w")
-        for _ in range(100000):
-            if m.read(USED + 2, "w") == self.count & 0xffff:
-                return m.read(status, "b")
-        return None
 
 
 def check_disk(tap):
