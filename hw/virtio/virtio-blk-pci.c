@@ -64,6 +64,8 @@ static const DeviceProperty virtio_blk_props[] = {
     BLOCK_CONF_PROPS(VirtioBlkPci, conf.block),
     BLOCK_CHS_PROPS(VirtioBlkPci, conf.block),
     DEVICE_PROP("iothread", prop_kind_iothread, VirtioBlkPci, conf.iothread, NULL, NULL),
+    DEVICE_PROP("iothread-vq-mapping", prop_kind_vq_mapping, VirtioBlkPci, conf.vq_mapping, NULL,
+                NULL),
     DEVICE_PROP("serial", prop_kind_string, VirtioBlkPci, conf.serial, NULL, NULL),
     DEVICE_PROP("num-queues", prop_kind_uint16, VirtioBlkPci, conf.num_queues, "65535", NULL),
     DEVICE_PROP("queue-size", prop_kind_uint16, VirtioBlkPci, conf.queue_size, "256", NULL),

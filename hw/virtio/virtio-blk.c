@@ -2,7 +2,7 @@
 /*
  * virtio 1.x, section 5.2.  Absent: SCSI passthrough, zoned devices, secure erase, lifetime.
  *
- * Requests are taken from the rings, submitted and completed in the device's loop.
+ * Requests are taken from the rings, submitted and completed in their queue's loop.
  */
 #include "qemu/osdep.h"
 
@@ -89,41 +89,37 @@ static void request_done(VirtioBlkRequest *req, uint8_t status)
     g_free(req);
 }
 
-static void drop_parked(VirtioBlk *s)
+static VirtioBlkLoop *request_loop(const VirtioBlkRequest *req)
 {
-    while (!QSIMPLEQ_EMPTY(&s->parked)) {
-        VirtioBlkRequest *req = QSIMPLEQ_FIRST(&s->parked);
+    return req->s->loops[req->vq->loop->index];
+}
 
-        QSIMPLEQ_REMOVE_HEAD(&s->parked, next);
+static void drop_parked(VirtioBlkLoop *l)
+{
+    while (!QSIMPLEQ_EMPTY(&l->parked)) {
+        VirtioBlkRequest *req = QSIMPLEQ_FIRST(&l->parked);
+
+        QSIMPLEQ_REMOVE_HEAD(&l->parked, next);
         g_free(req);
     }
 }
 
-static bool quiesce_in_loop(VirtioBlk *s)
+static bool blk_quiesce(VirtioLoop *loop)
 {
-    s->must_quiesce = s->n_in_flight;
-    if (!s->must_quiesce) {
-        drop_parked(s);
+    VirtioBlkLoop *l = container_of(loop->vdev, VirtioBlk, vdev)->loops[loop->index];
+
+    l->must_quiesce = l->n_in_flight;
+    if (!l->must_quiesce) {
+        drop_parked(l);
     }
-    return !s->must_quiesce;
+    return !l->must_quiesce;
 }
 
-static void quiesce_bh(void *opaque)
+static void request_left(VirtioBlkLoop *l)
 {
-    VirtioBlk *s = opaque;
-
-    if (quiesce_in_loop(s)) {
-        virtio_reset_finish(&s->vdev);
-    }
-}
-
-static void request_left(VirtioBlk *s)
-{
-    s->n_in_flight--;
-    if (s->must_quiesce && !s->n_in_flight) {
-        /* Not here: our caller, the backend, is not done with the request, and whoever waits for
-         * the reset may free the backend. */
-        aio_bh_schedule_oneshot(s->vdev.ctx, quiesce_bh, s);
+    l->n_in_flight--;
+    if (l->must_quiesce && !l->n_in_flight) {
+        virtio_loop_left(l->loop);
     }
 }
 
@@ -131,6 +127,7 @@ static void io_done(void *opaque, int ret)
 {
     VirtioBlkRequest *req = opaque;
     VirtioBlk *s = req->s;
+    VirtioBlkLoop *l = request_loop(req);
     bool is_read = req->type == TYPE_READ;
 
     if (is_read) {
@@ -140,16 +137,16 @@ static void io_done(void *opaque, int ret)
         BlockErrorAction action = blk_get_error_action(s->blk, is_read, -ret);
 
         if (action == BLOCK_ERROR_ACTION_STOP) {
-            QSIMPLEQ_INSERT_TAIL(&s->parked, req, next);
+            QSIMPLEQ_INSERT_TAIL(&l->parked, req, next);
             blk_error_action(s->blk, action, is_read, -ret);
-            request_left(s);
+            request_left(l);
             return;
         }
         blk_error_action(s->blk, action, is_read, -ret);
         ret = action == BLOCK_ERROR_ACTION_IGNORE ? 0 : ret;
     }
     request_done(req, ret < 0 ? STATUS_IO_ERROR : STATUS_OK);
-    request_left(s);
+    request_left(l);
 }
 
 /* ---- submitting ------------------------------------------------------------------------------ */
@@ -158,7 +155,7 @@ static void request_submit(VirtioBlkRequest *req)
 {
     VirtioBlk *s = req->s;
 
-    s->n_in_flight++;
+    request_loop(req)->n_in_flight++;
     switch (req->type) {
     case TYPE_READ:
         blk_aio_preadv(s->blk, req->offset, &req->qiov, 0, io_done, req);
@@ -418,27 +415,15 @@ static void blk_start(VirtioDevice *vdev)
     }
 }
 
-static bool blk_quiesce(VirtioDevice *vdev)
-{
-    VirtioBlk *s = container_of(vdev, VirtioBlk, vdev);
-
-    /* The main loop does its work with the machine lock, which we hold. */
-    if (vdev->ctx == qemu_get_aio_context()) {
-        return quiesce_in_loop(s);
-    }
-    aio_bh_schedule_oneshot(vdev->ctx, quiesce_bh, s);
-    return false;
-}
-
 static void retry_bh(void *opaque)
 {
-    VirtioBlk *s = opaque;
+    VirtioBlkLoop *l = opaque;
     QSIMPLEQ_HEAD(, VirtioBlkRequest) again = QSIMPLEQ_HEAD_INITIALIZER(again);
 
-    while (!QSIMPLEQ_EMPTY(&s->parked)) {
-        VirtioBlkRequest *req = QSIMPLEQ_FIRST(&s->parked);
+    while (!QSIMPLEQ_EMPTY(&l->parked)) {
+        VirtioBlkRequest *req = QSIMPLEQ_FIRST(&l->parked);
 
-        QSIMPLEQ_REMOVE_HEAD(&s->parked, next);
+        QSIMPLEQ_REMOVE_HEAD(&l->parked, next);
         QSIMPLEQ_INSERT_TAIL(&again, req, next);
     }
     while (!QSIMPLEQ_EMPTY(&again)) {
@@ -453,8 +438,12 @@ static void blk_run_state(void *opaque, bool is_running)
 {
     VirtioBlk *s = opaque;
 
-    if (is_running) {
-        qemu_bh_schedule(s->retry);
+    /* A device that is reset has nothing parked, and its loops may be past their last look. */
+    if (!is_running || !virtio_is_started(&s->vdev)) {
+        return;
+    }
+    for (unsigned i = 0; i < s->vdev.n_loops; i++) {
+        qemu_bh_schedule(s->loops[i]->retry);
     }
 }
 
@@ -506,8 +495,13 @@ static bool check_conf(VirtioBlkConf *conf, Error **errp)
         error_setg(errp, "Device needs media, but drive is empty");
         return false;
     }
+    if (conf->iothread && conf->vq_mapping) {
+        error_setg(errp, "iothread and iothread-vq-mapping properties cannot be set at the same "
+                   "time");
+        return false;
+    }
     if (conf->num_queues == VIRTIO_BLK_AUTO_QUEUES) {
-        conf->num_queues = 1;
+        conf->num_queues = conf->vq_mapping ? vq_mapping_natural_queues(conf->vq_mapping) : 1;
     }
     if (!conf->num_queues) {
         error_setg(errp, "num-queues property must be larger than 0");
@@ -530,10 +524,34 @@ static bool check_conf(VirtioBlkConf *conf, Error **errp)
                                                MAX_DISCARD_SECTORS, errp));
 }
 
+static void make_loops(VirtioBlk *s)
+{
+    s->loops = g_new(VirtioBlkLoop *, s->vdev.n_loops);
+    for (unsigned i = 0; i < s->vdev.n_loops; i++) {
+        VirtioBlkLoop *l = g_new0(VirtioBlkLoop, 1);
+
+        l->s = s;
+        l->loop = &s->vdev.loops[i];
+        l->retry = aio_bh_new(l->loop->ctx, retry_bh, l);
+        QSIMPLEQ_INIT(&l->parked);
+        s->loops[i] = l;
+    }
+}
+
+static void free_loops(VirtioBlk *s)
+{
+    for (unsigned i = 0; i < s->vdev.n_loops; i++) {
+        qemu_bh_delete(s->loops[i]->retry);
+        g_free(s->loops[i]);
+    }
+    g_clear_pointer(&s->loops, g_free);
+}
+
 bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *conf,
                                      const VirtioTransport *transport, void *transport_opaque,
                                      MemoryMap *dma, Error **errp)
 {
+    AioContext *queue_ctx[VIRTIO_MAX_QUEUES];
     VirtioInit init = {
         .ops = &virtio_blk_ops,
         .transport = transport,
@@ -541,11 +559,14 @@ bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *c
         .dma = dma,
         .ctx = conf->iothread ? iothread_get_aio_context(conf->iothread)
                               : qemu_get_aio_context(),
+        .queue_ctx = conf->vq_mapping ? queue_ctx : NULL,
         .event_idx = conf->event_idx,
         .indirect_desc = conf->indirect_desc,
     };
 
-    if (!check_conf(conf, errp)) {
+    if (!check_conf(conf, errp) ||
+        (conf->vq_mapping &&
+         !vq_mapping_apply(conf->vq_mapping, conf->num_queues, queue_ctx, errp))) {
         return false;
     }
     s->conf = conf;
@@ -555,13 +576,13 @@ bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *c
     if (!block_conf_co_attach(&conf->block, dev, s->is_read_only, true, errp)) {
         return false;
     }
-    QSIMPLEQ_INIT(&s->parked);
     s->wce_default = blk_enable_write_cache(s->blk);
     init.n_queues = conf->num_queues;
     init.queue_size = conf->queue_size;
     virtio_init(&s->vdev, &init);
-    s->retry = aio_bh_new(s->vdev.ctx, retry_bh, s);
-    blk_set_aio_context(s->blk, s->vdev.ctx);
+    make_loops(s);
+    /* Only for requests of threads that have no loop; ours run where they are submitted. */
+    blk_set_aio_context(s->blk, s->vdev.loops[0].ctx);
     blk_set_dev_ops(s->blk, &blk_dev_ops, s);
     runstate_add_listener(blk_run_state, s);
     return true;
@@ -571,7 +592,7 @@ void coroutine_fn virtio_blk_unrealize(VirtioBlk *s)
 {
     runstate_del_listener(blk_run_state, s);
     virtio_co_reset(&s->vdev);
-    qemu_bh_delete(s->retry);
+    free_loops(s);
     virtio_done(&s->vdev);
     block_conf_detach(&s->conf->block, s->dev);
 }

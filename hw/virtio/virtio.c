@@ -31,6 +31,30 @@ static void queue_bh(void *opaque)
     }
 }
 
+static VirtioLoop *loop_of_ctx(VirtioDevice *vdev, AioContext *ctx)
+{
+    VirtioLoop *loop = vdev->loops;
+
+    while (loop < vdev->loops + vdev->n_loops && loop->ctx != ctx) {
+        loop++;
+    }
+    if (loop == vdev->loops + vdev->n_loops) {
+        *loop = (VirtioLoop) {.vdev = vdev, .ctx = ctx, .index = vdev->n_loops++};
+    }
+    return loop;
+}
+
+static void queue_init(VirtQueue *vq, VirtioLoop *loop, const VirtioInit *init)
+{
+    vq->vdev = loop->vdev;
+    vq->loop = loop;
+    vq->num_max = init->queue_size;
+    vq->bh = aio_bh_new(loop->ctx, queue_bh, vq);
+    vq->notify.fn = virtqueue_notify_now;
+    vq->notify.opaque = vq;
+    queue_clear(vq);
+}
+
 void virtio_init(VirtioDevice *vdev, const VirtioInit *init)
 {
     assert(init->n_queues <= VIRTIO_MAX_QUEUES && init->queue_size <= VIRTQUEUE_MAX_SIZE);
@@ -39,34 +63,32 @@ void virtio_init(VirtioDevice *vdev, const VirtioInit *init)
         .transport = init->transport,
         .transport_opaque = init->transport_opaque,
         .dma = init->dma,
-        .ctx = init->ctx,
+        .loops = g_new0(VirtioLoop, init->n_queues),
         .n_queues = init->n_queues,
         .queues = g_new0(VirtQueue, init->n_queues),
         .config = g_malloc0(MAX(init->ops->config_size, 1)),
         .config_vector = VIRTIO_NO_VECTOR,
     };
     for (unsigned i = 0; i < init->n_queues; i++) {
-        VirtQueue *vq = &vdev->queues[i];
+        AioContext *ctx = init->queue_ctx ? init->queue_ctx[i] : init->ctx;
 
-        vq->vdev = vdev;
-        vq->index = i;
-        vq->num_max = init->queue_size;
-        vq->bh = aio_bh_new(vdev->ctx, queue_bh, vq);
-        vq->notify.fn = virtqueue_notify_now;
-        vq->notify.opaque = vq;
-        queue_clear(vq);
+        vdev->queues[i].index = i;
+        queue_init(&vdev->queues[i], loop_of_ctx(vdev, ctx), init);
     }
     vdev->host_features = vdev->ops->get_features(vdev) | VIRTIO_FEATURE(VIRTIO_F_VERSION_1) |
                           (init->event_idx ? VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX) : 0) |
                           (init->indirect_desc ? VIRTIO_FEATURE(VIRTIO_F_INDIRECT_DESC) : 0);
 }
 
-static void cancel_deferred_bh(void *opaque)
+/* In @loop. */
+static void cancel_deferred(VirtioLoop *loop)
 {
-    VirtioDevice *vdev = opaque;
+    VirtioDevice *vdev = loop->vdev;
 
     for (unsigned i = 0; i < vdev->n_queues; i++) {
-        aio_defer_cancel(vdev->ctx, &vdev->queues[i].notify);
+        if (vdev->queues[i].loop == loop) {
+            aio_defer_cancel(loop->ctx, &vdev->queues[i].notify);
+        }
     }
 }
 
@@ -75,12 +97,14 @@ void virtio_done(VirtioDevice *vdev)
     for (unsigned i = 0; i < vdev->n_queues; i++) {
         qemu_bh_delete(vdev->queues[i].bh);
     }
-    if (in_aio_context_home_thread(vdev->ctx)) {
-        cancel_deferred_bh(vdev);
+    /* The main loop may have been reset by another thread; others did it themselves. */
+    if (vdev->loops[0].ctx == qemu_get_aio_context()) {
+        cancel_deferred(&vdev->loops[0]);
     }
     g_clear_pointer(&vdev->queues, g_free);
+    g_clear_pointer(&vdev->loops, g_free);
     g_clear_pointer(&vdev->config, g_free);
-    vdev->n_queues = 0;
+    vdev->n_queues = vdev->n_loops = 0;
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------ */
@@ -194,6 +218,56 @@ static void finish_reset(VirtioDevice *vdev)
     vdev->status = 0;
 }
 
+/* @loop has nothing in flight.  Only the last loop may touch the device afterwards. */
+static void loop_quiet(VirtioLoop *loop)
+{
+    VirtioDevice *vdev = loop->vdev;
+
+    cancel_deferred(loop);
+    if (__atomic_sub_fetch(&vdev->n_busy_loops, 1, __ATOMIC_ACQ_REL)) {
+        return;
+    }
+    BQL_GUARD();
+    finish_reset(vdev);
+    qemu_notify_event(); /* virtio_reset_sync() may be waiting */
+    if (vdev->reset_waiter) {
+        aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&vdev->reset_waiter));
+    }
+}
+
+static void quiesce_bh(void *opaque)
+{
+    VirtioLoop *loop = opaque;
+
+    if (!loop->vdev->ops->quiesce || loop->vdev->ops->quiesce(loop)) {
+        loop_quiet(loop);
+    }
+}
+
+void virtio_loop_left(VirtioLoop *loop)
+{
+    /* Not here: who ended the request is not done with it, and whoever waits for the reset may
+     * free what it still needs. */
+    aio_bh_schedule_oneshot(loop->ctx, quiesce_bh, loop);
+}
+
+/* Whether nothing is in flight; otherwise the loops will tell. */
+static bool begin_quiescing(VirtioDevice *vdev)
+{
+    VirtioLoop *first = &vdev->loops[0];
+
+    __atomic_store_n(&vdev->n_busy_loops, vdev->n_loops, __ATOMIC_RELEASE);
+    /* The main loop does its work with the machine lock, which we hold. */
+    if (first->ctx == qemu_get_aio_context()) {
+        assert(vdev->n_loops == 1);
+        return !vdev->ops->quiesce || vdev->ops->quiesce(first);
+    }
+    for (unsigned i = 0; i < vdev->n_loops; i++) {
+        aio_bh_schedule_oneshot(vdev->loops[i].ctx, quiesce_bh, &vdev->loops[i]);
+    }
+    return false;
+}
+
 void virtio_reset(VirtioDevice *vdev)
 {
     if (vdev->reset_pending) {
@@ -205,21 +279,8 @@ void virtio_reset(VirtioDevice *vdev)
      * before and after, so a driver could not see that it had to wait.
      */
     bool was_started = __atomic_exchange_n(&vdev->is_started, false, __ATOMIC_SEQ_CST);
-    if (!was_started || !vdev->ops->quiesce || vdev->ops->quiesce(vdev)) {
+    if (!was_started || begin_quiescing(vdev)) {
         finish_reset(vdev);
-    }
-}
-
-void virtio_reset_finish(VirtioDevice *vdev)
-{
-    BQL_GUARD();
-    if (vdev->reset_pending) {
-        cancel_deferred_bh(vdev);
-        finish_reset(vdev);
-        qemu_notify_event(); /* virtio_reset_sync() may be waiting */
-        if (vdev->reset_waiter) {
-            aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&vdev->reset_waiter));
-        }
     }
 }
 

@@ -341,5 +341,5 @@ void virtqueue_notify_now(void *opaque)
 
 void virtqueue_notify(VirtQueue *vq)
 {
-    aio_defer_call(vq->vdev->ctx, &vq->notify);
+    aio_defer_call(vq->loop->ctx, &vq->notify);
 }

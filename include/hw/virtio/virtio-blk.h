@@ -7,16 +7,19 @@
 
 #include "hw/block/conf.h"
 #include "hw/virtio/virtio.h"
+#include "hw/virtio/vq-mapping.h"
 #include "qemu/queue.h"
 
+typedef struct VirtioBlk VirtioBlk;
 typedef struct VirtioBlkRequest VirtioBlkRequest;
 
 /* What users set. */
 typedef struct VirtioBlkConf {
     BlockConf block;
     IOThread *iothread;
+    VqMapping *vq_mapping; /* or NULL: all queues in the iothread or the main loop */
     char *serial;
-    uint16_t num_queues; /* VIRTIO_BLK_AUTO_QUEUES: one */
+    uint16_t num_queues; /* VIRTIO_BLK_AUTO_QUEUES: one, or as the mapping has it */
     uint16_t queue_size;
     bool config_wce;
     bool discard, write_zeroes;
@@ -26,19 +29,25 @@ typedef struct VirtioBlkConf {
 
 #define VIRTIO_BLK_AUTO_QUEUES UINT16_MAX
 
-typedef struct VirtioBlk {
+/* What belongs to one loop, in which alone it is touched. */
+typedef struct VirtioBlkLoop {
+    VirtioBlk *s;
+    VirtioLoop *loop;
+    QEMUBH *retry;     /* submits what was parked */
+    unsigned n_in_flight;
+    bool must_quiesce; /* a reset waits until n_in_flight is 0 */
+    QSIMPLEQ_HEAD(, VirtioBlkRequest) parked; /* failed; tried again when the machine goes on */
+} VirtioBlkLoop;
+
+struct VirtioBlk {
     VirtioDevice vdev;
     VirtioBlkConf *conf;
     BlockBackend *blk;
     Device *dev;
     bool is_read_only;
     bool wce_default; /* write cache as the drive and the property say */
-    QEMUBH *retry;    /* submits what was parked */
-    /* device loop */
-    unsigned n_in_flight;
-    bool must_quiesce; /* a reset waits until n_in_flight is 0 */
-    QSIMPLEQ_HEAD(, VirtioBlkRequest) parked; /* failed; tried again when the machine goes on */
-} VirtioBlk;
+    VirtioBlkLoop **loops; /* as vdev.loops */
+};
 
 /** Check @conf, attach the drive and set up s->vdev.  Coroutine, control lock, machine lock. */
 bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *conf,

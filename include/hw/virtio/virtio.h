@@ -4,12 +4,12 @@
  *
  * Who may touch what:
  *  - The guest's side (status, features, queue addresses) runs with the machine lock held.
- *  - Queues are processed in the device's loop only (`ctx`: the main loop or an iothread).  A kick
- *    by the guest schedules a bottom half there.
+ *  - A queue is processed in its loop only (the main loop or an iothread), several queues in
+ *    several loops at once.  A kick by the guest schedules a bottom half there.
  *  - A queue's addresses and size do not change while it is enabled, and enabled queues stay so
  *    until a reset has finished.
- *  - A reset finishes when the device has no request in flight; until then the guest reads its
- *    old status, as the specification allows, and no CPU waits.
+ *  - A reset finishes when no loop of the device has a request in flight; until then the guest
+ *    reads its old status, as the specification allows, and no CPU waits.
  *  - Everything in the rings is hostile.  What breaks the rules breaks the device: it asks for a
  *    reset and touches guest memory no more.
  */
@@ -49,6 +49,13 @@ enum { /* interrupt reasons */
 typedef struct VirtioDevice VirtioDevice;
 typedef struct VirtQueue VirtQueue;
 
+/* A loop that processes some of a device's queues. */
+typedef struct VirtioLoop {
+    VirtioDevice *vdev;
+    AioContext *ctx;
+    unsigned index; /* in vdev->loops */
+} VirtioLoop;
+
 /* A request: what the driver wrote for the device (out), and room for the answer (in). */
 typedef struct VirtQueueElement {
     unsigned index;  /* of the head descriptor */
@@ -65,16 +72,17 @@ typedef struct VirtioDeviceOps {
     void (*get_config)(VirtioDevice *vdev, uint8_t *config);
     /** The guest wrote @len bytes at @offset; @config has the result.  May be NULL. */
     void (*set_config)(VirtioDevice *vdev, const uint8_t *config, unsigned offset, unsigned len);
-    /** Process @vq.  Device loop, started. */
+    /** Process @vq.  Its loop, started. */
     void (*handle_queue)(VirtioDevice *vdev, VirtQueue *vq);
     /** DRIVER_OK was set.  Machine lock, any thread; may be NULL. */
     void (*start)(VirtioDevice *vdev);
     /**
      * The guest (or the machine) asked for a reset; nothing new is taken from queues.
-     * Returns: true if no request is in flight; otherwise the device calls virtio_reset_finish()
-     * from its loop when the last one has ended.  Machine lock, any thread.
+     * Returns: true if no request of @loop's queues is in flight; otherwise the device calls
+     * virtio_loop_left() when the last one has ended, and is asked again.
+     * In @loop; if that is the main loop, any thread with the machine lock.  May be NULL.
      */
-    bool (*quiesce)(VirtioDevice *vdev);
+    bool (*quiesce)(VirtioLoop *loop);
 } VirtioDeviceOps;
 
 typedef struct VirtioTransport {
@@ -86,13 +94,14 @@ typedef struct VirtioTransport {
 
 struct VirtQueue {
     VirtioDevice *vdev;
+    VirtioLoop *loop;
     unsigned index;
     QEMUBH *bh;
     /* machine lock; fixed while enabled */
     uint16_t num, num_max, vector;
     bool is_enabled;
     hwaddr desc, avail, used;
-    /* device loop */
+    /* its loop */
     uint16_t last_avail, used_idx;
     uint16_t signalled_used;
     bool signalled_valid; /* signalled_used says when the driver was last interrupted */
@@ -106,8 +115,8 @@ struct VirtioDevice {
     const VirtioTransport *transport;
     void *transport_opaque;
     MemoryMap *dma;
-    AioContext *ctx;
-    unsigned n_queues;
+    unsigned n_loops, n_queues;
+    VirtioLoop *loops;
     VirtQueue *queues;
     uint64_t host_features;
     /* machine lock */
@@ -121,6 +130,7 @@ struct VirtioDevice {
     /* atomic */
     bool is_started; /* DRIVER_OK and no reset asked for */
     bool is_broken;
+    unsigned n_busy_loops; /* that a reset waits for */
 };
 
 /* ---- for devices ----------------------------------------------------------------------------- */
@@ -130,7 +140,8 @@ typedef struct VirtioInit {
     const VirtioTransport *transport;
     void *transport_opaque;
     MemoryMap *dma;
-    AioContext *ctx;
+    AioContext *ctx;              /* the loop of all queues, unless there are */
+    AioContext *const *queue_ctx; /* iothreads' loops, one for each queue; or NULL */
     unsigned n_queues;
     uint16_t queue_size;
     bool event_idx, indirect_desc;
@@ -139,7 +150,7 @@ typedef struct VirtioInit {
 /** Set up @vdev, embedded in the device's structure.  Main thread, machine lock. */
 void virtio_init(VirtioDevice *vdev, const VirtioInit *init);
 
-/** Undo virtio_init(); quiesced, and in the device's loop or main thread. */
+/** Undo virtio_init(); reset.  Main thread. */
 void virtio_done(VirtioDevice *vdev);
 
 static inline bool virtio_has_feature(const VirtioDevice *vdev, unsigned bit)
@@ -156,10 +167,13 @@ void virtio_error(VirtioDevice *vdev, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 /** The configuration changed: tell the driver.  Any thread. */
 void virtio_config_changed(VirtioDevice *vdev);
 
-/** The last request in flight has ended after quiesce() said false.  Device loop. */
-void virtio_reset_finish(VirtioDevice *vdev);
+/**
+ * The last request in flight has ended after quiesce() said false: it is asked again soon, but not
+ * before the caller has returned to @loop.  In @loop.
+ */
+void virtio_loop_left(VirtioLoop *loop);
 
-/* ---- queues, in the device's loop ------------------------------------------------------------ */
+/* ---- queues, each in its loop ---------------------------------------------------------------- */
 
 /**
  * Take the next request.

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-blk on a real backend, in the main loop and in an iothread.
+ * virtio-blk on a real backend, in the main loop, in an iothread, and with queues in several.
  */
 #include "qemu/osdep.h"
 
 #include "../../lib/testlib.h"
+#include "../../../block/qmp/qmp-block.h"
 #include "block/block.h"
 #include "block/graph.h"
 #include "hw/virtio/virtio-blk.h"
+#include "qapi/user-object.h"
 #include "qemu/atomic.h"
 #include "qemu/error.h"
 #include "qemu/main-loop.h"
+#include "qobject/json-parser.h"
 #include "system/dma.h"
 
 #define RAM_SIZE 0x100000
 #define QUEUE_SIZE 64
+#define N_SLOTS (QUEUE_SIZE / 4)
+#define MAX_QUEUES 5
+#define QUEUE_STRIDE 0x20000 /* each queue has its part of memory, with these places in it: */
 #define DESC 0x1000
 #define AVAIL 0x2000
 #define USED 0x3000
@@ -26,7 +32,41 @@
 enum { TYPE_READ = 0, TYPE_WRITE = 1, TYPE_FLUSH = 4 };
 enum { NEXT = 1, WRITE = 2 };
 
-static const DeviceType disk_type = {.name = "disk", .instance_size = sizeof(Device)};
+typedef struct Disk {
+    Device dev;
+    VqMapping *mapping;
+} Disk;
+
+static const DeviceProperty disk_props[] = {
+    DEVICE_PROP("iothread-vq-mapping", prop_kind_vq_mapping, Disk, mapping, NULL, NULL),
+    {0},
+};
+static const DeviceType disk_type = {
+    .name = "disk", .instance_size = sizeof(Disk),
+    .properties = (const DevicePropertyTable[]) {{NULL, disk_props}, {0}},
+};
+
+/* Who processes the queues. */
+typedef struct Loops {
+    const char *name;
+    unsigned n_queues, n_loops;
+    bool has_iothread;
+    const char *mapping; /* JSON, or NULL */
+} Loops;
+
+static const Loops all_loops[] = {
+    {"main-loop", 1, 1, false, NULL},
+    {"iothread", 1, 1, true, NULL},
+    {"iothread-of-all", 3, 1, true, NULL},
+    {"by-turns", MAX_QUEUES, 2, false, "[{'iothread': 'io0'}, {'iothread': 'io1'}]"},
+    {"by-list", 4, 2, false,
+     "[{'iothread': 'io1', 'vqs': [3, 0]}, {'iothread': 'io0', 'vqs': [2, 1]}]"},
+};
+
+/* Where a request lies. */
+typedef struct Slot {
+    unsigned queue, n;
+} Slot;
 
 typedef struct Fixture {
     VirtioBlk blk;
@@ -34,7 +74,8 @@ typedef struct Fixture {
     Device *dev;
     MemoryMap *map;
     unsigned n_interrupts; /* machine lock */
-    unsigned n_requests;
+    unsigned n_requests[MAX_QUEUES];
+    unsigned n_submitted; /* queues take turns */
     const char *latency_ns;
 } Fixture;
 
@@ -81,7 +122,15 @@ static void coroutine_fn unrealize_entry(void *opaque)
     bdrv_co_control_unlock();
 }
 
-static void set_up_with(Fixture *f, bool has_iothread, const char *latency_ns)
+static void set_mapping(Device *dev, const char *json)
+{
+    QObject *value = qobject_from_json(json, &error_abort);
+
+    device_set_object(dev, "iothread-vq-mapping", value, &error_abort);
+    qobject_unref(value);
+}
+
+static void set_up_with(Fixture *f, const Loops *loops, const char *latency_ns)
 {
     bql_lock();
     memset(f, 0, sizeof(*f));
@@ -89,25 +138,30 @@ static void set_up_with(Fixture *f, bool has_iothread, const char *latency_ns)
     f->map = memory_map_new("test", false);
     memory_add_ram(f->map, "ram", 0, RAM_SIZE, false, &error_abort);
     f->dev = device_new(&disk_type);
+    if (loops->mapping) {
+        set_mapping(f->dev, loops->mapping);
+    }
     device_realize(f->dev, NULL, &error_abort);
     f->conf = (VirtioBlkConf) {
         .block.discard_granularity = UINT32_MAX,
-        .num_queues = 1,
+        .num_queues = loops->n_queues,
         .queue_size = QUEUE_SIZE,
+        .vq_mapping = ((Disk *)f->dev)->mapping,
     };
     f->conf.block.rerror = f->conf.block.werror = BLOCKDEV_ON_ERROR_AUTO;
-    f->conf.iothread = has_iothread ? iothread_create("io0", &error_abort) : NULL;
+    f->conf.iothread = loops->has_iothread ? iothread_ref(iothread_by_id("io0")) : NULL;
     co_run(realize_entry, f);
+    g_assert_cmpuint(f->blk.vdev.n_loops, ==, loops->n_loops);
 }
 
-static void set_up(Fixture *f, gconstpointer iothread)
+static void set_up(Fixture *f, gconstpointer loops)
 {
-    set_up_with(f, iothread, NULL);
+    set_up_with(f, loops, NULL);
 }
 
-static void set_up_slow(Fixture *f, gconstpointer iothread)
+static void set_up_slow(Fixture *f, gconstpointer loops)
 {
-    set_up_with(f, iothread, "2000000");
+    set_up_with(f, loops, "2000000");
 }
 
 static void tear_down(Fixture *f, gconstpointer unused)
@@ -121,59 +175,74 @@ static void tear_down(Fixture *f, gconstpointer unused)
 
 static void driver_start(Fixture *f)
 {
-    VirtQueue *vq = &f->blk.vdev.queues[0];
-
-    f->n_requests = 0;
+    memset(f->n_requests, 0, sizeof(f->n_requests));
     virtio_set_status(&f->blk.vdev, 3);
     virtio_set_features(&f->blk.vdev, UINT64_MAX);
     virtio_set_status(&f->blk.vdev, 11);
-    vq->desc = DESC;
-    vq->avail = AVAIL;
-    vq->used = USED;
-    dma_set(f->map, DESC, 0, 0x3000);
-    virtio_queue_enable(vq);
+    for (unsigned q = 0; q < f->conf.num_queues; q++) {
+        VirtQueue *vq = &f->blk.vdev.queues[q];
+
+        vq->desc = q * QUEUE_STRIDE + DESC;
+        vq->avail = q * QUEUE_STRIDE + AVAIL;
+        vq->used = q * QUEUE_STRIDE + USED;
+        dma_set(f->map, vq->desc, 0, 0x3000);
+        virtio_queue_enable(vq);
+    }
     virtio_set_status(&f->blk.vdev, 15);
 }
 
-static void put_desc(Fixture *f, unsigned n, hwaddr addr, uint32_t len, uint16_t flags)
+/* @base: where the queue's memory begins. */
+static void put_desc(Fixture *f, hwaddr base, unsigned n, hwaddr addr, uint32_t len,
+                     uint16_t flags)
 {
-    mem_store(f->map, DESC + 16 * n, 8, addr);
-    mem_store(f->map, DESC + 16 * n + 8, 4, len);
-    mem_store(f->map, DESC + 16 * n + 12, 2, flags);
-    mem_store(f->map, DESC + 16 * n + 14, 2, n + 1);
+    hwaddr desc = base + DESC + 16 * n;
+
+    mem_store(f->map, desc, 8, base + addr);
+    mem_store(f->map, desc + 8, 4, len);
+    mem_store(f->map, desc + 12, 2, flags);
+    mem_store(f->map, desc + 14, 2, n + 1);
 }
 
 /* Makes a request available; slots are reused round robin, so few may be in flight. */
-static unsigned submit(Fixture *f, uint32_t type, uint64_t sector, uint32_t bytes)
+static Slot submit(Fixture *f, uint32_t type, uint64_t sector, uint32_t bytes)
 {
-    unsigned slot = f->n_requests % (QUEUE_SIZE / 4);
-    hwaddr header = HEADERS + 32 * slot;
-    unsigned d = 3 * slot;
+    unsigned queue = f->n_submitted++ % f->conf.num_queues;
+    unsigned count = f->n_requests[queue]++;
+    Slot slot = {queue, count % N_SLOTS};
+    hwaddr base = queue * QUEUE_STRIDE;
+    hwaddr header = HEADERS + 32 * slot.n;
+    unsigned d = 3 * slot.n;
 
-    mem_store(f->map, header, 8, type);
-    mem_store(f->map, header + 8, 8, sector);
-    mem_store(f->map, header + 16, 1, 0xff);
-    put_desc(f, d, header, 16, NEXT);
-    put_desc(f, d + 1, DATA + slot * 0x1000, bytes, NEXT | (type == TYPE_READ ? WRITE : 0));
-    put_desc(f, d + 2, header + 16, 1, WRITE);
-    mem_store(f->map, AVAIL + 4 + 2 * (f->n_requests % QUEUE_SIZE), 2, d);
+    mem_store(f->map, base + header, 8, type);
+    mem_store(f->map, base + header + 8, 8, sector);
+    mem_store(f->map, base + header + 16, 1, 0xff);
+    put_desc(f, base, d, header, 16, NEXT);
+    put_desc(f, base, d + 1, DATA + slot.n * 0x1000, bytes,
+             NEXT | (type == TYPE_READ ? WRITE : 0));
+    put_desc(f, base, d + 2, header + 16, 1, WRITE);
+    mem_store(f->map, base + AVAIL + 4 + 2 * (count % QUEUE_SIZE), 2, d);
     smp_mb();
-    mem_store(f->map, AVAIL + 2, 2, (uint16_t)++f->n_requests);
-    virtio_kick(&f->blk.vdev, 0);
+    mem_store(f->map, base + AVAIL + 2, 2, (uint16_t)(count + 1));
+    virtio_kick(&f->blk.vdev, queue);
     return slot;
 }
 
-static uint16_t used_idx(Fixture *f)
+static bool all_are_done(Fixture *f)
 {
-    uint16_t value;
+    for (unsigned q = 0; q < f->conf.num_queues; q++) {
+        uint16_t used;
 
-    dma_load_le16(f->map, USED + 2, &value);
-    return value;
+        dma_load_le16(f->map, q * QUEUE_STRIDE + USED + 2, &used);
+        if (used != (uint16_t)f->n_requests[q]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void wait_for_all(Fixture *f)
 {
-    while (used_idx(f) != (uint16_t)f->n_requests) {
+    while (!all_are_done(f)) {
         aio_poll(qemu_get_aio_context(), false);
         /* Completions may need the machine lock. */
         bql_unlock();
@@ -183,11 +252,11 @@ static void wait_for_all(Fixture *f)
     smp_mb();
 }
 
-static uint8_t status_of(Fixture *f, unsigned slot)
+static uint8_t status_of(Fixture *f, Slot slot)
 {
     uint64_t value;
 
-    mem_load(f->map, HEADERS + 32 * slot + 16, 1, &value);
+    mem_load(f->map, slot.queue * QUEUE_STRIDE + HEADERS + 32 * slot.n + 16, 1, &value);
     return value;
 }
 
@@ -195,7 +264,7 @@ static void test_requests_complete(Fixture *f, gconstpointer unused)
 {
     driver_start(f);
     for (int i = 0; i < N_ROUNDS; i++) {
-        unsigned slots[4] = {
+        Slot slots[4] = {
             submit(f, TYPE_WRITE, i, 4096), submit(f, TYPE_READ, i, 4096),
             submit(f, TYPE_FLUSH, 0, 1), submit(f, TYPE_READ, 8 * i, 512),
         };
@@ -221,7 +290,7 @@ static void test_ranges_are_checked(Fixture *f, gconstpointer unused)
 
     driver_start(f);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        unsigned slot = submit(f, TYPE_READ, rows[i].sector, rows[i].bytes);
+        Slot slot = submit(f, TYPE_READ, rows[i].sector, rows[i].bytes);
 
         wait_for_all(f);
         g_assert_cmphex(status_of(f, slot), ==, rows[i].status);
@@ -233,7 +302,7 @@ static void test_reset_while_requests_run(Fixture *f, gconstpointer unused)
 {
     for (int i = 0; i < 10; i++) {
         driver_start(f);
-        for (int n = 0; n < 8; n++) {
+        for (int n = 0; n < 20; n++) {
             submit(f, TYPE_READ, n, 512);
         }
         aio_poll(qemu_get_aio_context(), false);
@@ -241,7 +310,9 @@ static void test_reset_while_requests_run(Fixture *f, gconstpointer unused)
         while (f->blk.vdev.status) {
             aio_poll(qemu_get_aio_context(), true);
         }
-        g_assert_cmpuint(f->blk.n_in_flight, ==, 0);
+        for (unsigned l = 0; l < f->blk.vdev.n_loops; l++) {
+            g_assert_cmpuint(f->blk.loops[l]->n_in_flight, ==, 0);
+        }
     }
 }
 
@@ -255,25 +326,106 @@ static void test_unplug_while_requests_run(Fixture *f, gconstpointer unused)
     /* tear_down() unplugs */
 }
 
+static void test_mapping_holds_its_iothreads(void)
+{
+    Device *dev = device_new(&disk_type);
+    g_autoptr(Error) err = NULL;
+
+    set_mapping(dev, "[{'iothread': 'io0'}]");
+    g_assert_false(user_object_del("io0", NULL));
+    set_mapping(dev, "[{'iothread': 'io1', 'vqs': []}]");
+    g_assert_cmpuint(user_object_find("io0")->users, ==, 0);
+    g_assert_false(device_set(dev, "iothread-vq-mapping", "io0", &err));
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "Invalid parameter type for 'iothread-vq-mapping', expected: array");
+    g_assert_cmpuint(user_object_find("io1")->users, ==, 1);
+    device_free(dev);
+    g_assert_cmpuint(user_object_find("io1")->users, ==, 0);
+}
+
+static bool apply(const char *json, unsigned n_queues, AioContext **loops, Error **errp)
+{
+    Device *dev = device_new(&disk_type);
+    QObject *value = qobject_from_json(json, &error_abort);
+    bool ok = device_set_object(dev, "iothread-vq-mapping", value, errp) &&
+              vq_mapping_apply(((Disk *)dev)->mapping, n_queues, loops, errp);
+
+    qobject_unref(value);
+    device_free(dev);
+    return ok;
+}
+
+static void test_mapping_is_checked(void)
+{
+    static const struct {
+        const char *json, *error;
+    } rows[] = {
+        {"[]", "iothread-vq-mapping must name at least one IOThread"},
+        {"[{'iothread': 'x'}]", "IOThread \"x\" object does not exist"},
+        {"[{'vqs': [0]}]", "Parameter 'iothread-vq-mapping[0].iothread' is missing"},
+        {"[{'iothread': 'io0'}, {'iothread': 'io0'}]",
+         "duplicate IOThread name \"io0\" in iothread-vq-mapping"},
+        {"[{'iothread': 'io0', 'vqs': [0, 1]}, {'iothread': 'io1'}]",
+         "either all items in iothread-vq-mapping must have vqs or none of them must have it"},
+        {"[{'iothread': 'io0', 'vqs': [0, 2]}]",
+         "vq index 2 for IOThread \"io0\" must be less than num_queues 2 in iothread-vq-mapping"},
+        {"[{'iothread': 'io0', 'vqs': [0, 1]}, {'iothread': 'io1', 'vqs': [1]}]",
+         "cannot assign vq 1 to IOThread \"io1\" because it is already assigned"},
+        {"[{'iothread': 'io0', 'vqs': [1]}]",
+         "missing vq 0 IOThread assignment in iothread-vq-mapping"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autoptr(Error) err = NULL;
+        AioContext *loops[2];
+
+        g_assert_false(apply(rows[i].json, 2, loops, &err));
+        g_assert_cmpstr(error_get_pretty(err), ==, rows[i].error);
+        g_assert_cmpuint(user_object_find("io0")->users, ==, 0);
+    }
+}
+
+static void test_mapping_assigns_queues(void)
+{
+    AioContext *io0 = iothread_get_aio_context(iothread_by_id("io0"));
+    AioContext *io1 = iothread_get_aio_context(iothread_by_id("io1"));
+    AioContext *loops[3];
+
+    g_assert_true(apply("[{'iothread': 'io0'}, {'iothread': 'io1'}]", 3, loops, &error_abort));
+    g_assert_true(loops[0] == io0 && loops[1] == io1 && loops[2] == io0);
+    g_assert_true(apply("[{'iothread': 'io0', 'vqs': [2]}, {'iothread': 'io1', 'vqs': [1, 0]}]",
+                        3, loops, &error_abort));
+    g_assert_true(loops[0] == io1 && loops[1] == io1 && loops[2] == io0);
+}
+
 static void add(const char *name, void (*set)(Fixture *, gconstpointer),
                 void (*fn)(Fixture *, gconstpointer))
 {
-    static bool has_iothread = true;
-    g_autofree char *main_path = g_strdup_printf("/virtio-blk/main-loop/%s", name);
-    g_autofree char *io_path = g_strdup_printf("/virtio-blk/iothread/%s", name);
+    for (size_t i = 0; i < ARRAY_SIZE(all_loops); i++) {
+        g_autofree char *path = g_strdup_printf("/virtio-blk/%s/%s", all_loops[i].name, name);
 
-    g_test_add(main_path, Fixture, NULL, set, fn, tear_down);
-    g_test_add(io_path, Fixture, &has_iothread, set, fn, tear_down);
+        g_test_add(path, Fixture, &all_loops[i], set, fn, tear_down);
+    }
 }
 
 int main(int argc, char **argv)
 {
+    int status;
+
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     bdrv_init();
+    loop_objects_register();
+    user_object_add_from_str("iothread,id=io0", &error_abort);
+    user_object_add_from_str("iothread,id=io1", &error_abort);
+    g_test_add_func("/vq-mapping/set/holds-its-iothreads", test_mapping_holds_its_iothreads);
+    g_test_add_func("/vq-mapping/apply/is-checked", test_mapping_is_checked);
+    g_test_add_func("/vq-mapping/apply/assigns-queues", test_mapping_assigns_queues);
     add("requests-complete", set_up, test_requests_complete);
     add("ranges-are-checked", set_up, test_ranges_are_checked);
     add("reset-while-requests-run", set_up_slow, test_reset_while_requests_run);
     add("unplug-while-requests-run", set_up_slow, test_unplug_while_requests_run);
-    return g_test_run();
+    status = g_test_run();
+    user_object_del_all();
+    return status;
 }

@@ -68,9 +68,9 @@ static void echo_get_config(VirtioDevice *vdev, uint8_t *config)
     memcpy(config, "abcd", 4);
 }
 
-static bool echo_quiesce(VirtioDevice *vdev)
+static bool echo_quiesce(VirtioLoop *loop)
 {
-    return !container_of(vdev, Echo, vdev)->held->len;
+    return !container_of(loop->vdev, Echo, vdev)->held->len;
 }
 
 static const VirtioDeviceOps echo_ops = {
@@ -250,7 +250,9 @@ static void test_reset_waits_for_requests(Echo *e, gconstpointer unused)
     g_assert_cmphex(e->vdev.status, ==, 15);
     g_assert_cmpuint(e->n_resets, ==, 0);
     echo_answer(&e->vdev.queues[0], g_ptr_array_remove_index(e->held, 0));
-    virtio_reset_finish(&e->vdev);
+    virtio_loop_left(e->vdev.queues[0].loop);
+    g_assert_cmphex(e->vdev.status, ==, 15); /* not before the loop has gone on */
+    virtio_reset_sync(&e->vdev);
     g_assert_cmphex(e->vdev.status, ==, 0);
     g_assert_cmpuint(e->n_resets, ==, 1);
     g_assert_cmpuint(used_idx(e), ==, 0); /* nothing is written after the reset began */
