@@ -333,13 +333,20 @@ static int coroutine_fn file_co_reopen_fd(const FileState *s, const char *filena
     return -1;
 }
 
-/* The locks stay with the first descriptor. */
+/*
+ * The locks stay with the first descriptor.  A later one keeps its number and gets another file
+ * description: requests of other users may wait in queues with that number.
+ */
 static void replace_fd(FileState *s, int fd, bool writable)
 {
-    if (s->fd != s->lock_fd) {
+    if (s->fd == s->lock_fd) {
+        s->fd = fd;
+    } else if (dup3(fd, s->fd, O_CLOEXEC) >= 0) {
+        qemu_close(fd);
+    } else {
         qemu_close(s->fd);
+        s->fd = fd;
     }
-    s->fd = fd;
     s->writable = writable;
 }
 
