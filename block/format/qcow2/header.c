@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "crypto/luks.h"
 #include "qcow2.h"
 #include "qemu/atomic.h"
 #include "qemu/ranges.h"
@@ -238,6 +239,10 @@ static bool check_crypto(const Qcow2Header *h, const Qcow2Extensions *ext, Error
     if (ext->has_crypto && (ext->crypto_offset == 0 ||
                             ext->crypto_offset > QCOW2_MAX_HOST_OFFSET)) {
         error_setg(errp, "Encryption header offset '%" PRIu64 "' is invalid", ext->crypto_offset);
+        return false;
+    }
+    if (ext->has_crypto && ext->crypto_len < CRYPTO_LUKS_HEADER_LEN) {
+        error_setg(errp, "Encryption header of %" PRIu64 " bytes is too small", ext->crypto_len);
         return false;
     }
     if (ext->crypto_len > QCOW2_MAX_CRYPTO_BYTES) {

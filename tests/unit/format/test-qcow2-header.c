@@ -135,6 +135,8 @@ static void test_crypto_refused(void)
         { 2, true, 0, 4096, "Encryption header offset '0' is invalid" },
         { 2, true, UINT64_C(1) << 63, 4096,
           "Encryption header offset '9223372036854775808' is invalid" },
+        { 2, true, 0x30000, 0, "Encryption header of 0 bytes is too small" },
+        { 2, true, 0x30000, 591, "Encryption header of 591 bytes is too small" },
         { 2, true, 0x30000, UINT64_MAX,
           "Encryption header of 18446744073709551615 bytes is too large" },
     };
