@@ -128,7 +128,8 @@ static int coroutine_fn co_write_bits(Store *store, BdrvDirtyBitmap *bitmap, uin
     Qcow2State *s = store->bs->opaque;
     int64_t reach = (int64_t)s->cluster_size * 8 * bdrv_dirty_bitmap_granularity(bitmap);
     int64_t len = bdrv_dirty_bitmap_size(bitmap);
-    uint64_t max = MAX(PIECE_BYTES >> s->cluster_bits, 1), run = 0;
+    /* What is moved goes into the gaps, which may be of single clusters. */
+    uint64_t max = store->moves ? 1 : MAX(PIECE_BYTES >> s->cluster_bits, 1), run = 0;
     int ret = 0;
 
     for (uint64_t i = 0; i <= size && ret >= 0; i++) {

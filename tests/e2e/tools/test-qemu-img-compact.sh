@@ -92,6 +92,22 @@ io 'write -P 2 8M 16k' 'discard 64k 3m'
 ends c.qcow2 1300000 'a bitmap at the end'
 is 'it is still there' "$("$QEMU_IMG" info -f qcow2 c.qcow2 | grep -c 'name: kept')" 1
 
+# Only single clusters are free, and the bitmap is larger than one.
+rm -f c.qcow2
+"$QEMU_IMG" create -q -f qcow2 -o cluster_size=4k c.qcow2 1G
+io 'write -P 1 0 4M'
+"$QEMU_IMG" bitmap --add -g 512 c.qcow2 kept
+set --
+for i in $(seq 0 63); do
+    set -- "$@" "write -z $((i * 16 + 8))M 4k"
+done
+for i in $(seq 0 2 1022); do
+    set -- "$@" "discard $((i * 4))k 4k"
+done
+io "$@"
+"$QEMU_IMG" convert -f qcow2 -O raw -S 4k c.qcow2 before.raw
+ends c.qcow2 3200000 'a bitmap at the end, and scattered gaps'
+
 truncate -s 1M plain.raw
 fails 'raw has nothing to compact' 1 \
     "qemu-img: Block driver 'raw' does not support compaction" "$QEMU_IMG" compact -f raw plain.raw
