@@ -451,6 +451,7 @@ int coroutine_fn qcow2_check_co_collect(Qcow2Check *c)
             qcow2_check_report(c, "ERROR: the L1 tables of the snapshots take more than %" PRIu64
                                " GiB; those left are not checked", (uint64_t)(MAX_L1_BYTES / GiB));
             c->res->check_errors++;
+            c->is_incomplete = true;
             break;
         }
         ret = co_collect_l1(c, seen, l1);

@@ -18,6 +18,9 @@
 /* Clusters to be remembered as used twice; of more only the first are told. */
 #define MAX_DOUBTFUL (1 * MiB)
 
+/* Passes after the first; one that repairs the counts, one the list, and one the flags. */
+#define MAX_REPEATS 3
+
 /* Lines in all; damage may be made to give millions. */
 #define MAX_REPORTS 100000
 
@@ -455,6 +458,11 @@ static int coroutine_fn co_rebuild_and_recount(Qcow2Check *c)
 
 static int coroutine_fn co_repair_refcounts(Qcow2Check *c)
 {
+    if (c->is_incomplete && c->fix) {
+        qcow2_check_report(c, "ERROR not all references are known, so nothing is repaired");
+        add_counts(c);
+        return -EFBIG;
+    }
     if (c->needs_rebuild && (c->fix & BDRV_FIX_ERRORS)) {
         return co_rebuild_and_recount(c);
     }
@@ -545,16 +553,18 @@ static int coroutine_fn co_check_once(BlockDriverState *bs, BdrvCheckResult *res
 
 int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *res, int fix)
 {
-    BdrvCheckResult again = { 0 };
     bool has_list_faults;
     int ret = co_check_once(bs, res, fix, &has_list_faults);
 
-    if (ret < 0 || !has_list_faults || !(fix & BDRV_FIX_ERRORS)) {
-        return ret;
-    }
-    /* A list too long may have named what is used otherwise, as the flags of that still say. */
-    ret = co_check_once(bs, &again, fix, &has_list_faults);
-    if (ret >= 0) {
+    /*
+     * A list too long may have named what is used otherwise, as the flags of that still say; and a
+     * list is repaired only once the counts are right.
+     */
+    for (int i = 0; i < MAX_REPEATS && ret >= 0 && has_list_faults && (fix & BDRV_FIX_ERRORS);
+         i++) {
+        BdrvCheckResult again = { 0 };
+
+        ret = co_check_once(bs, &again, fix, &has_list_faults);
         res->corruptions = again.corruptions;
         res->leaks = again.leaks;
         res->check_errors = again.check_errors;

@@ -30,6 +30,7 @@ typedef struct Qcow2Check {
     bool needs_rebuild;        /* the refcount structures cannot be mended in place */
     int64_t file_len;
     int64_t first_len;         /* the same before any repair */
+    bool is_incomplete;        /* not all references were counted: none may be taken for missing */
     bool any_lost;             /* references to no valid place in the file were seen */
     uint64_t nb_clusters;      /* of the file */
     uint64_t highest;          /* cluster in use */

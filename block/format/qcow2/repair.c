@@ -535,7 +535,8 @@ int coroutine_fn qcow2_repair_co_snapshot_list(Qcow2Check *c)
     g_autoptr(Qcow2Shadow) sh = NULL;
     Error *local_err = NULL;
 
-    if (!c->replaces_list) {
+    /* The new list takes clusters that nothing counts: the counts must be right by now. */
+    if (!c->replaces_list || c->needs_rebuild || c->final->check_errors) {
         c->res->corruptions += c->list_faults;
         return 0;
     }
