@@ -37,8 +37,12 @@ bool coroutine_fn bdrv_co_insert_filter(BlockDriverState *filter, BlockDriverSta
         .role = BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY,
         .parent = filter,
     };
-    /* Whoever passes the filter must find its length: past the end there are zeroes, or errors. */
+    /*
+     * Whoever passes the filter must find its length: past the end there are zeroes, or errors.
+     * Devices of other threads look at it although requests are held up.
+     */
     g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
+    qatomic_set(&filter->total_bytes, MAX(bdrv_getlength(bs), 0));
     if (!put_over(&spec, bs, errp)) {
         return false;
     }
