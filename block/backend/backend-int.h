@@ -36,6 +36,7 @@ struct BlockBackend {
     bool write_cache; /* false: each write is flushed */
     bool allow_write_beyond_eof;
     bool accounts; /* somebody may ask for the statistics */
+    int64_t length; /* bytes when it was last looked at, or -ENOMEDIUM */
 
     BlockAcctStats stats; /* own lock */
 };

@@ -80,10 +80,19 @@ static bool gate_busy(BdrvGate *gate)
            blk->dev_ops->drained_poll(blk->dev_opaque);
 }
 
+static int64_t look_at_length(BlockBackend *blk)
+{
+    int64_t length = blk_is_inserted(blk) ? bdrv_getlength(blk->root->bs) : -ENOMEDIUM;
+
+    qatomic_set(&blk->length, length);
+    return length;
+}
+
 static void gate_resized(BdrvGate *gate)
 {
     BlockBackend *blk = from_gate(gate);
 
+    look_at_length(blk);
     if (blk->dev_ops && blk->dev_ops->resize_cb) {
         blk->dev_ops->resize_cb(blk->dev_opaque);
     }
@@ -208,6 +217,7 @@ bool coroutine_fn blk_co_insert_bs(BlockBackend *blk, BlockDriverState *bs, Erro
 
     assert(!blk->root);
     blk->root = bdrv_co_attach_child(&spec, bdrv_ref(bs), errp);
+    look_at_length(blk);
     return blk->root != NULL;
 }
 
@@ -218,6 +228,7 @@ void coroutine_fn blk_co_remove_bs(BlockBackend *blk)
     if (root) {
         blk_co_drain(blk);
         blk->root = NULL;
+        look_at_length(blk);
         bdrv_co_detach_child(root);
     }
 }
@@ -513,9 +524,20 @@ bool blk_supports_write_perm(BlockBackend *blk)
     return !blk->root || !bdrv_is_read_only(blk->root->bs);
 }
 
+/* Other threads must not look at a root that is being changed. */
 int64_t blk_getlength(BlockBackend *blk)
 {
-    return blk_is_inserted(blk) ? bdrv_getlength(blk->root->bs) : -ENOMEDIUM;
+    int64_t length;
+
+    if (qemu_in_main_thread()) {
+        return look_at_length(blk);
+    }
+    if (!bdrv_gate_try_enter(&blk->gate)) {
+        return qatomic_read(&blk->length);
+    }
+    length = look_at_length(blk);
+    bdrv_gate_leave(&blk->gate);
+    return length;
 }
 
 int64_t coroutine_fn blk_co_getlength(BlockBackend *blk)

@@ -136,7 +136,7 @@ bool blk_is_inserted(BlockBackend *blk);
 bool blk_is_available(BlockBackend *blk);
 bool blk_is_writable(BlockBackend *blk);
 bool blk_supports_write_perm(BlockBackend *blk);
-int64_t blk_getlength(BlockBackend *blk); /* bytes as last known; -ENOMEDIUM */
+int64_t blk_getlength(BlockBackend *blk); /* bytes as last known; -ENOMEDIUM.  Any thread */
 int64_t coroutine_fn blk_co_getlength(BlockBackend *blk);
 uint32_t blk_get_request_alignment(BlockBackend *blk);
 uint64_t blk_get_max_transfer(BlockBackend *blk); /* bytes, never 0 */
