@@ -475,18 +475,38 @@ void blk_dev_eject_request(BlockBackend *blk, bool force)
     }
 }
 
-bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp)
+static bool change_media(BlockBackend *blk, bool load, Error **errp)
 {
     Error *local_err = NULL;
 
-    assert(blk_dev_has_tray(blk));
-    blk->dev_ops->change_media_cb(blk->dev_opaque, !open, &local_err);
+    blk->dev_ops->change_media_cb(blk->dev_opaque, load, &local_err);
     if (local_err) {
         error_propagate(errp, local_err);
         return false;
     }
-    qapi_event_send_device_tray_moved(blk_name(blk), blk->dev_id ? blk->dev_id : "", open);
     return true;
+}
+
+bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp)
+{
+    assert(blk_dev_has_tray(blk));
+    if (!change_media(blk, !open, errp)) {
+        return false;
+    }
+    blk_dev_tray_moved(blk, open);
+    return true;
+}
+
+void blk_dev_tray_moved(BlockBackend *blk, bool open)
+{
+    qapi_event_send_device_tray_moved(blk_name(blk), blk->dev_id ? blk->dev_id : "", open);
+}
+
+bool blk_dev_change_medium(BlockBackend *blk, bool load, Error **errp)
+{
+    bool is_told = blk->dev_ops && blk->dev_ops->change_media_cb && !blk_dev_has_tray(blk);
+
+    return !is_told || change_media(blk, load, errp);
 }
 
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx)

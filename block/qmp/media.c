@@ -110,6 +110,9 @@ static bool coroutine_fn co_remove_medium(BlockBackend *blk, const char *called,
         return false;
     }
     if (bs) {
+        if (!blk_dev_change_medium(blk, false, errp)) {
+            return false;
+        }
         blk_co_remove_bs(blk);
     }
     return true;
@@ -125,7 +128,14 @@ static bool coroutine_fn co_insert_medium(BlockBackend *blk, const char *called,
         error_setg(errp, "There already is a medium in device '%s'", called);
         return false;
     }
-    return blk_co_insert_bs(blk, bs, errp);
+    if (!blk_co_insert_bs(blk, bs, errp)) {
+        return false;
+    }
+    if (!blk_dev_change_medium(blk, true, errp)) {
+        blk_co_remove_bs(blk);
+        return false;
+    }
+    return true;
 }
 
 void coroutine_fn qmp_blockdev_remove_medium(const char *id, Error **errp)

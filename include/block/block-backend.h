@@ -125,6 +125,10 @@ bool blk_dev_is_medium_locked(const BlockBackend *blk);
 void blk_dev_eject_request(BlockBackend *blk, bool force);
 /** Open or close the tray; the device may refuse. */
 bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp);
+/** The device, or its guest, moved the tray: tell those who listen to events. */
+void blk_dev_tray_moved(BlockBackend *blk, bool open);
+/** A medium came (@load) or is about to go: tell a device without a tray, which may refuse. */
+bool blk_dev_change_medium(BlockBackend *blk, bool load, Error **errp);
 
 /** Loop in which blk_aio_* of threads without a loop run and complete.  Device not running. */
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
