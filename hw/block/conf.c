@@ -255,7 +255,9 @@ static bool coroutine_fn claim_rights(BlockConf *conf, bool read_only, bool resi
 bool coroutine_fn block_conf_co_attach(BlockConf *conf, Device *dev, bool read_only,
                                        bool resizable, Error **errp)
 {
-    g_autofree char *path = device_backend_path(dev);
+    /* As users know it: by its id, unless a part of it owns the disk. */
+    g_autofree char *path = dev->id && !dev->type->child ? g_strdup(dev->id)
+                                                         : device_backend_path(dev);
 
     if (!check_sizes(conf, errp) || !check_geometry(conf, errp) ||
         !check_error_policy(conf, errp) || !blk_attach_dev(conf->blk, dev, path, errp)) {

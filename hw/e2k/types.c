@@ -16,6 +16,7 @@ const DeviceType *const all_device_types[] = {
     &e2k_timer_type,
     &generic_loader_type,
     &io_apic_type,
+    &isa_cdrom_type,
     &isa_debug_exit_type,
     &isa_debugcon_type,
     &isa_poweroff_type,

@@ -31,6 +31,7 @@ MemoryRegion *isa_register_ports(Device *dev, uint32_t iobase, uint32_t size,
 /** Line @n of the bus @dev is on. */
 IrqLine *isa_get_irq(Device *dev, uint32_t n, Error **errp);
 
+extern const DeviceType isa_cdrom_type;
 extern const DeviceType isa_debug_exit_type;
 extern const DeviceType isa_serial_type;
 extern const DeviceType isa_debugcon_type;
