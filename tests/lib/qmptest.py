@@ -112,9 +112,11 @@ def skip_unless(program):
 
 
 def run(area, cases, args=(), program="qemu-storage-daemon"):
-    """Run functions as cases AREA/NAME, each with a fresh program in an empty folder; exits."""
+    """Run functions as cases AREA/NAME, each with a fresh program in an empty folder; exits.
+
+    @args: of the program, or a function from a case to them."""
     def call(case):
-        with Vm(*args, program=program) as vm:
+        with Vm(*(args(case) if callable(args) else args), program=program) as vm:
             case(vm)
 
     tap = Tap()

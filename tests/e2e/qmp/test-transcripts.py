@@ -25,8 +25,12 @@ from qmp import Client  # noqa: E402
 
 FOLDER = os.path.join(HERE, "transcripts")
 PROGRAMS = {"qemu-system-x86_64": "qemu-system-e2k"}
-# The machine was another one: ours has no ports for hot-plugging, any slot of its bus will do.
-MACHINE = ((re.compile(r" -machine q35\b"), ""),
+# The machine was another one: ours has no ports for hot-plugging, any slot of its bus will do; and
+# instead of IDE and floppy controllers a simple reader of media, in a tray or a slot.
+MACHINE = ((re.compile(r" -device isa-fdc\S*"), ""),
+           (re.compile(r" -device floppy,"), " -device isa-cdrom,tray=off,"),
+           (re.compile(r" -device ide-cd,"), " -device isa-cdrom,"),
+           (re.compile(r" -machine q35\b"), ""),
            (re.compile(r" -device pcie-root-port\S*"), ""),
            (re.compile(r', "bus": "rp\d"'), ""))
 VOLATILE = {"actual-size", "id", "timestamp", "version", "package", "idle_time_ns", "thread-id"}
