@@ -20,19 +20,12 @@
 #define COPY_BYTES (2 * MiB)
 #define MAX_GROUP 256
 
-/* An L1 table: of a snapshot, or of the active image. */
-typedef struct Tree {
-    uint64_t *l1;         /* host byte order */
-    uint32_t size;
-    bool is_owned, is_changed;
-} Tree;
-
 typedef struct Compact {
     BlockDriverState *bs;
     Qcow2State *s;
     Qcow2Shadow *sh;
     Error **errp;
-    GArray *trees;             /* of Tree; the active one first, then snapshots in order */
+    GArray *trees;             /* of Qcow2Tree; the active one first, then snapshots in order */
     unsigned long *movable;    /* clusters in use that can be moved */
     unsigned long *packed;     /* clusters that hold compressed ones */
     unsigned long *joined;     /* clusters that share a compressed one with the cluster before */
@@ -50,41 +43,14 @@ typedef struct Compact {
 
 /* ---- the trees ----------------------------------------------------------------------------- */
 
-static void tree_clear(void *opaque)
-{
-    Tree *tree = opaque;
-
-    if (tree->is_owned) {
-        g_free(tree->l1);
-    }
-}
-
-static bool coroutine_fn co_collect_trees(Compact *c)
-{
-    Tree active = { c->sh->l1, c->sh->l1_size, false, false };
-
-    c->trees = g_array_new(FALSE, FALSE, sizeof(Tree));
-    g_array_set_clear_func(c->trees, tree_clear);
-    g_array_append_val(c->trees, active);
-    for (guint i = 0; i < c->s->snapshots->len; i++) {
-        const Qcow2Snapshot *sn = &g_array_index(c->s->snapshots, Qcow2Snapshot, i);
-        Tree tree = { qcow2_snapshot_co_read_l1(c->bs, sn, c->errp), sn->l1_size, true, false };
-
-        if (!tree.l1) {
-            return false;
-        }
-        g_array_append_val(c->trees, tree);
-    }
-    return true;
-}
-
-typedef bool coroutine_fn TableVisit(Compact *c, Tree *tree, uint32_t index, Qcow2Place *place);
+typedef bool coroutine_fn TableVisit(Compact *c, Qcow2Tree *tree, uint32_t index,
+                                     Qcow2Place *place);
 
 /* Call @visit for each entry of each L1 table that names an L2 table. */
 static bool coroutine_fn co_visit_tables(Compact *c, TableVisit *visit)
 {
     for (guint t = 0; t < c->trees->len; t++) {
-        Tree *tree = &g_array_index(c->trees, Tree, t);
+        Qcow2Tree *tree = &g_array_index(c->trees, Qcow2Tree, t);
         g_autoptr(Qcow2Walk) walk = qcow2_walk_new(c->bs, tree->l1, tree->size);
 
         if (!walk) {
@@ -162,7 +128,8 @@ static void mark_packed(Compact *c, uint64_t entry)
     bitmap_set(c->joined, first + 1, last - first);
 }
 
-static bool coroutine_fn co_mark_table(Compact *c, Tree *tree, uint32_t index, Qcow2Place *place)
+static bool coroutine_fn co_mark_table(Compact *c, Qcow2Tree *tree, uint32_t index,
+                                       Qcow2Place *place)
 {
     if (test_and_set_bit(place->offset >> c->s->cluster_bits, c->movable)) {
         return true;
@@ -242,7 +209,7 @@ static uint64_t overhead(const Compact *c)
                  qcow2_nb_clusters(s, s->snapshots_bytes);
 
     for (guint i = 0; i < c->trees->len; i++) {
-        n += 1 + qcow2_nb_clusters(s, (uint64_t)g_array_index(c->trees, Tree, i).size * 8);
+        n += 1 + qcow2_nb_clusters(s, (uint64_t)g_array_index(c->trees, Qcow2Tree, i).size * 8);
     }
     return n + c->sh->counts->nb_blocks;
 }
@@ -435,7 +402,8 @@ static bool coroutine_fn co_move_entries(Compact *c, Qcow2Place *table, bool *ch
     return true;
 }
 
-static bool coroutine_fn co_move_table(Compact *c, Tree *tree, uint32_t index, Qcow2Place *place)
+static bool coroutine_fn co_move_table(Compact *c, Qcow2Tree *tree, uint32_t index,
+                                       Qcow2Place *place)
 {
     uint64_t old = place->offset >> c->s->cluster_bits;
     uint64_t new = GPOINTER_TO_SIZE(g_hash_table_lookup(c->tables, GSIZE_TO_POINTER(old)));
@@ -467,33 +435,6 @@ static bool coroutine_fn co_move_table(Compact *c, Tree *tree, uint32_t index, Q
     return true;
 }
 
-/* L1 tables of snapshots that changed or lie behind the cut, and the table that names them. */
-static bool coroutine_fn co_move_snapshots(Compact *c)
-{
-    const Qcow2State *s = c->s;
-    g_autoptr(GArray) list = qcow2_snapshots_copy(s->snapshots);
-    uint64_t cut = c->cutoff << s->cluster_bits;
-    bool changed = s->header.snapshots_offset + s->snapshots_bytes > cut;
-
-    for (guint i = 0; i < list->len; i++) {
-        Qcow2Snapshot *sn = &g_array_index(list, Qcow2Snapshot, i);
-        const Tree *tree = &g_array_index(c->trees, Tree, i + 1);
-        uint64_t bytes = (uint64_t)sn->l1_size * 8;
-        int64_t offset;
-
-        if (!tree->is_changed && sn->l1_offset + bytes <= cut) {
-            continue;
-        }
-        offset = qcow2_shadow_co_write_l1(c->sh, tree->l1, tree->size, c->errp);
-        if (offset < 0 || !qcow2_shadow_retire(c->sh, sn->l1_offset, bytes, c->errp)) {
-            return false;
-        }
-        sn->l1_offset = offset;
-        changed = true;
-    }
-    return !changed || !list->len || qcow2_shadow_co_put_list(c->sh, list, c->errp);
-}
-
 static void move_refblocks(Compact *c)
 {
     Qcow2RefArray *counts = c->sh->counts;
@@ -517,7 +458,8 @@ static bool coroutine_fn co_move_all(Compact *c)
         error_setg(c->errp, "Not enough memory to compact the image");
         return false;
     }
-    if (!co_visit_tables(c, co_move_table) || !co_flush_copies(c) || !co_move_snapshots(c)) {
+    if (!co_visit_tables(c, co_move_table) || !co_flush_copies(c) ||
+        !qcow2_shadow_co_put_trees(c->sh, c->trees, c->cutoff << c->s->cluster_bits, c->errp)) {
         return false;
     }
     move_refblocks(c);
@@ -559,7 +501,8 @@ static int64_t coroutine_fn co_step(Compact *c, int64_t max_bytes)
         return old_len;
     }
     c->end = used_end(c->sh->counts);
-    if (!co_collect_trees(c) || !co_mark_movable(c)) {
+    c->trees = qcow2_shadow_co_trees(c->sh, c->errp);
+    if (!c->trees || !co_mark_movable(c)) {
         return -EIO;
     }
     choose_cutoff(c, MAX(max_bytes >> c->s->cluster_bits, 1));

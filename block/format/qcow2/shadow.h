@@ -64,6 +64,28 @@ bool coroutine_fn qcow2_shadow_co_put_list(Qcow2Shadow *sh, GArray *snapshots, E
 /** The L1 table of a snapshot, in host byte order. */
 uint64_t *coroutine_fn qcow2_snapshot_co_read_l1(BlockDriverState *bs, const Qcow2Snapshot *sn,
                                                  Error **errp);
+
+/* ---- all L1 tables (trees.c) --------------------------------------------------------------- */
+
+/* An L1 table in host byte order. */
+typedef struct Qcow2Tree {
+    uint64_t *l1;              /* of the active image: that of the shadow */
+    uint32_t size;
+    bool is_owned;             /* ->l1 goes with the tree */
+    bool is_changed;           /* it has to be written anew */
+} Qcow2Tree;
+
+/** Those of the image: the active one, then the snapshots' in their order; NULL with @errp set. */
+GArray *coroutine_fn qcow2_shadow_co_trees(Qcow2Shadow *sh, Error **errp);
+/**
+ * Put the L1 tables of snapshots that changed into new places, and the snapshot table that names
+ * them; so too what of these lies at @cut or behind (UINT64_MAX: nothing does).
+ */
+bool coroutine_fn qcow2_shadow_co_put_trees(Qcow2Shadow *sh, const GArray *trees, uint64_t cut,
+                                            Error **errp);
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
 /**
  * Make the new image the image; the state in memory follows.  On failure the old image is in force,
  * or, if not even that is sure, the image takes no more writes.
