@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One damage after the other, each of a kind that check knows: what check tells is what an installed
 stock tells; what stock repairs, `check -r all` repairs, and both then find nothing; and where the
-guest does not get back what it had, the ranges are named."""
+guest does not get back what it had, the ranges are named.  What the counts hide we find all the same, and
+part it so that neither side loses anything."""
 
 import os
 import struct
@@ -11,7 +12,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
-from imgcheck import check, compare_findings, content   # noqa: E402
+from imgcheck import HIDDEN, check, compare_findings, content   # noqa: E402
 from imgtest import KiB, MiB, Tap, must, run, stock     # noqa: E402
 
 CLUSTER = 4 * KiB
@@ -160,6 +161,33 @@ BITMAP_DAMAGES = (
 )
 
 
+def also_data(image, guest, table):
+    """The table is data of the guest, too, and every count and flag says so."""
+    image.put(image.entry(guest), table)
+    image.count(table, 2)
+    image.change(image.l1, lambda e: e & ~COPIED if e & OFFSET == table else e)
+
+
+# Stock finds nothing: it looks at the counts, and these are right.  Name, damage, what we say, is it
+# repaired?
+COUNTED = (
+    ("an L2 table is data", "sound", lambda i: also_data(i, 8192, i.l2), "L2 table", True),
+    ("an L2 table of a snapshot is data", "sound",
+     lambda i: also_data(i, 128 * KiB, i.get(i.get(i.snapshots)) & OFFSET), "L2 table", True),
+    ("the L1 table is data", "sound", lambda i: also_data(i, 128 * KiB, i.l1), "L1 table", True),
+    ("the L1 table of a snapshot is data", "sound",
+     lambda i: also_data(i, 128 * KiB, i.get(i.snapshots)), "L1 table of a snapshot", True),
+    ("the snapshot table is data", "sound", lambda i: also_data(i, 128 * KiB, i.snapshots),
+     "snapshot table", True),
+    ("the refcount table is data", "sound", lambda i: also_data(i, 128 * KiB, i.reftable),
+     "refcount table", True),
+    ("the bitmap directory is data", "bitmaps", lambda i: also_data(i, 8192, i.get(BITMAP_DIR)),
+     "bitmap directory", False),
+    ("the header is compressed data", "bitmaps",
+     lambda i: i.put(i.entry(8192), 1 << 62 | 64) or i.count(0, 2), "header", False),
+)
+
+
 def make_sound():
     must("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "sound", "1M")
     must("qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 64k", "-c", "write -q -z 64k 16k",
@@ -209,6 +237,30 @@ def try_damage(sound, name, damage, repaired, words):
     return compare_repairs(done) if peer else None
 
 
+def try_counted(sound, damage, table, repaired):
+    """What is wrong; None if nothing is."""
+    image = Image(sound)
+    damage(image)
+    with open("ours", "wb") as file:
+        file.write(image.bytes)
+    views = [()] if sound == "bitmaps" else [(), ("-l", "one")]
+    before, found = [content("ours", *view) for view in views], check("qemu-img", "ours")
+    sentence = f"ERROR {table} at offset 0x"
+    if found.status != 2 or sentence not in found.text or HIDDEN not in found.text:
+        return f"not found:\n{found}"
+    done = check("qemu-img", "ours", "-r", "all")
+    if done.crashed or (done.status == 0) != repaired or \
+            [content("ours", *view) for view in views] != before:
+        return f"repair: {done.crashed}\n{done}"
+    again = check("qemu-img", "ours")
+    if (again.status == 0) != repaired or (not repaired and sentence not in again.text):
+        return f"repaired, but:\n{done}\n{again}"
+    if repaired and stock("qemu-img"):
+        theirs = check(stock("qemu-img"), "ours")
+        return str(theirs) if theirs.status else None
+    return None
+
+
 def main():
     tap = Tap()
     make_sound()
@@ -216,6 +268,9 @@ def main():
         for name, *how in damages:
             wrong = try_damage(sound, name, *how)
             tap.ok(not wrong, name, wrong)
+    for name, *how in COUNTED:
+        wrong = try_counted(*how)
+        tap.ok(not wrong, f"{name}, as the counts say", wrong)
     return tap.finish()
 
 

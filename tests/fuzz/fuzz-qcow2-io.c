@@ -88,24 +88,6 @@ static void coroutine_fn co_request(MemUser *user, const uint8_t *r)
     }
 }
 
-/* A count that is too high for a place in use may hide that a table lies there, too. */
-static void note_hidden_use(void *opaque, const char *line)
-{
-    const char *refs = g_str_has_prefix(line, "Leaked") ? strstr(line, " reference=") : NULL;
-
-    *(bool *)opaque |= refs && strcmp(refs, " reference=0");
-}
-
-/* Does check find no damage, and is every place used once only, as far as it is known? */
-static bool coroutine_fn co_is_sound(MemUser *user)
-{
-    bool hides_use = false;
-    BdrvCheckResult res = { .report = note_hidden_use, .opaque = &hides_use };
-
-    return bdrv_co_check(user->bs, &res, 0) >= 0 && !res.corruptions && !res.check_errors &&
-           !hides_use;
-}
-
 /* Sound, or at least as sound as it was. */
 static void coroutine_fn co_finish(void)
 {
@@ -122,13 +104,14 @@ static void coroutine_fn co_finish(void)
 static void coroutine_fn co_requests(void)
 {
     MemUser *user = fuzz_co_open(BDRV_O_RDWR | BDRV_O_UNMAP);
+    BdrvCheckResult res;
     bool was_sound;
 
     if (!user) {
         return;
     }
     fuzz.bytes = MIN(bdrv_getlength(user->bs), MAX_DISK);
-    was_sound = co_is_sound(user) && !user->bs->backing;
+    was_sound = fuzz_co_check(user, 0, &res) && !user->bs->backing;
     fuzz.is_sound = was_sound &&
                     (!fuzz.bytes ||
                      bdrv_co_pread(user->root, 0, fuzz.bytes, fuzz.disk, 0) >= 0);

@@ -7,6 +7,9 @@ from imgtest import run, sha256, stock
 # goes on where stock ends: damaged tables of bitmaps.
 APART = ("Can't get refcount", "I/O error", "overflow cluster", "aligned", "bitmap_table")
 
+# Said of tables where the counts are right, which is all that stock looks at.
+HIDDEN = "something else lies there, too"
+
 
 def check(tool, name, *options):
     """Check the qcow2 image @name with this program."""
@@ -22,7 +25,7 @@ def findings(result):
 def compare_findings(name):
     """The same as stock's?  None if so, or if one cannot tell."""
     theirs, ours = check(stock("qemu-img"), name), check("qemu-img", name)
-    if any(word in theirs.text for word in APART):
+    if any(word in theirs.text for word in APART) or HIDDEN in ours.text:
         return None
     if theirs.status == ours.status and findings(theirs) == findings(ours):
         return None
@@ -31,7 +34,7 @@ def compare_findings(name):
     return f"findings differ:\n{theirs}\n{ours}"
 
 
-def content(name):
+def content(name, *options):
     """Digest of what a guest reads; None if something cannot be read."""
-    done = run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", name, "content.raw")
+    done = run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", *options, name, "content.raw")
     return sha256("content.raw") if done.status == 0 else None

@@ -5,7 +5,8 @@
  *
  *   collect    all L2 tables, from the L1 tables (check-tables.c)
  *   count      references, window by window (check-refs.c), and compare
- *   repair     counts in place, or all refcounts anew; then the flags (repair.c)
+ *   repair     counts in place, or all refcounts anew; then the flags (repair.c); tables that lie
+ *              where something else does move away (check-shared.c)
  *   finish     the dirty and corrupt bits go when no damage is left
  */
 #include "qemu/osdep.h"
@@ -15,11 +16,9 @@
 
 /* A refcount block further past the end of the file is not repaired by making the file longer. */
 #define MAX_FILE_GROWTH (1 * GiB)
-/* Clusters to be remembered as used twice; of more only the first are told. */
-#define MAX_DOUBTFUL (1 * MiB)
 
-/* Passes after the first; one that repairs the counts, one the list, and one the flags. */
-#define MAX_REPEATS 3
+/* Passes after the first: one for the counts, the list, places of tables, and the flags. */
+#define MAX_REPEATS 4
 
 /* Lines in all; damage may be made to give millions. */
 #define MAX_REPORTS 100000
@@ -346,7 +345,7 @@ static void compare_one(Qcow2Check *c, uint64_t cluster, uint64_t count, uint64_
     }
     if (count == 0) {
         c->needs_rebuild = true;
-    } else if (count < refs && c->doubtful->len < MAX_DOUBTFUL) {
+    } else if (count < refs && c->doubtful->len < QCOW2_CHECK_MAX_DOUBTFUL) {
         g_array_append_val(c->doubtful, cluster);
     }
 }
@@ -375,6 +374,7 @@ static uint64_t skip_right(Qcow2Check *c, uint64_t i, uint64_t to)
 
 static int coroutine_fn co_compare(Qcow2Check *c, void *opaque)
 {
+    qcow2_check_find_shared(c);
     for (uint64_t block = 0; block < c->disk->nb_blocks; block++) {
         uint64_t from = c->first + (block << c->s->refblock_bits);
         uint64_t to = MIN(from + c->s->refblock_size, c->nb_clusters + 1);
@@ -419,6 +419,7 @@ static int coroutine_fn co_rebuild_once(Qcow2Check *c)
     c->counts = (BdrvCheckResult){ 0 };
     c->final->leaks = c->final->corruptions = 0;
     c->needs_rebuild = false;
+    c->was_rebuilt = true;
     c->highest = 0;
     memset(&c->final->bfi, 0, sizeof(c->final->bfi));
     c->final->bfi.total_clusters = total_clusters;
@@ -486,7 +487,7 @@ static int coroutine_fn co_clear_bits(Qcow2Check *c)
     uint64_t bits = s->header.incompatible & (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
     int ret;
 
-    if (!c->fix || c->final->check_errors || c->final->corruptions) {
+    if (!c->fix || c->final->check_errors || c->final->corruptions || c->wants_repeat) {
         return 0;
     }
     ret = bdrv_co_flush(c->bs->file->bs);
@@ -524,6 +525,9 @@ static int coroutine_fn co_check_locked(Qcow2Check *c)
     if (c->fix) {
         qcow2_repair_co_reset(c);
     }
+    if (ret >= 0 && c->any_shared) {
+        qcow2_repair_co_shared(c);
+    }
     if (ret >= 0 && c->list_faults) {
         ret = qcow2_repair_co_snapshot_list(c);
     }
@@ -532,7 +536,7 @@ static int coroutine_fn co_check_locked(Qcow2Check *c)
 }
 
 static int coroutine_fn co_check_once(BlockDriverState *bs, BdrvCheckResult *res, int fix,
-                                      bool *has_list_faults)
+                                      bool *wants_repeat)
 {
     Qcow2Check c = { .bs = bs, .s = bs->opaque, .res = res, .final = res, .fix = fix };
     int ret;
@@ -543,28 +547,31 @@ static int coroutine_fn co_check_once(BlockDriverState *bs, BdrvCheckResult *res
     }
     c.first_len = c.file_len;
     c.doubtful = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    c.shared_l2 = g_array_new(FALSE, FALSE, sizeof(Qcow2SharedTable));
+    c.shared_snapshots = g_array_new(FALSE, FALSE, sizeof(guint));
     ret = co_check_locked(&c);
-    *has_list_faults = c.list_faults;
+    *wants_repeat = c.list_faults || c.wants_repeat;
     qcow2_check_drop_window(&c);
     qcow2_check_free_tables(&c);
     g_array_unref(c.doubtful);
+    g_array_unref(c.shared_l2);
+    g_array_unref(c.shared_snapshots);
     return ret;
 }
 
 int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *res, int fix)
 {
-    bool has_list_faults;
-    int ret = co_check_once(bs, res, fix, &has_list_faults);
+    bool wants_repeat;
+    int ret = co_check_once(bs, res, fix, &wants_repeat);
 
     /*
      * A list too long may have named what is used otherwise, as the flags of that still say; and a
-     * list is repaired only once the counts are right.
+     * list is repaired, and tables move, only once the counts are right.
      */
-    for (int i = 0; i < MAX_REPEATS && ret >= 0 && has_list_faults && (fix & BDRV_FIX_ERRORS);
-         i++) {
+    for (int i = 0; i < MAX_REPEATS && ret >= 0 && wants_repeat && (fix & BDRV_FIX_ERRORS); i++) {
         BdrvCheckResult again = { 0 };
 
-        ret = co_check_once(bs, &again, fix, &has_list_faults);
+        ret = co_check_once(bs, &again, fix, &wants_repeat);
         res->corruptions = again.corruptions;
         res->leaks = again.leaks;
         res->check_errors = again.check_errors;

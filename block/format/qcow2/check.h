@@ -21,6 +21,15 @@ typedef struct Qcow2CheckTable {
     bool is_active;     /* one of them belongs to the active image */
 } Qcow2CheckTable;
 
+/* An L2 table that lies where something else does, too. */
+typedef struct Qcow2SharedTable {
+    uint64_t offset;
+    uint64_t times;     /* L1 entries that name it */
+} Qcow2SharedTable;
+
+/* Clusters to be remembered as used twice; of more only the first are told. */
+#define QCOW2_CHECK_MAX_DOUBTFUL (1 * MiB)
+
 typedef struct Qcow2Check {
     BlockDriverState *bs;
     Qcow2State *s;
@@ -40,6 +49,17 @@ typedef struct Qcow2Check {
     uint64_t list_faults;      /* of the list of snapshots; in ->res when they are mended or not */
     bool replaces_list;        /* and they will be mended */
     GArray *doubtful;          /* of uint64_t: clusters that more refer to than were counted */
+
+    /* Tables that lie where something else does: see check-shared.c. */
+    bool any_shared;           /* seen in this pass */
+    GArray *shared_l2;         /* of Qcow2SharedTable */
+    GArray *shared_snapshots;  /* of guint: those whose L1 tables do */
+    bool moves_tables;         /* what repair moves: these, the active L1 table, the list */
+    bool moves_list;           /* the list of snapshots is one of them */
+    bool was_rebuilt;          /* the refcount structures are new */
+    uint64_t told_movable;     /* findings; in ->res when they are mended or not */
+    uint64_t told_fixed;       /* of those that no repair mends */
+    bool wants_repeat;         /* another pass is to see how it is now */
 
     /* Tables, in the order of their first mention: see check-tables.c. */
     GArray *l2_offsets;        /* of uint64_t, each a valid L1 entry */
@@ -95,6 +115,13 @@ int coroutine_fn qcow2_check_co_collect(Qcow2Check *c);
 void qcow2_check_free_tables(Qcow2Check *c);
 /** Count the references of all L1 and L2 tables. */
 int coroutine_fn qcow2_check_co_tables(Qcow2Check *c);
+
+/* ---- check-shared.c ------------------------------------------------------------------------ */
+
+/** Tell which tables of the window, whose references are all in, lie where something else does. */
+void qcow2_check_find_shared(Qcow2Check *c);
+/** Add them to the findings; with ->fix move them to places of their own. */
+void coroutine_fn qcow2_repair_co_shared(Qcow2Check *c);
 
 /* ---- check.c ------------------------------------------------------------------------------- */
 

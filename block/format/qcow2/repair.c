@@ -513,7 +513,7 @@ int coroutine_fn qcow2_repair_co_flags(Qcow2Check *c)
     /* After leaks only: if nothing is left that might have made the counts wrong. */
     bool repairs = (c->fix & BDRV_FIX_ERRORS) ||
                    (c->fix && !res->check_errors && !res->corruptions && !res->leaks &&
-                    !c->list_faults);
+                    !c->list_faults && !c->any_shared);
     uint64_t cluster = 0;
     int ret = 0;
 
@@ -671,6 +671,7 @@ int coroutine_fn qcow2_repair_co_tell_affected(Qcow2Check *c)
     if (!walk) {
         return -ENOMEM;
     }
+    g_array_sort(c->doubtful, compare_clusters);
     while ((ret = qcow2_walk_co_next(walk)) > 0) {
         for (uint32_t k = 0; k < walk->n; k++) {
             if (++nb_tables > c->l2_offsets->len + MAX_REPEATED_TABLES) {

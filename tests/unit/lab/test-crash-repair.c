@@ -15,6 +15,7 @@
 #define HDR_REFTABLE 48
 #define HDR_L1 40
 #define HDR_SNAPSHOTS 64
+#define OFFSET UINT64_C(0x00fffffffffffe00)
 
 /* The disk is full of words that are known, flushed before anything is recorded. */
 static void coroutine_fn co_fill(CrashRun *r)
@@ -81,7 +82,7 @@ static void coroutine_fn co_damage_flags(CrashRun *r)
     uint8_t *l2;
 
     co_fill(r);
-    l2 = disk() + (ldq_be_p(disk() + ldq_be_p(disk() + HDR_L1)) & 0x00fffffffffffe00);
+    l2 = disk() + (ldq_be_p(disk() + ldq_be_p(disk() + HDR_L1)) & OFFSET);
     for (int i = 0; i < 40; i++) {
         stq_be_p(l2 + 8 * i, ldq_be_p(l2 + 8 * i) & ~(UINT64_C(1) << 63));
     }
@@ -100,6 +101,31 @@ static void coroutine_fn co_damage_list(CrashRun *r)
     entry = disk() + ldq_be_p(disk() + HDR_SNAPSHOTS);
     stl_be_p(entry + 36, 0);
     memmove(entry + 40, entry + 64, 1 + strlen("kept"));
+    co_set_dirty(r);
+}
+
+/* What a snapshot takes for data are the L2 and the L1 table of the disk; the counts say so. */
+static void coroutine_fn co_damage_places(CrashRun *r)
+{
+    g_autofree uint8_t *buf = g_malloc0(512);
+    uint64_t l1, l2;
+    uint8_t *old;
+
+    co_fill(r);
+    r->user = lab_co_use(r->k->open, BDRV_O_RDWR);
+    g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "kept", &error_abort));
+    g_assert_cmpint(bdrv_co_pread(r->user->root, 0, 512, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(r->user->root, 0, 512, buf, 0), ==, 0);
+    mem_co_unuse(r->user);
+    l1 = ldq_be_p(disk() + HDR_L1);
+    l2 = ldq_be_p(disk() + l1) & OFFSET;
+    old = disk() + ldq_be_p(disk() + ldq_be_p(disk() + HDR_SNAPSHOTS));
+    old = disk() + (ldq_be_p(old) & OFFSET);
+    stq_be_p(disk() + l1, l2);
+    stq_be_p(old, l2);
+    stq_be_p(old + 8, l1);
+    stw_be_p(first_refblock() + 2 * (l2 / 4096), 2);
+    stw_be_p(first_refblock() + 2 * (l1 / 4096), 2);
     co_set_dirty(r);
 }
 
@@ -132,6 +158,7 @@ static const CrashCase cases[] = {
     CASE("a-new-structure", co_damage_block),
     CASE("copied-flags", co_damage_flags),
     { CASE_FIELDS("list-of-snapshots", co_damage_list), .co_judge = co_judge_list },
+    { CASE_FIELDS("tables-that-are-data", co_damage_places), .co_judge = co_judge_list },
 };
 
 int main(int argc, char **argv)
