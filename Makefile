@@ -141,12 +141,13 @@ layer-of-qemu-system-e2k := hw
 PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
 
 # Marshalling calls handlers, and who registers commands names marshalling: hence the group.  (That no
-# archive calls upward is seen when unit tests link.)
+# archive calls upward is seen when unit tests link.)  A program takes its place whole, so that tests
+# which run meanwhile never find none.
 define program-rules
 $(1): $$(patsubst %.c,%.o,$$(prog-$(1))) libmarshal.a $$(call libs-of,$(or $(layer-of-$(1)),tools))
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
-	    $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@.new $$(filter %.o,$$^) -Wl,--start-group \
+	    $$(filter %.a,$$^) -Wl,--end-group $$(LIBS) && mv -f $$@.new $$@
 all-objects += $$(patsubst %.c,%.o,$$(prog-$(1)))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program-rules,$(p))))
