@@ -12,16 +12,25 @@
 #include "block/fast-path.h"
 #include "qemu/main-loop.h"
 
-typedef enum BlkAioKind { AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH } BlkAioKind;
+typedef enum BlkAioKind {
+    AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH, AIO_ZONE_REPORT, AIO_ZONE_MGMT, AIO_ZONE_APPEND,
+} BlkAioKind;
 
 typedef struct BlkAio {
     BlockBackend *blk;
     BlkAioKind kind;
     int64_t offset, bytes;
     QEMUIOVector *qiov;
-    unsigned flags;
+    unsigned flags; /* or the operation on zones */
     BlockCompletionFunc *cb;
     void *opaque;
+    union {
+        int64_t *appended;
+        struct {
+            BlockZoneDescriptor *zones;
+            unsigned *nr_zones;
+        };
+    };
 } BlkAio;
 
 struct BlockAIOCB {
@@ -154,6 +163,12 @@ static int coroutine_fn co_do_aio(const BlkAio *aio)
         return blk_co_pwritev(aio->blk, aio->offset, aio->bytes, aio->qiov, aio->flags);
     case AIO_DISCARD:
         return blk_co_pdiscard(aio->blk, aio->offset, aio->bytes);
+    case AIO_ZONE_REPORT:
+        return blk_co_zone_report(aio->blk, aio->offset, aio->nr_zones, aio->zones);
+    case AIO_ZONE_MGMT:
+        return blk_co_zone_mgmt(aio->blk, aio->flags, aio->offset, aio->bytes);
+    case AIO_ZONE_APPEND:
+        return blk_co_zone_append(aio->blk, aio->appended, aio->qiov, aio->flags);
     default:
         return blk_co_flush(aio->blk);
     }
@@ -202,29 +217,57 @@ static BlockAIOCB *start_aio(BlkAio aio)
 BlockAIOCB *blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
                            BlockCompletionFunc *cb, void *opaque)
 {
-    return start_aio((BlkAio){ blk, AIO_READ, offset, qiov->size, qiov, flags, cb, opaque });
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_READ, .offset = offset,
+                               .bytes = qiov->size, .qiov = qiov, .flags = flags,
+                               .cb = cb, .opaque = opaque });
 }
 
 BlockAIOCB *blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
                             BlockCompletionFunc *cb, void *opaque)
 {
-    return start_aio((BlkAio){ blk, AIO_WRITE, offset, qiov->size, qiov, flags, cb, opaque });
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_WRITE, .offset = offset,
+                               .bytes = qiov->size, .qiov = qiov, .flags = flags,
+                               .cb = cb, .opaque = opaque });
 }
 
 BlockAIOCB *blk_aio_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags,
                                   BlockCompletionFunc *cb, void *opaque)
 {
-    return start_aio((BlkAio){ blk, AIO_WRITE, offset, bytes, NULL, flags | BDRV_REQ_ZERO_WRITE,
-                               cb, opaque });
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_WRITE, .offset = offset, .bytes = bytes,
+                               .flags = flags | BDRV_REQ_ZERO_WRITE,
+                               .cb = cb, .opaque = opaque });
 }
 
 BlockAIOCB *blk_aio_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes,
                              BlockCompletionFunc *cb, void *opaque)
 {
-    return start_aio((BlkAio){ blk, AIO_DISCARD, offset, bytes, NULL, 0, cb, opaque });
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_DISCARD, .offset = offset, .bytes = bytes,
+                               .cb = cb, .opaque = opaque });
 }
 
 BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque)
 {
-    return start_aio((BlkAio){ blk, AIO_FLUSH, 0, 0, NULL, 0, cb, opaque });
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_FLUSH, .cb = cb, .opaque = opaque });
+}
+
+BlockAIOCB *blk_aio_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
+                                BlockZoneDescriptor *zones, BlockCompletionFunc *cb, void *opaque)
+{
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_ZONE_REPORT, .offset = offset,
+                               .zones = zones, .nr_zones = nr_zones,
+                               .cb = cb, .opaque = opaque });
+}
+
+BlockAIOCB *blk_aio_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset, int64_t bytes,
+                              BlockCompletionFunc *cb, void *opaque)
+{
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_ZONE_MGMT, .offset = offset,
+                               .bytes = bytes, .flags = op, .cb = cb, .opaque = opaque });
+}
+
+BlockAIOCB *blk_aio_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
+                                unsigned flags, BlockCompletionFunc *cb, void *opaque)
+{
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_ZONE_APPEND, .appended = offset,
+                               .qiov = qiov, .flags = flags, .cb = cb, .opaque = opaque });
 }

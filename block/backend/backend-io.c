@@ -257,6 +257,41 @@ int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *
     return ret;
 }
 
+/* ---- zones ----------------------------------------------------------------------------------- */
+
+int coroutine_fn blk_co_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
+                                    BlockZoneDescriptor *zones)
+{
+    int ret;
+
+    bdrv_gate_co_enter(&blk->gate);
+    ret = blk_is_available(blk) ? bdrv_co_zone_report(blk->root, offset, nr_zones, zones)
+                                : -ENOMEDIUM;
+    bdrv_gate_leave(&blk->gate);
+    return ret;
+}
+
+int coroutine_fn blk_co_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset, int64_t bytes)
+{
+    int ret;
+
+    bdrv_gate_co_enter(&blk->gate);
+    ret = blk_is_available(blk) ? bdrv_co_zone_mgmt(blk->root, op, offset, bytes) : -ENOMEDIUM;
+    bdrv_gate_leave(&blk->gate);
+    return ret;
+}
+
+int coroutine_fn blk_co_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
+                                    unsigned flags)
+{
+    BlkRequest req;
+
+    if (!co_begin(&req, blk, BLOCK_ACCT_ZONE_APPEND, *offset, qiov->size)) {
+        return req.ret;
+    }
+    return co_end(&req, bdrv_co_zone_append(blk->root, offset, qiov, blk_write_flags(blk, flags)));
+}
+
 int blk_in_flight(BlockBackend *blk)
 {
     return bdrv_gate_in_flight(&blk->gate);

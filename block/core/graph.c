@@ -204,11 +204,23 @@ static bool check_active(const BlockDriverState *parent, const char *name,
     return true;
 }
 
+/* A zone that takes writes in order only is no place for what writes in another order. */
+static bool check_zones(const BlockDriverState *parent, const BlockDriverState *bs, Error **errp)
+{
+    if (parent && bs->bl.zoned == BLK_Z_HM && !parent->drv->supports_zoned_children) {
+        error_setg(errp, "Driver '%s' cannot use '%s', a host-managed zoned device",
+                   parent->drv->format_name, bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 BdrvChild *graph_link(Transaction *tran, const BdrvChildSpec *spec, BlockDriverState *bs,
                       Error **errp)
 {
     assert(!spec->parent != !spec->gate);
-    if (!check_active(spec->parent, spec->name, bs, errp)) {
+    if (!check_active(spec->parent, spec->name, bs, errp) ||
+        !check_zones(spec->parent, bs, errp)) {
         return NULL;
     }
     if (spec->parent && is_at_or_above(bs, spec->parent)) {
@@ -255,7 +267,8 @@ static const TransactionActionDrv repoint_step = {
 
 bool graph_repoint(Transaction *tran, BdrvChild *child, BlockDriverState *new_bs, Error **errp)
 {
-    if (!check_active(child->parent, child->name, new_bs, errp)) {
+    if (!check_active(child->parent, child->name, new_bs, errp) ||
+        !check_zones(child->parent, new_bs, errp)) {
         return false;
     }
     if (child->parent && is_at_or_above(new_bs, child->parent)) {

@@ -64,6 +64,12 @@ BdrvChild *bdrv_forwarding_child(BlockDriverState *bs)
     return bs->drv->filtered_is_backing ? bs->backing : bs->file;
 }
 
+/* A write ends where a zone does: pieces below reach their zones one after the other. */
+static int64_t within_zone(const BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    return bs->bl.zoned ? MIN(bytes, bs->bl.zone_size - offset % bs->bl.zone_size) : bytes;
+}
+
 /* ---- pieces a driver can take ---------------------------------------------------------------- */
 
 int64_t bdrv_max_piece(const BlockDriverState *bs)
@@ -143,8 +149,10 @@ static int coroutine_fn co_in_pieces(BlockDriverState *bs, bool is_write, int64_
 
         if (unlikely(qiov->niov > bdrv_max_iov(bs))) {
             n = MIN(n, MAX(1 * MiB, (int64_t)bs->bl.request_alignment));
+            n = is_write ? within_zone(bs, offset, n) : n;
             ret = co_bounce_piece(bs, is_write, offset, n, qiov, qiov_offset, flags);
         } else if (is_write) {
+            n = within_zone(bs, offset, n);
             ret = co_write_piece(bs, offset, n, qiov, qiov_offset, flags);
         } else {
             ret = co_read_piece(bs, offset, n, qiov, qiov_offset, flags);

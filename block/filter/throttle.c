@@ -68,6 +68,30 @@ static int coroutine_fn throttle_co_copy_range_to(BlockDriverState *bs, BdrvChil
     return bdrv_co_copy_range_to(src, src_offset, bs->file, dst_offset, bytes, flags);
 }
 
+/* ---- zones: a report is a question, an append a write; changes of state move no data --------- */
+
+static int coroutine_fn throttle_co_zone_report(BlockDriverState *bs, int64_t offset,
+                                                unsigned *nr_zones, BlockZoneDescriptor *zones)
+{
+    return bdrv_co_zone_report(bs->file, offset, nr_zones, zones);
+}
+
+static int coroutine_fn throttle_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
+                                              int64_t bytes)
+{
+    throttle_group_co_wait(bs->opaque, THROTTLE_WRITE, 0);
+    return bdrv_co_zone_mgmt(bs->file, op, offset, bytes);
+}
+
+static int coroutine_fn throttle_co_zone_append(BlockDriverState *bs, int64_t *offset,
+                                                QEMUIOVector *qiov)
+{
+    throttle_group_co_wait(bs->opaque, THROTTLE_WRITE, qiov->size);
+    return bdrv_co_zone_append(bs->file, offset, qiov, 0);
+}
+
+/* ---- drain ----------------------------------------------------------------------------------- */
+
 /* A filter from code is no member while it is put in place. */
 static void throttle_drain_begin(BlockDriverState *bs)
 {
@@ -187,6 +211,7 @@ BlockDriver bdrv_throttle = {
     .instance_size = sizeof(ThrottleMember),
     .options_type = BLOCKDEV_DRIVER_THROTTLE,
     .is_filter = true,
+    .supports_zoned_children = true,
     .mutable_opts = throttle_mutable_opts,
     .bdrv_co_open = throttle_co_open,
     .bdrv_co_close = throttle_co_close,
@@ -201,6 +226,9 @@ BlockDriver bdrv_throttle = {
     .bdrv_co_pdiscard = throttle_co_pdiscard,
     .bdrv_co_copy_range_from = throttle_co_copy_range_from,
     .bdrv_co_copy_range_to = throttle_co_copy_range_to,
+    .bdrv_co_zone_report = throttle_co_zone_report,
+    .bdrv_co_zone_mgmt = throttle_co_zone_mgmt,
+    .bdrv_co_zone_append = throttle_co_zone_append,
     .bdrv_drain_begin = throttle_drain_begin,
     .bdrv_drain_end = throttle_drain_end,
 };

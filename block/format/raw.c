@@ -134,8 +134,31 @@ static BdrvChildClaims raw_child_claims(BlockDriverState *bs, const BdrvChild *c
     return claims;
 }
 
+/* A window that begins and ends where zones do shows these zones; any other shows none. */
+static void take_window_of_zones(BlockDriverState *bs, const RawState *s)
+{
+    const BlockLimits *below = &bs->file->bs->bl;
+    int64_t end = bdrv_getlength(bs->file->bs);
+    int64_t size = s->has_size ? s->size : MAX(end - s->offset, 0);
+    if (!below->zoned || s->offset % below->zone_size || size <= 0 ||
+        (size % below->zone_size && s->offset + size != end)) {
+        return;
+    }
+    bs->bl.zoned = below->zoned;
+    bs->bl.zone_size = below->zone_size;
+    bs->bl.max_append = below->max_append;
+    bs->bl.write_granularity = below->write_granularity;
+    bs->bl.nr_zones = DIV_ROUND_UP(size, below->zone_size);
+    bs->bl.max_open_zones = below->max_open_zones;
+    bs->bl.max_active_zones = below->max_active_zones;
+}
+
 static void raw_refresh_limits(BlockDriverState *bs)
 {
+    const RawState *s = bs->opaque;
+    if (s->offset || s->has_size) {
+        take_window_of_zones(bs, s);
+    }
     if (bs->probed) {
         /* Only whole blocks can be looked at for signatures. */
         bs->bl.request_alignment = MAX(bs->bl.request_alignment, BDRV_PROBE_BYTES);
@@ -160,26 +183,36 @@ static int coroutine_fn raw_co_preadv(BlockDriverState *bs, int64_t offset, int6
     return bdrv_co_preadv_part(bs->file, offset, bytes, qiov, qiov_offset, flags);
 }
 
-/* The first block is copied, so that what was looked at is what is written. */
-static int coroutine_fn write_guarded(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+/*
+ * Look at data for the start of the image, of at least a block.  The block is copied into @start,
+ * so that what was looked at is what is written: @guarded, to be destroyed.  0 or negative errno.
+ */
+static int guard_start(BlockDriverState *bs, uint8_t *start, QEMUIOVector *qiov,
+                       size_t qiov_offset, int64_t bytes, QEMUIOVector *guarded)
 {
-    uint8_t *start = bdrv_try_blockalign(bs->file->bs, BDRV_PROBE_BYTES);
     if (!start) {
         return -ENOMEM;
     }
     qemu_iovec_to_buf(qiov, qiov_offset, start, BDRV_PROBE_BYTES);
     if (bdrv_probe_all(start, BDRV_PROBE_BYTES, NULL) != bs->drv) {
-        qemu_vfree(start);
         return -EPERM;
     }
+    qemu_iovec_init(guarded, qiov->niov + 1);
+    qemu_iovec_add(guarded, start, BDRV_PROBE_BYTES);
+    qemu_iovec_concat(guarded, qiov, qiov_offset + BDRV_PROBE_BYTES, bytes - BDRV_PROBE_BYTES);
+    return 0;
+}
+
+static int coroutine_fn write_guarded(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
+{
+    QEMU_AUTO_VFREE uint8_t *start = bdrv_try_blockalign(bs->file->bs, BDRV_PROBE_BYTES);
     QEMUIOVector guarded;
-    qemu_iovec_init(&guarded, qiov->niov + 1);
-    qemu_iovec_add(&guarded, start, BDRV_PROBE_BYTES);
-    qemu_iovec_concat(&guarded, qiov, qiov_offset + BDRV_PROBE_BYTES, bytes - BDRV_PROBE_BYTES);
-    int ret = bdrv_co_pwritev(bs->file, offset, bytes, &guarded, flags);
-    qemu_iovec_destroy(&guarded);
-    qemu_vfree(start);
+    int ret = guard_start(bs, start, qiov, qiov_offset, bytes, &guarded);
+    if (ret >= 0) {
+        ret = bdrv_co_pwritev(bs->file, offset, bytes, &guarded, flags);
+        qemu_iovec_destroy(&guarded);
+    }
     return ret;
 }
 
@@ -255,6 +288,63 @@ static int coroutine_fn raw_co_block_status(BlockDriverState *bs, bool want_zero
     return BDRV_BLOCK_RAW | BDRV_BLOCK_OFFSET_VALID;
 }
 
+/* ---- zones ----------------------------------------------------------------------------------- */
+
+static int coroutine_fn raw_co_zone_report(BlockDriverState *bs, int64_t offset,
+                                           unsigned *nr_zones, BlockZoneDescriptor *zones)
+{
+    const RawState *s = bs->opaque;
+    int64_t end = bdrv_getlength(bs);
+    int ret = bdrv_co_zone_report(bs->file, offset + s->offset, nr_zones, zones);
+    unsigned n = 0;
+    if (ret < 0) {
+        return ret;
+    }
+    for (; n < *nr_zones && zones[n].start - s->offset < end; n++) {
+        zones[n].start -= s->offset;
+        zones[n].wp -= s->offset;
+    }
+    *nr_zones = n;
+    return 0;
+}
+
+static int coroutine_fn raw_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
+                                         int64_t bytes)
+{
+    int ret = raw_map_range(bs->opaque, &offset, bytes, true);
+    return ret < 0 ? ret : bdrv_co_zone_mgmt(bs->file, op, offset, bytes);
+}
+
+/* The start of the image may be where it goes. */
+static int coroutine_fn append_guarded(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov)
+{
+    QEMU_AUTO_VFREE uint8_t *start = bdrv_try_blockalign(bs->file->bs, BDRV_PROBE_BYTES);
+    QEMUIOVector guarded;
+    int ret = qiov->size < BDRV_PROBE_BYTES
+                  ? -EINVAL : guard_start(bs, start, qiov, 0, qiov->size, &guarded);
+    if (ret >= 0) {
+        ret = bdrv_co_zone_append(bs->file, offset, &guarded, 0);
+        qemu_iovec_destroy(&guarded);
+    }
+    return ret;
+}
+
+static int coroutine_fn raw_co_zone_append(BlockDriverState *bs, int64_t *offset,
+                                           QEMUIOVector *qiov)
+{
+    const RawState *s = bs->opaque;
+    int64_t below = *offset;
+    int ret = raw_map_range(s, &below, qiov->size, true);
+    if (ret >= 0) {
+        ret = bs->probed && *offset == 0 ? append_guarded(bs, &below, qiov)
+                                         : bdrv_co_zone_append(bs->file, &below, qiov, 0);
+    }
+    if (ret >= 0) {
+        *offset = below - s->offset;
+    }
+    return ret;
+}
+
 /* ---- size, information, creation ------------------------------------------------------------- */
 
 static int64_t coroutine_fn raw_co_getlength(BlockDriverState *bs)
@@ -324,6 +414,7 @@ BlockDriver bdrv_raw = {
     .instance_size = sizeof(RawState),
     .options_type = BLOCKDEV_DRIVER_RAW,
     .has_variable_length = true,
+    .supports_zoned_children = true,
     .strong_runtime_opts = raw_strong_opts,
     .mutable_opts = raw_strong_opts,
     .create_opts = &raw_create_options,
@@ -342,6 +433,9 @@ BlockDriver bdrv_raw = {
     .bdrv_co_copy_range_from = raw_co_copy_range_from,
     .bdrv_co_copy_range_to = raw_co_copy_range_to,
     .bdrv_co_block_status = raw_co_block_status,
+    .bdrv_co_zone_report = raw_co_zone_report,
+    .bdrv_co_zone_mgmt = raw_co_zone_mgmt,
+    .bdrv_co_zone_append = raw_co_zone_append,
     .bdrv_co_getlength = raw_co_getlength,
     .bdrv_co_truncate = raw_co_truncate,
     .bdrv_get_info = raw_get_info,

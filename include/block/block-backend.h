@@ -21,6 +21,7 @@
 #include "block/aio.h"
 #include "block/block.h"
 #include "block/claim.h"
+#include "block/zoned.h"
 #include "qapi/gen/block-info-types.h"
 
 typedef struct BlockBackend BlockBackend;
@@ -145,6 +146,16 @@ int64_t coroutine_fn blk_co_getlength(BlockBackend *blk);
 uint32_t blk_get_request_alignment(BlockBackend *blk);
 uint64_t blk_get_max_transfer(BlockBackend *blk); /* bytes, never 0 */
 int blk_get_max_iov(BlockBackend *blk);
+
+/* What a zoned node allows; bytes, 0: no limit. */
+typedef struct BlockZoneLimits {
+    BlockZoneModel model; /* BLK_Z_NONE: not zoned, and the rest is 0 */
+    int64_t zone_size, max_append;
+    uint32_t write_granularity;
+    unsigned nr_zones, max_open_zones, max_active_zones;
+} BlockZoneLimits;
+/** Inside of the gate, or while nobody changes the root. */
+BlockZoneLimits blk_get_zone_limits(BlockBackend *blk);
 bool blk_enable_write_cache(const BlockBackend *blk);
 /** false: every write is followed by a flush. */
 void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
@@ -196,6 +207,12 @@ int coroutine_fn blk_co_block_extents_above(BlockBackend *blk, BlockDriverState 
 int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *base,
                                            bool include_base, int64_t offset, int64_t bytes,
                                            int64_t *pnum);
+/** Zones: as bdrv_co_zone_report(), _mgmt() and _append(); without a medium -ENOMEDIUM. */
+int coroutine_fn blk_co_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
+                                    BlockZoneDescriptor *zones);
+int coroutine_fn blk_co_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset, int64_t bytes);
+int coroutine_fn blk_co_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
+                                    unsigned flags);
 /** Wait until none of this backend's requests is in flight. */
 void coroutine_fn blk_co_drain(BlockBackend *blk);
 int coroutine_fn blk_co_flush_all(void);
@@ -211,6 +228,13 @@ BlockAIOCB *blk_aio_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t byt
 BlockAIOCB *blk_aio_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes,
                              BlockCompletionFunc *cb, void *opaque);
 BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque);
+/* Zones: what the pointers point to lives until @cb. */
+BlockAIOCB *blk_aio_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
+                                BlockZoneDescriptor *zones, BlockCompletionFunc *cb, void *opaque);
+BlockAIOCB *blk_aio_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset, int64_t bytes,
+                              BlockCompletionFunc *cb, void *opaque);
+BlockAIOCB *blk_aio_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
+                                unsigned flags, BlockCompletionFunc *cb, void *opaque);
 int blk_in_flight(BlockBackend *blk);
 
 #endif

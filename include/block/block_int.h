@@ -20,6 +20,7 @@
 #include "block/fast-path.h"
 #include "block/graph.h"
 #include "block/request.h"
+#include "block/zoned.h"
 #include "qapi/gen/block-info-types.h"
 #include "qemu/bswap.h"
 #include "qemu/memalign.h"
@@ -40,6 +41,14 @@ typedef struct BlockLimits {
     uint32_t pwrite_zeroes_alignment; /* of images with backing files: what is allocated at once */
     size_t min_mem_alignment, opt_mem_alignment;
     int max_iov; /* elements */
+
+    /* Of zoned nodes; else all 0. */
+    BlockZoneModel zoned;
+    int64_t zone_size;                  /* the last zone may be shorter */
+    int64_t max_append;                 /* one zone append */
+    uint32_t write_granularity;         /* of writes to sequential zones */
+    unsigned nr_zones;
+    unsigned max_open_zones, max_active_zones;
 } BlockLimits;
 
 /* ---- a node ---------------------------------------------------------------------------------- */
@@ -173,6 +182,7 @@ struct BlockDriver {
     bool supports_backing;
     bool new_is_undefined;                  /* a new image does not read as zeroes */
     bool has_variable_length;    /* length may change behind our back: ask each time */
+    bool supports_zoned_children; /* passes zone requests on, and writes as they are */
     const char *guessed_child;   /* the child (or list of them) that is an image, whose format may
                                   * be guessed; NULL: none but "backing" */
     const char *const *strong_runtime_opts; /* NULL-terminated: options that change content */
@@ -291,6 +301,16 @@ struct BlockDriver {
      */
     int coroutine_fn (*bdrv_co_block_extents)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                               BdrvExtent *extents, int max);
+
+    /* ---- zones (zoned.h); checked and aligned.  Of nodes that say in their limits to be zoned. */
+    /* Up to *@nr_zones zones from that at @offset on; sets how many there are. */
+    int coroutine_fn (*bdrv_co_zone_report)(BlockDriverState *bs, int64_t offset,
+                                            unsigned *nr_zones, BlockZoneDescriptor *zones);
+    int coroutine_fn (*bdrv_co_zone_mgmt)(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
+                                          int64_t bytes);
+    /* *@offset: the start of the zone; becomes where the data is. */
+    int coroutine_fn (*bdrv_co_zone_append)(BlockDriverState *bs, int64_t *offset,
+                                            QEMUIOVector *qiov);
 
     /*
      * ---- a point in time that the driver keeps (copy-before-write; read by snapshot-access) ----
@@ -467,6 +487,21 @@ int coroutine_fn bdrv_co_copy_range_from(BdrvChild *src, int64_t src_offset, Bdr
                                          int64_t dst_offset, int64_t bytes, unsigned flags);
 int coroutine_fn bdrv_co_copy_range_to(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
                                        int64_t dst_offset, int64_t bytes, unsigned flags);
+/**
+ * The zones from that at @offset on: up to *@nr_zones, becomes how many there are.  -ENOTSUP: not
+ * zoned; -EINVAL: beyond the end.
+ */
+int coroutine_fn bdrv_co_zone_report(BdrvChild *child, int64_t offset, unsigned *nr_zones,
+                                     BlockZoneDescriptor *zones);
+/** Change the state of whole zones.  -EINVAL: not whole ones; -EIO: the device refuses. */
+int coroutine_fn bdrv_co_zone_mgmt(BdrvChild *child, BlockZoneOp op, int64_t offset, int64_t bytes);
+/**
+ * Write @qiov at the write pointer of the zone that starts at *@offset, which becomes where it is.
+ * -EINVAL: no start of a zone, not a multiple of the granularity, or longer than max_append;
+ * -EIO: it does not fit, or is no sequential zone.
+ */
+int coroutine_fn bdrv_co_zone_append(BdrvChild *child, int64_t *offset, QEMUIOVector *qiov,
+                                     unsigned flags);
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc, unsigned flags, Error **errp);
 /** Everything written before is on stable storage; elided if nothing was written since the last. */

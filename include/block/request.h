@@ -32,6 +32,7 @@ typedef enum BdrvRequestKind {
     BDRV_REQUEST_WRITE,
     BDRV_REQUEST_DISCARD,
     BDRV_REQUEST_TRUNCATE,
+    BDRV_REQUEST_ZONE, /* the state of zones */
 } BdrvRequestKind;
 
 /* A coroutine that sleeps until a request ends; on its own stack. */
