@@ -178,7 +178,7 @@ $(test-gen)/libzoo.a: $(test-gen-objects)
 unit-extra-qapi := $(test-gen)/libzoo.a
 all-objects += $(test-gen-objects)
 endif
-TESTLIB_SOURCES := $(filter-out tests/lib/ioshim.c tests/lib/allocshim.c,$(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c)))
+TESTLIB_SOURCES := $(filter-out tests/lib/%shim.c,$(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/lib/*.c)))
 # Where the sources and so the tests' data are; a path may have spaces.
 SRC_PATH ?= $(abspath $(SRC))
 $(TESTLIB_SOURCES:.c=.o): CPPFLAGS += '-DSOURCE_PATH="$(SRC_PATH)"'
@@ -200,7 +200,7 @@ $(foreach t,$(BENCH_PROGRAMS),$(eval $(call unit-rules,$(t))))
 all-objects += $(BENCH_SOURCES:.c=.o)
 
 # ---- the library that records or fails the file calls of a program (tests/crash, tests/fault) -----
-TEST_PRELOAD := tests/lib/libioshim.so tests/lib/liballocshim.so
+TEST_PRELOAD := tests/lib/libioshim.so tests/lib/liballocshim.so tests/lib/libdevshim.so
 $(TEST_PRELOAD): tests/lib/lib%.so: $(SRC)/tests/lib/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,tests/lib/$*)

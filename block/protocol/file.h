@@ -61,6 +61,8 @@ struct FileState {
     bool flush_failed; /* the page cache can no longer be trusted to be written */
     uint64_t discards_ok, discards_failed, discard_bytes_ok;
 
+    struct FileZones *zones; /* zoned.c; NULL: not zoned */
+
     /* What SEEK_DATA told of (file-status.c): sorted extents of data, disjoint; NULL: none. */
     QemuMutex extent_lock;
     GArray *extents;
@@ -105,6 +107,24 @@ void file_extents_init(FileState *s);
 void file_extents_destroy(FileState *s);
 /* Ask the host again about this range. */
 void file_extents_forget(FileState *s, int64_t offset, int64_t bytes);
+
+/* ---- zoned devices (zoned.c): each does nothing, or what file_* does, without zones -------- */
+
+/* What zones the device has, if any. */
+bool coroutine_fn file_zones_co_open(FileState *s, Error **errp);
+void file_zones_free(FileState *s);
+void file_zones_refresh_limits(const FileState *s, BlockLimits *bl);
+/* Others may have written: ask again where each zone's write pointer is.  Nobody writes here. */
+void file_zones_forget(FileState *s);
+/* Zones that take writes in order only are not written through the page cache. */
+bool file_zones_check_writes(const FileState *s, bool direct, Error **errp);
+int coroutine_fn file_zones_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                       QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
+int coroutine_fn file_zones_co_report(BlockDriverState *bs, int64_t offset, unsigned *nr_zones,
+                                      BlockZoneDescriptor *zones);
+int coroutine_fn file_zones_co_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
+                                    int64_t bytes);
+int coroutine_fn file_zones_co_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov);
 
 /* ---- taking over from another host (file-cache.c) ------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * host_device: a block or character device of the host.  As file, but for its length, zeroes,
- * discard and resizing.  SCSI passthrough (sg) and zoned models are not supported.
+ * discard and resizing; zones are in zoned.c.  SCSI passthrough (sg) is not supported.
  *
  * host_cdrom: a drive whose medium comes and goes, so its length is asked for anew, and opening it
  * does not wait for a medium.
@@ -203,7 +203,91 @@ static bool coroutine_fn host_cdrom_co_open(BlockDriverState *bs, const Blockdev
 static bool coroutine_fn host_device_co_open(BlockDriverState *bs, const BlockdevOptions *options,
                                              int flags, Error **errp)
 {
-    return file_co_open_kind(bs, &device_kind, &options->u.host_device, errp);
+    FileState *s = bs->opaque;
+
+    if (!file_co_open_kind(bs, &device_kind, &options->u.host_device, errp)) {
+        return false;
+    }
+    if (!file_zones_co_open(s, errp)) {
+        file_co_close(bs);
+        return false;
+    }
+    return true;
+}
+
+static void coroutine_fn host_device_co_close(BlockDriverState *bs)
+{
+    file_zones_free(bs->opaque);
+    file_co_close(bs);
+}
+
+/* Where writes have an order they take the full path. */
+static BdrvMapKind host_device_map(BlockDriverState *bs, bool is_write, int64_t offset,
+                                   int64_t bytes, BdrvMapping *map)
+{
+    const FileState *s = bs->opaque;
+
+    return is_write && s->zones ? BDRV_MAP_NONE : file_map(bs, is_write, offset, bytes, map);
+}
+
+static void host_device_refresh_limits(BlockDriverState *bs)
+{
+    file_refresh_limits(bs);
+    file_zones_refresh_limits(bs->opaque, &bs->bl);
+}
+
+/* Zeroes are written in order as data; discarding is what resetting a zone is for. */
+static int coroutine_fn host_device_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
+                                                     int64_t bytes, unsigned flags)
+{
+    const FileState *s = bs->opaque;
+
+    return s->zones ? -ENOTSUP : file_co_pwrite_zeroes(bs, offset, bytes, flags);
+}
+
+static int coroutine_fn host_device_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                                int64_t bytes)
+{
+    const FileState *s = bs->opaque;
+
+    return s->zones ? -ENOTSUP : file_co_pdiscard(bs, offset, bytes);
+}
+
+/* ---- changes of who uses it, and how ---- */
+
+static bool coroutine_fn host_device_co_check_perm(BlockDriverState *bs, BlockRights uses,
+                                                   BlockRights shared, Error **errp)
+{
+    const FileState *s = bs->opaque;
+    bool direct = s->reopening ? s->reopening->direct : s->direct;
+
+    return (!(uses & BLK_PERM_WRITE) || file_zones_check_writes(s, direct, errp)) &&
+           file_co_check_perm(bs, uses, shared, errp);
+}
+
+static void host_device_set_perm(BlockDriverState *bs, BlockRights uses, BlockRights shared)
+{
+    FileState *s = bs->opaque;
+
+    if (!(s->locks.uses & BLK_PERM_WRITE)) {
+        file_zones_forget(s);
+    }
+    file_set_perm(bs, uses, shared);
+}
+
+static bool coroutine_fn host_device_co_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    const FileState *s = state->bs->opaque;
+
+    return (!(s->locks.uses & BLK_PERM_WRITE) ||
+            file_zones_check_writes(s, state->flags & BDRV_O_NOCACHE, errp)) &&
+           file_co_reopen_prepare(state, errp);
+}
+
+static bool coroutine_fn host_device_co_activate(BlockDriverState *bs, Error **errp)
+{
+    file_zones_forget(bs->opaque);
+    return file_co_activate(bs, errp);
 }
 
 static const char *const host_device_strong_opts[] = { "filename", NULL };
@@ -218,21 +302,11 @@ static const char *const host_device_mutable_opts[] = {
     .strong_runtime_opts = host_device_strong_opts, \
     .mutable_opts = host_device_mutable_opts, \
     .bdrv_refresh_filename = file_refresh_filename, \
-    .bdrv_co_close = file_co_close, \
-    .bdrv_co_activate = file_co_activate, \
-    .bdrv_co_reopen_prepare = file_co_reopen_prepare, \
     .bdrv_reopen_commit = file_reopen_commit, \
     .bdrv_reopen_abort = file_reopen_abort, \
-    .bdrv_co_check_perm = file_co_check_perm, \
-    .bdrv_set_perm = file_set_perm, \
     .bdrv_abort_perm_update = file_abort_perm_update, \
-    .bdrv_refresh_limits = file_refresh_limits, \
     .bdrv_co_preadv = file_co_preadv, \
-    .bdrv_co_pwritev = file_co_pwritev, \
-    .bdrv_map = file_map, \
     .bdrv_submit = file_submit, \
-    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes, \
-    .bdrv_co_pdiscard = file_co_pdiscard, \
     .bdrv_co_flush_to_disk = file_co_flush_to_disk, \
     .bdrv_co_truncate = host_device_co_truncate, \
     .bdrv_co_getlength = file_co_getlength, \
@@ -247,6 +321,19 @@ BlockDriver bdrv_host_device = {
     .bdrv_probe_device = host_device_probe_device,
     .bdrv_parse_filename = host_device_parse_filename,
     .bdrv_co_open = host_device_co_open,
+    .bdrv_co_close = host_device_co_close,
+    .bdrv_co_activate = host_device_co_activate,
+    .bdrv_co_reopen_prepare = host_device_co_reopen_prepare,
+    .bdrv_co_check_perm = host_device_co_check_perm,
+    .bdrv_set_perm = host_device_set_perm,
+    .bdrv_refresh_limits = host_device_refresh_limits,
+    .bdrv_co_pwritev = file_zones_co_pwritev,
+    .bdrv_map = host_device_map,
+    .bdrv_co_pwrite_zeroes = host_device_co_pwrite_zeroes,
+    .bdrv_co_pdiscard = host_device_co_pdiscard,
+    .bdrv_co_zone_report = file_zones_co_report,
+    .bdrv_co_zone_mgmt = file_zones_co_mgmt,
+    .bdrv_co_zone_append = file_zones_co_append,
     DEVICE_DRIVER
 };
 
@@ -258,5 +345,15 @@ BlockDriver bdrv_host_cdrom = {
     .bdrv_probe_device = host_cdrom_probe_device,
     .bdrv_parse_filename = host_cdrom_parse_filename,
     .bdrv_co_open = host_cdrom_co_open,
+    .bdrv_co_close = file_co_close,
+    .bdrv_co_activate = file_co_activate,
+    .bdrv_co_reopen_prepare = file_co_reopen_prepare,
+    .bdrv_co_check_perm = file_co_check_perm,
+    .bdrv_set_perm = file_set_perm,
+    .bdrv_refresh_limits = file_refresh_limits,
+    .bdrv_co_pwritev = file_co_pwritev,
+    .bdrv_map = file_map,
+    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
+    .bdrv_co_pdiscard = file_co_pdiscard,
     DEVICE_DRIVER
 };
