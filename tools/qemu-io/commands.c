@@ -20,7 +20,7 @@ static const IoCommand help_commands[] = {
 };
 
 static const IoCommand *const tables[] = { io_rw_commands, io_aio_commands, io_node_commands,
-                                           io_debug_commands, help_commands };
+                                           io_debug_commands, io_zone_commands, help_commands };
 
 static const IoCommand *find_in(const IoCommand *table, const char *name)
 {

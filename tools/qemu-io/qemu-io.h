@@ -33,7 +33,7 @@ typedef struct IoCommand {
 } IoCommand;
 
 extern const IoCommand io_rw_commands[], io_aio_commands[], io_node_commands[],
-    io_debug_commands[];
+    io_debug_commands[], io_zone_commands[];
 
 /** Split @line into words and run it.  False if the command failed or is none. */
 bool coroutine_fn qemuio_co_command(QemuIo *io, const char *line);
