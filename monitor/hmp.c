@@ -251,7 +251,8 @@ static void drop_input(HmpSession *s)
 
 static void handle_input(HmpSession *s)
 {
-    while (s->input_at < s->input->len && !s->is_busy && !s->is_suspended) {
+    while (s->input_at < s->input->len && !s->is_busy && !s->is_suspended &&
+           !monitor_is_deaf()) {
         uint8_t byte = s->input->data[s->input_at++];
         char *line = s->readline ? readline_handle_byte(s->readline, byte) : plain_line(s, byte);
 
@@ -276,7 +277,7 @@ static size_t hmp_can_receive(void *opaque)
 {
     HmpSession *s = opaque;
 
-    return s->is_busy || s->is_suspended || s->input->len ||
+    return monitor_is_deaf() || s->is_busy || s->is_suspended || s->input->len ||
            monitor_pending_output(&s->common) > MONITOR_OUT_SOFT_MAX ? 0 : SIZE_MAX;
 }
 

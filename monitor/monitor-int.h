@@ -28,6 +28,9 @@ struct Monitor {
 };
 
 /* ---- monitor.c ------------------------------------------------------------------------------- */
+/** The program ends: sessions begin no command any more. */
+bool monitor_is_deaf(void);
+
 void monitor_data_init(Monitor *mon, bool is_qmp);
 void monitor_data_done(Monitor *mon);
 /** Put the session on the list and attach it to @chr.  False with @errp set. */

@@ -16,6 +16,7 @@ static struct {
     QTAILQ_HEAD(, Monitor) list;
     bool is_initialised;
     /* main thread */
+    bool is_deaf;              /* no command is begun any more */
     GHashTable *current;       /* Coroutine -> Monitor */
     const MonitorCommandHooks *hooks;
     GHashTable *exempt;        /* names */
@@ -301,19 +302,31 @@ static bool any_session_is_busy(void)
     return false;
 }
 
-void monitor_cleanup(void)
+bool monitor_is_deaf(void)
+{
+    return monitors.is_deaf;
+}
+
+void monitor_stop_commands(void)
 {
     int64_t deadline = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + CLEANUP_WAIT_MS;
-    Monitor *mon, *next;
 
-    if (!monitors.is_initialised) {
-        return;
-    }
+    monitors.is_deaf = true;
     while (any_session_is_busy() && qemu_clock_get_ms(QEMU_CLOCK_REALTIME) < deadline) {
         if (!aio_poll(qemu_get_aio_context(), false)) {
             g_usleep(1000);
         }
     }
+}
+
+void monitor_cleanup(void)
+{
+    Monitor *mon, *next;
+
+    if (!monitors.is_initialised) {
+        return;
+    }
+    monitor_stop_commands();
     monitor_events_done();
     error_set_report_hook(NULL, NULL);
     QTAILQ_FOREACH_SAFE(mon, &monitors.list, next, next) {
@@ -333,7 +346,7 @@ void monitor_cleanup(void)
     if (QTAILQ_EMPTY(&monitors.list)) {
         g_clear_pointer(&monitors.current, g_hash_table_unref);
         qemu_mutex_destroy(&monitors.lock);
-        monitors.is_initialised = false;
+        monitors.is_initialised = monitors.is_deaf = false;
     }
 }
 

@@ -76,7 +76,7 @@ static void drop_queue(QmpSession *s)
 /* Let the session's coroutine look at the queue. */
 static void kick(QmpSession *s)
 {
-    if (s->state != IDLE) {
+    if (s->state != IDLE || monitor_is_deaf()) {
         return;
     }
     if (!s->co) {
@@ -197,7 +197,7 @@ static void coroutine_fn session_loop(void *opaque)
     QmpSession *s = opaque;
 
     while (!s->is_ending) {
-        Request *req = g_queue_pop_head(&s->queue);
+        Request *req = monitor_is_deaf() ? NULL : g_queue_pop_head(&s->queue);
         g_autoptr(QDict) response = NULL;
 
         if (!req) {
@@ -278,6 +278,9 @@ static size_t qmp_can_receive(void *opaque)
 {
     QmpSession *s = opaque;
 
+    if (monitor_is_deaf()) {
+        return 0;
+    }
     if (s->has_oob) {
         return g_queue_get_length(&s->queue) + s->n_oob < OOB_QUEUE_MAX &&
                monitor_pending_output(&s->common) <= MONITOR_OUT_SOFT_MAX ? SIZE_MAX : 0;

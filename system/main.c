@@ -811,10 +811,11 @@ static void coroutine_fn close_disks_entry(void *opaque)
 static void shut_down(Startup *s)
 {
     blockdev_watch_shutdown();
-    monitor_cleanup();
+    monitor_stop_commands();
     qtest_cleanup();
     control_call(close_entry, s->machine, &error_abort);
     co_run(close_disks_entry, NULL);
+    monitor_cleanup();
     user_object_del_all();
     chardev_cleanup();
     daemon_remove_pidfile();

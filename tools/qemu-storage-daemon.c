@@ -301,6 +301,7 @@ static void coroutine_fn close_entry(void *opaque)
 
 static void shut_down(void)
 {
+    monitor_stop_commands();
     co_run(close_entry, NULL);
     monitor_cleanup();
     user_object_del_all();

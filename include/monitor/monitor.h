@@ -31,6 +31,11 @@ typedef struct Monitor Monitor;
  */
 void monitor_init(const QmpCommandList *commands);
 
+/**
+ * The program ends: let running commands come to an end, for a moment, and begin no other.  Events
+ * are sent until monitor_cleanup().
+ */
+void monitor_stop_commands(void);
 /** End all sessions, after what they still have to say was written or a moment has passed. */
 void monitor_cleanup(void);
 
