@@ -5,10 +5,12 @@
   test-transcripts.py [-v] [NAME...]      -v prints the requests whose answers differ
 
 Lines: $ shell command, @ program with a QMP session, > request, < what came back, ~ wait for an
-event; others belong to the shell commands, whose output is not compared here.  An answer may have more members than the recorded one; volatile ones are not compared, nor are events,
-whose order is tested elsewhere.  transcripts/DIFFERENCES lists the numbers of the requests whose
-answers are known to differ, and why; exactly these must differ.
+event; others belong to the shell commands, whose output is not compared here.  An answer may have more
+members than the recorded one; volatile ones are not compared.  The events of a session must be the
+recorded ones, those of each job in their order.  transcripts/DIFFERENCES lists the numbers of the requests whose answers
+are known to differ, 'events' where they do, and why; exactly these must differ.
 """
+import difflib
 import json
 import os
 import re
@@ -76,6 +78,40 @@ def covers(got, wanted):
     return got == wanted
 
 
+def told(event):
+    """Whose event, and what must be the same of it; None if it comes whenever a job is held up."""
+    name, data = event["event"], event.get("data", {})
+    if name == "JOB_STATUS_CHANGE":
+        # Each drain pauses jobs; whether they are ready before a request is a matter of timing.
+        is_momentary = data["status"] in ("running", "paused", "ready", "standby")
+        return None if is_momentary else (f"job {data['id']}", f"{name} {data['status']}")
+    volatile = {"path", "qom-path"} | ({"offset"} if name == "BLOCK_JOB_CANCELLED" else set())
+    text = json.dumps({k: v for k, v in data.items() if k not in volatile}, sort_keys=True)
+    is_job = name.startswith("BLOCK_JOB_")
+    return f"job {data.get('id') or data['device']}" if is_job else "others", f"{name} {text}"
+
+
+class Listener(Client):
+    """Keeps what is told of all events, in order."""
+
+    def __init__(self, *args, **options):
+        self.heard = []
+        super().__init__(*args, **options)
+
+    def read_object(self, timeout=None):
+        read = super().read_object(timeout)
+        if "event" in read:
+            self.heard.append(told(read))
+        return read
+
+    def read_to_the_end(self):
+        try:
+            while True:
+                self.read_object()
+        except ConnectionError:
+            pass
+
+
 class Player:
     """One transcript in its empty folder."""
 
@@ -83,7 +119,7 @@ class Player:
         self.hopeless = hopeless  # requests known to differ: nothing is to be waited for
         with open(path, encoding="utf-8") as file:
             self.lines = [line.rstrip("\n") for line in file]
-        self.vm, self.number, self.differing = None, 0, {}
+        self.vm, self.number, self.differing, self.heard = None, 0, {}, []
 
     def wanted_answer(self, index):
         """The recorded answer to the request in line @index; None if none was recorded."""
@@ -101,18 +137,20 @@ class Player:
         words[0] = os.path.join(BUILD, PROGRAMS.get(words[0], words[0]))
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.DEVNULL)
-        self.vm = Client(process, timeout=20, negotiate=False)
+        self.vm = Listener(process, timeout=20, negotiate=False)
 
     def stop(self, failed=False):
         if self.vm:
             self.vm.process.stdin.close()
             try:
                 if not failed:
+                    self.vm.read_to_the_end()
                     self.vm.process.wait(20)
             finally:
                 self.vm.process.kill()
                 self.vm.process.stdout.close()
                 self.vm.process.wait()
+            self.heard += filter(None, self.vm.heard)
             self.vm = None
 
     def answer(self):
@@ -167,7 +205,18 @@ class Player:
             self.stop(failed=True)
             raise
         self.stop()
+        self.compare_events()
         return self.differing
+
+    def compare_events(self):
+        """Those of each job in their order, and all others; some come before an answer or after it."""
+        wanted = (json.loads(line[2:]) for line in self.lines if line.startswith("< {"))
+        # A stable sort by whose they are: jobs that run side by side come in any order.
+        sides = [[": ".join(event) for event in sorted(filter(None, events), key=lambda e: e[0])]
+                 for events in ((told(event) for event in wanted if "event" in event), self.heard)]
+        lines = list(difflib.unified_diff(*sides, "wanted", "got", lineterm="", n=0))
+        if lines:
+            self.differing["events"] = "\n".join(lines)
 
 
 def known_differences():
@@ -176,7 +225,7 @@ def known_differences():
         for line in file:
             if line.strip() and not line.startswith("#"):
                 name, numbers, reason = line.strip().split(None, 2)
-                known[name] = {int(n) for n in numbers.split(",")}, reason
+                known[name] = {int(n) if n.isdigit() else n for n in numbers.split(",")}, reason
     return known
 
 
@@ -209,12 +258,12 @@ def main(words):
         note = f" # SKIP known difference: {reason}" if good and expected else ""
         print(f"{'ok' if good else 'not ok'} {number} - {name}{note}", flush=True)
         if not good:
-            print(f"# differ: {','.join(map(str, sorted(differing)))}")
+            print(f"# differ: {','.join(map(str, differing))}")
         for n, text in differing.items():
             if verbose or (not good and n not in expected):
                 print("\n".join("# " + line[:600] for line in f"{n}: {text}".splitlines()))
         if not good and expected - set(differing):
-            print(f"# no longer differ: {sorted(expected - set(differing))}")
+            print(f"# no longer differ: {expected - set(differing)}")
     return 1 if failed else 0
 
 
