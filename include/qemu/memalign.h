@@ -16,6 +16,11 @@
 void *qemu_try_memalign(size_t alignment, size_t size) QEMU_WARN_UNUSED;
 /* Like qemu_try_memalign(), but the process aborts when memory is short. */
 void *qemu_memalign(size_t alignment, size_t size) QEMU_WARN_UNUSED;
+/**
+ * Like qemu_try_memalign(), for tables that are used all over: of the host's large pages if it has
+ * them, since faults for each small one take longer than most work on the table.
+ */
+void *qemu_try_memalign_large(size_t alignment, size_t size) QEMU_WARN_UNUSED;
 /* Free @ptr; NULL is fine. */
 void qemu_vfree(void *ptr);
 
