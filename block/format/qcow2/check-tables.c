@@ -181,11 +181,19 @@ static void check_entry(Qcow2Check *c, TableWalk *t, uint32_t index, uint64_t en
 
 /* ---- many entries -------------------------------------------------------------------------- */
 
+/* Are four entries @entry, @entry + @step and so on? */
+static bool are_next(const uint64_t *word, uint64_t entry, uint64_t step)
+{
+    return !((be64_to_cpu(word[0]) ^ entry) | (be64_to_cpu(word[1]) ^ (entry + step)) |
+             (be64_to_cpu(word[2]) ^ (entry + 2 * step)) |
+             (be64_to_cpu(word[3]) ^ (entry + 3 * step)));
+}
+
 /* Entries from @word on, at most @max, that name adjacent plain clusters of the file; or 1. */
 static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t max)
 {
     uint64_t entry = be64_to_cpu(word[0]), host = entry & QCOW2_OFFSET_MASK;
-    uint64_t end = c->file_len;
+    uint64_t end = c->file_len, step = c->s->cluster_size;
     uint32_t n = 1;
 
     if (entry != (host | (entry & QCOW2_COPIED)) || qcow2_offset_in_cluster(c->s, host) || !host ||
@@ -193,7 +201,10 @@ static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t ma
         return 1;
     }
     max = MIN((uint64_t)max, (end - host) >> c->s->cluster_bits);
-    while (n < max && be64_to_cpu(word[n]) == entry + ((uint64_t)n << c->s->cluster_bits)) {
+    for (uint64_t next = entry + step; max - n >= 4 && are_next(word + n, next, step); n += 4) {
+        next += 4 * step;
+    }
+    while (n < max && be64_to_cpu(word[n]) == entry + n * step) {
         n++;
     }
     return n;
@@ -213,7 +224,10 @@ static void check_flags(Qcow2Check *c, uint64_t host, uint32_t n, bool is_copied
         return;
     }
     count = c->disk->counts + (first - c->first) * 2;
-    for (uint32_t i = 0; i < n; i++) {
+    while (ones + 4 <= n && ldq_he_p(count + ones * 2) == cpu_to_be16(1) * QCOW2_FOUR_16) {
+        ones += 4;
+    }
+    for (uint32_t i = ones; i < n; i++) {
         ones += lduw_he_p(count + i * 2) == cpu_to_be16(1);
     }
     c->bad_flags += is_copied ? n - ones : ones;

@@ -350,26 +350,38 @@ static void compare_one(Qcow2Check *c, uint64_t cluster, uint64_t count, uint64_
     }
 }
 
-/* Skip clusters from @i on whose counts are right, four at a time; returns the first left. */
-static uint64_t skip_right(Qcow2Check *c, uint64_t i, uint64_t to)
+/* Are the counts of 16 clusters right?  Large ones, which may be kept elsewhere, are not seen. */
+static bool are_right(const uint16_t *refs, const uint8_t *counts)
 {
-    const uint64_t low = UINT64_C(0x00ff00ff00ff00ff), top = UINT64_C(0x8000800080008000);
-    bool can_skip = c->disk->bits == 16 && !HOST_BIG_ENDIAN;
+    uint64_t differ = 0;
 
-    while (can_skip && i + 4 <= to) {
-        uint64_t refs = ldq_he_p(&c->refs[i - c->first]);
-        uint64_t counts = ldq_he_p(c->disk->counts + (i - c->first) * 2);
+    for (int i = 0; i < 4; i++) {
+        uint64_t found = ldq_he_p(refs + i * 4);
 
-        /* Large ones may be kept elsewhere. */
-        if (refs != ((counts >> 8 & low) | (counts & low) << 8) || (refs & top)) {
-            break;
-        }
-        if (refs) {
-            c->highest = i + (63 - clz64(refs)) / 16;
-        }
-        i += 4;
+        /* In each 16 bits of a small one, the byte that is not zero is the other one on disk. */
+        differ |= (found & UINT64_C(0xff00ff00ff00ff00)) | (found << 8 ^ ldq_he_p(counts + i * 8));
     }
-    return i;
+    return differ == 0;
+}
+
+/* Skip clusters from @first on whose counts are right; returns the first left. */
+static uint64_t skip_right(Qcow2Check *c, uint64_t first, uint64_t to)
+{
+    bool can_skip = c->disk->bits == 16 && !HOST_BIG_ENDIAN;
+    uint64_t end = first, used;
+
+    while (can_skip && end + 16 <= to &&
+           are_right(&c->refs[end - c->first], c->disk->counts + (end - c->first) * 2)) {
+        end += 16;
+    }
+    used = end;
+    while (used > first && !c->refs[used - 1 - c->first]) {
+        used--;
+    }
+    if (used > first) {
+        c->highest = used - 1;
+    }
+    return end;
 }
 
 static int coroutine_fn co_compare(Qcow2Check *c, void *opaque)

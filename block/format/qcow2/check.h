@@ -78,6 +78,9 @@ typedef struct Qcow2Check {
     unsigned nb_reports;       /* lines told */
 } Qcow2Check;
 
+/* A value of 16 bits times this: four of them side by side. */
+#define QCOW2_FOUR_16 UINT64_C(0x0001000100010001)
+
 /** Tell a finding. */
 void qcow2_check_report(Qcow2Check *c, const char *fmt, ...) QEMU_PRINTF(2, 3);
 

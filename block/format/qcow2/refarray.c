@@ -6,8 +6,10 @@
 #include "refarray.h"
 
 #define MAX_WORKERS 8
-#define MAX_RUN_BYTES (1 * MiB)
-#define WINDOW_BYTES (4 * MiB)
+/* What the page cache has of so much at once, a file gives without a thread. */
+#define MAX_RUN_BYTES (256 * KiB)
+/* Tables of a walk: one request for each worker, and the processor's cache still has them then. */
+#define WINDOW_BYTES (MAX_WORKERS * MAX_RUN_BYTES)
 
 /* ---- many clusters at once ----------------------------------------------------------------- */
 
@@ -120,7 +122,8 @@ static uint8_t *array_counts(BlockDriverState *bs, uint64_t nb_blocks)
     if (nb_blocks > SIZE_MAX / 2 / s->cluster_size) {
         return NULL;
     }
-    return bdrv_try_blockalign(bs->file->bs, MAX(nb_blocks, 1) * s->cluster_size);
+    return qemu_try_memalign_large(bdrv_opt_mem_align(bs->file->bs),
+                                   MAX(nb_blocks, 1) * s->cluster_size);
 }
 
 static void mark_bad(Qcow2RefArray *array, uint64_t block)
@@ -216,7 +219,7 @@ bool qcow2_refarray_extend(Qcow2RefArray *array, uint64_t nb_blocks)
 {
     size_t old_bytes = array->nb_blocks * array->block_bytes;
     size_t new_bytes = nb_blocks * array->block_bytes;
-    QEMU_AUTO_VFREE uint8_t *counts = qemu_try_memalign(array->mem_align, new_bytes);
+    QEMU_AUTO_VFREE uint8_t *counts = qemu_try_memalign_large(array->mem_align, new_bytes);
     g_autofree unsigned long *dirty = longer_bitmap(array->dirty, array->nb_blocks, nb_blocks);
     g_autofree unsigned long *bad = longer_bitmap(array->bad, array->nb_blocks, nb_blocks);
 
@@ -275,11 +278,12 @@ Qcow2Walk *qcow2_walk_new(BlockDriverState *bs, const uint64_t *l1, uint32_t siz
         .l1 = l1,
         .size = size,
         .file_len = UINT64_MAX,
-        .max = MAX(WINDOW_BYTES / s->cluster_size, 1),
+        .max = MAX(MIN(WINDOW_BYTES / s->cluster_size, size), 1),
     };
     walk->index = g_try_new(uint32_t, walk->max);
     walk->places = g_try_new(Qcow2Place, walk->max);
-    walk->data = bdrv_try_blockalign(bs->file->bs, (size_t)walk->max * s->cluster_size);
+    walk->data = qemu_try_memalign_large(bdrv_opt_mem_align(bs->file->bs),
+                                         (size_t)walk->max * s->cluster_size);
     if (!walk->index || !walk->places || !walk->data) {
         qcow2_walk_free(walk);
         return NULL;
