@@ -189,7 +189,7 @@ static bool are_next(const uint64_t *word, uint64_t entry, uint64_t step)
              (be64_to_cpu(word[3]) ^ (entry + 3 * step)));
 }
 
-/* Entries from @word on, at most @max, that name adjacent plain clusters of the file; or 1. */
+/* Entries from @word on, at most @max, that name adjacent plain clusters of the file. */
 static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t max)
 {
     uint64_t entry = be64_to_cpu(word[0]), host = entry & QCOW2_OFFSET_MASK;
@@ -198,7 +198,7 @@ static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t ma
 
     if (entry != (host | (entry & QCOW2_COPIED)) || qcow2_offset_in_cluster(c->s, host) || !host ||
         host >= end || c->s->has_data_file) {
-        return 1;
+        return 0;
     }
     max = MIN((uint64_t)max, (end - host) >> c->s->cluster_bits);
     for (uint64_t next = entry + step; max - n >= 4 && are_next(word + n, next, step); n += 4) {
@@ -254,12 +254,19 @@ static void check_entries(Qcow2Check *c, TableWalk *t)
     const uint64_t *word = t->words;
 
     if (c->s->l2_entry_size == 8) {
-        for (uint32_t i = 0, n; i < c->s->l2_size; i += n) {
-            n = 1;
-            if (word[i] && (n = plain_run(c, word + i, c->s->l2_size - i)) > 1) {
+        uint32_t end = c->s->l2_size, n;
+
+        for (uint32_t i = 0; i < end; i += n) {
+            n = qcow2_count_unused((const uint8_t *)(word + i), end - i);
+            if (n > 0) {
+                continue;
+            }
+            n = plain_run(c, word + i, end - i);
+            if (n > 0) {
                 check_run(c, t, be64_to_cpu(word[i]), n);
-            } else if (word[i]) {
+            } else {
                 check_entry(c, t, i, be64_to_cpu(word[i]), 0);
+                n = 1;
             }
         }
         return;

@@ -312,23 +312,28 @@ static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
-/* Entries from @index on, for @bytes, that were never used.  They are most of a sparse image. */
+uint32_t qcow2_count_unused(const uint8_t *entries, uint32_t max)
+{
+    const uint8_t *p = entries, *end = entries + (size_t)max * 8;
+
+    while (end - p >= 64 && !(ldq_he_p(p) | ldq_he_p(p + 8) | ldq_he_p(p + 16) | ldq_he_p(p + 24) |
+                              ldq_he_p(p + 32) | ldq_he_p(p + 40) | ldq_he_p(p + 48) |
+                              ldq_he_p(p + 56))) {
+        p += 64;
+    }
+    while (p < end && ldq_he_p(p) == 0) {
+        p += 8;
+    }
+    return (p - entries) / 8;
+}
+
+/* Entries from @index on, for @bytes, that were never used. */
 static uint32_t count_empty(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
                             int64_t bytes)
 {
-    const uint8_t *p = slice->data + (size_t)index * 8;
-    uint32_t n = 0, max = MIN(s->slice_entries - index,
-                              DIV_ROUND_UP(MAX(bytes, 0), s->cluster_size));
-
-    while (max - n >= 4 && !(ldq_he_p(p) | ldq_he_p(p + 8) | ldq_he_p(p + 16) | ldq_he_p(p + 24))) {
-        n += 4;
-        p += 32;
-    }
-    while (n < max && ldq_he_p(p) == 0) {
-        n++;
-        p += 8;
-    }
-    return n;
+    return qcow2_count_unused(slice->data + (size_t)index * 8,
+                              MIN(s->slice_entries - index,
+                                  DIV_ROUND_UP(MAX(bytes, 0), s->cluster_size)));
 }
 
 void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
