@@ -24,7 +24,7 @@ struct BlockBackend {
     const BlockDevOps *dev_ops;
     void *dev_opaque;
     bool iostatus_enabled;
-    BlockDeviceIoStatus iostatus;
+    BlockDeviceIoStatus iostatus; /* atomic */
     BlockdevOnError on_read_error, on_write_error;
     QTAILQ_ENTRY(BlockBackend) next;
 

@@ -43,17 +43,21 @@ BlockErrorAction blk_get_error_action(BlockBackend *blk, bool is_read, int error
 void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, int error)
 {
     BlockDriverState *bs = blk_bs(blk);
+    bool has_path = blk->dev_ops && blk->dev_ops->get_path;
+    g_autofree char *path = has_path ? blk->dev_ops->get_path(blk->dev_opaque) : g_strdup("");
 
     if (action == BLOCK_ERROR_ACTION_STOP) {
-        if (blk->iostatus_enabled && blk->iostatus == BLOCK_DEVICE_IO_STATUS_OK) {
-            blk->iostatus = error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
-                                            : BLOCK_DEVICE_IO_STATUS_FAILED;
+        if (blk->iostatus_enabled) {
+            /* The first error counts. */
+            qatomic_cmpxchg(&blk->iostatus, BLOCK_DEVICE_IO_STATUS_OK,
+                            error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
+                                            : BLOCK_DEVICE_IO_STATUS_FAILED);
         }
         if (stop_machine) {
             stop_machine();
         }
     }
-    qapi_event_send_block_io_error(blk_get_attached_dev_id(blk), blk_name(blk),
+    qapi_event_send_block_io_error(path, blk_name(blk),
                                    bs ? bdrv_get_node_name(bs) : NULL,
                                    is_read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE,
                                    action, blk->iostatus_enabled, error == ENOSPC,
@@ -63,7 +67,7 @@ void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, 
 void blk_iostatus_enable(BlockBackend *blk)
 {
     blk->iostatus_enabled = true;
-    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+    blk_iostatus_reset(blk);
 }
 
 bool blk_iostatus_is_enabled(const BlockBackend *blk)
@@ -75,10 +79,10 @@ bool blk_iostatus_is_enabled(const BlockBackend *blk)
 
 BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk)
 {
-    return blk->iostatus;
+    return qatomic_read(&blk->iostatus);
 }
 
 void blk_iostatus_reset(BlockBackend *blk)
 {
-    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+    qatomic_set(&blk->iostatus, BLOCK_DEVICE_IO_STATUS_OK);
 }

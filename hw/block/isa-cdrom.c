@@ -250,7 +250,7 @@ static bool cdrom_is_medium_locked(void *opaque)
     return s->is_locked;
 }
 
-static char *cdrom_get_id(void *opaque)
+static char *cdrom_get_path(void *opaque)
 {
     CdRom *s = opaque;
 
@@ -262,12 +262,12 @@ static const BlockDevOps tray_ops = {
     .eject_request_cb = cdrom_eject_request,
     .is_tray_open = cdrom_is_tray_open,
     .is_medium_locked = cdrom_is_medium_locked,
-    .get_id = cdrom_get_id,
+    .get_path = cdrom_get_path,
 };
 
 static const BlockDevOps slot_ops = {
     .change_media_cb = cdrom_change_media,
-    .get_id = cdrom_get_id,
+    .get_path = cdrom_get_path,
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */

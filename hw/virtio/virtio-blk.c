@@ -454,14 +454,14 @@ static void blk_resized(void *opaque)
     virtio_config_changed(&s->vdev);
 }
 
-static char *blk_get_id(void *opaque)
+static char *blk_get_path(void *opaque)
 {
     VirtioBlk *s = opaque;
 
     return device_backend_path(s->dev);
 }
 
-static const BlockDevOps blk_dev_ops = {.resize_cb = blk_resized, .get_id = blk_get_id};
+static const BlockDevOps blk_dev_ops = {.resize_cb = blk_resized, .get_path = blk_get_path};
 
 static const VirtioDeviceOps virtio_blk_ops = {
     .name = "virtio-blk",

@@ -42,8 +42,8 @@ typedef struct BlockDevOps {
     void (*drained_end)(void *opaque);
     /* True while the device still has requests it parked itself (error policy "stop"). */
     bool (*drained_poll)(void *opaque);
-    /* Path or id of the device: for messages. */
-    char *(*get_id)(void *opaque);
+    /* Where the part with the disk is in the tree of objects, for BLOCK_IO_ERROR.  Any thread. */
+    char *(*get_path)(void *opaque);
 } BlockDevOps;
 
 /* ---- life ------------------------------------------------------------------------------------ */
