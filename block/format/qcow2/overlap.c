@@ -251,7 +251,7 @@ void coroutine_fn qcow2_co_mark_corrupt(BlockDriverState *bs, uint64_t offset, u
         error_printf("qcow2: Marking image as corrupt: %s; further corruption events will be "
                      "suppressed\n", msg);
     }
-    qapi_event_send_block_image_corrupted(bdrv_get_device_or_node_name(bs), bs->node_name, msg,
+    qapi_event_send_block_image_corrupted(bdrv_get_device_name(bs), bs->node_name, msg,
                                           true, MIN(offset, INT64_MAX), true,
                                           MIN(bytes, INT64_MAX), !bs->read_only);
     if (!bs->read_only) {
