@@ -3,12 +3,12 @@
 """Media in a reader: its tray and door, what the guest sees of them, and who moves them."""
 
 import os
-import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from qmptest import MiB, make_raw, run, same  # noqa: E402
+from qtest import OPTIONS, Ports              # noqa: E402
 
 SECTOR = 2048
 PORTS = 0x530
@@ -17,20 +17,8 @@ BUSY, DATA, ERROR, MEDIUM, TRAY_OPEN, LOCKED = (1 << n for n in range(6))
 CHANGED, EJECT = 1, 2
 
 
-class Guest:
-    """What a guest does at the ports of the reader, by qtest."""
-
-    def __init__(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect("qtest")
-        self.file = self.sock.makefile("rw")
-
-    def ask(self, line):
-        self.file.write(line + "\n")
-        self.file.flush()
-        answer = self.file.readline().split()
-        same(answer[0], "OK")
-        return int(answer[1], 16) if len(answer) > 1 else None
+class Guest(Ports):
+    """What a guest does at the ports of the reader."""
 
     def status(self):
         return self.ask(f"inb {PORTS:#x}")
@@ -57,13 +45,6 @@ class Guest:
         while self.status() & DATA:
             words.append(self.ask(f"inl {PORTS + 12:#x}"))
         return b"".join(word.to_bytes(4, "little") for word in words)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.file.close()
-        self.sock.close()
 
 
 def medium(name, sectors):
@@ -242,9 +223,8 @@ def errors_go_by_the_policy(vm):
 
 
 def args(*device):
-    return ["-M", "e2k", "-accel", "qtest", "-display", "none", "-nodefaults", "-qtest-log", "none",
-            "-qtest", "unix:qtest,server=on,wait=off", "-drive", "if=none,media=cdrom,id=cd",
-            "-device", ",".join(["isa-cdrom,drive=cd,id=r", *device])]
+    return ["-M", "e2k", "-display", "none", "-nodefaults", *OPTIONS, "-drive",
+            "if=none,media=cdrom,id=cd", "-device", ",".join(["isa-cdrom,drive=cd,id=r", *device])]
 
 
 SLOT = {a_slot_has_no_tray: ["tray=off"], errors_go_by_the_policy: ["tray=off", "rerror=stop"]}
