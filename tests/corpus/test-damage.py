@@ -237,6 +237,27 @@ def try_damage(sound, name, damage, repaired, words):
     return compare_repairs(done) if peer else None
 
 
+def misplaced_in_data_file():
+    """What is wrong with how a cluster elsewhere in a data file is met; None if nothing is."""
+    must("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k,data_file=apart.data", "apart",
+         "1M")
+    must("qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 12k", "apart")
+    image = Image("apart")
+    image.put(image.entry(4096), image.get(image.entry(8192)))
+    with open("apart", "wb") as file:
+        file.write(image.bytes)
+    done = check("qemu-img", "apart")
+    if done.status != 2 or "host offset=0x2000 does not match guest offset=0x1000" not in done.text:
+        return f"check: {done}"
+    sentence = "External data file host cluster offset 0x2000 does not match guest cluster offset: 0x1000"
+    for tool in filter(None, ("qemu-io", stock("qemu-io"))):
+        done = run(tool, "-r", "-f", "qcow2", "-c", "read 4k 4k", "apart")
+        if sentence not in done.text or "read failed" not in done.text:
+            return f"{tool}: {done}"
+    done = run("qemu-io", "-f", "qcow2", "-c", "write 5k 1k", "-c", "read -P 1 8k 4k", "apart")
+    return None if sentence in done.text and "write failed" in done.text else str(done)
+
+
 def try_counted(sound, damage, table, repaired):
     """What is wrong; None if nothing is."""
     image = Image(sound)
@@ -271,6 +292,8 @@ def main():
     for name, *how in COUNTED:
         wrong = try_counted(*how)
         tap.ok(not wrong, f"{name}, as the counts say", wrong)
+    wrong = misplaced_in_data_file()
+    tap.ok(not wrong, "a cluster of a data file at another's place", wrong)
     return tap.finish()
 
 

@@ -260,6 +260,13 @@ static int coroutine_fn co_check_entries(BlockDriverState *bs, const Qcow2CacheE
                                   (uint64_t)offset + ((uint64_t)i << s->cluster_bits));
             return -EIO;
         }
+        if (has_host && !qcow2_is_in_place(s, offset + ((int64_t)i << s->cluster_bits), host)) {
+            qcow2_co_mark_corrupt(bs, host, s->cluster_size, "External data file host cluster "
+                                  "offset %#" PRIx64 " does not match guest cluster offset: %#"
+                                  PRIx64, host,
+                                  (uint64_t)offset + ((uint64_t)i << s->cluster_bits));
+            return -EIO;
+        }
     }
     return 0;
 }

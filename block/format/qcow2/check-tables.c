@@ -23,6 +23,7 @@ typedef struct TableWalk {
     uint64_t offset;
     uint64_t *words;      /* big endian */
     uint64_t times;
+    uint64_t guest;       /* offset of what the first entry maps, where the table was first named */
     bool is_active, is_dirty;
     bool can_repair;      /* entries may be changed: nothing else is known to lie here */
     FragInfo frag;
@@ -150,12 +151,32 @@ static void check_reserved_bits(Qcow2Check *c, const TableWalk *t, uint64_t entr
     }
 }
 
+/* In a data file each cluster is at its guest offset, and none is compressed. */
+static void check_data_file(Qcow2Check *c, const TableWalk *t, uint32_t index, uint64_t entry)
+{
+    uint64_t guest = t->guest + ((uint64_t)index << c->s->cluster_bits);
+    uint64_t host = entry & QCOW2_OFFSET_MASK;
+
+    if (entry & QCOW2_COMPRESSED) {
+        qcow2_check_report(c, "ERROR compressed cluster entry found in image with external data "
+                           "file: guest offset=%#" PRIx64, guest);
+        c->res->corruptions += t->times;
+    } else if (qcow2_entry_has_host(c->s, entry) && (host != guest || t->times > 1)) {
+        qcow2_check_report(c, "ERROR external data file host offset=%#" PRIx64 " does not match "
+                           "guest offset=%#" PRIx64, host, guest);
+        c->res->corruptions += t->times;
+    }
+}
+
 static void check_entry(Qcow2Check *c, TableWalk *t, uint32_t index, uint64_t entry,
                         uint64_t bitmap)
 {
     uint64_t host = entry & QCOW2_OFFSET_MASK;
 
     check_reserved_bits(c, t, entry);
+    if (c->s->has_data_file) {
+        check_data_file(c, t, index, entry);
+    }
     if (entry & QCOW2_COMPRESSED) {
         check_compressed(c, t, index, entry, bitmap);
         return;
@@ -324,6 +345,7 @@ static int coroutine_fn co_check_table(Qcow2Check *c, Qcow2Place *place,
         .offset = place->offset,
         .words = (uint64_t *)place->buf,
         .times = table->times,
+        .guest = (uint64_t)table->l1_index << (c->s->l2_bits + c->s->cluster_bits),
         .is_active = table->is_active,
         .can_repair = (c->fix & BDRV_FIX_ERRORS) && place->ret >= 0 &&
                       qcow2_overlap_is_l2_only(c->s, place->offset),
@@ -372,10 +394,11 @@ typedef struct L1Table {
     bool is_active;
 } L1Table;
 
-static void note_l2(Qcow2Check *c, GHashTable *seen, uint64_t offset, const L1Table *l1)
+static void note_l2(Qcow2Check *c, GHashTable *seen, uint64_t offset, const L1Table *l1,
+                    uint32_t l1_index)
 {
     gpointer index = g_hash_table_lookup(seen, GSIZE_TO_POINTER(offset));
-    Qcow2CheckTable *known, fresh = { l1->times, l1->is_active };
+    Qcow2CheckTable *known, fresh = { l1->times, l1->is_active, l1_index };
 
     if (index) {
         known = &g_array_index(c->l2_tables, Qcow2CheckTable, GPOINTER_TO_UINT(index) - 1);
@@ -388,7 +411,8 @@ static void note_l2(Qcow2Check *c, GHashTable *seen, uint64_t offset, const L1Ta
     g_hash_table_insert(seen, GSIZE_TO_POINTER(offset), GUINT_TO_POINTER(c->l2_offsets->len));
 }
 
-static void collect_entry(Qcow2Check *c, GHashTable *seen, uint64_t entry, const L1Table *l1)
+static void collect_entry(Qcow2Check *c, GHashTable *seen, uint64_t entry, const L1Table *l1,
+                          uint32_t l1_index)
 {
     uint64_t offset = entry & QCOW2_OFFSET_MASK;
 
@@ -405,7 +429,7 @@ static void collect_entry(Qcow2Check *c, GHashTable *seen, uint64_t entry, const
         c->res->corruptions += l1->times;
         c->any_lost = true;
     }
-    note_l2(c, seen, offset, l1);
+    note_l2(c, seen, offset, l1, l1_index);
 }
 
 static int coroutine_fn co_collect_l1(Qcow2Check *c, GHashTable *seen, const L1Table *l1)
@@ -423,7 +447,7 @@ static int coroutine_fn co_collect_l1(Qcow2Check *c, GHashTable *seen, const L1T
     }
     for (uint32_t i = 0; i < l1->size; i++) {
         if (entries[i]) {
-            collect_entry(c, seen, entries[i], l1);
+            collect_entry(c, seen, entries[i], l1, i);
         }
     }
     return 0;

@@ -19,6 +19,7 @@
 typedef struct Qcow2CheckTable {
     uint64_t times;     /* L1 entries that name it */
     bool is_active;     /* one of them belongs to the active image */
+    uint32_t l1_index;  /* the first of them */
 } Qcow2CheckTable;
 
 /* An L2 table that lies where something else does, too. */

@@ -29,8 +29,7 @@ static BdrvMapKind map_data(BlockDriverState *bs, int64_t offset, uint64_t host_
 {
     Qcow2State *s = bs->opaque;
 
-    if (s->header.crypt_method ||
-        qcow2_offset_in_cluster(s, host_offset) != qcow2_offset_in_cluster(s, offset)) {
+    if (s->header.crypt_method || !qcow2_is_in_place(s, offset, host_offset)) {
         return BDRV_MAP_NONE;
     }
     map->child = qcow2_data(bs);

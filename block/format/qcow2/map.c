@@ -281,13 +281,18 @@ static bool continues(const Qcow2Mapping *map, const Qcow2Mapping *next)
 
 static bool is_misplaced(const Qcow2State *s, int64_t offset, const Qcow2Mapping *map)
 {
-    return has_host_place(map->kind) &&
-           qcow2_offset_in_cluster(s, map->host_offset) != qcow2_offset_in_cluster(s, offset);
+    return has_host_place(map->kind) && !qcow2_is_in_place(s, offset, map->host_offset);
+}
+
+/* Compressed clusters have no place in a data file. */
+static bool is_packed_apart(const Qcow2State *s, const Qcow2Mapping *map)
+{
+    return map->kind == QCOW2_DEFLATED && s->has_data_file;
 }
 
 static bool is_damaged(const Qcow2State *s, int64_t offset, const Qcow2Mapping *map)
 {
-    return map->kind == QCOW2_INVALID || is_misplaced(s, offset, map);
+    return map->kind == QCOW2_INVALID || is_packed_apart(s, map) || is_misplaced(s, offset, map);
 }
 
 static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
@@ -300,6 +305,19 @@ static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
                               PRIx64, s->is_extended_l2 ? "Invalid cluster"
                                                         : "Zero cluster in a version 2 image: zero",
                               (uint64_t)offset);
+        return -EIO;
+    }
+    if (is_packed_apart(s, map)) {
+        qcow2_co_mark_corrupt(bs, offset, s->cluster_size, "Compressed cluster entry found in "
+                              "image with external data file (guest offset: %#" PRIx64 ")",
+                              (uint64_t)offset);
+        return -EIO;
+    }
+    if (is_misplaced(s, offset, map) && s->has_data_file) {
+        qcow2_co_mark_corrupt(bs, map->host_offset, s->cluster_size, "External data file host "
+                              "cluster offset %#" PRIx64 " does not match guest cluster offset: %#"
+                              PRIx64, map->host_offset - qcow2_offset_in_cluster(s, offset),
+                              qcow2_cluster_start(s, offset));
         return -EIO;
     }
     if (is_misplaced(s, offset, map)) {

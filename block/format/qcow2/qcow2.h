@@ -394,6 +394,13 @@ static inline uint32_t qcow2_offset_in_cluster(const Qcow2State *s, int64_t offs
     return offset & (s->cluster_size - 1);
 }
 
+/* May the guest's byte @guest be at @host?  In a data file it is at the same offset. */
+static inline bool qcow2_is_in_place(const Qcow2State *s, int64_t guest, uint64_t host)
+{
+    return s->has_data_file ? host == (uint64_t)guest
+                            : qcow2_offset_in_cluster(s, host) == qcow2_offset_in_cluster(s, guest);
+}
+
 static inline uint64_t qcow2_nb_clusters(const Qcow2State *s, uint64_t bytes)
 {
     return (bytes + s->cluster_size - 1) >> s->cluster_bits;
