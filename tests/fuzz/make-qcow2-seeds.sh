@@ -37,7 +37,28 @@ make leaks cluster_size=512
 io "$dir/leaks" 'write -P 1 0 4k'
 printf '\000' | dd of="$dir/leaks" bs=1 seek=2048 conv=notrunc status=none
 
-for seed in plain v2 narrow packed snapshots bitmaps extended leaks; do
+sealed() { # NAME FORMAT OPTIONS
+    "$build/qemu-img" create -q -f qcow2 --object 'secret,id=keeper,data=password of keeper' \
+        -o "encrypt.format=$2,encrypt.key-secret=keeper,$3" "$dir/$1" 64K
+    "$build/qemu-io" --object 'secret,id=keeper,data=password of keeper' --image-opts \
+        -c 'write -q -P 1 0 3k' -c 'write -q -P 2 30k 2k' \
+        "driver=qcow2,encrypt.format=$2,encrypt.key-secret=keeper,file.filename=$dir/$1"
+}
+sealed luks luks cluster_size=4096,encrypt.iter-time=1,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc
+sealed aes aes cluster_size=512
+make zstd cluster_size=4096,compression_type=zstd
+io "$dir/zstd" 'write -c -P 4 0 4k' 'write -c -P 5 8k 4k' 'write -P 7 4k 4k'
+(cd "$dir" && img create -f qcow2 -o cluster_size=512,data_file=disk.data apart 64K &&
+    io apart 'write -P 1 0 2k' 'write -z 8k 1k')
+make wide cluster_size=512,preallocation=metadata 256K
+io "$dir/wide" 'write -P 1 200k 2k' 'discard 100k 9k'
+make mixed cluster_size=1024,refcount_bits=64
+img bitmap --add -g 1024 "$dir/mixed" a
+io "$dir/mixed" 'write -c -P 4 0 1k' 'write -P 1 4k 4k'
+img snapshot -c one "$dir/mixed"
+io "$dir/mixed" 'write -c -P 5 1k 1k' 'write -P 2 5k 1k' 'write -z 60k 2k'
+
+for seed in plain v2 narrow packed snapshots bitmaps extended leaks luks aes zstd apart wide mixed; do
     cp "$dir/$seed" qcow2-open/
     cp "$dir/$seed" qcow2-check/
     { head -c 64 /dev/zero | tr '\0' '\132'; cat "$dir/$seed"; } >qcow2-io/$seed

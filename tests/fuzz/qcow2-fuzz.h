@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the fuzz entries for qcow2 images share: the bytes are the file "disk" in memory
- * (memfile.h), "file" is the only protocol, and nothing of the host can be reached.
+ * (memfile.h), "file" is the only protocol, and nothing of the host can be reached.  An encrypted
+ * one is opened with the password of secret "keeper".
  *
  * An entry defines fuzz_prefix(), the bytes before the image that it reads itself, and calls
  * fuzz_run() with a function that runs in a coroutine holding the control lock.
@@ -9,7 +10,9 @@
 #ifndef TESTS_FUZZ_QCOW2_FUZZ_H
 #define TESTS_FUZZ_QCOW2_FUZZ_H
 
+#include "../../block/format/qcow2/qcow2.h"
 #include "../unit/format/qcow2-test.h"
+#include "../unit/lab/secrets.h"
 
 #define FUZZ_MAX_IMAGE (1 * MiB)
 #define FUZZ_HEADER_BYTES 112
@@ -29,6 +32,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     qemu_init_main_loop(&error_abort);
     error_set_report_hook(fuzz_swallow, NULL);
+    if (crypto_available()) {
+        lab_with_secrets();
+    }
     return 0;
 }
 
@@ -90,21 +96,57 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     return size;
 }
 
+/* A larger L1 table takes the time of a hundred inputs (tests/corpus/test-bounds.py has them). */
+#define FUZZ_MAX_L1 (16 * KiB)
+
 /* Run @co_fn on a file of these bytes. */
 static inline void fuzz_run(const uint8_t *data, size_t size, void (*co_fn)(void))
 {
-    if (size > FUZZ_MAX_IMAGE) {
+    if (size > FUZZ_MAX_IMAGE || (size >= 40 && ldl_be_p(data + 36) > FUZZ_MAX_L1)) {
         return;
     }
     mem_set_content("disk", data, size);
     mem_run_case(qcow2_drivers, co_fn);
 }
 
+/* Iterations of LUKS that take no time; who makes them a million has a slow image, no more. */
+#define FUZZ_MAX_ITERATIONS 4096
+
+/* Is the LUKS header at @luks, of which @len bytes are there, opened in no time? */
+static inline bool fuzz_is_quick(const uint8_t *luks, size_t len)
+{
+    bool is_quick = len >= 592 && ldl_be_p(luks + 164) <= FUZZ_MAX_ITERATIONS;
+
+    for (int slot = 0; slot < 8 && is_quick; slot++) {
+        is_quick = ldl_be_p(luks + 208 + slot * 48 + 4) <= FUZZ_MAX_ITERATIONS;
+    }
+    return is_quick;
+}
+
+/* The options that open the image in the file, with a password if it is encrypted. */
+static inline QDict *fuzz_options(void)
+{
+    const GByteArray *file = mem_file("disk")->data;
+    uint32_t method = file->len > 36 ? ldl_be_p(file->data + 32) : 0;
+    QDict *options = qcow2_test_options("disk");
+    bool is_quick = method == QCOW2_CRYPT_AES;
+
+    for (size_t at = 512; method == QCOW2_CRYPT_LUKS && !is_quick && at < file->len; at += 512) {
+        is_quick = !memcmp(file->data + at, "LUKS", 4) &&
+                   fuzz_is_quick(file->data + at, file->len - at);
+    }
+    if (is_quick && crypto_available()) {
+        qdict_put_str(options, "encrypt.format", method == QCOW2_CRYPT_AES ? "aes" : "luks");
+        qdict_put_str(options, "encrypt.key-secret", "keeper");
+    }
+    return options;
+}
+
 /* The image as a user has it, or NULL if it is refused, which has an error. */
 static inline MemUser *coroutine_fn fuzz_co_open(int flags)
 {
     Error *local_err = NULL;
-    MemUser *user = mem_co_use(qcow2_test_options("disk"), flags, &local_err);
+    MemUser *user = mem_co_use(fuzz_options(), flags, &local_err);
 
     if (!user == !local_err || (local_err && !*error_get_pretty(local_err))) {
         abort();
