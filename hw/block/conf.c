@@ -225,9 +225,18 @@ static bool check_error_policy(const BlockConf *conf, Error **errp)
 
 /* ---- attaching ------------------------------------------------------------------------------- */
 
+static bool on_off_or(int property, bool otherwise)
+{
+    return property == ON_OFF_PROP_AUTO ? otherwise : property == ON_OFF_PROP_ON;
+}
+
 static void apply_policy(BlockConf *conf)
 {
     BlockBackend *blk = conf->blk;
+    BlockAcctStats *stats = blk_get_stats(blk);
+
+    stats->account_invalid = on_off_or(conf->account_invalid, stats->account_invalid);
+    stats->account_failed = on_off_or(conf->account_failed, stats->account_failed);
 
     if (conf->write_cache != ON_OFF_PROP_AUTO) {
         blk_set_enable_write_cache(blk, conf->write_cache == ON_OFF_PROP_ON);

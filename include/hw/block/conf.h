@@ -20,6 +20,7 @@ typedef struct BlockConf {
     uint32_t cyls, heads, secs;                       /* 0: guessed */
     int write_cache;                                  /* ON_OFF_PROP_* */
     bool share_rw;
+    int account_invalid, account_failed;              /* ON_OFF_PROP_*; auto: as the drive has it */
     int rerror, werror;                               /* index into the property's values */
     bool is_attached;
 } BlockConf;
@@ -41,6 +42,10 @@ extern const char *const block_conf_error_values[];
                 "4294967295", NULL), \
     DEVICE_PROP("write-cache", prop_kind_on_off_auto, _struct, _conf.write_cache, "auto", NULL), \
     DEVICE_PROP("share-rw", prop_kind_bool, _struct, _conf.share_rw, "off", NULL), \
+    DEVICE_PROP("account-invalid", prop_kind_on_off_auto, _struct, _conf.account_invalid, "auto", \
+                NULL), \
+    DEVICE_PROP("account-failed", prop_kind_on_off_auto, _struct, _conf.account_failed, "auto", \
+                NULL), \
     { .name = "rerror", .kind = &prop_kind_enum, .offset = offsetof(_struct, _conf.rerror), \
       .default_value = "auto", .values = block_conf_error_values, \
       .description = "Error handling policy, report/ignore/enospc/stop/auto" }, \

@@ -23,9 +23,9 @@ def fails(message, option, argument):
     same(done.returncode, 1)
 
 
-def vm_with(*drives):
+def vm_with(*drives, machine="none"):
     args = [word for drive in drives for word in ("-drive", drive)]
-    return Vm(*BASE, *args, program=EMULATOR)
+    return Vm(*BASE, "-M", machine, *args, program=EMULATOR)
 
 
 def bad_drives_are_refused():
@@ -199,8 +199,8 @@ def snapshot_on_leaves_the_image_alone():
 
 def requests_are_counted_over_intervals():
     with vm_with("if=none,id=d,driver=null-co,size=1M,read-zeroes=on,stats-intervals.0=60,"
-                 "stats-intervals.1=3600") as vm:
-        for command in ("aio_read 0 64k", "aio_write 0 4k", "aio_write -i 0 4k"):
+                 "stats-intervals.1=3600", machine="e2k") as vm:
+        for command in ("aio_read 0 64k", "aio_write 0 4k", "aio_write -i 0 4k", "flush"):
             same(vm.hmp(f'qemu-io d "{command}"'), "")
         stats = vm.command("query-blockstats")[0]["stats"]
         same([stats[key] for key in ("rd_operations", "rd_bytes", "wr_operations", "wr_bytes",
@@ -208,8 +208,22 @@ def requests_are_counted_over_intervals():
              [1, 64 << 10, 1, 4 << 10, 1, 0])
         same(sorted(row["interval_length"] for row in stats["timed_stats"]), [60, 3600])
         for row in stats["timed_stats"]:
-            assert 0 < row["min_rd_latency_ns"] <= row["max_rd_latency_ns"], row
-            same(row["max_flush_latency_ns"], 0)
+            for kind in ("rd", "wr", "flush"):
+                low, middle, high = (row[f"{what}_{kind}_latency_ns"] for what in ("min", "avg", "max"))
+                assert 0 < low <= middle <= high, row
+            assert row["avg_rd_queue_depth"] > 0 and row["avg_wr_queue_depth"] > 0, row
+            same((row["max_zone_append_latency_ns"], row["avg_zone_append_queue_depth"]), (0, 0))
+        # Each kind of request has a histogram of its own.
+        vm.command("device_add", driver="virtio-blk-pci", drive="d", id="v", account_failed="off")
+        for kind in ("read", "write", "flush"):
+            vm.command("block-latency-histogram-set", id="v", **{f"boundaries_{kind}": [1, 10**15]})
+            vm.hmp('qemu-io d "%s"' % ("flush" if kind == "flush" else f"{kind} 0 4k"))
+        row, = vm.command("query-blockstats")
+        for kind in ("rd", "wr", "flush"):
+            same(row["stats"][f"{kind}_latency_histogram"],
+                 {"boundaries": [1, 10**15], "bins": [0, 1, 0]})
+        assert "zone_append_latency_histogram" not in row["stats"]
+        same((row["stats"]["account_failed"], row["stats"]["account_invalid"]), (False, True))
 
 
 def every_counter_counts():
@@ -220,7 +234,8 @@ def every_counter_counts():
            "inject-error.0.event=none,inject-error.0.iotype=%s")
     with vm_with("if=none,id=d,file=t.qcow2,format=qcow2,discard=unmap", bad % "read",
                  "if=none,id=quiet,driver=null-co,size=1M,stats-account-invalid=off") as vm:
-        for line in ("write 0 64k", "write 1M 4k", "read 0 8k", "flush", "discard 0 64k",
+        # The file loses what was discarded when the tables that say so have been written.
+        for line in ("write 0 64k", "discard 0 64k", "flush", "write 1M 4k", "flush", "read 0 8k",
                      "read 4M 512", "write 100M 4k"):
             vm.hmp(f'qemu-io d "{line}"')
         for line in ("read 0 4k", "read 0 4k", "write 0 4k"):
@@ -229,7 +244,7 @@ def every_counter_counts():
         rows = {row["device"]: row for row in vm.command("query-blockstats")}
     disk = rows["d"]["stats"]
     moved = {"rd_bytes": 8192, "wr_bytes": 69632, "unmap_bytes": 65536, "rd_operations": 1,
-             "wr_operations": 2, "flush_operations": 1, "unmap_operations": 1,
+             "wr_operations": 2, "flush_operations": 2, "unmap_operations": 1,
              "wr_highest_offset": MiB + 4096, "invalid_rd_operations": 1,
              "invalid_wr_operations": 1, "account_invalid": True, "account_failed": True,
              "timed_stats": []}
@@ -247,8 +262,9 @@ def every_counter_counts():
     assert "idle_time_ns" not in rows["quiet"]["stats"], rows["quiet"]
     # What is below: the file, and the backing image with its own.
     assert rows["d"]["parent"]["stats"]["wr_highest_offset"] > 0, rows["d"]
-    for row in (rows["d"], rows["d"]["backing"]):
-        same(row["parent"]["driver-specific"]["driver"], "file")
+    same(rows["d"]["parent"]["driver-specific"],
+         {"driver": "file", "discard-nb-ok": 1, "discard-nb-failed": 0, "discard-bytes-ok": 65536})
+    same(rows["d"]["backing"]["parent"]["driver-specific"]["driver"], "file")
 
 
 def a_disk_keeps_what_it_claims_after_qemu_io():

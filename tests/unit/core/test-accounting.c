@@ -37,6 +37,53 @@ static void test_counts(void)
     block_acct_cleanup(&stats);
 }
 
+/* Each kind of request has its own counters. */
+static void test_every_counter(void)
+{
+    BlockAcctStats stats;
+    g_autoptr(BlockDeviceStats) info = g_new0(BlockDeviceStats, 1);
+
+    block_acct_init(&stats, false, true);
+    for (int type = 0; type < BLOCK_ACCT_MAX; type++) {
+        stats.bytes[type] = 1000 + type;
+        stats.ops[type] = 2000 + type;
+        stats.invalid_ops[type] = 3000 + type;
+        stats.failed_ops[type] = 4000 + type;
+        stats.merged[type] = 5000 + type;
+        stats.total_time_ns[type] = 6000 + type;
+    }
+    bdrv_stats_from_accounting(&stats, info);
+    const struct {
+        BlockAcctType type;
+        int64_t bytes, ops, invalid, failed, merged, time;
+    } rows[] = {
+        { BLOCK_ACCT_READ, info->rd_bytes, info->rd_operations, info->invalid_rd_operations,
+          info->failed_rd_operations, info->rd_merged, info->rd_total_time_ns },
+        { BLOCK_ACCT_WRITE, info->wr_bytes, info->wr_operations, info->invalid_wr_operations,
+          info->failed_wr_operations, info->wr_merged, info->wr_total_time_ns },
+        { BLOCK_ACCT_ZONE_APPEND, info->zone_append_bytes, info->zone_append_operations,
+          info->invalid_zone_append_operations, info->failed_zone_append_operations,
+          info->zone_append_merged, info->zone_append_total_time_ns },
+        { BLOCK_ACCT_UNMAP, info->unmap_bytes, info->unmap_operations,
+          info->invalid_unmap_operations, info->failed_unmap_operations, info->unmap_merged,
+          info->unmap_total_time_ns },
+        { BLOCK_ACCT_FLUSH, 1000 + BLOCK_ACCT_FLUSH, info->flush_operations,
+          info->invalid_flush_operations, info->failed_flush_operations, 5000 + BLOCK_ACCT_FLUSH,
+          info->flush_total_time_ns },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_assert_cmpint(rows[i].bytes, ==, 1000 + rows[i].type);
+        g_assert_cmpint(rows[i].ops, ==, 2000 + rows[i].type);
+        g_assert_cmpint(rows[i].invalid, ==, 3000 + rows[i].type);
+        g_assert_cmpint(rows[i].failed, ==, 4000 + rows[i].type);
+        g_assert_cmpint(rows[i].merged, ==, 5000 + rows[i].type);
+        g_assert_cmpint(rows[i].time, ==, 6000 + rows[i].type);
+    }
+    g_assert_false(info->account_invalid);
+    g_assert_true(info->account_failed);
+    block_acct_cleanup(&stats);
+}
+
 static void count_one(BlockAcctStats *stats, int64_t latency_ns)
 {
     BlockAcctCookie cookie;
@@ -114,6 +161,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/accounting/count/each-request-once", test_counts);
+    g_test_add_func("/accounting/count/every-kind-apart", test_every_counter);
     g_test_add_func("/accounting/histogram/bins", test_histogram);
     g_test_add_data_func(cases[0].path, &cases[0], fake_run_case);
     return g_test_run();
