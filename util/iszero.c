@@ -140,6 +140,46 @@ bool buffer_is_zero(const void *buf, size_t len)
     return is_zero(best_scan, buf, len);
 }
 
+/* Which of 8 words at @p are not zero, so that a zero has no bit; two bits for each. */
+static unsigned used_of_8(const unsigned char *p)
+{
+#if defined(__x86_64__)
+    const __m128i *v = (const __m128i *)p;
+    const __m128i zero = _mm_setzero_si128();
+    __m128i a = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v), zero),
+                                _mm_cmpeq_epi32(_mm_loadu_si128(v + 1), zero));
+    __m128i b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v + 2), zero),
+                                _mm_cmpeq_epi32(_mm_loadu_si128(v + 3), zero));
+
+    return _mm_movemask_epi8(_mm_packs_epi16(a, b)) ^ 0xffff;
+#else
+    unsigned used = 0;
+
+    for (int i = 0; i < 8; i++) {
+        used |= (load64(p + i * 8) != 0) << (i * 2);
+    }
+    return used;
+#endif
+}
+
+size_t buffer_count_zero_words(const void *buf, size_t n)
+{
+    const unsigned char *p = buf;
+    size_t done = 0;
+
+    for (; n - done >= 8; done += 8) {
+        unsigned used = used_of_8(p + done * 8);
+
+        if (used) {
+            return done + (unsigned)__builtin_ctz(used) / 2;
+        }
+    }
+    while (done < n && load64(p + done * 8) == 0) {
+        done++;
+    }
+    return done;
+}
+
 int buffer_is_zero_variants(void)
 {
     ScanFunc *variants[3];

@@ -37,6 +37,25 @@ static void test_every_length_and_position(void)
     }
 }
 
+static void test_zero_words_before_any_other(void)
+{
+    uint8_t memory[32 * 8 + 5];
+
+    for (size_t n = 0; n <= 30; n++) {
+        uint8_t *buf = memory + n % 5;
+        memset(memory, 0xff, sizeof(memory));
+        memset(buf, 0, n * 8);
+        g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, n);
+        for (size_t at = 0; at < n * 8; at++) {
+            buf[at] = 0x80;
+            g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, at / 8);
+            memset(buf + at + 1, 0x11, n * 8 - at - 1);
+            g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, at / 8);
+            memset(buf + at, 0, n * 8 - at);
+        }
+    }
+}
+
 static void test_crc32c_known_values(void)
 {
     static const uint8_t zeroes[32];
@@ -59,6 +78,7 @@ int main(int argc, char **argv)
 {
     test_init(&argc, &argv);
     g_test_add_func("/iszero/variants/every-length-and-position", test_every_length_and_position);
+    g_test_add_func("/iszero/words/zeroes-before-any-other", test_zero_words_before_any_other);
     g_test_add_func("/crc32c/variants/known-values", test_crc32c_known_values);
     return g_test_run();
 }
