@@ -313,35 +313,38 @@ static void coroutine_fn co_ask_once(BlockDriverState *bs, const BdrvExtent *raw
 }
 
 /*
- * Complete what the driver said of a range that ends at @end of @total bytes, where nobody needs to
- * be asked.  False: somebody does.
+ * Complete the first of @n ranges that the driver told of, as far as nobody needs to be asked.
+ * Returns how many; adds their length to *@end.  @open_is_zero: nothing is below @bs.
  */
-static bool judge_in_place(BlockDriverState *bs, const Below *known, bool is_lowest,
-                           BdrvExtent *extent, bool is_end)
+static int judge_in_place(BlockDriverState *bs, const Below *known, bool open_is_zero,
+                          BdrvExtent *list, int n, int64_t *end)
 {
-    int flags = extent->flags;
+    int done;
 
-    if (flags & BDRV_BLOCK_RAW) {
-        return false;
-    }
-    if (!(flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO))) {
-        if (!is_lowest || !bs->drv->supports_backing) {
-            return false;
-        }
-        flags |= BDRV_BLOCK_ZERO;
-    } else {
-        flags |= BDRV_BLOCK_ALLOCATED;
+    for (done = 0; done < n; done++) {
+        BdrvExtent *extent = &list[done];
+        int flags = extent->flags, more = BDRV_BLOCK_ALLOCATED;
+
         if ((flags & RECURSES) == RECURSES && extent->file && extent->file != bs) {
             if (extent->file != known->file || extent->map < known->start ||
                 extent->map + extent->bytes > known->end) {
-                return false;
+                break;
             }
-            flags |= known->flags & BDRV_BLOCK_ZERO;
+            more |= known->flags & BDRV_BLOCK_ZERO;
+        } else if (!(flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO))) {
+            if (!open_is_zero) {
+                break;
+            }
+            more = BDRV_BLOCK_ZERO;
         }
+        if (flags & BDRV_BLOCK_RAW) {
+            break;
+        }
+        extent->flags = flags | more;
+        extent->depth = 0;
+        *end += extent->bytes;
     }
-    extent->flags = flags | (is_end ? BDRV_BLOCK_EOF : 0);
-    extent->depth = 0;
-    return true;
+    return done;
 }
 
 /* By the driver's list, which is completed where it is as far as that goes. */
@@ -349,10 +352,10 @@ static int coroutine_fn co_many_extents(BlockDriverState *bs, const Chain *chain
                                         Extents *out)
 {
     BdrvExtent *list = out->list + out->n;
-    bool is_lowest = !bdrv_filter_or_cow_bs(bs);
+    bool open_is_zero = bs->drv->supports_backing && !bdrv_filter_or_cow_bs(bs);
     int64_t total = bdrv_co_length_for(bs, out->end + bytes);
     Below known = { 0 };
-    int n, done = 0, ret = 0;
+    int n, done, ret = 0;
 
     if (total < 0 || out->end >= total) {
         return MIN(total, 0);
@@ -362,10 +365,10 @@ static int coroutine_fn co_many_extents(BlockDriverState *bs, const Chain *chain
     if (n > 1) {
         co_ask_once(bs, list, n, &known);
     }
-    while (done < n && judge_in_place(bs, &known, is_lowest, &list[done],
-                                      out->end + list[done].bytes == total)) {
-        out->end += list[done++].bytes;
-        out->n++;
+    done = judge_in_place(bs, &known, open_is_zero, list, n, &out->end);
+    out->n += done;
+    if (done > 0 && out->end == total) {
+        list[done - 1].flags |= BDRV_BLOCK_EOF;
     }
     if (done < n) {
         /* The others may become several each. */

@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 
 #include "check.h"
+#include "qemu/iszero.h"
 
 /* All L1 tables together; those of an image that is in order never come near. */
 #define MAX_L1_BYTES (4 * GiB)
@@ -278,7 +279,7 @@ static void check_entries(Qcow2Check *c, TableWalk *t)
         uint32_t end = c->s->l2_size, n;
 
         for (uint32_t i = 0; i < end; i += n) {
-            n = qcow2_count_unused((const uint8_t *)(word + i), end - i);
+            n = buffer_count_zero_words(word + i, end - i);
             if (n > 0) {
                 continue;
             }

@@ -7,6 +7,7 @@
 
 #include "qcow2.h"
 #include "qemu/atomic.h"
+#include "qemu/iszero.h"
 
 /* ---- entries, pure ------------------------------------------------------------------------- */
 
@@ -330,28 +331,13 @@ static int coroutine_fn co_check_mapping(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
-uint32_t qcow2_count_unused(const uint8_t *entries, uint32_t max)
-{
-    const uint8_t *p = entries, *end = entries + (size_t)max * 8;
-
-    while (end - p >= 64 && !(ldq_he_p(p) | ldq_he_p(p + 8) | ldq_he_p(p + 16) | ldq_he_p(p + 24) |
-                              ldq_he_p(p + 32) | ldq_he_p(p + 40) | ldq_he_p(p + 48) |
-                              ldq_he_p(p + 56))) {
-        p += 64;
-    }
-    while (p < end && ldq_he_p(p) == 0) {
-        p += 8;
-    }
-    return (p - entries) / 8;
-}
-
 /* Entries from @index on, for @bytes, that were never used. */
 static uint32_t count_empty(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
                             int64_t bytes)
 {
-    return qcow2_count_unused(slice->data + (size_t)index * 8,
-                              MIN(s->slice_entries - index,
-                                  DIV_ROUND_UP(MAX(bytes, 0), s->cluster_size)));
+    return buffer_count_zero_words(slice->data + (size_t)index * 8,
+                                   MIN(s->slice_entries - index,
+                                       DIV_ROUND_UP(MAX(bytes, 0), s->cluster_size)));
 }
 
 void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index,
@@ -446,6 +432,8 @@ static int mapping_status(const Qcow2State *s, const Qcow2Mapping *map)
 typedef struct Extents {
     BdrvExtent *list;
     int n, max;
+    int data_flags;          /* of plain clusters of data */
+    BlockDriverState *data;  /* where they are */
     int64_t end;             /* of the last one */
     Qcow2CacheEntry scanned; /* a table that is not kept; data NULL: all are */
 } Extents;
@@ -483,23 +471,50 @@ static void put_slice(Extents *out, Qcow2CacheEntry *slice)
 }
 
 /* Behind the last one, or as more of it.  False: there is no room. */
-static bool add_extent(BlockDriverState *bs, Extents *out, const Qcow2Mapping *map)
+static bool put_extent(Extents *out, int flags, int64_t bytes, uint64_t host_offset)
 {
-    int flags = mapping_status(bs->opaque, map);
     bool has_place = flags & BDRV_BLOCK_OFFSET_VALID;
-    BdrvExtent *last = out->n ? &out->list[out->n - 1] : NULL;
+    BdrvExtent *next = out->list + out->n;
 
-    if (last && last->flags == flags &&
-        (!has_place || (uint64_t)last->map + last->bytes == map->host_offset)) {
-        last->bytes += map->bytes;
+    if (out->n && next[-1].flags == flags &&
+        (!has_place || (uint64_t)next[-1].map + next[-1].bytes == host_offset)) {
+        next[-1].bytes += bytes;
     } else if (out->n < out->max) {
-        out->list[out->n++] = (BdrvExtent){ map->bytes, has_place ? map->host_offset : 0,
-                                            has_place ? qcow2_data(bs)->bs : NULL, flags, 0 };
+        *next = (BdrvExtent){ bytes, has_place ? host_offset : 0, has_place ? out->data : NULL,
+                              flags, 0 };
+        out->n++;
     } else {
         return false;
     }
-    out->end += map->bytes;
+    out->end += bytes;
     return true;
+}
+
+/*
+ * What most tables are full of: entries of whole clusters that hold plain data, or were never used.
+ * Stops at any other.  False: there is no room.
+ */
+static bool add_plain(const Qcow2State *s, Extents *out, const uint8_t *entries, uint32_t n)
+{
+    const uint64_t place = QCOW2_OFFSET_MASK & ~(uint64_t)(s->cluster_size - 1);
+    const uint8_t *end = entries + (size_t)n * 8;
+    bool has_room = true;
+
+    while (has_room && entries < end) {
+        uint64_t entry = ldq_be_p(entries), host = entry & place;
+        uint32_t run = 1;
+
+        if (!entry) {
+            run = buffer_count_zero_words(entries, (end - entries) / 8);
+            has_room = put_extent(out, 0, (int64_t)run << s->cluster_bits, 0);
+        } else if (host && !(entry & ~(place | QCOW2_COPIED))) {
+            has_room = put_extent(out, out->data_flags, s->cluster_size, host);
+        } else {
+            break;
+        }
+        entries += (size_t)run * 8;
+    }
+    return has_room;
 }
 
 /* The unit at @offset, or all that were never used from there on, up to @end. */
@@ -532,18 +547,26 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
     if (!slice) {
         /* Nothing up to the end of what the L2 table would describe. */
         map.bytes = MIN(end - out->end, reach - (out->end & (reach - 1)));
-        return add_extent(bs, out, &map);
+        return put_extent(out, 0, map.bytes, 0);
     }
     end = MIN(end, first + ((int64_t)(s->slice_entries - index) << s->cluster_bits));
     ret = 1;
     while (ret > 0 && out->end < end) {
         uint32_t at = index + ((out->end - first) >> s->cluster_bits);
 
+        if (!s->is_extended_l2 && !qcow2_offset_in_cluster(s, out->end)) {
+            ret = add_plain(s, out, slice->data + (size_t)at * 8,
+                            (end - out->end) >> s->cluster_bits);
+            at = index + ((out->end - first) >> s->cluster_bits);
+        }
+        if (ret == 0 || out->end == end) {
+            break;
+        }
         map_some(s, slice, at, out->end, end, &map);
         if (is_damaged(s, out->end, &map)) {
             break;
         }
-        ret = add_extent(bs, out, &map);
+        ret = put_extent(out, mapping_status(s, &map), map.bytes, map.host_offset);
     }
     put_slice(out, slice);
     return ret > 0 && out->end < end ? co_check_mapping(bs, out->end, &map) : ret;
@@ -553,7 +576,9 @@ int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, in
                                         BdrvExtent *extents, int max)
 {
     Qcow2State *s = bs->opaque;
-    Extents out = { .list = extents, .max = max, .end = offset };
+    Qcow2Mapping data = { .kind = QCOW2_DATA };
+    Extents out = { .list = extents, .max = max, .end = offset, .data = qcow2_data(bs)->bs,
+                    .data_flags = mapping_status(s, &data) };
     QEMU_AUTO_VFREE uint8_t *table = NULL;
     int ret = 1;
 

@@ -587,8 +587,6 @@ int coroutine_fn qcow2_co_get_slice(BlockDriverState *bs, int64_t offset, Qcow2C
 /** The same, for changing: an L2 table is made, or copied if it is shared. */
 int coroutine_fn qcow2_co_get_slice_for_write(BlockDriverState *bs, int64_t offset,
                                               Qcow2CacheEntry **slice, uint32_t *index);
-/** How many of @max entries of 8 bytes, from the first on, were never used: most of them, often. */
-uint32_t qcow2_count_unused(const uint8_t *entries, uint32_t max);
 uint64_t qcow2_slice_get(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
 /** The second word of an extended entry; 0 for others. */
 uint64_t qcow2_slice_get_bitmap(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
