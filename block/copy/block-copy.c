@@ -18,9 +18,11 @@
 #define DEFAULT_CHUNK (1 * MiB)
 #define MAX_CHUNK (16 * MiB)
 #define MAX_CLUSTER (1 * GiB)
-/* Data goes in pieces that stay in the processor's cache, or as clusters of the target. */
-#define MIN_BUFFER (256 * KiB)
+/* Data goes in pieces that are worth a call each to the host, or as clusters of the target. */
+#define MIN_BUFFER (1 * MiB)
 #define MAX_BUFFER (2 * MiB)
+/* ... and is read in parts that a page cache gives at once, without a thread. */
+#define CACHED_READ (256 * KiB)
 /* What is in memory is copied best by a few; each piece that takes long brings one more. */
 #define FIRST_WORKERS 4
 #define LONG_NS (20 * SCALE_MS)
@@ -305,6 +307,28 @@ void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes)
 
 /* ---- copying one piece ----------------------------------------------------------------------- */
 
+/* Let others run. */
+static void coroutine_fn co_give_way(void)
+{
+    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+}
+
+static int coroutine_fn co_read(BlockCopyState *state, int64_t offset, int64_t bytes, uint8_t *buf)
+{
+    bool direct = state->source->bs->open_flags & BDRV_O_NOCACHE;
+    int64_t step = direct ? bytes : CACHED_READ;
+    int ret = 0;
+
+    for (int64_t done = 0; done < bytes && ret >= 0; done += step) {
+        if (done > 0) {
+            co_give_way();
+        }
+        ret = bdrv_co_pread(state->source, offset + done, MIN(step, bytes - done), buf + done, 0);
+    }
+    return ret;
+}
+
 static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset, int64_t bytes,
                                           bool *error_is_read)
 {
@@ -315,7 +339,7 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset,
     if (!buf) {
         return -ENOMEM;
     }
-    ret = bdrv_co_pread(state->source, offset, bytes, buf, 0);
+    ret = co_read(state, offset, bytes, buf);
     if (ret >= 0) {
         *error_is_read = false;
         ret = bdrv_co_pwrite(state->target, offset, bytes, buf,
@@ -486,13 +510,6 @@ int coroutine_fn block_copy_co_locked(BlockCopyState *state, BlockCopyLock *lock
 #define SCAN_BYTES (1 * GiB)
 #define SCAN_TURNS 256
 
-/* Let others run: status is often answered without waiting. */
-static void coroutine_fn co_give_way(void)
-{
-    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
-    qemu_coroutine_yield();
-}
-
 /* Of the range, the clusters that lie in it as a whole need not be copied. */
 static void forget_range(BlockCopyState *state, int64_t offset, int64_t bytes)
 {
@@ -557,6 +574,7 @@ int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bot
         }
         *offset += n;
         if (turn % SCAN_TURNS == 0) {
+            /* Status is often answered without waiting. */
             co_give_way();
         }
     }
