@@ -21,7 +21,9 @@
 
 /* What is under way shall fit the processors' caches: it is compared and written soon after. */
 #define WORKERS 4
-#define CHUNK (512 * KiB)
+#define CHUNK (1 * MiB)
+/* Read in parts that a page cache gives at once, without a thread. */
+#define CACHED_READ (256 * KiB)
 #define MIN_UNIT 4096
 
 typedef struct RebaseOptions {
@@ -123,6 +125,21 @@ static bool coroutine_fn co_take_piece(Rebase *r, int64_t *offset, int64_t *byte
     return found;
 }
 
+/* Let others run between the parts. */
+static int coroutine_fn co_read(ImgBackend *from, int64_t offset, int64_t bytes, uint8_t *buf)
+{
+    int ret = 0;
+
+    for (int64_t done = 0; done < bytes && ret >= 0; done += CACHED_READ) {
+        if (done > 0) {
+            aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+            qemu_coroutine_yield();
+        }
+        ret = blk_co_pread(from, offset + done, MIN(CACHED_READ, bytes - done), buf + done, 0);
+    }
+    return ret;
+}
+
 /* What the new backing file says; *@is_zero: zeroes, and @buf holds nothing. */
 static int coroutine_fn co_read_base(Rebase *r, int64_t offset, int64_t bytes, uint8_t *buf,
                                      bool *is_zero)
@@ -136,7 +153,7 @@ static int coroutine_fn co_read_base(Rebase *r, int64_t offset, int64_t bytes, u
         return MIN(ret, 0);
     }
     memset(buf + there, 0, bytes - there);
-    return blk_co_pread(r->base, offset, there, buf, 0);
+    return co_read(r->base, offset, there, buf);
 }
 
 static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const uint8_t *buf)
@@ -178,7 +195,7 @@ static void coroutine_fn co_copy_piece(Rebase *r, int64_t offset, int64_t bytes,
 {
     uint8_t *new = buf + r->chunk;
     bool is_zero;
-    int ret = blk_co_pread(r->image, offset, bytes, buf, 0);
+    int ret = co_read(r->image, offset, bytes, buf);
 
     if (ret < 0) {
         fail(r, ret, "reading from old backing file at", offset);
