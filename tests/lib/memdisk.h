@@ -27,6 +27,7 @@ typedef struct MemDisk {
     int writes, zeroes, discards, flushes; /* atomic */
     int *block_writes;     /* atomic each: writes per MEMDISK_BLOCK */
     CoQueue *hold_writes;  /* if set, writes sleep here first */
+    int n_held;            /* that do so now */
 } MemDisk;
 
 static inline MemDisk *memdisk(BlockDriverState *bs)
@@ -89,7 +90,9 @@ static int coroutine_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset,
     MemDisk *disk = bs->opaque;
 
     if (disk->hold_writes) {
+        disk->n_held++;
         qemu_co_queue_wait(disk->hold_writes, NULL);
+        disk->n_held--;
     }
     memdisk_co_dawdle(disk);
     if (memdisk_fails(&disk->fail_writes)) {

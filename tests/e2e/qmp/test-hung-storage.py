@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import shim                      # noqa: E402
-from nbdtest import CMD_READ, NbdClient       # noqa: E402
+from nbdtest import CMD_READ, CMD_WRITE, NbdClient, NbdError  # noqa: E402
 from qmptest import (Client, JobError, MiB, Tap, Vm, case_name, have,  # noqa: E402
                      run_one, same)
 
@@ -201,10 +201,48 @@ def objects_go_while_it_hangs(program):
         vm.command("object-del", id="g")
 
 
+def guarded_by_a_copy(vm, policy):
+    """A client of a node whose old content is saved to n, for a second at most."""
+    vm.null("src", 4 * MiB, **{"read-zeroes": True})
+    vm.add("cbw", "copy-before-write", file="src", target="n", **{
+        "on-cbw-error": policy, "cbw-timeout": 1})
+    vm.add("moment", "snapshot-access", file="cbw")
+    vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    for name, writable in (("cbw", True), ("moment", False)):
+        vm.command("block-export-add", type="nbd", id=name, node_name=name, writable=writable)
+    return NbdClient("s", "cbw"), NbdClient("s", "moment")
+
+
+def a_guest_waits_for_its_snapshot_no_longer_than_told(program):
+    """The write fails and the snapshot is whole, or the other way round; queries answer meanwhile."""
+    for policy in ("break-guest-write", "break-snapshot"):
+        with Hung(program) as vm:
+            guest, moment = guarded_by_a_copy(vm, policy)
+            with guest, moment:
+                guest.write(0, b"x" * 4096)
+                same(moment.read(0, 4096), bytes(4096))
+                hang()
+                cookie = guest.request(CMD_WRITE, MiB, 4096, b"x" * 4096)
+                vm.answers()
+                error, got, _ = guest.reply()
+                same((got, error != 0), (cookie, policy == "break-guest-write"))
+                # Its target answers no more, so only what was not written can be told.
+                try:
+                    same(moment.read(2 * MiB, 4096), bytes(4096))
+                    is_whole = True
+                except NbdError:
+                    is_whole = False
+                same(is_whole, policy == "break-guest-write")
+                os.unlink("hang")
+                guest.write(2 * MiB, b"x" * 4096)
+                if is_whole:
+                    same(moment.read(2 * MiB, 4096), bytes(4096))
+
+
 CASES = (queries_answer_while_resizing, queries_answer_while_opening,
          queries_answer_while_a_node_goes, jobs_and_clients_go_on_elsewhere, quit_during_a_resize,
          quit_during_a_job, a_signal_during_a_job, a_job_is_cancelled, quit_when_it_answers_late,
-         objects_go_while_it_hangs)
+         objects_go_while_it_hangs, a_guest_waits_for_its_snapshot_no_longer_than_told)
 
 
 def main():

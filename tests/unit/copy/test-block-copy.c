@@ -234,6 +234,53 @@ static void coroutine_fn co_stops_and_goes_on(void)
     co_tear_down(&s);
 }
 
+/* ---- a slow target --------------------------------------------------------------------------- */
+
+typedef struct SlowTarget {
+    MemDisk *disk;
+    CoQueue hold;
+    int most;     /* writes at once */
+    bool is_over;
+} SlowTarget;
+
+/* Let what has come go on every now and then. */
+static void coroutine_fn co_be_slow(void *opaque)
+{
+    SlowTarget *slow = opaque;
+
+    while (!slow->is_over) {
+        qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, 25 * SCALE_MS);
+        slow->most = MAX(slow->most, slow->disk->n_held);
+        qemu_co_queue_restart_all(&slow->hold);
+    }
+    slow->disk = NULL;
+}
+
+/* More workers than at the start come while pieces take long, up to the limit. */
+static void coroutine_fn co_workers_grow(void)
+{
+    for (int limit = 6; limit <= 11; limit += 5) {
+        BlockCopyAll how = { .max_workers = limit, .max_chunk = CLUSTER };
+        SlowTarget slow = { 0 };
+        bool is_read;
+        Setup s;
+
+        co_set_up(&s, (BlockCopyArgs){ 0 });
+        slow.disk = memdisk(s.target);
+        qemu_co_queue_init(&slow.hold);
+        slow.disk->hold_writes = &slow.hold;
+        aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_create(co_be_slow, &slow));
+        g_assert_cmpint(block_copy_co_all(s.state, &how, &is_read), ==, 0);
+        g_assert_true(is_copied(&s, 0, DISK_BYTES));
+        g_assert_cmpint(slow.most, ==, limit);
+        slow.is_over = true;
+        while (slow.disk) {
+            qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, SCALE_MS);
+        }
+        co_tear_down(&s);
+    }
+}
+
 /* ---- many at once ---------------------------------------------------------------------------- */
 
 typedef struct Crowd {
@@ -352,6 +399,7 @@ int main(int argc, char **argv)
         { "/block-copy/range/discards-the-source", co_discards_source },
         { "/block-copy/errors/leave-it-to-be-done", co_error_is_told },
         { "/block-copy/all/stops-and-goes-on", co_stops_and_goes_on },
+        { "/block-copy/all/grows-to-the-limit-where-it-is-slow", co_workers_grow },
         { "/block-copy/many/copy-each-cluster-once", co_each_cluster_once },
         { "/block-copy/many/survive-errors", co_errors_among_many },
         { "/block-copy/many/forget", co_forgetting_among_many },
