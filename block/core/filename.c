@@ -9,6 +9,7 @@
 #include "qemu/cutils.h"
 #include "qobject/flatten.h"
 #include "qobject/json-writer.h"
+#include "qobject/qlist.h"
 
 /* Longer names are cut, as in stock; no more levels of json:{} fit into that. */
 #define MAX_NAME 4095
@@ -116,40 +117,86 @@ static bool backing_is_overridden(BlockDriverState *bs)
 }
 
 /*
+ * The order in which stock shows options, which names of images recorded elsewhere are compared
+ * with; others follow in the order of the schema.
+ */
+static const char *const key_order[] = {
+    "read-pattern", "children", "throttle-group", "offset", "read-zeroes", "data-file", "log",
+    "log-sector-size", "backing", "encrypt.key-secret", "test", "opt-write-zero", "max-write-zero",
+    "image", "max-transfer", "driver", "config", "blkverify", "rewrite-corrupted", "log-append",
+    "size", "raw", "vote-threshold", "file", "filename", "key-secret", "opt-discard", "max-discard",
+    "align",
+};
+
+static QDict *in_usual_order(QDict *options)
+{
+    QDict *sorted = qdict_new();
+    for (unsigned i = 0; i < G_N_ELEMENTS(key_order); i++) {
+        QObject *value = qdict_get(options, key_order[i]);
+        if (value) {
+            qdict_put_obj(sorted, key_order[i], qobject_ref(value));
+        }
+    }
+    qdict_join(sorted, options, false);
+    qobject_unref(options);
+    return sorted;
+}
+
+/* "children.1" belongs to the list "children". */
+static void put_child(QDict *full, const char *name, QDict *child)
+{
+    const char *dot = strchr(name, '.');
+    if (!dot) {
+        qdict_put(full, name, child);
+        return;
+    }
+    g_autofree char *list_name = g_strndup(name, dot - name);
+    QList *list = qdict_get_qlist(full, list_name);
+    if (!list) {
+        list = qlist_new();
+        qdict_put(full, list_name, list);
+    }
+    qlist_append(list, child);
+}
+
+/*
  * All that is needed to open the same again, down to @levels below: each takes some text, and names
  * are cut at MAX_NAME bytes.
  */
 static QDict *full_options(BlockDriverState *bs, unsigned levels)
 {
-    g_autoptr(QDict) strong = strong_options(bs);
-    QDict *full = qdict_new();
+    QDict *full = strong_options(bs);
+    g_autoptr(GPtrArray) children = g_ptr_array_new();
     BdrvChild *child;
-    /* In the order in which stock shows the usual ones. */
-    if (bs->drv->is_protocol) {
-        qdict_put_str(full, "driver", bs->drv->format_name);
-    }
-    qdict_join(full, strong, false);
     qdict_put_str(full, "driver", bs->drv->format_name);
     QLIST_FOREACH(child, &bs->children, next) {
+        g_ptr_array_add(children, child);
+    }
+    /* The last one attached is the first. */
+    for (unsigned i = levels > 0 ? children->len : 0; i > 0; i--) {
+        child = g_ptr_array_index(children, i - 1);
         bool is_backing = child == bs->backing && !bs->drv->is_filter;
-        if (levels > 0 && (!is_backing || backing_is_overridden(bs))) {
-            qdict_put(full, child->name, full_options(child->bs, levels - 1));
+        if (!is_backing || backing_is_overridden(bs)) {
+            put_child(full, child->name, full_options(child->bs, levels - 1));
         }
     }
     if (!bs->backing && backing_is_overridden(bs)) {
         qdict_put_null(full, "backing");
     }
-    return full;
+    return in_usual_order(full);
 }
 
-/* The plain name, or NULL: what a protocol says, or the name of the one file below. */
+/*
+ * The plain name, or NULL: what a driver says, or the name of the one file below, if guessing what
+ * is in that file may lead to this node: not to a filter, nor to what is above another format.
+ */
 static char *plain_name(BlockDriverState *bs)
 {
     if (bs->drv->bdrv_refresh_filename) {
         bs->drv->bdrv_refresh_filename(bs);
         return bs->exact_filename && *bs->exact_filename ? g_strdup(bs->exact_filename) : NULL;
     }
-    if (bs->drv->is_protocol || backing_is_overridden(bs)) {
+    if (bs->drv->is_protocol || bs->drv->is_filter || backing_is_overridden(bs)) {
         return NULL;
     }
     g_autoptr(QDict) strong = strong_options(bs);
@@ -161,7 +208,8 @@ static char *plain_name(BlockDriverState *bs)
             return NULL;
         }
     }
-    if (qdict_size(strong) || !primary || !primary->exact_filename || !*primary->exact_filename) {
+    if (qdict_size(strong) || !primary || !primary->drv->protocol_name ||
+        !primary->exact_filename || !*primary->exact_filename) {
         return NULL;
     }
     return g_strdup(primary->exact_filename);
@@ -179,9 +227,24 @@ static char *json_name(BlockDriverState *bs)
     return g_string_free(json, FALSE);
 }
 
+/* A filter that was put in for a job, or by an option of a drive, goes by the name below it. */
+static bool name_is_of_below(BlockDriverState *bs)
+{
+    return (bs->implicit || bs->owner_key) && bdrv_filter_bs(bs);
+}
+
 /* The names of the nodes below are right. */
 static void make_name(BlockDriverState *bs)
 {
+    if (bs->drv && name_is_of_below(bs)) {
+        BlockDriverState *below = bdrv_filter_bs(bs);
+        g_free(bs->exact_filename);
+        g_free(bs->filename);
+        bs->exact_filename = g_strdup(below->exact_filename);
+        bs->filename = g_strdup(below->filename);
+        bs->filename_valid = true;
+        return;
+    }
     char *plain = bs->drv ? plain_name(bs) : g_strdup("");
     g_free(bs->exact_filename);
     g_free(bs->filename);

@@ -235,6 +235,16 @@ static bool check_chain(BlockDriverState *bs, const char *name, GHashTable *name
 /*
  * The node that the image header and incomplete backing.* options name; not an error if none does.
  */
+/* Do options of the user's say what the backing file is, so that the image's word for it is not? */
+static bool names_storage(const QDict *options)
+{
+    const char *driver = qdict_get_try_str(options, "driver");
+    BlockDriver *drv = driver ? bdrv_find_format(driver) : NULL;
+    return (drv && drv->is_protocol) || qdict_haskey(options, "filename") ||
+           qdict_haskey(options, "file") || qdict_haskey(options, "file.filename") ||
+           qdict_haskey(options, "file.driver");
+}
+
 static BlockDriverState *coroutine_fn open_backing_by_name(BlockDriverState *bs, GHashTable *names,
                                                            Error **errp)
 {
@@ -244,9 +254,7 @@ static BlockDriverState *coroutine_fn open_backing_by_name(BlockDriverState *bs,
     if (!options) {
         options = qdict_new();
     }
-    bool has_file = qdict_haskey(options, "file") || qdict_haskey(options, "file.filename") ||
-                    qdict_haskey(options, "file.driver");
-    if (!has_file && bs->backing_file && *bs->backing_file) {
+    if (!names_storage(options) && bs->backing_file && *bs->backing_file) {
         name = bdrv_get_full_backing_filename(bs, errp);
         if (!name || (is_pure && !check_chain(bs, name, names, errp))) {
             return NULL;

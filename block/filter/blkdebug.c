@@ -499,8 +499,9 @@ static void blkdebug_refresh_filename(BlockDriverState *bs)
     }
     for (entry = qdict_first(bs->explicit_options); entry;
          entry = qdict_next(bs->explicit_options, entry)) {
-        if (g_str_has_prefix(qdict_entry_key(entry), "inject-error") ||
-            g_str_has_prefix(qdict_entry_key(entry), "set-state")) {
+        if (strcmp(qdict_entry_key(entry), "config") != 0 &&
+            strcmp(qdict_entry_key(entry), "driver") != 0 &&
+            strcmp(qdict_entry_key(entry), "node-name") != 0) {
             return; /* no plain name says this */
         }
     }
@@ -510,7 +511,8 @@ static void blkdebug_refresh_filename(BlockDriverState *bs)
 /* ---- the driver ------------------------------------------------------------------------------ */
 
 static const char *const blkdebug_strong_opts[] = {
-    "config", "inject-error.", "set-state.", NULL
+    "config", "inject-error.", "set-state.", "align", "max-transfer", "opt-write-zero",
+    "max-write-zero", "opt-discard", "max-discard", NULL
 };
 
 BlockDriver bdrv_blkdebug = {

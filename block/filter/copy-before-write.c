@@ -15,6 +15,7 @@
 #include "block/copy-before-write.h"
 
 #include "block/freeze.h"
+#include "filter-int.h"
 #include "qemu/atomic.h"
 #include "qemu/co-lock.h"
 #include "qemu/hbitmap.h"
@@ -596,16 +597,12 @@ int cbw_snapshot_error(BlockDriverState *cbw)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-static const char *const cbw_strong_opts[] = {
-    "target", "bitmap", "on-cbw-error", "cbw-timeout", "min-cluster-size", NULL
-};
-
 BlockDriver bdrv_copy_before_write = {
     .format_name = "copy-before-write",
     .instance_size = sizeof(CbwState),
     .options_type = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
     .is_filter = true,
-    .strong_runtime_opts = cbw_strong_opts,
+    .bdrv_refresh_filename = filter_take_name_of_file,
     .bdrv_co_open = cbw_co_open,
     .bdrv_co_close = cbw_co_close,
     .bdrv_child_claims = cbw_child_claims,

@@ -226,7 +226,6 @@ static void coroutine_fn cor_co_close(BlockDriverState *bs)
     buffer_pool_done(&s->buffers);
 }
 
-static const char *const cor_strong_opts[] = { "bottom", NULL };
 
 /* ---- from code ------------------------------------------------------------------------------- */
 
@@ -264,7 +263,6 @@ BlockDriver bdrv_copy_on_read = {
     .instance_size = sizeof(CorState),
     .options_type = BLOCKDEV_DRIVER_COPY_ON_READ,
     .is_filter = true,
-    .strong_runtime_opts = cor_strong_opts,
     .bdrv_co_open = cor_co_open,
     .bdrv_co_close = cor_co_close,
     .bdrv_child_claims = cor_child_claims,

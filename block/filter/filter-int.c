@@ -18,6 +18,12 @@ void filter_take_flags_of_file(BlockDriverState *bs)
     bs->supported_truncate_flags = file->supported_truncate_flags;
 }
 
+void filter_take_name_of_file(BlockDriverState *bs)
+{
+    g_free(bs->exact_filename);
+    bs->exact_filename = g_strdup(bs->file->bs->filename);
+}
+
 BlockDriverState *coroutine_fn filter_co_insert(const FilterSpec *spec, BlockDriverState *bs,
                                                 void (*set_up)(BlockDriverState *filter,
                                                                void *opaque),

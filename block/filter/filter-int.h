@@ -10,6 +10,9 @@
 /** For bdrv_refresh_limits of a filter whose requests go to "file" as they are: its flags hold. */
 void filter_take_flags_of_file(BlockDriverState *bs);
 
+/** bdrv_refresh_filename of what shows an image, but cannot be opened by a name: that of "file". */
+void filter_take_name_of_file(BlockDriverState *bs);
+
 /* A filter that a job puts over a node. */
 typedef struct FilterSpec {
     BlockDriver *drv;

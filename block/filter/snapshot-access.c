@@ -79,6 +79,7 @@ BlockDriver bdrv_snapshot_access = {
     .options_type = BLOCKDEV_DRIVER_SNAPSHOT_ACCESS,
     .bdrv_co_open = snapshot_access_co_open,
     .bdrv_child_claims = snapshot_access_child_claims,
+    .bdrv_refresh_filename = filter_take_name_of_file,
     .bdrv_co_preadv = snapshot_access_co_preadv,
     .bdrv_co_pwritev = snapshot_access_co_pwritev,
     .bdrv_co_pdiscard = snapshot_access_co_pdiscard,

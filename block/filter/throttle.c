@@ -204,6 +204,7 @@ BlockDriverState *coroutine_fn throttle_filter_co_open(BlockDriverState *below,
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
+static const char *const throttle_strong_opts[] = { "throttle-group", NULL };
 static const char *const throttle_mutable_opts[] = { "throttle-group", NULL };
 
 BlockDriver bdrv_throttle = {
@@ -212,6 +213,7 @@ BlockDriver bdrv_throttle = {
     .options_type = BLOCKDEV_DRIVER_THROTTLE,
     .is_filter = true,
     .supports_zoned_children = true,
+    .strong_runtime_opts = throttle_strong_opts,
     .mutable_opts = throttle_mutable_opts,
     .bdrv_co_open = throttle_co_open,
     .bdrv_co_close = throttle_co_close,

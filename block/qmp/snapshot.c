@@ -102,12 +102,14 @@ static bool coroutine_fn co_create_overlay(const BlockdevSnapshotSync *args, con
         error_setg_errno(errp, -bytes, "bdrv_getlength failed");
         return false;
     }
-    g_autofree char *backing = g_strdup(bdrv_get_filename(old_bs));
+    /* What is in an image outlives the filters of this process. */
+    BlockDriverState *image = bdrv_skip_filters(old_bs);
+    g_autofree char *backing = g_strdup(bdrv_get_filename(image));
     BdrvImgCreate create = {
         .filename = args->snapshot_file,
         .format = format,
         .backing_filename = backing,
-        .backing_format = bdrv_get_format_name(old_bs),
+        .backing_format = bdrv_get_format_name(image),
         .size = bytes,
         .flags = bdrv_get_open_flags(old_bs) | BDRV_O_NO_BACKING,
     };
