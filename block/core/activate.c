@@ -111,6 +111,8 @@ static bool coroutine_fn co_activate_nodes(GPtrArray *nodes, Error **errp)
     if (!graph_finish(tran, ok)) {
         return false;
     }
+    /* Other layers may have content now. */
+    bdrv_chains_changed();
     for (unsigned i = 0; i < nodes->len; i++) {
         bdrv_refresh_limits(g_ptr_array_index(nodes, i));
         bdrv_refresh_filename(g_ptr_array_index(nodes, i));

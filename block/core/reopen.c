@@ -159,6 +159,13 @@ static bool refuse(const char *key, Error **errp)
     return false;
 }
 
+static bool refuse_driver(const BlockDriverState *bs, Error **errp)
+{
+    error_setg(errp, "Block format '%s' used by node '%s' does not support reopening files",
+               bs->drv->format_name, bs->node_name);
+    return false;
+}
+
 /* A filter that nobody asked for, as jobs put in, belongs to its job. */
 static bool may_replace(const BlockDriverState *bs, const BdrvChild *child, Error **errp)
 {
@@ -170,8 +177,8 @@ static bool may_replace(const BlockDriverState *bs, const BdrvChild *child, Erro
 }
 
 /*
- * A child named otherwise than now: "backing" may be another node or none; "file" another one if
- * the node keeps nothing of it in memory, or if only filters in between come or go.
+ * A child named otherwise than now: "backing" may be another node or none; "file" another one, of
+ * which the metadata is read then, unless only filters in between come or go.
  */
 static bool check_child_option(Entry *entry, const char *key, const QObject *value, Error **errp)
 {
@@ -202,8 +209,16 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
         entry->new_backing = bdrv_ref(new_bs);
         return true;
     }
-    if (!child || ((child->role & BDRV_CHILD_METADATA) &&
-                   bdrv_skip_filters(child->bs) != bdrv_skip_filters(new_bs))) {
+    if (!child) {
+        return refuse(key, errp);
+    }
+    bool is_other = bdrv_skip_filters(child->bs) != bdrv_skip_filters(new_bs);
+    /* What a filter keeps, it keeps of its image. */
+    if (is_other && bs->drv->is_filter && !bs->drv->bdrv_co_reopen_prepare) {
+        return refuse_driver(bs, errp);
+    }
+    entry->state.other_file = is_other && (child->role & BDRV_CHILD_METADATA);
+    if (entry->state.other_file && !bs->drv->bdrv_co_reopen_file) {
         return refuse(key, errp);
     }
     entry->new_file = bdrv_ref(new_bs);
@@ -421,9 +436,7 @@ static bool coroutine_fn prepare_entry(Transaction *tran, Entry *entry, Error **
         return false;
     }
     if (!bs->drv->bdrv_co_reopen_prepare && !bs->drv->is_filter) {
-        error_setg(errp, "Block format '%s' used by node '%s' does not support reopening files",
-                   bs->drv->format_name, bs->node_name);
-        return false;
+        return refuse_driver(bs, errp);
     }
     if (bs->drv->bdrv_co_reopen_prepare) {
         if (!bs->drv->bdrv_co_reopen_prepare(&entry->state, errp)) {
@@ -490,6 +503,43 @@ static void collect_touched(const Entry *entry, GPtrArray *nodes)
     }
 }
 
+/* What is cached belongs to the old file. */
+static bool coroutine_fn write_back_files(BdrvReopenQueue *queue, Error **errp)
+{
+    Entry *entry;
+    QTAILQ_FOREACH(entry, &queue->entries, next) {
+        BlockDriverState *bs = entry->state.bs;
+        if (!entry->new_file || bs->inactive) {
+            continue;
+        }
+        int ret = bs->drv->bdrv_co_inactivate ? bs->drv->bdrv_co_inactivate(bs) : 0;
+        if (ret >= 0) {
+            ret = bdrv_co_flush(bs);
+        }
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not write back what node '%s' holds of its file",
+                             bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Last of all: the locks on the new files are held, so nobody changes what is read. */
+static bool coroutine_fn read_new_files(BdrvReopenQueue *queue, Error **errp)
+{
+    Entry *entry;
+    QTAILQ_FOREACH(entry, &queue->entries, next) {
+        BlockDriverState *bs = entry->state.bs;
+        if (entry->state.other_file && !bs->inactive &&
+            !bs->drv->bdrv_co_reopen_file(&entry->state, errp)) {
+            error_prepend(errp, "Could not change the file of node '%s': ", bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool coroutine_fn prepare_all(BdrvReopenQueue *queue, Transaction *tran, GPtrArray *nodes,
                                      Error **errp)
 {
@@ -500,7 +550,8 @@ static bool coroutine_fn prepare_all(BdrvReopenQueue *queue, Transaction *tran, 
             return false;
         }
     }
-    return claims_co_refresh(tran, (BlockDriverState *const *)nodes->pdata, nodes->len, errp);
+    return claims_co_refresh(tran, (BlockDriverState *const *)nodes->pdata, nodes->len, errp) &&
+           read_new_files(queue, errp);
 }
 
 static bool coroutine_fn check_all(BdrvReopenQueue *queue, Error **errp)
@@ -525,6 +576,9 @@ static bool coroutine_fn change_all(BdrvReopenQueue *queue, Error **errp)
     }
     g_autoptr(BdrvFreeze) freeze =
         bdrv_co_freeze((BlockDriverState *const *)nodes->pdata, nodes->len);
+    if (!write_back_files(queue, errp)) {
+        return false;
+    }
     Transaction *tran = tran_new();
     if (!graph_finish(tran, prepare_all(queue, tran, touched, errp))) {
         return false;

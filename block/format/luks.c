@@ -3,8 +3,8 @@
  * luks: LUKS version 1.  A header with key slots, then the data, encrypted sector by sector; or the
  * header in a file of its own.
  *
- * The header is read once, when the node is opened, and changed by amend only, which is frozen; so
- * requests need no lock.
+ * The header is read once, when the node is opened or its file is another one, and changed by amend
+ * only, which is frozen; so requests need no lock.
  */
 #include "qemu/osdep.h"
 
@@ -20,10 +20,8 @@ typedef struct LuksState {
     char *key_secret;
 } LuksState;
 
-static LuksPlace place_of(BlockDriverState *bs)
+static LuksPlace place_of(BlockDriverState *bs, const LuksState *s)
 {
-    const LuksState *s = bs->opaque;
-
     return (LuksPlace){
         .child = s->header_child ? s->header_child : bs->file, .prefix = "",
     };
@@ -44,12 +42,34 @@ static bool check_detached(const LuksState *s, Error **errp)
     return true;
 }
 
+/* Header and key, into @s. */
+static bool coroutine_fn co_read_volume(BlockDriverState *bs, LuksState *s, const char *key_secret,
+                                        int flags, Error **errp)
+{
+    LuksPlace place = place_of(bs, s);
+
+    if (!luks_volume_co_read(&place, &s->luks, errp)) {
+        return false;
+    }
+    s->payload = (int64_t)s->luks.payload_sector * CRYPTO_SECTOR_SIZE;
+    if (!(flags & BDRV_O_NO_IO)) {
+        if (!check_detached(s, errp)) {
+            return false;
+        }
+        s->sectors = luks_volume_co_unlock(&place, &s->luks, key_secret, errp);
+        if (!s->sectors) {
+            return false;
+        }
+    }
+    s->key_secret = g_strdup(key_secret);
+    return true;
+}
+
 static bool coroutine_fn luks_co_open(BlockDriverState *bs, const BlockdevOptions *options,
                                       int flags, Error **errp)
 {
     LuksState *s = bs->opaque;
     const BlockdevOptionsLUKS *o = options ? &options->u.luks : NULL;
-    LuksPlace place;
 
     if (!bdrv_co_open_file_child(bs, o ? o->file : NULL, errp)) {
         return false;
@@ -62,38 +82,62 @@ static bool coroutine_fn luks_co_open(BlockDriverState *bs, const BlockdevOption
         }
         bs->file->role &= ~BDRV_CHILD_METADATA;
     }
-    place = place_of(bs);
-    if (!luks_volume_co_read(&place, &s->luks, errp)) {
+    if (!co_read_volume(bs, s, o ? o->key_secret : NULL, flags, errp)) {
         return false;
     }
-    s->payload = (int64_t)s->luks.payload_sector * CRYPTO_SECTOR_SIZE;
-    if (!(flags & BDRV_O_NO_IO)) {
-        if (!check_detached(s, errp)) {
-            return false;
-        }
-        s->sectors = luks_volume_co_unlock(&place, &s->luks, o ? o->key_secret : NULL, errp);
-        if (!s->sectors) {
-            return false;
-        }
-    }
-    s->key_secret = g_strdup(o ? o->key_secret : NULL);
     bs->encrypted = true;
     bs->supported_write_flags = BDRV_REQ_FUA & bs->file->bs->supported_write_flags;
     return true;
 }
 
-static void coroutine_fn luks_co_close(BlockDriverState *bs)
+static void free_volume(LuksState *s)
 {
-    LuksState *s = bs->opaque;
-
     crypto_sectors_free(s->sectors);
     g_free(s->key_secret);
 }
 
-/* Nothing to prepare: key and header stay as they are. */
+static void coroutine_fn luks_co_close(BlockDriverState *bs)
+{
+    free_volume(bs->opaque);
+}
+
+/* ---- reopen -------------------------------------------------------------------------------- */
+
+/* Nothing to prepare: key and header stay as they are, but for those of another file. */
 static bool coroutine_fn luks_co_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     return true;
+}
+
+static bool coroutine_fn luks_co_reopen_file(BdrvReopenState *state, Error **errp)
+{
+    BlockDriverState *bs = state->bs;
+    LuksState *s = bs->opaque, *other = g_new0(LuksState, 1);
+
+    state->opaque = other;
+    return co_read_volume(bs, other, s->key_secret, bs->open_flags, errp);
+}
+
+static void luks_reopen_abort(BdrvReopenState *state)
+{
+    g_autofree LuksState *other = g_steal_pointer(&state->opaque);
+
+    if (other) {
+        free_volume(other);
+    }
+}
+
+static void luks_reopen_commit(BdrvReopenState *state)
+{
+    LuksState *s = state->bs->opaque;
+
+    if (state->opaque) {
+        LuksState old = *s;
+
+        *s = *(LuksState *)state->opaque;
+        *(LuksState *)state->opaque = old;
+        luks_reopen_abort(state);
+    }
 }
 
 static void luks_refresh_limits(BlockDriverState *bs)
@@ -187,7 +231,7 @@ static bool coroutine_fn luks_co_amend_options(BlockDriverState *bs, QemuOpts *o
 {
     LuksState *s = bs->opaque;
     QCryptoBlockAmendOptionsLUKS o;
-    LuksPlace place = place_of(bs);
+    LuksPlace place = place_of(bs, bs->opaque);
     bool any;
 
     return luks_amend_options_read(opts, "", &any, &o, errp) &&
@@ -198,7 +242,7 @@ static bool coroutine_fn luks_co_amend(BlockDriverState *bs, const BlockdevAmend
                                        bool force, Error **errp)
 {
     LuksState *s = bs->opaque;
-    LuksPlace place = place_of(bs);
+    LuksPlace place = place_of(bs, bs->opaque);
 
     return luks_volume_co_amend(&place, &s->luks, s->key_secret,
                                 (const QCryptoBlockAmendOptionsLUKS *)&options->u.luks, force,
@@ -407,7 +451,7 @@ static bool coroutine_fn luks_co_create_opts(BlockDriver *drv, const char *filen
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
-static const char *const strong_opts[] = { "header", NULL };
+static const char *const strong_opts[] = { "key-secret", "header", NULL };
 
 BlockDriver bdrv_luks = {
     .format_name = "luks",
@@ -422,6 +466,9 @@ BlockDriver bdrv_luks = {
     .bdrv_co_open = luks_co_open,
     .bdrv_co_close = luks_co_close,
     .bdrv_co_reopen_prepare = luks_co_reopen_prepare,
+    .bdrv_reopen_commit = luks_reopen_commit,
+    .bdrv_reopen_abort = luks_reopen_abort,
+    .bdrv_co_reopen_file = luks_co_reopen_file,
     .bdrv_refresh_limits = luks_refresh_limits,
 
     .bdrv_co_preadv = luks_co_preadv,

@@ -168,7 +168,8 @@ struct BdrvReopenState {
     BlockdevOptions *options; /* new typed options; moved into bs on commit */
     QDict *explicit_options;
     int flags;
-    void *opaque; /* driver's, between prepare and commit/abort */
+    bool other_file; /* "file" is another node already, and bdrv_co_reopen_file follows */
+    void *opaque;    /* driver's, between prepare and commit/abort */
 };
 
 struct BlockDriver {
@@ -210,6 +211,12 @@ struct BlockDriver {
     bool coroutine_fn (*bdrv_co_reopen_prepare)(BdrvReopenState *state, Error **errp);
     void (*bdrv_reopen_commit)(BdrvReopenState *state);
     void (*bdrv_reopen_abort)(BdrvReopenState *state);
+    /*
+     * Frozen, claims as they will be: "file", which holds metadata, is another node now.  Read
+     * again what is kept of it in memory; bdrv_reopen_commit or _abort follow.  What was cached has
+     * been written to the old file by bdrv_co_inactivate.  NULL: the file cannot be another one.
+     */
+    bool coroutine_fn (*bdrv_co_reopen_file)(BdrvReopenState *state, Error **errp);
     /*
      * Frozen.  Another process owned the image and may have changed it: read again what is kept of
      * it in memory, or set @errp and keep the old (the node stays inactive).  And the opposite:

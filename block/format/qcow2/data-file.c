@@ -31,11 +31,17 @@ static BdrvChild *coroutine_fn co_open_by_name(BlockDriverState *bs, Error **err
     return bdrv_co_open_child(bs, "data-file", BDRV_CHILD_DATA, &ref, false, errp);
 }
 
-bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRef *ref, int flags,
-                                          Error **errp)
+bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRef *ref,
+                                          const Qcow2State *old, int flags, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int64_t len;
+
+    if (old && (old->has_data_file != s->has_data_file ||
+                (!ref && g_strcmp0(old->ext.data_file, s->ext.data_file) != 0))) {
+        error_setg(errp, "The external data file is not the one that the image had before");
+        return false;
+    }
 
     /* The image's own word for it is not followed by who only looks at metadata. */
     bool looks_only = (flags & BDRV_O_NO_IO) ||
@@ -46,8 +52,12 @@ bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRe
     }
     /* No guest data there any more. */
     bs->file->role &= ~BDRV_CHILD_DATA;
-    s->data_file = ref ? bdrv_co_open_child(bs, "data-file", BDRV_CHILD_DATA, ref, false, errp)
-                       : co_open_by_name(bs, errp);
+    if (old && old->data_file) {
+        s->data_file = old->data_file;
+    } else {
+        s->data_file = ref ? bdrv_co_open_child(bs, "data-file", BDRV_CHILD_DATA, ref, false, errp)
+                           : co_open_by_name(bs, errp);
+    }
     if (!s->data_file) {
         return false;
     }

@@ -264,8 +264,9 @@ static void init_state(Qcow2State *s)
     s->gone_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
 }
 
+/* @old: what was known of the image before it is read again, else NULL. */
 static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptionsQcow2 *options,
-                                       int flags, Error **errp)
+                                       const Qcow2State *old, int flags, Error **errp)
 {
     Qcow2State *s = bs->opaque;
 
@@ -277,7 +278,7 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
         return false;
     }
     if (!qcow2_options_read(bs, options, &s->opt, errp) ||
-        !qcow2_data_file_co_open(bs, options ? options->data_file : NULL, flags, errp) ||
+        !qcow2_data_file_co_open(bs, options ? options->data_file : NULL, old, flags, errp) ||
         !qcow2_crypt_co_open(bs, options ? options->encrypt : NULL, flags, errp)) {
         return false;
     }
@@ -299,7 +300,24 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     }
     s->needs_autoclear = s->header.autoclear != 0;
     s->is_corrupt = s->header.incompatible & QCOW2_INCOMPAT_CORRUPT;
+    return true;
+}
+
+static bool coroutine_fn co_repair_if_writable(BlockDriverState *bs, int flags, Error **errp)
+{
     return bs->read_only || (flags & BDRV_O_CHECK) || co_repair_dirty(bs, errp);
+}
+
+/* What the node shows of the image. */
+static void show_image(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+
+    qatomic_set(&bs->total_bytes, QEMU_ALIGN_DOWN((int64_t)s->header.size, BDRV_SECTOR_SIZE));
+    bs->encrypted = s->header.crypt_method != 0;
+    bs->supported_zero_flags = BDRV_REQ_NO_FALLBACK |
+                               (s->header.version >= 3 ? BDRV_REQ_MAY_UNMAP : 0);
+    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
 }
 
 static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -312,14 +330,11 @@ static bool coroutine_fn qcow2_co_open(BlockDriverState *bs, const BlockdevOptio
         return false;
     }
     init_state(s);
-    if (!co_open_image(bs, o, flags, errp)) {
+    if (!co_open_image(bs, o, NULL, flags, errp) || !co_repair_if_writable(bs, flags, errp)) {
         free_state(s);
         return false;
     }
-    qatomic_set(&bs->total_bytes, QEMU_ALIGN_DOWN((int64_t)s->header.size, BDRV_SECTOR_SIZE));
-    bs->supported_zero_flags = BDRV_REQ_NO_FALLBACK |
-                               (s->header.version >= 3 ? BDRV_REQ_MAY_UNMAP : 0);
-    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
+    show_image(bs);
     if (!bdrv_co_open_backing(bs, o ? o->backing : NULL, errp)) {
         free_state(s);
         return false;
@@ -403,58 +418,128 @@ static int coroutine_fn qcow2_co_inactivate(BlockDriverState *bs)
         error_report_err(local_err);
         return ret;
     }
-    return bs->read_only ? 0 : co_write_all(bs);
+    if (bs->read_only) {
+        return 0;
+    }
+    ret = co_write_all(bs);
+    return ret < 0 ? ret : co_complete_last_sector(bs);
+}
+
+/* What was known of an image, to be had back. */
+typedef struct OldImage {
+    Qcow2State *s;
+    char *backing_file, *backing_format, *auto_backing_file;
+} OldImage;
+
+static OldImage take_image(BlockDriverState *bs)
+{
+    OldImage old = {
+        .s = bs->opaque,
+        .backing_file = g_steal_pointer(&bs->backing_file),
+        .backing_format = g_steal_pointer(&bs->backing_format),
+        .auto_backing_file = g_steal_pointer(&bs->auto_backing_file),
+    };
+
+    timer_del(&old.s->clean_timer);
+    bs->opaque = g_malloc0(bs->drv->instance_size);
+    init_state(bs->opaque);
+    return old;
+}
+
+/* Free @s, and what belongs to it. */
+static void free_image(Qcow2State *s, char *backing_file, char *backing_format,
+                       char *auto_backing_file)
+{
+    free_state(s);
+    g_free(s);
+    g_free(backing_file);
+    g_free(backing_format);
+    g_free(auto_backing_file);
+}
+
+static void forget_image(OldImage *old)
+{
+    free_image(old->s, old->backing_file, old->backing_format, old->auto_backing_file);
+}
+
+static void put_image_back(BlockDriverState *bs, OldImage *old)
+{
+    free_image(bs->opaque, bs->backing_file, bs->backing_format, bs->auto_backing_file);
+    bs->opaque = old->s;
+    bs->backing_file = old->backing_file;
+    bs->backing_format = old->backing_format;
+    bs->auto_backing_file = old->auto_backing_file;
+    show_image(bs);
+    set_clean_timer(old->s);
+}
+
+/* Into the new state that take_image() has left. */
+static bool coroutine_fn co_read_image(BlockDriverState *bs, const OldImage *old, Error **errp)
+{
+    const BlockdevOptionsQcow2 *options = bs->options ? &bs->options->u.qcow2 : NULL;
+
+    if (!co_open_image(bs, options, old->s, bs->open_flags, errp)) {
+        return false;
+    }
+    show_image(bs);
+    set_clean_timer(bs->opaque);
+    return true;
 }
 
 static bool coroutine_fn qcow2_co_activate(BlockDriverState *bs, Error **errp)
 {
-    Qcow2State *old = bs->opaque, *s = g_malloc0(bs->drv->instance_size);
-    int64_t old_bytes = qatomic_read(&bs->total_bytes);
-    bool ok;
+    OldImage old = take_image(bs);
 
-    bs->opaque = s;
-    init_state(s);
-    ok = co_open_image(bs, bs->options ? &bs->options->u.qcow2 : NULL, bs->open_flags, errp);
-    if (ok) {
-        qatomic_set(&bs->total_bytes, QEMU_ALIGN_DOWN((int64_t)s->header.size, BDRV_SECTOR_SIZE));
-        ok = qcow2_bitmaps_co_reload(bs, errp);
+    if (!co_read_image(bs, &old, errp) || !co_repair_if_writable(bs, bs->open_flags, errp) ||
+        !qcow2_bitmaps_co_reload(bs, errp)) {
+        put_image_back(bs, &old);
+        return false;
     }
-    if (!ok) {
-        qatomic_set(&bs->total_bytes, old_bytes);
-        bs->opaque = old;
-        old = s;
-    }
-    free_state(old);
-    g_free(old);
-    return ok;
+    forget_image(&old);
+    return true;
 }
 
 /* ---- reopen -------------------------------------------------------------------------------- */
+
+typedef struct Reopen {
+    Qcow2Options opt;
+    OldImage old; /* with another file; else old.s is NULL */
+} Reopen;
+
+static bool check_not_dirty(const Qcow2State *s, Error **errp)
+{
+    if (s->header.incompatible & QCOW2_INCOMPAT_DIRTY) {
+        error_setg(errp, "qcow2: Image was not closed cleanly; it is repaired when it is opened "
+                   "read/write, not when it is reopened");
+        return false;
+    }
+    return true;
+}
 
 static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     BlockDriverState *bs = state->bs;
     Qcow2State *s = bs->opaque;
     bool writable = state->flags & BDRV_O_RDWR;
-    Qcow2Options *opt;
+    g_autofree Reopen *reopen = g_new0(Reopen, 1);
     int ret;
 
+    if (state->other_file) {
+        state->opaque = g_steal_pointer(&reopen);
+        return true;
+    }
     if (writable && bs->read_only && !check_writable(s, state->flags, errp)) {
         return false;
     }
-    if (writable && (s->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
-        error_setg(errp, "qcow2: Image was not closed cleanly; it is repaired when it is opened "
-                   "read/write, not when it is reopened");
+    if (writable && !check_not_dirty(s, errp)) {
         return false;
     }
-    opt = g_new0(Qcow2Options, 1);
-    if (!qcow2_options_read(bs, state->options ? &state->options->u.qcow2 : NULL, opt, errp)) {
-        g_free(opt);
+    if (!qcow2_options_read(bs, state->options ? &state->options->u.qcow2 : NULL, &reopen->opt,
+                            errp)) {
         return false;
     }
     if (!writable && !bs->read_only && qcow2_bitmaps_co_store(bs, errp) < 0) {
         error_prepend(errp, "Cannot make the node read-only: ");
-        g_free(opt);
         return false;
     }
     /* Caches may be replaced, and a read-only node can write nothing back. */
@@ -462,11 +547,39 @@ static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error *
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write back the metadata of node '%s'",
                          bs->node_name);
-        g_free(opt);
         return false;
     }
-    state->opaque = opt;
+    state->opaque = g_steal_pointer(&reopen);
     return true;
+}
+
+/* Bitmaps in memory are those of one file. */
+static bool check_no_bitmaps(BlockDriverState *bs, const Qcow2State *s, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_persistent(bitmap)) {
+            error_setg(errp, "Bitmap '%s' is stored in the file",
+                       bdrv_dirty_bitmap_name(bitmap));
+            return false;
+        }
+    }
+    if (s->bitmaps->len) {
+        error_setg(errp, "There are bitmaps in the new file");
+        return false;
+    }
+    return true;
+}
+
+static bool coroutine_fn qcow2_co_reopen_file(BdrvReopenState *state, Error **errp)
+{
+    BlockDriverState *bs = state->bs;
+    Reopen *reopen = state->opaque;
+
+    reopen->old = take_image(bs);
+    return co_read_image(bs, &reopen->old, errp) && check_no_bitmaps(bs, bs->opaque, errp) &&
+           (bs->read_only || check_not_dirty(bs->opaque, errp));
 }
 
 /* Those that are stored; others of a read-only node live in memory only. */
@@ -487,19 +600,25 @@ static void set_bitmaps_readonly(BlockDriverState *bs, bool readonly)
 static void qcow2_reopen_commit(BdrvReopenState *state)
 {
     Qcow2State *s = state->bs->opaque;
-    Qcow2Options *opt = state->opaque;
+    g_autofree Reopen *reopen = g_steal_pointer(&state->opaque);
 
+    if (reopen->old.s) {
+        forget_image(&reopen->old);
+        return;
+    }
     set_bitmaps_readonly(state->bs, !(state->flags & BDRV_O_RDWR));
-    s->opt = *opt;
+    s->opt = reopen->opt;
     qcow2_caches_renew(s);
     set_clean_timer(s);
-    g_free(opt);
-    state->opaque = NULL;
 }
 
 static void qcow2_reopen_abort(BdrvReopenState *state)
 {
-    g_clear_pointer(&state->opaque, g_free);
+    g_autofree Reopen *reopen = g_steal_pointer(&state->opaque);
+
+    if (reopen->old.s) {
+        put_image_back(state->bs, &reopen->old);
+    }
 }
 
 /* ---- the small callbacks ------------------------------------------------------------------- */
@@ -585,6 +704,7 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_reopen_prepare = qcow2_co_reopen_prepare,
     .bdrv_reopen_commit = qcow2_reopen_commit,
     .bdrv_reopen_abort = qcow2_reopen_abort,
+    .bdrv_co_reopen_file = qcow2_co_reopen_file,
     .bdrv_refresh_limits = qcow2_refresh_limits,
 
     .bdrv_map = qcow2_map,

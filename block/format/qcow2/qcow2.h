@@ -714,8 +714,8 @@ BdrvMapKind qcow2_map(BlockDriverState *bs, bool is_write, int64_t offset, int64
 /* ---- data-file.c --------------------------------------------------------------------------- */
 
 /** Open the data file, by @ref or else by its name in the image, if the image has one. */
-bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRef *ref, int flags,
-                                          Error **errp);
+bool coroutine_fn qcow2_data_file_co_open(BlockDriverState *bs, const BlockdevRef *ref,
+                                          const Qcow2State *old, int flags, Error **errp);
 /** A range of whole (sub)clusters is about to read as zeroes: what that means for the data file. */
 int coroutine_fn qcow2_data_file_co_zero(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                          unsigned flags);

@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import must, run as run_tool  # noqa: E402
+from nbdtest import NbdClient             # noqa: E402
 from qmptest import MiB, Vm, make_qcow2, make_raw, run, same  # noqa: E402
 
 FILE = {"driver": "file", "node-name": "f", "filename": "a.qcow2"}
@@ -64,6 +65,38 @@ def what_others_wrote_is_read_again(vm):
     must("qemu-img", "compare", "-f", "raw", "-F", "qcow2", "copy.raw", "a.qcow2")
     seen = must("qemu-io", "-c", "read -P 7 5M 1M", "a.qcow2")
     assert "verification failed" not in seen.out, seen
+
+
+def what_others_wrote_into_a_layer_is_seen(vm):
+    """Also by who has read through that layer before, three layers above."""
+    backing = []
+    for i in range(4):
+        make_qcow2(f"{i}.qcow2", *backing, size=None if backing else "4M")
+        backing = ["-b", f"{i}.qcow2", "-F", "qcow2"]
+    for i in range(4):
+        vm.add(f"q{i}", "qcow2", file={"driver": "file", "filename": f"{i}.qcow2"},
+               **({"backing": f"q{i - 1}"} if i else {}))
+    vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    vm.command("block-export-add", type="nbd", id="e", node_name="q3", allow_inactive=True)
+    client = NbdClient("s", export="q3")
+    for _ in range(3):
+        same(client.read(0, 4096), bytes(4096))
+    set_active(vm, False)
+    must("qemu-io", "-c", "write -P 7 0 1M", "1.qcow2")
+    set_active(vm, True)
+    same(client.read(0, 4096), b"\7" * 4096)
+    client.close()
+
+
+def an_external_data_file_is_the_same_child(vm):
+    make_qcow2("a.qcow2", "-o", "data_file=d.raw")
+    vm.add("q", "qcow2", file=FILE)
+    set_active(vm, False)
+    must("qemu-io", "-c", "write -P 7 0 1M", "a.qcow2")
+    set_active(vm, True)
+    same([edge["name"] for edge in vm.command("x-debug-query-block-graph")["edges"]],
+         ["file", "data-file"])
+    same(len(vm.nodes()), 3)
 
 
 def two_daemons_take_turns(vm):
@@ -169,6 +202,8 @@ run("activation", [
     children_are_as_active_as_their_parent,
     an_inactive_node_locks_nothing,
     what_others_wrote_is_read_again,
+    what_others_wrote_into_a_layer_is_seen,
+    an_external_data_file_is_the_same_child,
     two_daemons_take_turns,
     a_writer_keeps_its_node,
     a_node_below_an_active_one_stays,

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from answertest import AnswerTest                        # noqa: E402
 from celltable import without_numbers                    # noqa: E402
+from imgtest import must                                 # noqa: E402
 from qmptest import MiB, QMPError, Vm, make_qcow2, make_raw  # noqa: E402
 
 DAEMON = "qemu-storage-daemon"
@@ -25,6 +26,10 @@ COMMON = (("read-only", True), ("auto-read-only", True), ("cache", {"direct": Tr
           ("cache", {"no-flush": True}), ("discard", "unmap"), ("detect-zeroes", "on"),
           ("force-share", True), ("force-share and read-only", None))
 
+# What may be given for "file", or another child: nodes of the lab, and what is none.
+CHILDREN = ("f", "g", "small", "ro", "t", "q", "n", "above", "nope", "", None,
+            {"driver": "file", "filename": "d.raw"})
+
 # Node under test (always called n) -> its options, and what is tried for the options of its driver.
 CASES = {
     "file": ({"driver": "file", "filename": "a.raw"},
@@ -33,7 +38,7 @@ CASES = {
               ("x-check-cache-dropped", True), ("aio-max-batch", 7))),
     "raw": ({"driver": "raw", "file": "f"},
             (("offset", 65536), ("size", 65536), ("offset", 100), ("size", 1 << 40),
-             ("file", "g"), ("file", "q"), ("file", "nope"), ("file", None))),
+             *(("file", child) for child in CHILDREN))),
     "qcow2": ({"driver": "qcow2", "file": "f2", "backing": "q"},
               (("lazy-refcounts", True), ("pass-discard-request", True),
                ("pass-discard-snapshot", False), ("pass-discard-other", True),
@@ -43,21 +48,43 @@ CASES = {
                ("refcount-cache-size", 1 << 20), ("l2-cache-entry-size", 4096),
                ("l2-cache-entry-size", 1000), ("cache-clean-interval", 60),
                ("cache-size", 1), ("backing", None), ("backing", "g"), ("backing", "nope"),
-               ("backing", "n"), ("file", "g"), ("data-file", "g"))),
+               ("backing", "n"), ("file", "other"), ("data-file", "g"),
+               *(("file", child) for child in CHILDREN))),
+    "luks": ({"driver": "luks", "file": "l", "key-secret": "s"},
+             (("key-secret", "s2"), ("file", "l2"), ("header", "l2"),
+              *(("file", child) for child in CHILDREN))),
     "throttle": ({"driver": "throttle", "throttle-group": "group1", "file": "f"},
-                 (("throttle-group", "group2"), ("throttle-group", "none"), ("file", "g"))),
+                 (("throttle-group", "group2"), ("throttle-group", "none"),
+                  *(("file", child) for child in CHILDREN))),
     "copy-on-read": ({"driver": "copy-on-read", "file": "q"},
-                     (("bottom", "f2"), ("bottom", "none"), ("file", "g"))),
+                     (("bottom", "f2"), ("bottom", "none"),
+                      *(("file", child) for child in CHILDREN))),
+    "compress": ({"driver": "compress", "file": "q"}, (("file", "g"), ("file", "t"))),
+    "copy-before-write": ({"driver": "copy-before-write", "file": "f", "target": "g"},
+                          (("target", "small"), ("on-cbw-error", "break-snapshot"),
+                           ("cbw-timeout", 5), ("file", "t"), ("file", "small"))),
+    "snapshot-access": ({"driver": "snapshot-access", "file": "cbw"}, (("file", "f"),)),
+    "blklogwrites": ({"driver": "blklogwrites", "file": "f", "log": "g"},
+                     (("log", "small"), ("log-sector-size", 4096), ("log-append", True),
+                      ("log-super-update-interval", 7), ("file", "t"), ("file", "small"))),
+    "blkverify": ({"driver": "blkverify", "test": "f", "raw": "g"},
+                  (("test", "t"), ("raw", "t"), ("raw", "small"))),
     "quorum": ({"driver": "quorum", "children": ["f", "g"], "vote-threshold": 1},
                (("vote-threshold", 2), ("vote-threshold", 3), ("read-pattern", "fifo"),
                 ("rewrite-corrupted", True), ("children", ["f"]), ("children", ["g", "f"]))),
     "null-co": ({"driver": "null-co", "size": SIZE},
                 (("size", MiB), ("latency-ns", 5), ("read-zeroes", True))),
+    "null-aio": ({"driver": "null-aio", "size": SIZE},
+                 (("size", MiB), ("latency-ns", 5), ("read-zeroes", True))),
     "blkdebug": ({"driver": "blkdebug", "image": "f"},
-                 (("align", 4096), ("max-transfer", 65536), ("image", "g"))),
+                 (("align", 4096), ("max-transfer", 65536), ("opt-write-zero", 4096),
+                  ("max-write-zero", 65536), ("opt-discard", 4096), ("max-discard", 65536),
+                  ("config", "rules"), ("inject-error", [{"event": "read_aio"}]),
+                  ("set-state", [{"event": "read_aio", "new_state": 2}]),
+                  ("image", "g"), ("image", "t"))),
     "preallocate": ({"driver": "preallocate", "file": "f"},
                     (("prealloc-size", 1 << 20), ("prealloc-align", 65536),
-                     ("prealloc-align", 3), ("file", "g"))),
+                     ("prealloc-align", 3), *(("file", child) for child in CHILDREN))),
 }
 
 
@@ -68,13 +95,25 @@ class Lab:
         self.vm = Vm(program=program)
         self.options = {"node-name": "n", **options}
         for node, name in (("f", "c.raw"), ("g", "d.raw"), ("f1", "base.qcow2"),
-                           ("f2", "top.qcow2")):
+                           ("f2", "top.qcow2"), ("small", "small.raw"), ("l", "a.luks"),
+                           ("l2", "b.luks"), ("other", "other.qcow2")):
             self.vm.add(node, "file", filename=name)
+        self.vm.execute("blockdev-add", {"node-name": "ro", "driver": "file", "read-only": True,
+                                         "filename": "ro.raw"})
         self.vm.add("q", "qcow2", file="f1")
-        if driver == "throttle":
-            for group in ("group1", "group2"):
-                self.vm.command("object-add", qom_type="throttle-group", id=group)
+        for group in ("group1", "group2"):
+            self.vm.command("object-add", qom_type="throttle-group", id=group)
+        for secret in ("s", "s2"):
+            self.vm.command("object-add", qom_type="secret", id=secret, data="abc")
+        file = options.get("file", options.get("image"))
+        if isinstance(file, str) and file != "cbw":
+            self.vm.execute("blockdev-add", {"node-name": "t", "driver": "throttle", "file": file,
+                                             "throttle-group": "group2"})
+        if driver == "snapshot-access":
+            self.vm.add("cbw", "copy-before-write", file="f", target="g")
         self.vm.execute("blockdev-add", self.options)
+        if driver != "compress":
+            self.vm.add("above", "raw", file="n")
 
     def __enter__(self):
         return self
@@ -159,11 +198,14 @@ def check_all_or_nothing(tap):
 DIFFERENCES = (
     ("force-share", "the locks of an open image can be changed, too"),
     ("^file: aio", "the way of asynchronous I/O can be changed, too"),
-    ("^null-co: (size|latency|read)", "a node that keeps nothing can be changed"),
+    ("^null-(co|aio): (size|latency|read)", "a node that keeps nothing can be changed"),
     ("^(file: drop|preallocate: prealloc).*default", "can be taken back, as it can be given"),
-    ("^copy-on-read:", "stock cannot reopen it"),
+    ("^luks: header=", "stock 7.2 has no detached headers"),
+    ("^throttle: file=small", "stock goes on telling the size of the old file"),
+    ("^(copy-on-read|compress|copy-before-write|blklogwrites|blkverify):",
+     "stock cannot reopen them; another image is refused here, too"),
     ("^quorum:", "the option is named that cannot be changed"),
-    ("^qcow2: file=", "another file has other metadata than those in memory"),
+    ("^(qcow2|luks): file=", "the metadata of another file are read, and must be there"),
 )
 
 
@@ -175,8 +217,15 @@ class Reopen(AnswerTest):
     differences = DIFFERENCES
 
     def make_images(self):
-        for name in ("a.raw", "b.raw", "c.raw", "d.raw"):
+        for name in ("a.raw", "b.raw", "c.raw", "d.raw", "ro.raw"):
             make_raw(name, SIZE)
+        make_raw("small.raw")
+        with open("rules", "w", encoding="ascii") as rules:
+            rules.write("[inject-error]\nevent = \"read_aio\"\n")
+        for name, size in (("a.luks", "4M"), ("b.luks", "2M")):
+            must("qemu-img", "create", "-q", "-f", "luks", "--object", "secret,id=s,data=abc", "-o",
+                 "key-secret=s,iter-time=10", name, size)
+        make_qcow2("other.qcow2", size="8M")
         make_qcow2("base.qcow2")
         make_qcow2("top.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
 
