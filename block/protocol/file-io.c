@@ -76,18 +76,19 @@ static ThreadPoolFunc *worker_for(bool is_write)
 #define MIN_TAKEN (256 * KiB)
 
 /*
- * Let a write that makes the file longer have its blocks beforehand, as one extent, so that ext4
- * need not reserve each of them as it comes: a quarter of the work.  If it fails, writing will tell
- * why.
+ * Let a write to new space have its blocks beforehand, as one extent, so that ext4 need not reserve
+ * each of them as it comes: a quarter of the work.  If it fails, writing will tell why.
  */
 static void take_blocks(const AioFileIO *io)
 {
     struct statfs fs;
-    struct stat st;
+    off_t data;
 
-    if (io->bytes < MIN_TAKEN || fstat(io->fd, &st) < 0 ||
-        io->offset + (int64_t)io->bytes <= st.st_size || fstatfs(io->fd, &fs) < 0 ||
-        fs.f_type != EXT4_SUPER_MAGIC) {
+    if (io->bytes < MIN_TAKEN || fstatfs(io->fd, &fs) < 0 || fs.f_type != EXT4_SUPER_MAGIC) {
+        return;
+    }
+    data = lseek(io->fd, io->offset, SEEK_DATA);
+    if (data < 0 ? errno != ENXIO : data < io->offset + (int64_t)io->bytes) {
         return;
     }
     if (fallocate(io->fd, FALLOC_FL_KEEP_SIZE, io->offset, io->bytes) < 0) {
