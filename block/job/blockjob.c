@@ -12,6 +12,8 @@
 
 /* Copying may run ahead of the limit by what this much time allows. */
 #define BURST_NS (100 * SCALE_MS)
+/* A job that is woken late, or whose host is busy, makes up for so much. */
+#define MADE_UP_NS (500 * SCALE_MS)
 
 static BlockJob *block_job_of_gate(BdrvGate *gate)
 {
@@ -90,6 +92,7 @@ void *block_job_create(const BlockJobArgs *args, Error **errp)
     job->claims = g_ptr_array_new();
     job->frozen = g_ptr_array_new();
     job->speed = args->speed;
+    job->paid_ns = job_clock_ns();
     qemu_mutex_init(&job->limit_lock);
     bdrv_gate_init(&job->gate, &gate_ops);
     job->gate.is_job = true;
@@ -224,7 +227,7 @@ bool block_job_set_speed(BlockJob *job, int64_t speed, Error **errp)
     }
     WITH_QEMU_LOCK_GUARD(&job->limit_lock) {
         job->speed = speed;
-        job->paid_ns = 0; /* what was copied at the old speed does not count */
+        job->paid_ns = job_clock_ns(); /* what was saved up or owed does not count */
     }
     job_enter(&job->job);
     return true;
@@ -235,7 +238,7 @@ void block_job_ratelimit_account(BlockJob *job, uint64_t bytes)
     QEMU_LOCK_GUARD(&job->limit_lock);
     if (job->speed > 0) {
         double ns = (double)bytes / job->speed * NANOSECONDS_PER_SECOND;
-        int64_t start = MAX(job->paid_ns, job_clock_ns());
+        int64_t start = MAX(job->paid_ns, job_clock_ns() - MADE_UP_NS);
 
         job->paid_ns = ns < INT64_MAX / 2 - start ? start + (int64_t)ns : INT64_MAX / 2;
     }
