@@ -60,6 +60,9 @@ void qemu_clock_enable(QEMUClockType type, bool enabled);
 /** Whether @type runs; always true but for a stopped virtual clock. */
 bool qemu_clock_is_enabled(QEMUClockType type);
 
+/** Set the virtual clock, which stands still, to @ns >= 0.  Its timers stay where they are. */
+void qemu_clock_set_ns(QEMUClockType type, int64_t ns);
+
 /* ---- a virtual clock for tests: it moves only when told to ----------------------------------- */
 /** Make the virtual clock stand at 0 and move by qemu_clock_step_to() only.  Before any timer. */
 void qemu_clock_set_stepped(void);

@@ -102,6 +102,12 @@ void qemu_clock_enable(QEMUClockType type, bool enabled)
     }
 }
 
+void qemu_clock_set_ns(QEMUClockType type, int64_t ns)
+{
+    assert(type == QEMU_CLOCK_VIRTUAL && virtual_clock_load() < 0 && ns >= 0);
+    qatomic_set(&virtual_clock, ~ns);
+}
+
 /* ---- heap ------------------------------------------------------------------------------------ */
 static void heap_put(TimerList *list, int slot, QEMUTimer *t)
 {
