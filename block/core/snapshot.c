@@ -120,9 +120,9 @@ bool coroutine_fn bdrv_co_snapshot_create_now(BlockDriverState *bs, const char *
     return bdrv_co_snapshot_create(bs, &info, errp);
 }
 
-bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapshot, Error **errp)
+static bool coroutine_fn co_snapshot_goto(BlockDriverState *bs, const char *snapshot,
+                                          BlockRights rights, Error **errp)
 {
-    CONTROL_PATH();
     BlockDriverState *node = find_node(bs, errp);
     g_autoptr(SnapshotInfo) info = NULL;
 
@@ -138,9 +138,8 @@ bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapsh
         error_setg_errno(errp, ENOENT, "Failed to load snapshot");
         return false;
     }
-    g_autoptr(BdrvClaim) claim = claim_node(node, BLK_PERM_WRITE | BLK_PERM_RESIZE |
-                                            BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT),
-                                            "an internal snapshot being applied", errp);
+    g_autoptr(BdrvClaim) claim = claim_node(node, rights, "an internal snapshot being applied",
+                                            errp);
     if (!claim) {
         return false;
     }
@@ -156,6 +155,21 @@ bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapsh
     }
     bdrv_co_refresh_length(node);
     return true;
+}
+
+bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapshot, Error **errp)
+{
+    CONTROL_PATH();
+    return co_snapshot_goto(bs, snapshot, BLK_PERM_WRITE | BLK_PERM_RESIZE |
+                            BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT), errp);
+}
+
+bool coroutine_fn bdrv_co_snapshot_goto_with_users(BlockDriverState *bs, const char *snapshot,
+                                                   Error **errp)
+{
+    CONTROL_PATH();
+    return co_snapshot_goto(bs, snapshot, BLK_PERM_WRITE_UNCHANGED |
+                            BLK_RIGHT_OP(BLOCK_OP_TYPE_INTERNAL_SNAPSHOT), errp);
 }
 
 bool coroutine_fn bdrv_co_snapshot_delete(BlockDriverState *bs, const char *id, Error **errp)
@@ -263,4 +277,39 @@ int coroutine_fn bdrv_co_save_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, 
 int coroutine_fn bdrv_co_load_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos)
 {
     return co_vmstate(bs, qiov, pos, false);
+}
+
+int coroutine_fn bdrv_co_snapshot_load_vmstate(BlockDriverState *bs, const char *id,
+                                               QEMUIOVector *qiov, int64_t pos)
+{
+    CONTROL_PATH();
+    BlockDriverState *node = bdrv_snapshot_node(bs);
+    int ret;
+
+    if (!node || !node->drv->bdrv_co_snapshot_load_vmstate) {
+        return -ENOTSUP;
+    }
+    if (pos < 0 || (pos | qiov->size) % BDRV_SECTOR_SIZE) {
+        return -EINVAL;
+    }
+    bdrv_activity_begin(node);
+    ret = node->drv->bdrv_co_snapshot_load_vmstate(node, id, qiov, pos);
+    bdrv_activity_end(node);
+    return ret;
+}
+
+int coroutine_fn bdrv_co_drop_vmstate(BlockDriverState *bs)
+{
+    CONTROL_PATH();
+    BlockDriverState *node = bdrv_snapshot_node(bs);
+    int ret;
+
+    if (!node || !node->drv->bdrv_co_drop_vmstate || node->read_only) {
+        return 0;
+    }
+    bdrv_activity_begin(node);
+    ret = node->drv->bdrv_co_drop_vmstate(node);
+    qatomic_inc(&node->write_gen);
+    bdrv_activity_end(node);
+    return ret;
 }

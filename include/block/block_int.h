@@ -379,6 +379,11 @@ struct BlockDriver {
     /* State of a machine beside the disk, at @pos of its own address space; part of snapshots. */
     int coroutine_fn (*bdrv_co_save_vmstate)(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
     int coroutine_fn (*bdrv_co_load_vmstate)(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
+    /* That of snapshot @id, which must stay; whole sectors. */
+    int coroutine_fn (*bdrv_co_snapshot_load_vmstate)(BlockDriverState *bs, const char *id,
+                                                      QEMUIOVector *qiov, int64_t pos);
+    /* Free what was saved and is in no snapshot. */
+    int coroutine_fn (*bdrv_co_drop_vmstate)(BlockDriverState *bs);
 
     /* ---- persistent bitmaps ---- */
     bool coroutine_fn (*bdrv_co_can_store_new_dirty_bitmap)(BlockDriverState *bs, const char *name,

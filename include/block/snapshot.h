@@ -31,6 +31,9 @@ bool coroutine_fn bdrv_co_snapshot_create(BlockDriverState *bs, const SnapshotIn
 bool coroutine_fn bdrv_co_snapshot_create_now(BlockDriverState *bs, const char *name, Error **errp);
 /** Go back to the snapshot whose id, or else name, is @snapshot. */
 bool coroutine_fn bdrv_co_snapshot_goto(BlockDriverState *bs, const char *snapshot, Error **errp);
+/** The same below a machine that goes back, too, and so expects another content. */
+bool coroutine_fn bdrv_co_snapshot_goto_with_users(BlockDriverState *bs, const char *snapshot,
+                                                   Error **errp);
 /** Delete the one with @id. */
 bool coroutine_fn bdrv_co_snapshot_delete(BlockDriverState *bs, const char *id, Error **errp);
 /**
@@ -52,5 +55,13 @@ bool coroutine_fn bdrv_co_snapshot_load_tmp_by_text(BlockDriverState *bs, const 
  */
 int coroutine_fn bdrv_co_save_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
 int coroutine_fn bdrv_co_load_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
+/**
+ * Read the state that snapshot @id has; @pos and the length are multiples of BDRV_SECTOR_SIZE, and
+ * what was never written is zero.  Context: control lock, so that the snapshot stays.
+ */
+int coroutine_fn bdrv_co_snapshot_load_vmstate(BlockDriverState *bs, const char *id,
+                                               QEMUIOVector *qiov, int64_t pos);
+/** Free state that was saved, but is in no snapshot.  Context: control lock. */
+int coroutine_fn bdrv_co_drop_vmstate(BlockDriverState *bs);
 
 #endif

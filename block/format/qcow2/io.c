@@ -22,8 +22,8 @@ static int coroutine_fn co_read_backing(BlockDriverState *bs, int64_t offset, in
     return bdrv_co_preadv_part(bs->backing, offset, bytes, qiov, qiov_offset, 0);
 }
 
-static int coroutine_fn co_read_mapped(BlockDriverState *bs, const Qcow2Mapping *map,
-                                       int64_t offset, QEMUIOVector *qiov, size_t qiov_offset)
+int coroutine_fn qcow2_co_read_mapped(BlockDriverState *bs, const Qcow2Mapping *map, int64_t offset,
+                                      QEMUIOVector *qiov, size_t qiov_offset)
 {
     Qcow2State *s = bs->opaque;
 
@@ -59,7 +59,7 @@ int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset, int64_t b
             done = qcow2_co_read_compressed_run(bs, offset, bytes, qiov, qiov_offset);
         }
         if (done == 0) {
-            done = co_read_mapped(bs, &map, offset, qiov, qiov_offset);
+            done = qcow2_co_read_mapped(bs, &map, offset, qiov, qiov_offset);
             done = done < 0 ? done : map.bytes;
         }
         if (done < 0) {

@@ -367,18 +367,14 @@ void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t i
     map->bytes = MIN(map->bytes, bytes);
 }
 
-int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                              Qcow2Mapping *map)
+/* @slice: NULL if there is no table; taken. */
+static int coroutine_fn co_map_in_slice(BlockDriverState *bs, Qcow2CacheEntry *slice,
+                                        uint32_t index, int64_t offset, int64_t bytes,
+                                        Qcow2Mapping *map)
 {
     Qcow2State *s = bs->opaque;
-    Qcow2CacheEntry *slice;
-    uint32_t index;
     uint64_t reach;
-    int ret = qcow2_co_get_slice(bs, offset, &slice, &index);
 
-    if (ret < 0) {
-        return ret;
-    }
     *map = (Qcow2Mapping){ .kind = QCOW2_UNALLOCATED };
     if (!slice) {
         /* Nothing up to the end of what the L2 table would describe. */
@@ -389,6 +385,30 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t byte
     qcow2_map_run(s, slice, index, offset, bytes, map);
     qcow2_cache_put(slice);
     return co_check_mapping(bs, offset, map);
+}
+
+int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                              Qcow2Mapping *map)
+{
+    Qcow2CacheEntry *slice;
+    uint32_t index;
+    int ret = qcow2_co_get_slice(bs, offset, &slice, &index);
+
+    return ret < 0 ? ret : co_map_in_slice(bs, slice, index, offset, bytes, map);
+}
+
+int coroutine_fn qcow2_co_map_by_table(BlockDriverState *bs, uint64_t l2_offset, int64_t offset,
+                                       int64_t bytes, Qcow2Mapping *map)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *slice = NULL;
+    uint32_t index = qcow2_l2_index(s, offset) % s->slice_entries;
+    int ret = co_check_l2_offset(bs, l2_offset, qcow2_l1_index(s, offset));
+
+    if (ret >= 0 && l2_offset) {
+        ret = qcow2_cache_co_get(bs, s->l2_cache, qcow2_slice_offset(s, l2_offset, offset), &slice);
+    }
+    return ret < 0 ? ret : co_map_in_slice(bs, slice, index, offset, bytes, map);
 }
 
 /* ---- status -------------------------------------------------------------------------------- */

@@ -738,6 +738,8 @@ BlockDriver bdrv_qcow2 = {
     .bdrv_co_snapshot_load_tmp = qcow2_co_snapshot_load_tmp,
     .bdrv_co_save_vmstate = qcow2_co_save_vmstate,
     .bdrv_co_load_vmstate = qcow2_co_load_vmstate,
+    .bdrv_co_snapshot_load_vmstate = qcow2_co_snapshot_load_vmstate,
+    .bdrv_co_drop_vmstate = qcow2_co_drop_vmstate,
 
     .bdrv_co_can_store_new_dirty_bitmap = qcow2_co_can_store_new_dirty_bitmap,
     .bdrv_co_remove_persistent_dirty_bitmap = qcow2_co_remove_persistent_dirty_bitmap,

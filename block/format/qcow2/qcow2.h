@@ -578,6 +578,9 @@ void qcow2_map_run(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t i
 /** Map a prefix of [@offset, @offset + @bytes).  Lock held. */
 int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
                               Qcow2Mapping *map);
+/** The same by the L2 table at @l2_offset (0: there is none), a snapshot's for example. */
+int coroutine_fn qcow2_co_map_by_table(BlockDriverState *bs, uint64_t l2_offset, int64_t offset,
+                                       int64_t bytes, Qcow2Mapping *map);
 /**
  * The slice that holds @offset's entry, pinned, and the entry's index in it.  *@slice is NULL
  * if there is no L2 table.  Lock held.
@@ -660,6 +663,9 @@ int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs, int64_t offse
 
 /* ---- io.c, zero.c -------------------------------------------------------------- */
 
+/** Read what @map, a result of qcow2_co_map(), says of @offset. */
+int coroutine_fn qcow2_co_read_mapped(BlockDriverState *bs, const Qcow2Mapping *map, int64_t offset,
+                                      QEMUIOVector *qiov, size_t qiov_offset);
 int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                  QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
 int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -806,6 +812,10 @@ int coroutine_fn qcow2_co_grow_l1(BlockDriverState *bs, uint64_t end);
 /* vmstate.c */
 int coroutine_fn qcow2_co_save_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
 int coroutine_fn qcow2_co_load_vmstate(BlockDriverState *bs, QEMUIOVector *qiov, int64_t pos);
+int coroutine_fn qcow2_co_snapshot_load_vmstate(BlockDriverState *bs, const char *id,
+                                                QEMUIOVector *qiov, int64_t pos);
+/** Free the active image's; snapshots keep theirs (resize.c). */
+int coroutine_fn qcow2_co_drop_vmstate(BlockDriverState *bs);
 
 /* snapshot-ops.c: the driver's callbacks */
 bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotInfo *info,

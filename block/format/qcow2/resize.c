@@ -307,23 +307,20 @@ static int coroutine_fn co_unmap_tables(BlockDriverState *bs, uint32_t first)
     return ret;
 }
 
-/*
- * The state of a machine lies where the disk is about to reach, perhaps since before a shrink: the
- * guest must not see it, and it would not be found again.  Snapshots keep theirs.
- */
-static int coroutine_fn co_drop_vm_state(BlockDriverState *bs, int64_t size)
+int coroutine_fn qcow2_co_drop_vmstate(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    uint32_t first = qcow2_l1_index(s, qcow2_vm_state_offset(s)), end = l1_size_for(s, size), i;
+    uint32_t first = qcow2_l1_index(s, qcow2_vm_state_offset(s)), i;
     int ret;
 
     for (i = first; i < s->l1.size && !(s->l1.entries[i] & QCOW2_OFFSET_MASK); i++) {
         /* None here. */
     }
-    if (end <= first || i >= s->l1.size) {
+    if (i >= s->l1.size) {
         return 0;
     }
-    ret = co_unmap_tables(bs, i);
+    ret = qcow2_co_before_change(bs);
+    ret = ret < 0 ? ret : co_unmap_tables(bs, i);
     if (ret >= 0) {
         CO_LOCK_GUARD(&s->lock);
         free_l2_tables(bs, first);
@@ -331,12 +328,24 @@ static int coroutine_fn co_drop_vm_state(BlockDriverState *bs, int64_t size)
     return ret;
 }
 
+/*
+ * The state of a machine lies where the disk is about to reach, perhaps since before a shrink: the
+ * guest must not see it, and it would not be found again.  Snapshots keep theirs.
+ */
+static int coroutine_fn co_make_way(BlockDriverState *bs, int64_t size)
+{
+    const Qcow2State *s = bs->opaque;
+    bool is_in_the_way = l1_size_for(s, size) > qcow2_l1_index(s, qcow2_vm_state_offset(s));
+
+    return is_in_the_way ? qcow2_co_drop_vmstate(bs) : 0;
+}
+
 static int coroutine_fn co_grow(BlockDriverState *bs, int64_t size, PreallocMode prealloc,
                                 unsigned flags, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int64_t old_size = s->header.size;
-    int ret = co_drop_vm_state(bs, size);
+    int ret = co_make_way(bs, size);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to drop the saved state of the machine");
