@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
+#include "block/coroutine.h"
 #include "qapi/gen/machine-events.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
@@ -37,6 +38,10 @@ static struct {
     GArray *listeners;           /* of Listener */
     GArray *powerdown_listeners; /* of PowerdownListener */
     void (*end_hook)(void);
+    bool has_ended;        /* the main loop */
+    bool is_held;
+    RunState hold_state, before_hold, after_hold;
+    Coroutine *hold_waiter; /* sleeps until the main loop has stopped the machine */
 } run = {.state = RUN_STATE_PRELAUNCH};
 
 void runstate_set_actions(RebootAction reboot, ShutdownAction shutdown)
@@ -123,7 +128,9 @@ static void resume_cpu(void)
 
 void vm_stop(RunState state)
 {
-    if (runstate_is_running()) {
+    if (run.is_held) {
+        run.after_hold = state;
+    } else if (runstate_is_running()) {
         qemu_clock_enable(QEMU_CLOCK_VIRTUAL, false);
         pause_cpu();
         run.state = state;
@@ -136,6 +143,10 @@ void vm_stop(RunState state)
 
 void vm_start(void)
 {
+    if (run.is_held) {
+        run.after_hold = RUN_STATE_RUNNING;
+        return;
+    }
     if (runstate_is_running()) {
         /* As stock does: clients see that the machine was told to run. */
         qapi_event_send_stop();
@@ -147,6 +158,59 @@ void vm_start(void)
     qemu_clock_enable(QEMU_CLOCK_VIRTUAL, true);
     call_listeners(true);
     resume_cpu();
+}
+
+/* ---- at rest --------------------------------------------------------------------------------- */
+
+static void hold(RunState state)
+{
+    run.is_held = true;
+    run.after_hold = run.state;
+    run.state = state;
+}
+
+/*
+ * Stopping waits for disks, which no coroutine may; and what the guest asked for last belongs to
+ * the time before.
+ */
+void coroutine_fn vm_co_hold(RunState state)
+{
+    assert(!run.is_held && !run.hold_waiter);
+    if (!runstate_is_running() || run.has_ended) {
+        hold(state);
+        return;
+    }
+    run.hold_state = state;
+    run.hold_waiter = qemu_coroutine_self();
+    qemu_notify_event();
+    qemu_coroutine_yield();
+}
+
+bool vm_is_held(void)
+{
+    return run.is_held;
+}
+
+RunState vm_state_after_hold(void)
+{
+    return run.after_hold;
+}
+
+void vm_set_state_after_hold(RunState state)
+{
+    run.after_hold = state;
+}
+
+void vm_release(void)
+{
+    assert(run.is_held);
+    run.is_held = false;
+    if (run.after_hold == RUN_STATE_RUNNING && !run.has_ended) {
+        vm_start();
+    } else {
+        run.state = run.after_hold;
+    }
+    qemu_notify_event(); /* resets were put off */
 }
 
 void system_reset(ShutdownCause cause)
@@ -261,9 +325,35 @@ static bool do_shutdown(ShutdownCause cause)
     return true;
 }
 
+static bool is_asked(const int *slot)
+{
+    return __atomic_load_n(slot, __ATOMIC_SEQ_CST);
+}
+
+static void wake_holder(RunState after)
+{
+    hold(run.hold_state);
+    run.after_hold = after;
+    aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&run.hold_waiter));
+}
+
+/* Somebody wants the machine at rest.  The CPU's last request may have come while it stopped. */
+static void try_to_hold(void)
+{
+    if (run.state != run.hold_state) {
+        run.before_hold = run.state;
+        vm_stop(run.hold_state);
+    }
+    if (is_asked(&request.reset) || is_asked(&request.shutdown) || is_asked(&request.stop)) {
+        qemu_notify_event();
+    } else {
+        wake_holder(run.before_hold);
+    }
+}
+
 static bool handle_requests(void)
 {
-    int reset = take(&request.reset);
+    int reset = run.is_held ? 0 : take(&request.reset);
     int shutdown = take(&request.shutdown);
     int stop = take(&request.stop);
 
@@ -283,6 +373,9 @@ static bool handle_requests(void)
     if (stop) {
         vm_stop(stop - 1);
     }
+    if (run.hold_waiter) {
+        try_to_hold();
+    }
     return false;
 }
 
@@ -292,5 +385,9 @@ int system_main_loop(void)
         main_loop_wait(false);
     }
     pause_cpu();
+    run.has_ended = true;
+    if (run.hold_waiter) {
+        wake_holder(run.state);
+    }
     return __atomic_load_n(&request.exit_status, __ATOMIC_SEQ_CST);
 }

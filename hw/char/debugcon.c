@@ -10,6 +10,7 @@
 #include "io/chardev.h"
 #include "qemu/error.h"
 #include "system/bql.h"
+#include "system/vmstate.h"
 
 #define STATUS_HAS_INPUT 0x01
 
@@ -93,6 +94,30 @@ static void debugcon_unrealize(Device *dev)
     memory_region_del(((DebugCon *)dev)->region);
 }
 
+static void debugcon_post_load(void *opaque)
+{
+    DebugCon *s = opaque;
+
+    chr_fe_accept_input(&s->chr);
+}
+
+static const VmStateDescription debugcon_state = {
+    .name = "debugcon",
+    .version = 1,
+    .size = sizeof(DebugCon),
+    .fields = (const VmField[]) {
+        VM_BOOL(DebugCon, has_key),
+        VM_FIELD(DebugCon, key),
+        {0},
+    },
+    .post_load = debugcon_post_load,
+};
+
+static void debugcon_add_state(Device *dev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &debugcon_state, 0, dev);
+}
+
 static const DeviceProperty debugcon_props[] = {
     DEVICE_PROP("iobase", prop_kind_uint32, DebugCon, iobase, "0x300", NULL),
     DEVICE_PROP("chardev", prop_kind_chardev, DebugCon, chr, NULL, NULL),
@@ -108,4 +133,5 @@ const DeviceType isa_debugcon_type = {
     .properties = (const DevicePropertyTable[]) {{NULL, debugcon_props}, {0}},
     .realize = debugcon_realize,
     .unrealize = debugcon_unrealize,
+    .add_state = debugcon_add_state,
 };

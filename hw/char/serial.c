@@ -11,8 +11,10 @@
 #include "hw/isa/isa.h"
 #include "io/chardev.h"
 #include "qemu/error.h"
+#include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "system/bql.h"
+#include "system/vmstate.h"
 
 #define FIFO_SIZE 16
 #define BASE_BAUD 115200
@@ -51,6 +53,7 @@ typedef struct Serial {
     CharFrontend chr;
     MemoryRegion *region;
     IrqLine *irq;
+    QEMUBH *send_bh;    /* tries to send */
     QEMUTimer *timeout; /* received bytes have waited for four characters' time */
 
     uint16_t divisor;
@@ -58,6 +61,7 @@ typedef struct Serial {
     Fifo rx, tx;
     bool tx_interrupt;      /* the transmitter became empty and nobody has looked */
     bool timeout_interrupt;
+    int64_t timeout_ns;     /* when that timer is due, -1: never; while it is saved or loaded */
 } Serial;
 
 /* ---- FIFOs and interrupts -------------------------------------------------------------------- */
@@ -397,6 +401,7 @@ static bool serial_realize(Device *dev, Error **errp)
         return false;
     }
     s->timeout = timer_new_ns(QEMU_CLOCK_VIRTUAL, serial_timeout, s);
+    s->send_bh = qemu_bh_new(serial_writable, s);
     serial_reset(dev);
     if (s->chr.chr) {
         chr_fe_set_handlers(&s->chr, &serial_handlers, s);
@@ -411,7 +416,80 @@ static void serial_unrealize(Device *dev)
     chr_fe_deinit(&s->chr);
     memory_region_del(s->region);
     timer_free(s->timeout);
+    qemu_bh_delete(s->send_bh);
     irq_lower(s->irq);
+}
+
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static void serial_pre_save(void *opaque)
+{
+    Serial *s = opaque;
+
+    s->timeout_ns = timer_expire_time_ns(s->timeout);
+}
+
+static bool serial_check(const void *staged, const void *current, Error **errp)
+{
+    const Serial *s = staged;
+
+    if (s->rx.head >= FIFO_SIZE || s->rx.count > FIFO_SIZE || s->tx.head >= FIFO_SIZE ||
+        s->tx.count > FIFO_SIZE) {
+        error_setg(errp, "a FIFO holds more than there is room for");
+        return false;
+    }
+    return vm_check_time("timeout_ns", s->timeout_ns, errp);
+}
+
+static void serial_post_load(void *opaque)
+{
+    Serial *s = opaque;
+
+    if (s->timeout_ns < 0) {
+        timer_del(s->timeout);
+    } else {
+        timer_mod(s->timeout, s->timeout_ns);
+    }
+    /* What waited for the other end, which is another one now.  Not yet: it may interrupt. */
+    qemu_bh_schedule(s->send_bh);
+    if (s->chr.chr) {
+        chr_fe_accept_input(&s->chr);
+    }
+}
+
+static const VmStateDescription serial_state = {
+    .name = "serial",
+    .version = 1,
+    .size = sizeof(Serial),
+    .fields = (const VmField[]) {
+        VM_FIELD(Serial, divisor),
+        VM_FIELD(Serial, ier),
+        VM_FIELD(Serial, iir),
+        VM_FIELD(Serial, fcr),
+        VM_FIELD(Serial, lcr),
+        VM_FIELD(Serial, mcr),
+        VM_FIELD(Serial, lsr),
+        VM_FIELD(Serial, msr),
+        VM_FIELD(Serial, scratch),
+        VM_ARRAY(Serial, rx.data),
+        VM_FIELD(Serial, rx.head),
+        VM_FIELD(Serial, rx.count),
+        VM_ARRAY(Serial, tx.data),
+        VM_FIELD(Serial, tx.head),
+        VM_FIELD(Serial, tx.count),
+        VM_BOOL(Serial, tx_interrupt),
+        VM_BOOL(Serial, timeout_interrupt),
+        VM_FIELD(Serial, timeout_ns),
+        {0},
+    },
+    .pre_save = serial_pre_save,
+    .check = serial_check,
+    .post_load = serial_post_load,
+};
+
+static void serial_add_state(Device *dev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &serial_state, 0, dev);
 }
 
 static const DeviceProperty serial_props[] = {
@@ -431,4 +509,5 @@ const DeviceType isa_serial_type = {
     .realize = serial_realize,
     .unrealize = serial_unrealize,
     .reset = serial_reset,
+    .add_state = serial_add_state,
 };

@@ -259,6 +259,11 @@ static void e2k_reset(Machine *machine)
     }
 }
 
+static void e2k_add_state(Machine *machine, VmStateParts *parts)
+{
+    pci_bus_add_state(&((Board *)machine->board)->pci, parts);
+}
+
 char *board_describe_pci(const Machine *machine)
 {
     GString *out;
@@ -282,6 +287,7 @@ const MachineType e2k_machine_type = {
     .done = e2k_done,
     .load = e2k_load,
     .reset = e2k_reset,
+    .add_state = e2k_add_state,
 };
 
 /* ---- the machine that is none ---------------------------------------------------------------- */

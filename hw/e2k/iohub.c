@@ -24,6 +24,7 @@ const DeviceType e2k_host_bridge_type = {
     .realize = pci_device_realize,
     .unrealize = pci_device_unrealize,
     .reset = pci_device_reset,
+    .add_state = pci_device_add_state,
 };
 
 typedef struct IsaBridge {
@@ -49,6 +50,7 @@ const DeviceType e2k_isa_bridge_type = {
     .realize = pci_device_realize,
     .unrealize = pci_device_unrealize,
     .reset = pci_device_reset,
+    .add_state = pci_device_add_state,
 };
 
 static PciDevice *create_function(PciBus *bus, const DeviceType *type, int devfn)

@@ -4,6 +4,7 @@
 
 #include "hw/intc/apic.h"
 #include "qemu/error.h"
+#include "system/vmstate.h"
 
 #define IO_APIC_VERSION 0x20
 
@@ -197,6 +198,41 @@ static void io_apic_unrealize(Device *dev)
     }
 }
 
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static bool io_apic_check(const void *staged, const void *current, Error **errp)
+{
+    const IoApic *s = staged;
+
+    for (int n = 0; n < IO_APIC_N_PINS; n++) {
+        if (s->redir[n] & ~REDIR_DEFINED) {
+            error_setg(errp, "pin %d has undefined bits", n);
+            return false;
+        }
+    }
+    return true;
+}
+
+static const VmStateDescription io_apic_state = {
+    .name = "ioapic",
+    .version = 1,
+    .size = sizeof(IoApic),
+    .fields = (const VmField[]) {
+        VM_FIELD(IoApic, id),
+        VM_FIELD(IoApic, select),
+        VM_FIELD(IoApic, levels),
+        VM_FIELD(IoApic, irr),
+        VM_ARRAY(IoApic, redir),
+        {0},
+    },
+    .check = io_apic_check,
+};
+
+static void io_apic_add_state(Device *dev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &io_apic_state, 0, dev);
+}
+
 const DeviceType io_apic_type = {
     .name = "ioapic",
     .category = DEVICE_CATEGORY_MISC,
@@ -204,6 +240,7 @@ const DeviceType io_apic_type = {
     .realize = io_apic_realize,
     .unrealize = io_apic_unrealize,
     .reset = io_apic_reset,
+    .add_state = io_apic_add_state,
 };
 
 IoApic *io_apic_create(MemoryMap *map, LocalApic *local)

@@ -9,6 +9,7 @@
 #include "qemu/error.h"
 #include "qemu/timer.h"
 #include "system/bql.h"
+#include "system/vmstate.h"
 
 #define APIC_VERSION 0x14
 #define N_LVT 6
@@ -44,6 +45,7 @@ struct LocalApic {
     uint32_t esr, esr_pending;
     uint32_t initial_count, divide;
     int64_t timer_start_ns; /* when the running countdown began */
+    int64_t timer_expires_ns; /* -1: it does not run; while it is saved or loaded */
 };
 
 /* ---- vectors --------------------------------------------------------------------------------- */
@@ -451,6 +453,73 @@ static void apic_unrealize(Device *dev)
     memory_region_del(s->region);
 }
 
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static void apic_pre_save(void *opaque)
+{
+    LocalApic *s = opaque;
+
+    s->timer_expires_ns = timer_expire_time_ns(s->timer);
+}
+
+static bool apic_check(const void *staged, const void *current, Error **errp)
+{
+    const LocalApic *s = staged;
+
+    if (s->timer_expires_ns != -1 && !s->initial_count) {
+        error_setg(errp, "its timer runs without a count");
+        return false;
+    }
+    return vm_check_time("timer_start_ns", s->timer_start_ns, errp) &&
+           vm_check_time("timer_expires_ns", s->timer_expires_ns, errp);
+}
+
+/* A countdown that has ended must not end again, so it does not follow from its start. */
+static void apic_post_load(void *opaque)
+{
+    LocalApic *s = opaque;
+
+    if (s->timer_expires_ns < 0) {
+        timer_del(s->timer);
+    } else {
+        timer_mod(s->timer, s->timer_expires_ns);
+    }
+    apic_update(s);
+}
+
+static const VmStateDescription apic_state = {
+    .name = "apic",
+    .version = 1,
+    .size = sizeof(LocalApic),
+    .fields = (const VmField[]) {
+        VM_FIELD(LocalApic, id),
+        VM_FIELD(LocalApic, tpr),
+        VM_FIELD(LocalApic, ldr),
+        VM_FIELD(LocalApic, dfr),
+        VM_FIELD(LocalApic, spurious),
+        VM_ARRAY(LocalApic, icr),
+        VM_ARRAY(LocalApic, lvt),
+        VM_ARRAY(LocalApic, isr),
+        VM_ARRAY(LocalApic, tmr),
+        VM_ARRAY(LocalApic, irr),
+        VM_FIELD(LocalApic, esr),
+        VM_FIELD(LocalApic, esr_pending),
+        VM_FIELD(LocalApic, initial_count),
+        VM_FIELD(LocalApic, divide),
+        VM_FIELD(LocalApic, timer_start_ns),
+        VM_FIELD(LocalApic, timer_expires_ns),
+        {0},
+    },
+    .pre_save = apic_pre_save,
+    .check = apic_check,
+    .post_load = apic_post_load,
+};
+
+static void apic_add_state(Device *dev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &apic_state, 0, dev);
+}
+
 const DeviceType local_apic_type = {
     .name = "e2k-local-apic",
     .category = DEVICE_CATEGORY_MISC,
@@ -458,6 +527,7 @@ const DeviceType local_apic_type = {
     .realize = apic_realize,
     .unrealize = apic_unrealize,
     .reset = apic_reset,
+    .add_state = apic_add_state,
 };
 
 LocalApic *local_apic_create(MemoryMap *map)

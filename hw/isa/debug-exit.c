@@ -55,4 +55,5 @@ const DeviceType isa_debug_exit_type = {
     .properties = (const DevicePropertyTable[]) {{NULL, debug_exit_props}, {0}},
     .realize = debug_exit_realize,
     .unrealize = debug_exit_unrealize,
+    .has_no_state = true,
 };

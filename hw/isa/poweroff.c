@@ -50,4 +50,5 @@ const DeviceType isa_poweroff_type = {
     .instance_size = sizeof(Poweroff),
     .realize = poweroff_realize,
     .unrealize = poweroff_unrealize,
+    .has_no_state = true,
 };

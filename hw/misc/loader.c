@@ -74,4 +74,5 @@ const DeviceType generic_loader_type = {
     .instance_size = sizeof(GenericLoader),
     .properties = (const DevicePropertyTable[]) {{NULL, generic_loader_props}, {0}},
     .realize = generic_loader_realize,
+    .has_no_state = true,
 };

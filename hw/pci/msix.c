@@ -5,6 +5,7 @@
 #include "hw/pci/pci.h"
 #include "pci-int.h"
 #include "qemu/bswap.h"
+#include "system/vmstate.h"
 
 #define ENTRY_SIZE 16
 #define ENTRY_ADDR 0
@@ -137,6 +138,24 @@ void pci_msix_reset(PciDevice *dev)
     memset(msix->pending, 0, sizeof(msix->pending));
     for (unsigned n = 0; n < msix->n_vectors; n++) {
         msix->table[n * ENTRY_SIZE + ENTRY_CONTROL] = ENTRY_MASKED;
+    }
+}
+
+static const VmStateDescription msix_state = {
+    .name = "msix",
+    .version = 1,
+    .size = sizeof(PciMsix),
+    .fields = (const VmField[]) {
+        VM_ARRAY(PciMsix, table),
+        VM_ARRAY(PciMsix, pending),
+        {0},
+    },
+};
+
+void pci_msix_add_state(PciDevice *dev, VmStateParts *parts)
+{
+    if (dev->msix) {
+        vm_parts_add(parts, &msix_state, 0, dev->msix);
     }
 }
 

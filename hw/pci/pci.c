@@ -6,8 +6,10 @@
 #include "qemu/bits.h"
 #include "qemu/bswap.h"
 #include "qemu/error.h"
+#include "system/vmstate.h"
 
 #define CAP_START 0x40
+#define CONFIG_ADDRESS_MASK UINT32_C(0x80fffffc)
 #define BAR_FLAG_IO 0x1
 #define BAR_FLAG_MEM64 0xc /* 64-bit, prefetchable */
 
@@ -132,7 +134,7 @@ static uint64_t address_port_read(void *opaque, hwaddr offset, unsigned size)
 
 static void address_port_write(void *opaque, hwaddr offset, uint64_t value, unsigned size)
 {
-    ((PciBus *)opaque)->config_address = value & 0x80fffffc;
+    ((PciBus *)opaque)->config_address = value & CONFIG_ADDRESS_MASK;
 }
 
 static const MemoryOps address_port_ops = {
@@ -335,6 +337,78 @@ void pci_device_reset(Device *device)
     if (pci_class(dev)->reset) {
         pci_class(dev)->reset(dev);
     }
+}
+
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+/* What the guest cannot change says what device it is, and how it was set up. */
+static bool pci_check(const void *staged, const void *current, Error **errp)
+{
+    const PciDevice *new = staged, *old = current;
+
+    for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
+        uint8_t may_differ = old->wmask[i] | old->w1c[i] |
+                             (i == PCI_STATUS ? PCI_STATUS_INTERRUPT : 0);
+
+        if ((new->config[i] ^ old->config[i]) & ~may_differ) {
+            error_setg(errp, "Bad config data: i=0x%x read: %x device: %x wmask: %x w1cmask:%x", i,
+                       new->config[i], old->config[i], old->wmask[i], old->w1c[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void pci_post_load(void *opaque)
+{
+    pci_update_bars(opaque);
+    pci_update_intx(opaque);
+}
+
+static const VmStateDescription pci_state = {
+    .name = "pci",
+    .version = 1,
+    .size = sizeof(PciDevice),
+    .fields = (const VmField[]) {
+        VM_ARRAY(PciDevice, config),
+        VM_BOOL(PciDevice, intx_level),
+        {0},
+    },
+    .check = pci_check,
+    .post_load = pci_post_load,
+};
+
+void pci_device_add_state(Device *device, VmStateParts *parts)
+{
+    PciDevice *dev = (PciDevice *)device;
+
+    vm_parts_add(parts, &pci_state, 0, dev);
+    pci_msix_add_state(dev, parts);
+}
+
+static bool bus_check(const void *staged, const void *current, Error **errp)
+{
+    if (((const PciBus *)staged)->config_address & ~CONFIG_ADDRESS_MASK) {
+        error_setg(errp, "the address port has undefined bits");
+        return false;
+    }
+    return true;
+}
+
+static const VmStateDescription bus_state = {
+    .name = "pci-bus",
+    .version = 1,
+    .size = sizeof(PciBus),
+    .fields = (const VmField[]) {
+        VM_FIELD(PciBus, config_address),
+        {0},
+    },
+    .check = bus_check,
+};
+
+void pci_bus_add_state(PciBus *bus, VmStateParts *parts)
+{
+    vm_parts_add(parts, &bus_state, 0, bus);
 }
 
 /* ---- the bus --------------------------------------------------------------------------------- */

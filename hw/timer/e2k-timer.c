@@ -9,6 +9,7 @@
 #include "qemu/error.h"
 #include "qemu/timer.h"
 #include "system/bql.h"
+#include "system/vmstate.h"
 
 #define TICK_NS 100 /* 10 MHz */
 #define VALUE_SHIFT 9
@@ -31,6 +32,7 @@ typedef struct E2kTimer {
     bool limit_bit;
     uint32_t stopped_value; /* ticks, while it does not run */
     int64_t origin_ns;      /* when the running count was 0 */
+    int64_t expires_ns;     /* -1: never; while it is saved or loaded */
     int64_t reset_ns;
     uint32_t high_latch;    /* of the 64-bit counter whose low half was read last */
 } E2kTimer;
@@ -184,6 +186,63 @@ static void e2k_timer_unrealize(Device *dev)
     memory_region_del(s->region);
 }
 
+static void e2k_timer_pre_save(void *opaque)
+{
+    E2kTimer *s = opaque;
+
+    s->expires_ns = timer_expire_time_ns(s->timer);
+}
+
+static bool e2k_timer_check(const void *staged, const void *current, Error **errp)
+{
+    const E2kTimer *s = staged;
+
+    if ((s->limit | s->start) & ~VALUE_MASK) {
+        error_setg(errp, "limit or start has undefined bits");
+        return false;
+    }
+    return vm_check_time("origin_ns", s->origin_ns, errp) &&
+           vm_check_time("reset_ns", s->reset_ns, errp) &&
+           vm_check_time("expires_ns", s->expires_ns, errp);
+}
+
+static void e2k_timer_post_load(void *opaque)
+{
+    E2kTimer *s = opaque;
+
+    if (s->expires_ns < 0) {
+        timer_del(s->timer);
+    } else {
+        timer_mod(s->timer, s->expires_ns);
+    }
+}
+
+static const VmStateDescription e2k_timer_state = {
+    .name = "timer",
+    .version = 1,
+    .size = sizeof(E2kTimer),
+    .fields = (const VmField[]) {
+        VM_FIELD(E2kTimer, limit),
+        VM_FIELD(E2kTimer, start),
+        VM_FIELD(E2kTimer, control),
+        VM_BOOL(E2kTimer, limit_bit),
+        VM_FIELD(E2kTimer, stopped_value),
+        VM_FIELD(E2kTimer, origin_ns),
+        VM_FIELD(E2kTimer, reset_ns),
+        VM_FIELD(E2kTimer, high_latch),
+        VM_FIELD(E2kTimer, expires_ns),
+        {0},
+    },
+    .pre_save = e2k_timer_pre_save,
+    .check = e2k_timer_check,
+    .post_load = e2k_timer_post_load,
+};
+
+static void e2k_timer_add_state(Device *dev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &e2k_timer_state, 0, dev);
+}
+
 const DeviceType e2k_timer_type = {
     .name = "e2k-timer",
     .category = DEVICE_CATEGORY_MISC,
@@ -191,6 +250,7 @@ const DeviceType e2k_timer_type = {
     .realize = e2k_timer_realize,
     .unrealize = e2k_timer_unrealize,
     .reset = e2k_timer_reset,
+    .add_state = e2k_timer_add_state,
 };
 
 Device *e2k_timer_create(MemoryMap *map, IrqLine *irq)

@@ -45,6 +45,24 @@ static void virtio_blk_pci_reset(PciDevice *pci)
     virtio_reset_sync(&((VirtioBlkPci *)pci)->blk.vdev);
 }
 
+static void virtio_blk_pci_add_state(Device *dev, VmStateParts *parts)
+{
+    VirtioBlkPci *s = (VirtioBlkPci *)dev;
+
+    virtio_pci_add_state(&s->proxy, parts);
+    virtio_blk_add_state(&s->blk, parts);
+}
+
+static void virtio_blk_pci_hold(Device *dev)
+{
+    virtio_hold(&((VirtioBlkPci *)dev)->blk.vdev);
+}
+
+static void coroutine_fn virtio_blk_pci_settle(Device *dev)
+{
+    virtio_co_settle(&((VirtioBlkPci *)dev)->blk.vdev);
+}
+
 static const PciClass virtio_blk_pci_class = {
     .vendor_id = VIRTIO_PCI_VENDOR_ID,
     .device_id = VIRTIO_PCI_DEVICE_ID_BASE + VIRTIO_TYPE_BLOCK,
@@ -105,4 +123,7 @@ const DeviceType virtio_blk_pci_type = {
     .realize = pci_device_realize,
     .unrealize = pci_device_unrealize,
     .reset = pci_device_reset,
+    .add_state = virtio_blk_pci_add_state,
+    .hold = virtio_blk_pci_hold,
+    .co_settle = virtio_blk_pci_settle,
 };

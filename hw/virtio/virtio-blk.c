@@ -13,6 +13,7 @@
 #include "qemu/main-loop.h"
 #include "system/dma.h"
 #include "system/runstate.h"
+#include "system/vmstate.h"
 
 #define SECTOR_BITS 9
 #define SECTOR_SIZE 512
@@ -71,6 +72,7 @@ struct VirtioBlkRequest {
     QEMUIOVector qiov;     /* data in guest memory */
     int64_t offset, bytes;
     unsigned flags;
+    bool is_restored;      /* nothing of it but elem is known yet */
     QSIMPLEQ_ENTRY(VirtioBlkRequest) next;
 };
 
@@ -104,15 +106,22 @@ static void drop_parked(VirtioBlkLoop *l)
     }
 }
 
+static VirtioBlkLoop *blk_loop(const VirtioLoop *loop)
+{
+    return container_of(loop->vdev, VirtioBlk, vdev)->loops[loop->index];
+}
+
 static bool blk_quiesce(VirtioLoop *loop)
 {
-    VirtioBlkLoop *l = container_of(loop->vdev, VirtioBlk, vdev)->loops[loop->index];
+    VirtioBlkLoop *l = blk_loop(loop);
 
     l->must_quiesce = l->n_in_flight;
-    if (!l->must_quiesce) {
-        drop_parked(l);
-    }
     return !l->must_quiesce;
+}
+
+static void blk_drop(VirtioLoop *loop)
+{
+    drop_parked(blk_loop(loop));
 }
 
 static void request_left(VirtioBlkLoop *l)
@@ -430,7 +439,12 @@ static void retry_bh(void *opaque)
         VirtioBlkRequest *req = QSIMPLEQ_FIRST(&again);
 
         QSIMPLEQ_REMOVE_HEAD(&again, next);
-        request_submit(req);
+        if (req->is_restored) {
+            req->is_restored = false;
+            request_start(req);
+        } else {
+            request_submit(req);
+        }
     }
 }
 
@@ -438,6 +452,9 @@ static void blk_run_state(void *opaque, bool is_running)
 {
     VirtioBlk *s = opaque;
 
+    if (is_running) {
+        virtio_release(&s->vdev);
+    }
     /* A device that is reset has nothing parked, and its loops may be past their last look. */
     if (!is_running || !virtio_is_started(&s->vdev)) {
         return;
@@ -472,7 +489,111 @@ static const VirtioDeviceOps virtio_blk_ops = {
     .handle_queue = blk_handle_queue,
     .start = blk_start,
     .quiesce = blk_quiesce,
+    .drop = blk_drop,
 };
+
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static void blk_pre_save(void *opaque)
+{
+    VirtioBlk *s = opaque;
+
+    s->wce = blk_enable_write_cache(s->blk);
+}
+
+static void blk_post_load(void *opaque)
+{
+    VirtioBlk *s = opaque;
+
+    blk_set_enable_write_cache(s->blk, s->wce);
+    /* Unless the part about them brings others; loops are at rest. */
+    for (unsigned i = 0; i < s->vdev.n_loops; i++) {
+        drop_parked(s->loops[i]);
+    }
+}
+
+static const VmStateDescription blk_state = {
+    .name = "virtio-blk",
+    .version = 1,
+    .size = sizeof(VirtioBlk),
+    .fields = (const VmField[]) {
+        VM_BOOL(VirtioBlk, wce),
+        {0},
+    },
+    .pre_save = blk_pre_save,
+    .post_load = blk_post_load,
+};
+
+static bool parked_is_needed(void *opaque)
+{
+    const VirtioBlk *s = ((VirtioBlkParked *)opaque)->s;
+
+    for (unsigned i = 0; i < s->vdev.n_loops; i++) {
+        if (!QSIMPLEQ_EMPTY(&s->loops[i]->parked)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void parked_pre_save(void *opaque)
+{
+    VirtioBlkParked *p = opaque;
+    VirtioBlkRequest *req;
+
+    memset(p->heads, 0, sizeof(p->heads));
+    for (unsigned i = 0; i < p->s->vdev.n_loops; i++) {
+        QSIMPLEQ_FOREACH(req, &p->s->loops[i]->parked, next) {
+            p->heads[req->vq->index][req->elem.index / 64] |= UINT64_C(1) << (req->elem.index % 64);
+        }
+    }
+}
+
+static void restore_request(VirtioBlk *s, VirtQueue *vq, unsigned head)
+{
+    VirtioBlkRequest *req = virtqueue_restore(vq, head, sizeof(*req));
+
+    if (req) {
+        req->s = s;
+        req->vq = vq;
+        req->is_restored = true;
+        QSIMPLEQ_INSERT_TAIL(&request_loop(req)->parked, req, next);
+    }
+}
+
+static void parked_post_load(void *opaque)
+{
+    VirtioBlkParked *p = opaque;
+    VirtioDevice *vdev = &p->s->vdev;
+
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        for (unsigned head = 0; head < VIRTQUEUE_MAX_SIZE; head++) {
+            if (p->heads[i][head / 64] >> (head % 64) & 1) {
+                restore_request(p->s, &vdev->queues[i], head);
+            }
+        }
+    }
+}
+
+static const VmStateDescription parked_state = {
+    .name = "virtio-blk-parked",
+    .version = 1,
+    .size = sizeof(VirtioBlkParked),
+    .fields = (const VmField[]) {
+        { .name = "heads", .offset = offsetof(VirtioBlkParked, heads), .size = 8,
+          .count = sizeof(((VirtioBlkParked *)NULL)->heads) / 8 },
+        {0},
+    },
+    .is_needed = parked_is_needed,
+    .pre_save = parked_pre_save,
+    .post_load = parked_post_load,
+};
+
+void virtio_blk_add_state(VirtioBlk *s, VmStateParts *parts)
+{
+    vm_parts_add(parts, &blk_state, 0, s);
+    vm_parts_add(parts, &parked_state, 0, s->parked);
+}
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -581,6 +702,8 @@ bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *c
     init.queue_size = conf->queue_size;
     virtio_init(&s->vdev, &init);
     make_loops(s);
+    s->parked = g_new0(VirtioBlkParked, 1);
+    s->parked->s = s;
     /* Only for requests of threads that have no loop; ours run where they are submitted. */
     blk_set_aio_context(s->blk, s->vdev.loops[0].ctx);
     blk_set_dev_ops(s->blk, &blk_dev_ops, s);
@@ -593,6 +716,7 @@ void coroutine_fn virtio_blk_unrealize(VirtioBlk *s)
     runstate_del_listener(blk_run_state, s);
     virtio_co_reset(&s->vdev);
     free_loops(s);
+    g_clear_pointer(&s->parked, g_free);
     virtio_done(&s->vdev);
     block_conf_detach(&s->conf->block, s->dev);
 }

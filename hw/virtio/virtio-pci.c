@@ -4,6 +4,7 @@
 
 #include "hw/virtio/virtio-pci.h"
 #include "qemu/bswap.h"
+#include "system/vmstate.h"
 
 /* One BAR holds four areas. */
 #define MODERN_BAR 4
@@ -340,6 +341,29 @@ void virtio_pci_config_written(PciDevice *dev, unsigned offset, unsigned size)
                      (uint32_t)ldl_le_p(dev->config + proxy->config_cap + CAP_CONFIG_DATA) &
                      (UINT32_MAX >> (32 - 8 * len)), len);
     }
+}
+
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static const VmStateDescription proxy_state = {
+    .name = "virtio-pci",
+    .version = 1,
+    .size = sizeof(VirtioPci),
+    .fields = (const VmField[]) {
+        VM_FIELD(VirtioPci, isr),
+        VM_FIELD(VirtioPci, device_feature_select),
+        VM_FIELD(VirtioPci, driver_feature_select),
+        VM_FIELD(VirtioPci, driver_features),
+        VM_FIELD(VirtioPci, queue_select),
+        {0},
+    },
+};
+
+void virtio_pci_add_state(VirtioPci *proxy, VmStateParts *parts)
+{
+    pci_device_add_state(&proxy->pci.dev, parts);
+    vm_parts_add(parts, &proxy_state, 0, proxy);
+    virtio_add_state(proxy->vdev, parts);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #include "qemu/error.h"
 #include "qemu/log.h"
 #include "system/bql.h"
+#include "system/vmstate.h"
 #include "vring.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -26,7 +27,7 @@ static void queue_bh(void *opaque)
 {
     VirtQueue *vq = opaque;
 
-    if (virtio_is_started(vq->vdev) && vq->is_enabled) {
+    if (virtio_may_take(vq->vdev) && vq->is_enabled) {
         vq->vdev->ops->handle_queue(vq->vdev, vq);
     }
 }
@@ -113,6 +114,11 @@ bool virtio_is_started(const VirtioDevice *vdev)
 {
     return __atomic_load_n(&vdev->is_started, __ATOMIC_ACQUIRE) &&
            !__atomic_load_n(&vdev->is_broken, __ATOMIC_RELAXED);
+}
+
+bool virtio_may_take(const VirtioDevice *vdev)
+{
+    return virtio_is_started(vdev) && !__atomic_load_n(&vdev->is_held, __ATOMIC_ACQUIRE);
 }
 
 void virtio_config_changed(VirtioDevice *vdev)
@@ -223,25 +229,63 @@ static void loop_quiet(VirtioLoop *loop)
 {
     VirtioDevice *vdev = loop->vdev;
 
-    cancel_deferred(loop);
     if (__atomic_sub_fetch(&vdev->n_busy_loops, 1, __ATOMIC_ACQ_REL)) {
         return;
     }
     BQL_GUARD();
-    finish_reset(vdev);
+    if (vdev->reset_pending) {
+        finish_reset(vdev);
+    }
+    vdev->hold_pending = false;
     qemu_notify_event(); /* virtio_reset_sync() may be waiting */
-    if (vdev->reset_waiter) {
-        aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&vdev->reset_waiter));
+    if (vdev->waiter) {
+        aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&vdev->waiter));
     }
 }
 
+static bool quiesce(VirtioLoop *loop)
+{
+    return !loop->vdev->ops->quiesce || loop->vdev->ops->quiesce(loop);
+}
+
+static void drop(VirtioLoop *loop)
+{
+    if (loop->vdev->ops->drop) {
+        loop->vdev->ops->drop(loop);
+    }
+}
+
+/* Whether an interrupt for what was pushed is still to come, at the end of this iteration. */
+static bool has_deferred(const VirtioLoop *loop)
+{
+    const VirtioDevice *vdev = loop->vdev;
+
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        if (vdev->queues[i].loop == loop && vdev->queues[i].notify.is_pending) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* There is a reset or a hold to wait for, not both: a machine that is held is not reset. */
 static void quiesce_bh(void *opaque)
 {
     VirtioLoop *loop = opaque;
 
-    if (!loop->vdev->ops->quiesce || loop->vdev->ops->quiesce(loop)) {
-        loop_quiet(loop);
+    if (!quiesce(loop)) {
+        return;
     }
+    if (__atomic_load_n(&loop->vdev->is_started, __ATOMIC_ACQUIRE)) {
+        if (has_deferred(loop)) {
+            aio_bh_schedule_oneshot(loop->ctx, quiesce_bh, loop);
+            return;
+        }
+    } else {
+        drop(loop);
+        cancel_deferred(loop);
+    }
+    loop_quiet(loop);
 }
 
 void virtio_loop_left(VirtioLoop *loop)
@@ -260,7 +304,11 @@ static bool begin_quiescing(VirtioDevice *vdev)
     /* The main loop does its work with the machine lock, which we hold. */
     if (first->ctx == qemu_get_aio_context()) {
         assert(vdev->n_loops == 1);
-        return !vdev->ops->quiesce || vdev->ops->quiesce(first);
+        if (quiesce(first)) {
+            drop(first);
+            return true;
+        }
+        return false;
     }
     for (unsigned i = 0; i < vdev->n_loops; i++) {
         aio_bh_schedule_oneshot(vdev->loops[i].ctx, quiesce_bh, &vdev->loops[i]);
@@ -284,6 +332,14 @@ void virtio_reset(VirtioDevice *vdev)
     }
 }
 
+static void coroutine_fn co_wait_for_reset(VirtioDevice *vdev)
+{
+    while (vdev->reset_pending) {
+        vdev->waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+}
+
 void virtio_reset_sync(VirtioDevice *vdev)
 {
     virtio_reset(vdev);
@@ -295,9 +351,120 @@ void virtio_reset_sync(VirtioDevice *vdev)
 void coroutine_fn virtio_co_reset(VirtioDevice *vdev)
 {
     virtio_reset(vdev);
-    while (vdev->reset_pending) {
-        vdev->reset_waiter = qemu_coroutine_self();
+    co_wait_for_reset(vdev);
+}
+
+/* ---- at rest --------------------------------------------------------------------------------- */
+
+void virtio_hold(VirtioDevice *vdev)
+{
+    __atomic_store_n(&vdev->is_held, true, __ATOMIC_SEQ_CST);
+}
+
+void coroutine_fn virtio_co_settle(VirtioDevice *vdev)
+{
+    co_wait_for_reset(vdev);
+    if (!__atomic_load_n(&vdev->is_started, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    vdev->hold_pending = true;
+    __atomic_store_n(&vdev->n_busy_loops, vdev->n_loops, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < vdev->n_loops; i++) {
+        aio_bh_schedule_oneshot(vdev->loops[i].ctx, quiesce_bh, &vdev->loops[i]);
+    }
+    while (vdev->hold_pending) {
+        vdev->waiter = qemu_coroutine_self();
         qemu_coroutine_yield();
+    }
+}
+
+void virtio_release(VirtioDevice *vdev)
+{
+    if (__atomic_exchange_n(&vdev->is_held, false, __ATOMIC_SEQ_CST)) {
+        for (unsigned i = 0; i < vdev->n_queues; i++) {
+            virtio_kick(vdev, i);
+        }
+    }
+}
+
+static bool virtio_check(const void *staged, const void *current, Error **errp)
+{
+    const VirtioDevice *new = staged, *old = current;
+
+    if (new->guest_features & ~old->host_features) {
+        error_setg(errp, "Features 0x%" PRIx64 " unsupported. Allowed features: 0x%" PRIx64,
+                   new->guest_features, old->host_features);
+        return false;
+    }
+    if (new->is_started != !!(new->status & VIRTIO_STATUS_DRIVER_OK)) {
+        error_setg(errp, "status 0x%x does not agree with whether it was started", new->status);
+        return false;
+    }
+    return true;
+}
+
+static const VmStateDescription virtio_state = {
+    .name = "virtio",
+    .version = 1,
+    .size = sizeof(VirtioDevice),
+    .fields = (const VmField[]) {
+        VM_FIELD(VirtioDevice, status),
+        VM_FIELD(VirtioDevice, config_generation),
+        VM_FIELD(VirtioDevice, config_vector),
+        VM_FIELD(VirtioDevice, guest_features),
+        VM_BOOL(VirtioDevice, is_started),
+        VM_BOOL(VirtioDevice, is_broken),
+        {0},
+    },
+    .check = virtio_check,
+};
+
+static bool queue_check(const void *staged, const void *current, Error **errp)
+{
+    const VirtQueue *new = staged, *old = current;
+
+    if (!is_power_of_2(new->num) || new->num > old->num_max) {
+        error_setg(errp, "VQ %u size 0x%x exceeds 0x%x or is no power of 2", old->index, new->num,
+                   old->num_max);
+        return false;
+    }
+    return true;
+}
+
+static void queue_post_load(void *opaque)
+{
+    VirtQueue *vq = opaque;
+
+    qemu_bh_cancel(vq->bh);
+    vq->in_use = 0; /* the device takes those again that wait for being tried again */
+}
+
+static const VmStateDescription queue_state = {
+    .name = "queue",
+    .version = 1,
+    .size = sizeof(VirtQueue),
+    .fields = (const VmField[]) {
+        VM_FIELD(VirtQueue, num),
+        VM_FIELD(VirtQueue, vector),
+        VM_BOOL(VirtQueue, is_enabled),
+        VM_FIELD(VirtQueue, desc),
+        VM_FIELD(VirtQueue, avail),
+        VM_FIELD(VirtQueue, used),
+        VM_FIELD(VirtQueue, last_avail),
+        VM_FIELD(VirtQueue, used_idx),
+        VM_FIELD(VirtQueue, signalled_used),
+        VM_BOOL(VirtQueue, signalled_valid),
+        {0},
+    },
+    .check = queue_check,
+    .post_load = queue_post_load,
+};
+
+void virtio_add_state(VirtioDevice *vdev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &virtio_state, 0, vdev);
+    for (unsigned i = 0; i < vdev->n_queues; i++) {
+        vm_parts_add(parts, &queue_state, i, &vdev->queues[i]);
     }
 }
 

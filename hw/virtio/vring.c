@@ -89,7 +89,7 @@ bool virtqueue_is_empty(VirtQueue *vq)
 {
     uint16_t count;
 
-    return !virtio_is_started(vq->vdev) || !avail_count(vq, &count) || !count;
+    return !virtio_may_take(vq->vdev) || !avail_count(vq, &count) || !count;
 }
 
 void virtqueue_set_notification(VirtQueue *vq, bool is_wanted)
@@ -243,7 +243,7 @@ static bool take_head(VirtQueue *vq, uint16_t *head)
 {
     uint16_t count;
 
-    if (!virtio_is_started(vq->vdev) || !avail_count(vq, &count) || !count) {
+    if (!virtio_may_take(vq->vdev) || !avail_count(vq, &count) || !count) {
         return false;
     }
     if (vq->in_use >= vq->num) {
@@ -260,24 +260,37 @@ static bool take_head(VirtQueue *vq, uint16_t *head)
     return true;
 }
 
-void *virtqueue_pop(VirtQueue *vq, size_t size)
+/* The request with that head, or NULL. */
+static void *take_chain(VirtQueue *vq, unsigned head, size_t size)
 {
     Chain chain = {.vq = vq, .table = vq->desc, .table_len = vq->num};
     void *elem = NULL;
-    uint16_t head;
 
     assert(size >= sizeof(VirtQueueElement));
-    if (!take_head(vq, &head)) {
-        return NULL;
-    }
     qemu_iovec_init(&chain.iov, 8);
     if (follow_chain(&chain, head)) {
         elem = make_element(&chain, head, size);
-        vq->last_avail++;
         vq->in_use++;
     }
     qemu_iovec_destroy(&chain.iov);
     return elem;
+}
+
+void *virtqueue_pop(VirtQueue *vq, size_t size)
+{
+    void *elem = NULL;
+    uint16_t head;
+
+    if (take_head(vq, &head)) {
+        elem = take_chain(vq, head, size);
+        vq->last_avail += elem ? 1 : 0;
+    }
+    return elem;
+}
+
+void *virtqueue_restore(VirtQueue *vq, unsigned index, size_t size)
+{
+    return virtio_is_started(vq->vdev) && vq->is_enabled ? take_chain(vq, index, size) : NULL;
 }
 
 /* ---- giving back ----------------------------------------------------------------------------- */

@@ -10,4 +10,7 @@
 /** AioDeferred function of a VirtQueue: interrupt the driver if it wants that. */
 void virtqueue_notify_now(void *opaque);
 
+/** Whether requests may be taken from queues. */
+bool virtio_may_take(const VirtioDevice *vdev);
+
 #endif

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "qemu/compiler.h"
+
 typedef struct Error Error;
 typedef struct QDict QDict;
 typedef struct QObject QObject;
@@ -28,6 +30,7 @@ typedef struct Device Device;
 typedef struct DeviceType DeviceType;
 typedef struct DeviceProperty DeviceProperty;
 typedef struct Bus Bus;
+typedef struct VmStateParts VmStateParts;
 
 /* ---- properties ------------------------------------------------------------------------------ */
 
@@ -123,6 +126,15 @@ struct DeviceType {
     void (*unrealize)(Device *dev);
     /** As after power-on; may be NULL. */
     void (*reset)(Device *dev);
+    /** List what must be saved of it (system/vmstate.h). */
+    void (*add_state)(Device *dev, VmStateParts *parts);
+    bool has_no_state;       /* nothing must be; without either it cannot be saved */
+    /**
+     * The stopped machine is about to be saved or changed: begin nothing new until it runs again;
+     * and wait until what was begun has ended.  Both or neither.
+     */
+    void (*hold)(Device *dev);
+    void coroutine_fn (*co_settle)(Device *dev);
 };
 
 struct Device {

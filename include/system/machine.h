@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "system/device.h"
 #include "system/memory.h"
 #include "system/vcpu.h"
 
@@ -34,6 +35,8 @@ typedef struct MachineType {
     void (*done)(Machine *machine);
     /** After all -device: put the firmware or kernel where reset will load it. */
     bool (*load)(Machine *machine, Error **errp);
+    /** List what must be saved beside devices and CPU (system/vmstate.h); may be NULL. */
+    void (*add_state)(Machine *machine, VmStateParts *parts);
     /** CPU and board state after devices were reset and blobs were loaded; may be NULL. */
     void (*reset)(Machine *machine);
 } MachineType;

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "qapi/gen/machine-types.h"
+#include "qemu/compiler.h"
 
 /* What -no-reboot, -no-shutdown and -action say. */
 typedef enum RebootAction {
@@ -42,6 +43,20 @@ void runstate_del_listener(RunStateListener *fn, void *opaque);
 void vm_stop(RunState state);
 /** Let the machine run, if nothing forbids it.  Emits RESUME. */
 void vm_start(void);
+
+/**
+ * Stop the machine in @state and keep it at rest, so that somebody else may look at it or change
+ * it: whoever starts, stops or resets it meanwhile says what it does after vm_release().  What was
+ * asked of it before is done first.  Coroutine of the main thread; one at a time.
+ */
+void coroutine_fn vm_co_hold(RunState state);
+/** Whether it is held. */
+bool vm_is_held(void);
+/** What a held machine does after vm_release(), and another answer to that. */
+RunState vm_state_after_hold(void);
+void vm_set_state_after_hold(RunState state);
+/** Leave the machine to itself again. */
+void vm_release(void);
 
 /** Ask for a stop in @state, from any thread. */
 void vm_stop_request(RunState state);

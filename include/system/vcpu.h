@@ -26,6 +26,7 @@
 
 typedef struct VCpu VCpu;
 typedef struct VCpuThread VCpuThread;
+typedef struct VmStateParts VmStateParts;
 
 /* Where and how a kernel starts (MACHINE.md 7.3).  All addresses are physical. */
 typedef struct VCpuEntry {
@@ -46,6 +47,8 @@ typedef struct VCpuOps {
     void (*run)(VCpu *cpu);
     /** Append the registers, as `info registers` shows them.  Paused. */
     void (*dump)(VCpu *cpu, GString *out);
+    /** List what must be saved of it (system/vmstate.h); it is read and changed while paused. */
+    void (*add_state)(VCpu *cpu, VmStateParts *parts);
     /** Free what create() allocated, including @cpu.  The thread has ended. */
     void (*free)(VCpu *cpu);
 } VCpuOps;

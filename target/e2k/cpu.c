@@ -150,6 +150,7 @@ static const VCpuOps cpu_ops = {
     .set_entry = cpu_set_entry,
     .run = e2k_run,
     .dump = cpu_dump,
+    .add_state = e2k_add_state,
     .free = cpu_free,
 };
 

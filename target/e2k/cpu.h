@@ -154,6 +154,7 @@ typedef struct E2kCpu {
     uint64_t exc; /* exceptions raised by the bundle being executed */
     uint8_t exc_channels;
     uint32_t poll_mask; /* reasons in vcpu.pending that matter now */
+    bool nmi_pending;   /* VCPU_NMI, while it is saved or loaded */
 
     const RamBlock *ram; /* where the last access went */
     E2kBundleCache cache;
@@ -279,6 +280,10 @@ static inline bool e2k_loop_end(const E2kCpu *cpu)
 
     return (lsr >> 37 & 1) && !(lsr >> 32 & 31) && (uint32_t)lsr < 2;
 }
+
+/* ---- saving (state.c) ------------------------------------------------------------------------ */
+
+void e2k_add_state(VCpu *vcpu, VmStateParts *parts);
 
 /* ---- running (interp.c) ---------------------------------------------------------------------- */
 

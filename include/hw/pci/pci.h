@@ -142,6 +142,9 @@ void pci_bus_done(PciBus *bus);
 /** As after power-on. */
 void pci_bus_reset(PciBus *bus);
 
+/** List what must be saved of the bus; its devices see to themselves. */
+void pci_bus_add_state(PciBus *bus, VmStateParts *parts);
+
 /** Append what `info pci` shows. */
 void pci_describe(PciBus *bus, GString *out);
 
@@ -153,6 +156,8 @@ extern const DeviceProperty pci_props[]; /* addr, multifunction */
 bool pci_device_realize(Device *dev, Error **errp);
 void pci_device_unrealize(Device *dev);
 void pci_device_reset(Device *dev);
+/** Lists configuration space and MSI-X; devices with more to save call it in their own. */
+void pci_device_add_state(Device *dev, VmStateParts *parts);
 
 PciBus *pci_get_bus(const PciDevice *dev);
 
@@ -195,6 +200,7 @@ void pci_msix_notify(PciDevice *dev, unsigned n);
 /* For pci.c. */
 void pci_msix_config_written(PciDevice *dev);
 void pci_msix_reset(PciDevice *dev);
+void pci_msix_add_state(PciDevice *dev, VmStateParts *parts);
 void pci_msix_done(PciDevice *dev);
 
 #endif

@@ -39,6 +39,12 @@ typedef struct VirtioBlkLoop {
     QSIMPLEQ_HEAD(, VirtioBlkRequest) parked; /* failed; tried again when the machine goes on */
 } VirtioBlkLoop;
 
+/* Heads of requests that wait for being tried again: a bit each, while saved or loaded. */
+typedef struct VirtioBlkParked {
+    VirtioBlk *s;
+    uint64_t heads[VIRTIO_MAX_QUEUES][VIRTQUEUE_MAX_SIZE / 64];
+} VirtioBlkParked;
+
 struct VirtioBlk {
     VirtioDevice vdev;
     VirtioBlkConf *conf;
@@ -46,6 +52,8 @@ struct VirtioBlk {
     Device *dev;
     bool is_read_only;
     bool wce_default; /* write cache as the drive and the property say */
+    bool wce;         /* as it is, while saved or loaded */
+    VirtioBlkParked *parked;
     VirtioBlkLoop **loops; /* as vdev.loops */
 };
 
@@ -53,6 +61,9 @@ struct VirtioBlk {
 bool coroutine_fn virtio_blk_realize(VirtioBlk *s, Device *dev, VirtioBlkConf *conf,
                                      const VirtioTransport *transport, void *transport_opaque,
                                      MemoryMap *dma, Error **errp);
+
+/** List what must be saved beside its VirtioDevice. */
+void virtio_blk_add_state(VirtioBlk *s, VmStateParts *parts);
 
 /** Undo virtio_blk_realize(), ending requests first.  Same context. */
 void coroutine_fn virtio_blk_unrealize(VirtioBlk *s);

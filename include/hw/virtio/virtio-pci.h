@@ -33,6 +33,9 @@ extern const VirtioTransport virtio_pci_transport; /* opaque: the VirtioPci */
 /** Make BARs and capabilities for @vdev, with @n_vectors of MSI-X (0: none). */
 void virtio_pci_realize(VirtioPci *proxy, VirtioDevice *vdev, unsigned n_vectors);
 
+/** List what must be saved of transport, PCI device and queues. */
+void virtio_pci_add_state(VirtioPci *proxy, VmStateParts *parts);
+
 /** PciClass hooks. */
 void virtio_pci_config_reading(PciDevice *dev, unsigned offset, unsigned size);
 void virtio_pci_config_written(PciDevice *dev, unsigned offset, unsigned size);

@@ -10,6 +10,8 @@
  *    until a reset has finished.
  *  - A reset finishes when no loop of the device has a request in flight; until then the guest
  *    reads its old status, as the specification allows, and no CPU waits.
+ *  - While the machine is saved or loaded the device is held: it takes nothing from its queues
+ *    until the machine runs again, and what was in flight has ended or waits for being tried again.
  *  - Everything in the rings is hostile.  What breaks the rules breaks the device: it asks for a
  *    reset and touches guest memory no more.
  */
@@ -21,6 +23,7 @@
 
 #include "block/aio.h"
 #include "qemu/iov.h"
+#include "system/device.h"
 #include "system/memory.h"
 
 #define VIRTIO_MAX_QUEUES 64
@@ -77,12 +80,14 @@ typedef struct VirtioDeviceOps {
     /** DRIVER_OK was set.  Machine lock, any thread; may be NULL. */
     void (*start)(VirtioDevice *vdev);
     /**
-     * The guest (or the machine) asked for a reset; nothing new is taken from queues.
+     * A reset was asked for, or the device is held; nothing new is taken from queues.
      * Returns: true if no request of @loop's queues is in flight; otherwise the device calls
      * virtio_loop_left() when the last one has ended, and is asked again.
      * In @loop; if that is the main loop, any thread with the machine lock.  May be NULL.
      */
     bool (*quiesce)(VirtioLoop *loop);
+    /** A reset: forget requests that are to be tried again.  Same context; may be NULL. */
+    void (*drop)(VirtioLoop *loop);
 } VirtioDeviceOps;
 
 typedef struct VirtioTransport {
@@ -124,13 +129,15 @@ struct VirtioDevice {
     uint8_t config_generation;
     uint16_t config_vector;
     bool reset_pending;
-    Coroutine *reset_waiter; /* sleeps until reset_pending is false */
+    bool hold_pending;  /* virtio_co_settle() waits for loops */
+    Coroutine *waiter;  /* sleeps until reset_pending, or hold_pending, is false */
     uint64_t guest_features;
     uint8_t *config;
     /* atomic */
     bool is_started; /* DRIVER_OK and no reset asked for */
     bool is_broken;
-    unsigned n_busy_loops; /* that a reset waits for */
+    bool is_held;    /* the machine rests: nothing is taken from queues */
+    unsigned n_busy_loops; /* that a reset or virtio_co_settle() waits for */
 };
 
 /* ---- for devices ----------------------------------------------------------------------------- */
@@ -158,8 +165,20 @@ static inline bool virtio_has_feature(const VirtioDevice *vdev, unsigned bit)
     return vdev->guest_features & VIRTIO_FEATURE(bit);
 }
 
-/** Whether queues may be processed. */
+/** Whether requests may be taken, and ended. */
 bool virtio_is_started(const VirtioDevice *vdev);
+
+/** Take nothing more from queues.  Main thread, machine lock. */
+void virtio_hold(VirtioDevice *vdev);
+
+/** Then wait until nothing is in flight.  Main thread, machine lock. */
+void coroutine_fn virtio_co_settle(VirtioDevice *vdev);
+
+/** The machine runs: go on.  Main thread, machine lock; nothing if it was not held. */
+void virtio_release(VirtioDevice *vdev);
+
+/** List what must be saved of it, and of its queues. */
+void virtio_add_state(VirtioDevice *vdev, VmStateParts *parts);
 
 /** The driver broke the rules: log, ask it for a reset.  Any thread. */
 void virtio_error(VirtioDevice *vdev, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
@@ -183,6 +202,12 @@ void virtio_loop_left(VirtioLoop *loop);
  * Returns: NULL if there is none, or the driver broke the rules (the device is broken then).
  */
 void *virtqueue_pop(VirtQueue *vq, size_t size);
+
+/**
+ * Take the request with head @index once more, which was taken before the machine was saved.
+ * Otherwise as virtqueue_pop(); held, or in its loop.
+ */
+void *virtqueue_restore(VirtQueue *vq, unsigned index, size_t size);
 
 /** Give a request back; @len: bytes written to its `in`.  Does not free it. */
 void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, uint32_t len);
