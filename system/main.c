@@ -7,6 +7,7 @@
 
 #include "block/blockdev.h"
 #include "block/graph.h"
+#include "block/vm-snapshot.h"
 #include "hw/e2k/board.h"
 #include "hw/e2k/drives.h"
 #include "io/chardev.h"
@@ -742,6 +743,7 @@ static QmpCommandList *register_commands(void)
     system_register_branch();
     blockdev_register_commands(commands, true);
     hmp_register_info(board_infos);
+    board_offer_snapshots();
     qemuio_register_hmp();
     return commands;
 }
@@ -826,6 +828,22 @@ static bool start_qtest(const Option *option, void *opaque, Error **errp)
     return qtest_init(option->arg, options_last(opaque, OPT_QTEST_LOG), errp);
 }
 
+static bool coroutine_fn loadvm_entry(void *opaque, Error **errp)
+{
+    return vm_snapshot_co_load(opaque, errp);
+}
+
+static void load_snapshot(const Startup *s)
+{
+    const char *tag = options_last(&s->options, OPT_LOADVM);
+    Error *err = NULL;
+
+    if (tag && !control_call(loadvm_entry, (void *)tag, &err)) {
+        error_report_err(err);
+        exit(1);
+    }
+}
+
 static void start(Startup *s)
 {
     if (s->machine->cpu) {
@@ -837,8 +855,10 @@ static void start(Startup *s)
     runstate_set_end_hook(blockdev_watch_shutdown);
     blk_set_stop_hook(stop_on_io_error);
     options_foreach(&s->options, OPT_QTEST, start_qtest, &s->options);
+    load_snapshot(s); /* nobody sees the machine before */
     create_monitors(s);
-    if (!options_has(&s->options, OPT_S)) {
+    /* A machine that was saved after its end cannot run. */
+    if (!options_has(&s->options, OPT_S) && runstate_get() == RUN_STATE_PRELAUNCH) {
         vm_start();
     }
 }

@@ -110,6 +110,22 @@ void internal_snapshot_commit(InternalSnapshotAction *action);
 /** Delete it; a failure is reported.  Takes @action. */
 void coroutine_fn internal_snapshot_co_abort(InternalSnapshotAction *action);
 
+/* ---- the machine with its disks (vm-snapshot.c, vm-state.c) ---------------------------------- */
+
+/** Can all of @disks (BlockDriverState) keep snapshots? */
+bool vm_disks_can_snapshot(const GPtrArray *disks, Error **errp);
+/** Is a snapshot of this name on all of them? */
+bool vm_disks_have_snapshot(const GPtrArray *disks, const char *name);
+/**
+ * Save the machine to snapshots @tag of @disks, its state to the node @vmstate; NULL: to the first,
+ * and snapshots of that name are replaced.  @job: that may be cancelled, or NULL.
+ */
+bool coroutine_fn vm_snapshot_co_save(const GPtrArray *disks, const char *tag, const char *vmstate,
+                                      Job *job, Error **errp);
+/** Bring disks and machine back. */
+bool coroutine_fn vm_snapshot_co_go_back(const GPtrArray *disks, const char *tag,
+                                         const char *vmstate, Job *job, Error **errp);
+
 /* HMP commands about them. */
 void hmp_snapshot_register(void);
 /** Those about all disks together (vm-snapshot.c). */

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Snapshots of all disks together: the jobs snapshot-save, -load and -delete, and savevm, loadvm,
- * delvm and "info snapshots".
- *
- * The state of the machine cannot be saved, so saving and loading end with an error, after
- * everything that can be wrong with their arguments was checked.
+ * Snapshots of the machine and all its disks: the jobs snapshot-save, -load and -delete, and
+ * savevm, loadvm, delvm and "info snapshots".  vm-state.c does the work.
  */
 #include "qemu/osdep.h"
 
@@ -12,6 +9,7 @@
 #include "block/graph.h"
 #include "block/qapi.h"
 #include "block/snapshot.h"
+#include "block/vm-snapshot.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "qapi/clone.h"
@@ -67,12 +65,14 @@ static GPtrArray *named_disks(const strList *names, Error **errp)
             error_setg(errp, "No block device node '%s'", names->value);
             return NULL;
         }
-        g_ptr_array_add(disks, bs);
+        if (!g_ptr_array_find(disks, bs, NULL)) {
+            g_ptr_array_add(disks, bs);
+        }
     }
     return g_steal_pointer(&disks);
 }
 
-static bool all_can_snapshot(const GPtrArray *disks, Error **errp)
+bool vm_disks_can_snapshot(const GPtrArray *disks, Error **errp)
 {
     for (guint i = 0; i < disks->len; i++) {
         BlockDriverState *bs = disks->pdata[i];
@@ -85,8 +85,7 @@ static bool all_can_snapshot(const GPtrArray *disks, Error **errp)
     return true;
 }
 
-/* Is a snapshot of this name on all of @disks? */
-static bool is_on_all(const GPtrArray *disks, const char *name)
+bool vm_disks_have_snapshot(const GPtrArray *disks, const char *name)
 {
     for (guint i = 0; i < disks->len; i++) {
         g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(disks->pdata[i], NULL, name);
@@ -97,63 +96,19 @@ static bool is_on_all(const GPtrArray *disks, const char *name)
     return true;
 }
 
-/* ---- the three operations -------------------------------------------------------------------- */
-
-/* Can the state of a machine go to @vmstate, or (NULL) to any disk? */
-static bool check_vmstate(const GPtrArray *disks, const char *vmstate, Error **errp)
+bool coroutine_fn vm_snapshot_co_load(const char *tag, Error **errp)
 {
-    for (guint i = 0; i < disks->len; i++) {
-        BlockDriverState *bs = disks->pdata[i];
-        if (!vmstate || strcmp(vmstate, bdrv_get_node_name(bs)) == 0) {
-            return true;
-        }
-    }
-    if (vmstate) {
-        error_setg(errp, "vmstate block device '%s' does not exist", vmstate);
-    } else {
-        error_setg(errp, "no block device can store vmstate for snapshot");
-    }
-    return false;
+    g_autoptr(GPtrArray) disks = included_disks();
+
+    return vm_snapshot_co_go_back(disks, tag, NULL, NULL, errp);
 }
 
-static bool refuse_state(Error **errp)
-{
-    error_setg(errp, "The state of this machine cannot be saved or loaded");
-    error_append_hint(errp, "blockdev-snapshot-internal-sync makes snapshots of disks.\n");
-    return false;
-}
-
-static bool coroutine_fn co_save(const GPtrArray *disks, const char *tag, const char *vmstate,
-                                 Error **errp)
-{
-    if (!all_can_snapshot(disks, errp)) {
-        return false;
-    }
-    /* savevm, which names no node for the state, may replace one. */
-    if (vmstate && is_on_all(disks, tag)) {
-        error_setg(errp, "Snapshot '%s' already exists in one or more devices", tag);
-        return false;
-    }
-    return check_vmstate(disks, vmstate, errp) && refuse_state(errp);
-}
-
-static bool coroutine_fn co_load(const GPtrArray *disks, const char *tag, const char *vmstate,
-                                 Error **errp)
-{
-    if (!all_can_snapshot(disks, errp)) {
-        return false;
-    }
-    if (!is_on_all(disks, tag)) {
-        error_setg(errp, "Snapshot '%s' does not exist in one or more devices", tag);
-        return false;
-    }
-    return check_vmstate(disks, vmstate, errp) && refuse_state(errp);
-}
+/* ---- deleting -------------------------------------------------------------------------------- */
 
 static bool coroutine_fn co_delete(const GPtrArray *disks, const char *tag, const char *vmstate,
-                                   Error **errp)
+                                   Job *job, Error **errp)
 {
-    if (!all_can_snapshot(disks, errp)) {
+    if (!vm_disks_can_snapshot(disks, errp)) {
         return false;
     }
     for (guint i = 0; i < disks->len; i++) {
@@ -179,7 +134,7 @@ static bool coroutine_fn co_delete(const GPtrArray *disks, const char *tag, cons
 typedef struct SnapshotJob {
     Job job;
     bool coroutine_fn (*co_operate)(const GPtrArray *disks, const char *tag, const char *vmstate,
-                                    Error **errp);
+                                    Job *job, Error **errp);
     char *tag, *vmstate;
     strList *devices;
 } SnapshotJob;
@@ -193,7 +148,7 @@ static int coroutine_fn snapshot_co_run(Job *job, Error **errp)
     job_co_control_begin(job);
     if (!job_is_cancelled(job)) {
         g_autoptr(GPtrArray) disks = named_disks(s->devices, errp);
-        ok = disks && s->co_operate(disks, s->tag, s->vmstate, errp);
+        ok = disks && s->co_operate(disks, s->tag, s->vmstate, job, errp);
     }
     job_co_control_end(job);
     job_progress_update(job, 1);
@@ -239,7 +194,7 @@ void coroutine_fn qmp_snapshot_save(const char *job_id, const char *tag, const c
     SnapshotJob *s = snapshot_job_new(job_id, &save_job, tag, devices, errp);
 
     if (s) {
-        s->co_operate = co_save;
+        s->co_operate = vm_snapshot_co_save;
         s->vmstate = g_strdup(vmstate);
         job_start(&s->job);
     }
@@ -251,7 +206,7 @@ void coroutine_fn qmp_snapshot_load(const char *job_id, const char *tag, const c
     SnapshotJob *s = snapshot_job_new(job_id, &load_job, tag, devices, errp);
 
     if (s) {
-        s->co_operate = co_load;
+        s->co_operate = vm_snapshot_co_go_back;
         s->vmstate = g_strdup(vmstate);
         job_start(&s->job);
     }
@@ -270,6 +225,19 @@ void coroutine_fn qmp_snapshot_delete(const char *job_id, const char *tag, strLi
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
+/* The size of the machine's state, wherever it is. */
+static int64_t state_size(const GPtrArray *disks, const char *name)
+{
+    int64_t size = 0;
+
+    for (guint i = 0; i < disks->len; i++) {
+        g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(disks->pdata[i], NULL, name);
+
+        size = info ? MAX(size, info->vm_state_size) : size;
+    }
+    return size;
+}
+
 /* Those of @list that are (are not) on all @disks; the number of lines. */
 static int print_snapshots(GString *out, const SnapshotInfoList *list, const GPtrArray *disks,
                            bool on_all)
@@ -277,11 +245,12 @@ static int print_snapshots(GString *out, const SnapshotInfoList *list, const GPt
     int n = 0;
 
     for (; list; list = list->next) {
-        if (is_on_all(disks, list->value->name) == on_all) {
+        if (vm_disks_have_snapshot(disks, list->value->name) == on_all) {
             SnapshotInfo line = *list->value;
 
             if (on_all) {
                 line.id = (char *)"--"; /* another one on each disk */
+                line.vm_state_size = state_size(disks, line.name);
             }
             if (n++ == 0) {
                 bdrv_snapshot_dump(NULL, out);
@@ -334,9 +303,12 @@ static void coroutine_fn hmp_info_snapshots(Monitor *mon, const QDict *args)
 static void coroutine_fn hmp_savevm(Monitor *mon, const QDict *args)
 {
     g_autoptr(GPtrArray) disks = included_disks();
+    const char *name = qdict_get_try_str(args, "name");
+    g_autoptr(GDateTime) now = g_date_time_new_now_local();
+    g_autofree char *tag = name ? g_strdup(name) : g_date_time_format(now, "vm-%Y%m%d%H%M%S");
     Error *err = NULL;
 
-    co_save(disks, qdict_get_try_str(args, "name"), NULL, &err);
+    vm_snapshot_co_save(disks, tag, NULL, NULL, &err);
     hmp_handle_error(mon, err);
 }
 
@@ -345,7 +317,7 @@ static void coroutine_fn hmp_loadvm(Monitor *mon, const QDict *args)
     g_autoptr(GPtrArray) disks = included_disks();
     Error *err = NULL;
 
-    co_load(disks, qdict_get_str(args, "name"), NULL, &err);
+    vm_snapshot_co_go_back(disks, qdict_get_str(args, "name"), NULL, NULL, &err);
     hmp_handle_error(mon, err);
 }
 
@@ -354,14 +326,14 @@ static void coroutine_fn hmp_delvm(Monitor *mon, const QDict *args)
     g_autoptr(GPtrArray) disks = snapshot_disks();
     Error *err = NULL;
 
-    co_delete(disks, qdict_get_str(args, "name"), NULL, &err);
+    co_delete(disks, qdict_get_str(args, "name"), NULL, NULL, &err);
     hmp_handle_error(mon, err);
 }
 
 static const HMPCommand commands[] = {
-    { "savevm", "name:s?", "[tag]", "save the machine in a snapshot (this machine cannot)",
+    { "savevm", "name:s?", "[tag]", "save the machine and its disks in a snapshot",
       hmp_savevm, false },
-    { "loadvm", "name:s", "tag", "load the machine from a snapshot (this machine cannot)",
+    { "loadvm", "name:s", "tag", "go back to a snapshot of the machine and its disks",
       hmp_loadvm, false },
     { "delvm", "name:s", "tag", "delete a snapshot from all disks", hmp_delvm, false },
     { .name = NULL },

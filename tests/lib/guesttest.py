@@ -15,11 +15,11 @@ LIMIT = 60      # seconds for anything that is waited for
 class Guest:
     """The emulator with the record-writing guest; killed at the end of the with block."""
 
-    def __init__(self, *args, run=1):
+    def __init__(self, *args, run=1, words=""):
         self.process = subprocess.Popen(
             [os.path.join(BUILD, "qemu-system-e2k"), "-m", "64", "-display", "none", "-nodefaults",
              "-kernel", os.path.join(BUILD, "guests/disk.elf"),
-             "-append", f"records=0 area=1024 flush=16 run={run}", "-device", "isa-debug-exit",
+             "-append", f"records=0 area=1024 flush=16 run={run} {words}", "-device", "isa-debug-exit",
              "-serial", "stdio", "-qmp", "unix:qmp.sock,server=on,wait=off", *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.said = queue.Queue()

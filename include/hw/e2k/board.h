@@ -17,6 +17,9 @@ extern const DeviceType *const all_device_types[];
 /** Every machine type there is; ends with NULL. */
 extern const MachineType *const all_machine_types[];
 
+/** Let the monitor's snapshots include the machine.  Once, at start-up. */
+void board_offer_snapshots(void);
+
 /** Text of `info pci`, or NULL if the machine has no PCI bus. */
 char *board_describe_pci(const Machine *machine);
 

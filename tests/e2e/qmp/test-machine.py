@@ -4,6 +4,7 @@
 what the command line takes, devices' configuration."""
 
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
@@ -13,7 +14,6 @@ from qmptest import Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 BASE = ["-display", "none", "-nodefaults", "-S", "-accel", "qtest"]
-NO_STATE = "The state of this machine cannot be saved or loaded"
 
 
 def machine(*args):
@@ -29,11 +29,16 @@ def two_disks():
         "-blockdev", f"qcow2,node-name={name},file.driver=file,file.filename={name}.qcow2")))
 
 
+def one_disk(*args):
+    """A machine with disk a, as it was left."""
+    return machine("-blockdev", "qcow2,node-name=a,file.driver=file,file.filename=a.qcow2", *args)
+
+
 def outcome(vm, name, **arguments):
     """Run a job that must be dismissed; its error, or None."""
     vm.command(name, job_id="j", **arguments)
     vm.wait_event("JOB_STATUS_CHANGE", id="j", status="concluded")
-    job, = vm.command("query-jobs")
+    job, = [job for job in vm.command("query-jobs") if job["id"] == "j"]
     same((job["type"], job["current-progress"], job["total-progress"]), (name, 1, 1))
     vm.command("job-dismiss", id="j")
     return job.get("error")
@@ -57,25 +62,69 @@ def snapshots_are_deleted_by_a_job():
         vm.refused("Invalid job ID '9'", "snapshot-delete", job_id="9", tag="s", devices=["a"])
 
 
-def a_machine_is_not_saved():
+def a_machine_is_saved_and_loaded():
+    """What the job says of its arguments; how a running machine fares, in e2e/system."""
     with two_disks() as vm:
-        where = {"tag": "t", "vmstate": "a", "devices": ["a", "b"]}
-        same(outcome(vm, "snapshot-save", **where), NO_STATE)
+        where = {"tag": "t", "vmstate": "b", "devices": ["a", "b"]}
         same(outcome(vm, "snapshot-save", **{**where, "vmstate": "x"}),
              "vmstate block device 'x' does not exist")
-        same(outcome(vm, "snapshot-save", **{**where, "tag": "s", "devices": ["a"]}),
+        same(outcome(vm, "snapshot-save", **{**where, "tag": "s", "vmstate": "a",
+                                             "devices": ["a"]}),
              "Snapshot 's' already exists in one or more devices")
-        for command in ("savevm t", "savevm"):
-            assert vm.hmp(command).startswith(f"Error: {NO_STATE}"), command
         same((snapshots(vm, "a"), snapshots(vm, "b")), (["s"], []))
+        same(outcome(vm, "snapshot-save", **where), None)
+        same((snapshots(vm, "a"), snapshots(vm, "b")), (["s", "t"], ["t"]))
+        same([vm.nodes()[node]["image"]["snapshots"][-1]["vm-state-size"] > 0 for node in "ab"],
+             [False, True])
+        same(outcome(vm, "snapshot-load", **where), None)
+        same(outcome(vm, "snapshot-load", **{**where, "vmstate": "a"}),
+             "This is a disk-only snapshot")
+        same(vm.hmp("loadvm t"), "")
+        same(snapshots(vm, "a"), ["s", "t"])
+
+
+def savevm_replaces_and_names():
+    with two_disks() as vm:
+        for _ in range(2):
+            same(vm.hmp("savevm t"), "")
+            same((snapshots(vm, "a"), snapshots(vm, "b")), (["s", "t"], ["t"]))
+        same(vm.hmp("savevm"), "")
+        name = snapshots(vm, "b")[1]
+        assert re.fullmatch(r"vm-\d{14}", name), name
 
 
 def a_machine_is_not_loaded():
     with two_disks() as vm:
         missing = "Snapshot 's' does not exist in one or more devices"
         same(outcome(vm, "snapshot-load", tag="s", vmstate="a", devices=["a", "b"]), missing)
-        same(outcome(vm, "snapshot-load", tag="s", vmstate="a", devices=["a"]), NO_STATE)
+        same(outcome(vm, "snapshot-load", tag="s", vmstate="a", devices=["a"]),
+             "This is a disk-only snapshot")
         same(vm.hmp("loadvm s"), f"Error: {missing}\r\n")
+    with two_disks() as vm:
+        same(outcome(vm, "snapshot-save", tag="t", vmstate="a", devices=["a"]), None)
+    for words, why in ((["-m", "64"], "Length mismatch: ram-low: 0x8000000 in != 0x4000000"),
+                       (["-device", "isa-debugcon,chardev=c", "-chardev", "null,id=c"],
+                        "State of '/machine/peripheral-anon/device[0]' (debugcon 0): it is missing")):
+        with one_disk(*words) as vm:
+            same(vm.hmp("loadvm t"), f"Error: {why}\r\n")
+            same(vm.command("query-status"), {"running": False, "status": "prelaunch"})
+
+
+def what_cannot_be_saved_is_found_first():
+    """No disk has a half snapshot, and the machine was not even stopped."""
+    make_qcow2("d.qcow2", "-o", "data_file=d.raw")
+    make_raw("r.raw")
+    with two_disks() as vm:
+        vm.add("d", "qcow2", file={"driver": "file", "filename": "d.qcow2"})
+        vm.add("r", "raw", file={"driver": "file", "filename": "r.raw"})
+        vm.command("cont")
+        vm.wait_event("RESUME")
+        for last, why in (("d", "Node 'd' is busy: internal snapshots do not include an external "
+                                "data file"),
+                          ("r", "Device 'r' is writable but does not support snapshots")):
+            same(outcome(vm, "snapshot-save", tag="t", vmstate="a", devices=["a", last]), why)
+        same((snapshots(vm, "a"), snapshots(vm, "d")), (["s"], []))
+        same([e for e in vm.events if e["event"] in ("STOP", "RESUME")], [])
 
 
 def delvm_deletes_wherever_it_is():
@@ -132,6 +181,7 @@ def configurations_are_of_this_program():
 
 
 run_alone("machine", [
-    snapshots_are_deleted_by_a_job, a_machine_is_not_saved, a_machine_is_not_loaded,
+    snapshots_are_deleted_by_a_job, a_machine_is_saved_and_loaded, savevm_replaces_and_names,
+    a_machine_is_not_loaded, what_cannot_be_saved_is_found_first,
     delvm_deletes_wherever_it_is, the_command_line_is_told, configurations_are_of_this_program,
 ], EMULATOR)
