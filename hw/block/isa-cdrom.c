@@ -14,6 +14,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/coroutine.h"
 #include "hw/block/conf.h"
 #include "hw/isa/isa.h"
 #include "qemu/bswap.h"
@@ -21,6 +22,7 @@
 #include "qemu/main-loop.h"
 #include "system/bql.h"
 #include "system/runstate.h"
+#include "system/vmstate.h"
 
 #define N_PORTS 16
 #define SECTOR_SIZE 2048
@@ -53,9 +55,17 @@ typedef struct CdRom {
     uint8_t events;
     uint32_t sector;
     unsigned next, end;   /* of the bytes in data that were not taken yet */
+    Coroutine *waiter;    /* sleeps until nothing is in flight */
 } CdRom;
 
 /* ---- carrying out commands, in the main loop ------------------------------------------------- */
+
+static void wake_waiter(CdRom *s)
+{
+    if (s->waiter) {
+        aio_co_schedule(qemu_get_aio_context(), g_steal_pointer(&s->waiter));
+    }
+}
 
 static void command_done(CdRom *s, int ret)
 {
@@ -65,6 +75,7 @@ static void command_done(CdRom *s, int ret)
     s->next = 0;
     s->command = 0;
     s->is_stale = false;
+    wake_waiter(s);
 }
 
 static void read_done(void *opaque, int ret)
@@ -79,6 +90,7 @@ static void read_done(void *opaque, int ret)
         s->is_parked = action == BLOCK_ERROR_ACTION_STOP && !s->is_stale;
         blk_error_action(blk, action, true, -ret);
         if (s->is_parked) {
+            wake_waiter(s);
             return;
         }
         ret = action == BLOCK_ERROR_ACTION_IGNORE ? 0 : ret;
@@ -322,6 +334,63 @@ static void cdrom_reset(Device *dev)
     s->next = s->end = 0;
 }
 
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+/* The CPU has stopped, so there is no other command after this one. */
+static void coroutine_fn cdrom_settle(Device *dev)
+{
+    CdRom *s = (CdRom *)dev;
+
+    while (s->command && !s->is_parked) {
+        s->waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+}
+
+static bool cdrom_check(const void *staged, const void *current, Error **errp)
+{
+    const CdRom *s = staged;
+
+    if (s->command != (s->is_parked ? COMMAND_READ : 0)) {
+        error_setg(errp, "it is amid command %u", s->command);
+        return false;
+    }
+    if (s->next > s->end || s->end > SECTOR_SIZE || (s->next | s->end) % sizeof(uint32_t)) {
+        error_setg(errp, "bytes %u to %u of a sector cannot be left", s->next, s->end);
+        return false;
+    }
+    if (!s->has_tray && s->is_tray_open) {
+        error_setg(errp, "it has a tray, which this one has not");
+        return false;
+    }
+    return true;
+}
+
+static const VmStateDescription cdrom_state = {
+    .name = "cdrom",
+    .version = 1,
+    .size = sizeof(CdRom),
+    .fields = (const VmField[]) {
+        VM_ARRAY(CdRom, data),
+        VM_FIELD(CdRom, command),
+        VM_BOOL(CdRom, is_parked),
+        VM_BOOL(CdRom, is_error),
+        VM_BOOL(CdRom, is_tray_open),
+        VM_BOOL(CdRom, is_locked),
+        VM_FIELD(CdRom, events),
+        VM_FIELD(CdRom, sector),
+        VM_FIELD(CdRom, next),
+        VM_FIELD(CdRom, end),
+        {0},
+    },
+    .check = cdrom_check,
+};
+
+static void cdrom_add_state(Device *dev, VmStateParts *parts)
+{
+    vm_parts_add(parts, &cdrom_state, 0, dev);
+}
+
 static const DeviceProperty cdrom_props[] = {
     BLOCK_CONF_PROPS(CdRom, conf),
     DEVICE_PROP("iobase", prop_kind_uint32, CdRom, iobase, "0x530", NULL),
@@ -341,4 +410,6 @@ const DeviceType isa_cdrom_type = {
     .realize = cdrom_realize,
     .unrealize = cdrom_unrealize,
     .reset = cdrom_reset,
+    .add_state = cdrom_add_state,
+    .co_settle = cdrom_settle,
 };

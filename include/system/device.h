@@ -130,8 +130,8 @@ struct DeviceType {
     void (*add_state)(Device *dev, VmStateParts *parts);
     bool has_no_state;       /* nothing must be; without either it cannot be saved */
     /**
-     * The stopped machine is about to be saved or changed: begin nothing new until it runs again;
-     * and wait until what was begun has ended.  Both or neither.
+     * The stopped machine is about to be saved or changed: begin nothing new until it runs again,
+     * unless that takes a CPU; and wait until what was begun has ended.  Either may be NULL.
      */
     void (*hold)(Device *dev);
     void coroutine_fn (*co_settle)(Device *dev);
