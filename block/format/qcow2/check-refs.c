@@ -110,7 +110,11 @@ void qcow2_check_add(Qcow2Check *c, uint64_t offset, uint64_t bytes, uint64_t ti
     if (last >= c->end) {
         c->next = MIN(c->next, MAX(first, c->end));
     }
-    add_range(c, MAX(first, c->first), MIN(last + 1, c->end), times);
+    first = MAX(first, c->first);
+    last = MIN(last + 1, c->end);
+    if (first < last) {
+        add_range(c, first, last, times);
+    }
 }
 
 uint64_t qcow2_check_snapshots_in_file(const Qcow2Check *c)
