@@ -221,6 +221,6 @@ void coroutine_fn qcow2_repair_co_shared(Qcow2Check *c)
         c->final->corruptions += c->told_movable;
     }
     /* What was not told now, because a count was wrong, is told once that is right. */
-    c->wants_repeat = c->fix && c->any_shared &&
+    c->wants_repeat |= c->fix && c->any_shared &&
                       (has_moved || c->told_movable + c->told_fixed == 0);
 }

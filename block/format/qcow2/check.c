@@ -543,6 +543,8 @@ static int coroutine_fn co_check_locked(Qcow2Check *c)
     if (ret >= 0 && c->list_faults) {
         ret = qcow2_repair_co_snapshot_list(c);
     }
+    /* What lay past the end of the file may lie within it now. */
+    c->wants_repeat |= c->fix && (c->was_rebuilt || c->file_len != c->first_len);
     c->final->image_end_offset = (c->highest + 1) << c->s->cluster_bits;
     return ret < 0 ? ret : co_clear_bits(c);
 }
