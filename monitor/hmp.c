@@ -81,28 +81,30 @@ static const HMPCommand *find_in(const GPtrArray *list, const char *name, size_t
     return NULL;
 }
 
-GPtrArray *hmp_complete(const char *text)
+const HMPCommand *hmp_find_command(const char *line, const char **args)
 {
-    GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
-    const GPtrArray *list = commands;
-    size_t len;
+    size_t len = strcspn(line, " ");
+    const HMPCommand *cmd = find_in(commands, line, len);
 
-    if (g_str_has_prefix(text, "info ") || g_str_has_prefix(text, "help ")) {
-        list = *text == 'i' ? infos : commands;
-        text += strlen("info ");
+    if (cmd && !strcmp(cmd->name, "info") && line[len]) {
+        line += len + strspn(line + len, " ");
+        len = strcspn(line, " ");
+        cmd = find_in(infos, line, len);
     }
-    len = strlen(text);
-    for (guint i = 0; !strchr(text, ' ') && i < list->len; i++) {
-        const HMPCommand *cmd = list->pdata[i];
-        char *name = g_strndup(cmd->name, strcspn(cmd->name, "|"));
+    *args = line + len;
+    return cmd;
+}
 
-        if (!strncmp(name, text, len)) {
-            g_ptr_array_add(words, name);
-        } else {
-            g_free(name);
-        }
+void hmp_add_command_names(GPtrArray *words, bool is_info, const char *prefix)
+{
+    const GPtrArray *list = is_info ? infos : commands;
+
+    for (guint i = 0; i < list->len; i++) {
+        const char *names = ((const HMPCommand *)list->pdata[i])->name;
+        g_autofree char *name = g_strndup(names, strcspn(names, "|"));
+
+        hmp_add_choice(words, name, prefix);
     }
-    return words;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -445,6 +447,11 @@ static void coroutine_fn hmp_info_chardev(Monitor *mon, const QDict *args)
     chardev_foreach(print_chardev, mon);
 }
 
+static void complete_command(GPtrArray *words, const char *prefix)
+{
+    hmp_add_command_names(words, false, prefix);
+}
+
 static const HMPCommand builtin_commands[] = {
     { "help|?", "name:S?", "[cmd]", "show the help", hmp_help, true },
     { "info", "", "[subcommand]", "show various information about the system state",
@@ -460,6 +467,7 @@ static const HMPCommand builtin_infos[] = {
 
 void hmp_register_builtin(void)
 {
+    hmp_set_completer("help", complete_command);
     hmp_register_commands(builtin_commands);
     hmp_register_info(builtin_infos);
 }

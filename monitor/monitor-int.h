@@ -89,8 +89,14 @@ bool hmp_session_is_busy(const Monitor *mon);
 char *coroutine_fn hmp_run_collecting(const char *line);
 /** Commands of this layer. */
 void hmp_register_builtin(void);
-/** Every name of registered commands that begins with @prefix, for completion. */
-GPtrArray *hmp_complete(const char *prefix);
+/** The command that @line begins with, and what follows its name; of "info", what comes behind. */
+const HMPCommand *hmp_find_command(const char *line, const char **args);
+/** Names of commands, or of what follows "info", that begin with @prefix. */
+void hmp_add_command_names(GPtrArray *words, bool is_info, const char *prefix);
+
+/* ---- hmp-complete.c -------------------------------------------------------------------------- */
+/** Words (g_free) that the last one of @text may become; the caller frees. */
+GPtrArray *hmp_complete(const char *text);
 
 /* ---- hmp-args.c ------------------------------------------------------------------------------ */
 /** Parse @text by @cmd->args_type; NULL after telling @mon what is wrong. */

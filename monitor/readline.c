@@ -223,11 +223,11 @@ static void complete(ReadLine *rs)
 {
     g_autofree char *head = g_strndup(rs->line->str, rs->cursor);
     g_autoptr(GPtrArray) words = rs->complete ? rs->complete(rs->opaque, head) : NULL;
-    size_t start = word_start(rs);
-    size_t typed = rs->cursor - start;
+    bool is_new_word = rs->cursor && rs->line->str[rs->cursor - 1] == ' ';
+    size_t typed = is_new_word ? 0 : rs->cursor - word_start(rs);
     size_t len;
 
-    if (!words || !words->len || (rs->cursor && rs->line->str[rs->cursor - 1] == ' ')) {
+    if (!words || !words->len) {
         return;
     }
     len = common_prefix(words);
@@ -235,7 +235,7 @@ static void complete(ReadLine *rs)
         g_string_insert_len(rs->line, rs->cursor, (char *)words->pdata[0] + typed, len - typed);
         rs->cursor += len - typed;
     }
-    if (words->len == 1) {
+    if (words->len == 1 && !g_str_has_suffix(words->pdata[0], "/")) {
         g_string_insert_c(rs->line, rs->cursor++, ' ');
     }
     if (words->len > 1 && len == typed) {

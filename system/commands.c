@@ -16,6 +16,7 @@
 #include "system/device.h"
 #include "system/machine.h"
 #include "system/runstate.h"
+#include "device-int.h"
 
 /* ---- running and stopping -------------------------------------------------------------------- */
 
@@ -225,6 +226,37 @@ static void coroutine_fn hmp_device_del(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+static void complete_device_type(GPtrArray *words, const char *prefix)
+{
+    for (const DeviceType *const *type = device_types(); *type; type++) {
+        if ((*type)->user_creatable && (*type)->hotpluggable) {
+            hmp_add_choice(words, (*type)->name, prefix);
+        }
+    }
+}
+
+typedef struct Ids {
+    GPtrArray *words;
+    const char *prefix;
+} Ids;
+
+static bool add_device_id(Device *dev, void *opaque)
+{
+    const Ids *ids = opaque;
+
+    if (dev->id) {
+        hmp_add_choice(ids->words, dev->id, ids->prefix);
+    }
+    return true;
+}
+
+static void complete_device_id(GPtrArray *words, const char *prefix)
+{
+    Ids ids = {words, prefix};
+
+    device_foreach(add_device_id, &ids);
+}
+
 static const HMPCommand hmp_commands[] = {
     { "stop|s", "", "", "stop emulation", hmp_stop, true },
     { "cont|c", "", "", "resume emulation", hmp_cont, true },
@@ -317,6 +349,8 @@ void system_register_commands(void)
 {
     hmp_register_commands(hmp_commands);
     hmp_register_info(hmp_infos);
+    hmp_set_completer("device_add", complete_device_type);
+    hmp_set_completer("device_del", complete_device_id);
     device_set_deleted_hook(device_deleted);
     /* They set flags or stop CPUs; a job that holds the control lock must not delay them. */
     monitor_exempt_command("stop");

@@ -10,7 +10,6 @@
 #include "monitor/hmp.h"
 #include "qapi/gen/block-core-commands.h"
 #include "qapi/gen/block-info-commands.h"
-#include "qapi/user-object.h"
 #include "qemu/cutils.h"
 #include "qmp-block.h"
 
@@ -381,22 +380,6 @@ JOB_VERB_COMMAND(complete)
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-static void coroutine_fn hmp_object_add(Monitor *mon, const QDict *args)
-{
-    Error *err = NULL;
-    user_object_add_from_str(qdict_get_str(args, "object"), &err);
-    hmp_handle_error(mon, err);
-}
-
-static void coroutine_fn hmp_object_del(Monitor *mon, const QDict *args)
-{
-    Error *err = NULL;
-    user_object_del(qdict_get_str(args, "id"), &err);
-    hmp_handle_error(mon, err);
-}
-
-/* ---- limits ---------------------------------------------------------------------------------- */
-
 static void coroutine_fn hmp_block_set_io_throttle(Monitor *mon, const QDict *args)
 {
     const char *device = qdict_get_str(args, "device");
@@ -455,9 +438,6 @@ static const HMPCommand commands[] = {
     { "block_set_io_throttle", "device:B,bps:l,bps_rd:l,bps_wr:l,iops:l,iops_rd:l,iops_wr:l",
       "device bps bps_rd bps_wr iops iops_rd iops_wr", "change I/O throttle limits of a device",
       hmp_block_set_io_throttle, false },
-    { "object_add", "object:S", "qom-type,id=id[,prop=value][,...]", "create an object",
-      hmp_object_add, false },
-    { "object_del", "id:s", "id", "delete an object", hmp_object_del, false },
     { .name = NULL },
 };
 
@@ -473,11 +453,20 @@ static const HMPCommand infos[] = {
     { .name = NULL },
 };
 
+static void complete_drive(GPtrArray *words, const char *prefix)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        hmp_add_choice(words, blk_name(blk), prefix);
+    }
+}
+
 void hmp_block_register(void)
 {
+    hmp_set_completer(NULL, complete_drive);
     hmp_register_commands(commands);
     hmp_register_info(infos);
     hmp_snapshot_register();
     hmp_commit_register();
     hmp_nbd_register();
+    hmp_objects_register();
 }

@@ -134,6 +134,7 @@ void hmp_vm_snapshot_register(void);
 void hmp_commit_register(void);
 /** The same for the NBD server. */
 void hmp_nbd_register(void);
+void hmp_objects_register(void);
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
