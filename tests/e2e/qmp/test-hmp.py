@@ -3,10 +3,13 @@
 """The human monitor's commands about disks: all of them are there, and do what they say."""
 
 import os
+import socket
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
+from celltable import difference  # noqa: E402
 from imgtest import must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import MiB, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
@@ -178,8 +181,76 @@ def block_stream_takes_speed_and_base():
     holds("top.qcow2", (1, 0, "1M"), (2, "1M", "1M"), (3, "2M", "1M"))
 
 
+def what_cannot_be_done_is_told():
+    """As matrix/hmp.txt has it; and each command is in there."""
+    with open(os.path.join(HERE, "matrix/hmp.txt"), encoding="ascii") as table:
+        wanted = [line for line in table.read().splitlines() if not line.startswith("#")]
+    asked = [line[2:] for line in wanted if line.startswith("> ")]
+    got = []
+    with vm_with("if=none,id=d,driver=null-co,size=1M") as vm:
+        for line in asked:
+            got += [f"> {line}", *vm.hmp(line).splitlines()]
+    same(difference("\n".join(wanted), "\n".join(got)), None)
+    # Snapshots of the whole machine have a test of their own.
+    same(set(COMMANDS) - {line.split()[0] for line in asked}, {"savevm", "loadvm", "delvm"})
+
+
+class Terminal:
+    """A human monitor with line editing."""
+
+    def __init__(self, path):
+        self.sock, self.seen = socket.socket(socket.AF_UNIX), b""
+        self.sock.settimeout(30)
+        self.sock.connect(path)
+        self.until(b"(qemu) ")
+
+    def until(self, words):
+        """What came up to @words."""
+        while words not in self.seen:
+            self.seen += self.sock.recv(4096)
+        screen, self.seen = self.seen.split(words, 1)
+        return screen
+
+    def type(self, text):
+        """What came to the screen while @text was typed and completed; then the line is given up."""
+        self.sock.sendall(text.encode() + b"\t\x15zz\n")
+        screen = self.until(b"unknown command: 'zz'")
+        self.until(b"(qemu) ")
+        return screen.decode()
+
+
+def words_are_completed():
+    make_raw("disk.img")
+    os.mkdir("folder")
+    words = ("-chardev", "socket,id=h,path=h,server=on,wait=off", "-mon", "chardev=h,mode=readline")
+    with Vm("-M", "e2k", "-accel", "qtest", "-display", "none", "-nodefaults", "-object",
+            "iothread,id=thread1", "-object", "throttle-group,id=group1", "-drive",
+            "if=none,id=drive1,driver=null-co", "-drive", "if=none,id=drives,media=cdrom", "-device",
+            "virtio-blk-pci,drive=drive1,id=disk1", *words, program=EMULATOR) as vm:
+        terminal = Terminal("h")
+        for typed, shown in (
+                ("block_resi", "block_resize "), ("info blockst", "info blockstats "),
+                ("help eje", "help eject "), ("eject d", "eject drive"),
+                ("eject -f drives", "eject -f drives "), ("commit ", "commit drive"),
+                ("block_resize drive1", "block_resize drive1 "),
+                ("info block -v drives", "info block -v drives "),
+                ("change drives di", "change drives disk.img "),
+                ("change drives fo", "change drives folder/"),
+                ("device_del d", "device_del disk1 "),
+                ("device_add virtio", "device_add virtio-blk-pci "),
+                ("object_del th", "object_del thread1 "),
+                ("object_add throttle-g", "object_add throttle-group ")):
+            screen = terminal.type(typed)
+            assert shown in screen, (typed, screen)
+        assert "drive1              drives" in terminal.type("eject drive"), "no choices"
+        for typed in ("nosuch x", "block_resize drive1 8", "eject nosuch", "info nosuch "):
+            assert typed + " " not in terminal.type(typed), typed
+        terminal.sock.close()
+        same(vm.command("query-status")["running"], True)
+
+
 run_alone("hmp", [
-    every_command_has_help, commit_moves_data_down_and_empties, commit_goes_one_image_down,
+    every_command_has_help, what_cannot_be_done_is_told, words_are_completed, commit_moves_data_down_and_empties, commit_goes_one_image_down,
     commit_all_takes_each_disk_that_can, commit_makes_a_short_base_longer, commit_says_why_not,
     commit_lets_guests_write, jobs_are_started_and_steered, block_stream_takes_speed_and_base,
 ], EMULATOR)
