@@ -21,9 +21,23 @@ static gpointer set_key(const Qcow2State *s, uint64_t host_offset)
     return GSIZE_TO_POINTER(host_offset >> s->cluster_bits);
 }
 
+/* Few other places share the bit of a table, so that most look-ups end with it. */
+static unsigned filter_bit(const Qcow2State *s, uint64_t host_offset)
+{
+    return (host_offset >> s->cluster_bits) * UINT64_C(0x9e3779b97f4a7c15) >>
+           (64 - QCOW2_OVERLAP_FILTER_BITS);
+}
+
+/* Whether it was not there. */
+static bool add_table(Qcow2State *s, uint64_t host_offset)
+{
+    set_bit(filter_bit(s, host_offset), s->metadata_filter);
+    return g_hash_table_add(s->metadata, set_key(s, host_offset));
+}
+
 void qcow2_overlap_add(Qcow2State *s, uint64_t host_offset)
 {
-    g_hash_table_add(s->metadata, set_key(s, host_offset));
+    add_table(s, host_offset);
 }
 
 void qcow2_overlap_remove(Qcow2State *s, uint64_t host_offset)
@@ -64,7 +78,7 @@ static bool load_l2_places(Qcow2State *s)
     for (uint32_t i = 0; i < s->l1.size; i++) {
         uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;
 
-        if (offset && !g_hash_table_add(s->metadata, set_key(s, offset))) {
+        if (offset && !add_table(s, offset)) {
             g_hash_table_add(twice, set_key(s, offset));
         }
     }
@@ -82,11 +96,12 @@ int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp)
     Qcow2State *s = bs->opaque;
 
     s->metadata = g_hash_table_new(g_direct_hash, g_direct_equal);
+    bitmap_zero(s->metadata_filter, 1 << QCOW2_OVERLAP_FILTER_BITS);
     s->has_shared_tables |= !load_l2_places(s);
     for (uint32_t i = 0; i < s->reftable.size; i++) {
         uint64_t offset = s->reftable.entries[i] & QCOW2_REFTABLE_MASK;
 
-        if (offset && !g_hash_table_add(s->metadata, set_key(s, offset))) {
+        if (offset && !add_table(s, offset)) {
             s->has_shared_tables = true;
         }
     }
@@ -158,21 +173,32 @@ static bool is_refblock(const Qcow2State *s, uint64_t offset)
     return false;
 }
 
+/* The check that the cluster at @at, which may be a table, fails; 0: none. */
+static unsigned __attribute__((noinline)) find_table(const Qcow2State *s, uint64_t at)
+{
+    unsigned hit = 0;
+
+    if ((s->opt.overlap_checks & (QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK)) &&
+        g_hash_table_contains(s->metadata, set_key(s, at))) {
+        /* Which of the two matters only for the message and for uncommon options. */
+        hit = is_refblock(s, at) ? QCOW2_OL_REFBLOCK : QCOW2_OL_ACTIVE_L2;
+        hit &= s->opt.overlap_checks;
+    }
+    if (!hit && s->inactive_l2 && g_hash_table_contains(s->inactive_l2, set_key(s, at))) {
+        hit = QCOW2_OL_INACTIVE_L2;
+    }
+    return hit;
+}
+
 /* The check that [@offset, @offset + @bytes) fails; 0: none. */
 static unsigned find_overlap(const Qcow2State *s, uint64_t offset, uint64_t bytes)
 {
-    bool looks_at_tables = s->opt.overlap_checks & (QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK);
     unsigned hit = find_fixed(s, s->opt.overlap_checks, offset, bytes);
 
     for (uint64_t at = qcow2_cluster_start(s, offset); at < offset + bytes && !hit;
          at += s->cluster_size) {
-        if (looks_at_tables && g_hash_table_contains(s->metadata, set_key(s, at))) {
-            /* Which of the two matters only for the message and for uncommon options. */
-            hit = is_refblock(s, at) ? QCOW2_OL_REFBLOCK : QCOW2_OL_ACTIVE_L2;
-            hit &= s->opt.overlap_checks;
-        }
-        if (!hit && s->inactive_l2 && g_hash_table_contains(s->inactive_l2, set_key(s, at))) {
-            hit = QCOW2_OL_INACTIVE_L2;
+        if (unlikely(test_bit(filter_bit(s, at), s->metadata_filter) || s->inactive_l2)) {
+            hit = find_table(s, at);
         }
     }
     return hit;

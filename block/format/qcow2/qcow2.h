@@ -18,6 +18,7 @@
 #include "block/block_int.h"
 #include "codec/codec.h"
 #include "crypto/luks.h"
+#include "qemu/bitmap.h"
 #include "qemu/co-lock.h"
 #include "qemu/queue.h"
 #include "qemu/timer.h"
@@ -45,6 +46,7 @@
 #define QCOW2_MAX_BACKING_NAME 1023
 #define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
 #define QCOW2_MAX_GAP (INT64_C(1) << 40) /* of clusters in use past the end of the file */
+#define QCOW2_OVERLAP_FILTER_BITS 15      /* log2 of its bits: see overlap.c */
 
 /* Offsets of fields that are changed on their own. */
 #define QCOW2_HDR_SIZE 24
@@ -344,6 +346,7 @@ typedef struct Qcow2State {
     Qcow2SnapshotFaults snapshot_faults;
     GArray *bitmaps;                /* of Qcow2Bitmap: the directory; empty if it is not valid */
     GHashTable *metadata;           /* cluster index of each L2 table and refcount block */
+    unsigned long metadata_filter[(1 << QCOW2_OVERLAP_FILTER_BITS) / BITS_PER_LONG];
     GHashTable *inactive_l2;        /* of snapshots' L2 tables; NULL: not checked */
     bool needs_autoclear;           /* something to be said in the file before the first change */
 
