@@ -17,12 +17,21 @@
 #include "qemu/atomic.h"
 #include "qemu/hostfile.h"
 
-static AioFileIO file_io(const FileState *s, bool is_write, int64_t offset,
+/* All but what engines set themselves, which is most of it. */
+static void file_io_init(AioFileIO *io, const FileState *s, bool is_write, int64_t offset,
                          const QEMUIOVector *qiov)
 {
-    return (AioFileIO){ .fd = s->fd, .op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ,
-                        .offset = offset, .iov = qiov->iov, .niov = qiov->niov,
-                        .bytes = qiov->size, .max_batch = s->max_batch };
+    io->fd = s->fd;
+    io->op = is_write ? AIO_FILE_WRITE : AIO_FILE_READ;
+    io->offset = offset;
+    io->iov = qiov->iov;
+    io->niov = qiov->niov;
+    io->bytes = qiov->size;
+    io->max_batch = s->max_batch;
+    io->done = 0;
+    io->ret = 0;
+    io->rest = NULL;
+    io->n_rest = 0;
 }
 
 /* Worker. */
@@ -233,10 +242,11 @@ static bool wants_worker(int ret)
 
 static int coroutine_fn co_submit(FileState *s, bool is_write, int64_t offset, QEMUIOVector *qiov)
 {
-    AioFileIO io = file_io(s, is_write, offset, qiov);
     BlockdevAioOptions how = engine(s);
     int ret = -EOPNOTSUPP;
+    AioFileIO io;
 
+    file_io_init(&io, s, is_write, offset, qiov);
     if (how == BLOCKDEV_AIO_OPTIONS_NATIVE) {
         ret = laio_co_submit(&io);
     } else if (how == BLOCKDEV_AIO_OPTIONS_IO_URING) {
@@ -385,7 +395,7 @@ int file_submit(BlockDriverState *bs, BdrvDirectIO *io)
         /* A part of it: the full path does all of it again. */
         return done == io->bytes ? 0 : BDRV_FAST_NO;
     }
-    io->file = file_io(s, io->is_write, io->offset, io->qiov);
+    file_io_init(&io->file, s, io->is_write, io->offset, io->qiov);
     io->file.cb = direct_done;
     io->file.opaque = io;
     switch (engine(s)) {
