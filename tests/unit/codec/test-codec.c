@@ -63,15 +63,15 @@ static void test_round_trip(void)
 /* Bytes by which zlib's default makes @buf with the window that readers have. */
 static size_t zlib_len(const uint8_t *buf, size_t len)
 {
-    g_autofree uint8_t *out = g_malloc(2 * len);
+    g_autofree uint8_t *out = g_malloc(2 * len + 16);
     z_stream strm = { .next_in = (Bytef *)buf, .avail_in = len, .next_out = out,
-                      .avail_out = 2 * len };
+                      .avail_out = 2 * len + 16 };
 
     g_assert_cmpint(deflateInit2(&strm, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9,
                                  Z_DEFAULT_STRATEGY), ==, Z_OK);
     g_assert_cmpint(deflate(&strm, Z_FINISH), ==, Z_STREAM_END);
     deflateEnd(&strm);
-    return 2 * len - strm.avail_out;
+    return 2 * len + 16 - strm.avail_out;
 }
 
 /* As programs do: other bytes are frequent every few KiB. */
@@ -104,28 +104,15 @@ static void test_too_little_room(void)
     }
 }
 
-/* A reader that remembers 4 KiB only and takes the output in small pieces. */
-static void test_small_window(void)
+/* Read @packed as one does who remembers 4 KiB only and takes the output in small pieces. */
+static void check_small_window(const uint8_t *packed, size_t packed_len, const uint8_t *text,
+                               size_t text_len)
 {
-    g_autoptr(GRand) rand = test_rand_new();
-    g_autofree uint8_t *text = g_malloc(LEN);
-    g_autofree uint8_t *packed = g_malloc(LEN);
+    z_stream strm = { .next_in = (Bytef *)packed, .avail_in = packed_len };
     uint8_t piece[256];
-    z_stream strm = { .next_in = packed };
     size_t len = 0;
-    ssize_t n;
     int ret;
 
-    /* Repeats itself at a distance that a large window would use. */
-    for (size_t i = 0; i < 6000; i++) {
-        text[i] = g_rand_int_range(rand, 0, 64);
-    }
-    for (size_t i = 6000; i < LEN; i++) {
-        text[i] = i % 3 ? text[i - 6000] : text[i - 50];
-    }
-    n = codec_compress(CODEC_DEFLATE, packed, LEN, text, LEN);
-    g_assert_cmpint(n, >, 0);
-    strm.avail_in = n;
     g_assert_cmpint(inflateInit2(&strm, -12), ==, Z_OK);
     do {
         strm.next_out = piece;
@@ -137,7 +124,120 @@ static void test_small_window(void)
         len += sizeof(piece) - strm.avail_out;
     } while (ret == Z_OK);
     inflateEnd(&strm);
-    g_assert_cmpuint(len, ==, LEN);
+    g_assert_cmpuint(strm.avail_in, ==, 0);
+    g_assert_cmpuint(len, ==, text_len);
+}
+
+static void test_small_window(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree uint8_t *text = g_malloc(LEN);
+    g_autofree uint8_t *packed = g_malloc(LEN);
+
+    for (int least = 0; least < 2; least++) {
+        ssize_t n;
+
+        /* Repeats itself at a distance that a large window would use. */
+        for (size_t i = 0; i < 6000; i++) {
+            text[i] = g_rand_int_range(rand, least, 64);
+        }
+        for (size_t i = 6000; i < LEN; i++) {
+            text[i] = i % 3 ? text[i - 6000] : text[i - 50];
+        }
+        n = codec_compress(CODEC_DEFLATE, packed, LEN, text, LEN);
+        g_assert_cmpint(n, >, 0);
+        check_small_window(packed, n, text, LEN);
+    }
+}
+
+/* Pieces of runs, repetitions, noise and narrow alphabets, without zeroes: all that text may be. */
+static void fill_mixed(GRand *rand, uint8_t *buf, size_t len)
+{
+    size_t at = 0;
+
+    while (at < len) {
+        size_t longest = 1 + test_rand_below(rand, 3000), n = MIN(len - at, longest);
+        unsigned kind = test_rand_below(rand, 4), span = 1 + test_rand_below(rand, 255);
+        size_t back = 1 + test_rand_below(rand, 5000);
+
+        for (size_t i = 0; i < n; i++, at++) {
+            buf[at] = kind == 0 && at >= back ? buf[at - back]
+                      : kind == 1             ? span
+                                              : 1 + test_rand_below(rand, kind == 2 ? span : 255);
+        }
+    }
+}
+
+static void test_mixed(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    const size_t max = 300000;
+    size_t ours = 0, theirs = 0;
+    g_autofree uint8_t *text = g_malloc(max);
+    g_autofree uint8_t *packed = g_malloc(max + 100);
+
+    for (int round = 0; round < 200; round++) {
+        size_t longest = round % 10 ? 20000 : max;
+        size_t len = round < 20 ? (size_t)round : 1 + test_rand_below(rand, longest);
+        ssize_t n;
+
+        fill_mixed(rand, text, len);
+        n = codec_compress(CODEC_DEFLATE, packed, len + 100, text, len);
+        g_assert_cmpint(n, >, 0);
+        check_small_window(packed, n, text, len);
+        ours += n;
+        theirs += zlib_len(text, len);
+    }
+    g_assert_cmpuint(ours, <=, theirs * 108 / 100);
+}
+
+/* It fits, or it is -ENOSPC and nothing is written behind the room. */
+static void test_exact_room(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autofree uint8_t *text = g_malloc(LEN);
+    g_autofree uint8_t *packed = g_malloc(LEN + 64);
+    ssize_t n;
+
+    fill_mixed(rand, text, LEN);
+    n = codec_compress(CODEC_DEFLATE, packed, LEN, text, LEN);
+    g_assert_cmpint(n, >, 0);
+    for (ssize_t room = n + 32; room > n - 20; room--) {
+        ssize_t ret;
+
+        packed[room] = 0xa5;
+        ret = codec_compress(CODEC_DEFLATE, packed, room, text, LEN);
+        /* A library may want a few bytes more than it uses. */
+        g_assert_true(ret == -ENOSPC || (ret == n && room >= n));
+        g_assert_true(ret == n || room < n + 16);
+        g_assert_cmpint(packed[room], ==, 0xa5);
+    }
+}
+
+/* Words by chance, as in a log: what is text is within eight percent of zlib. */
+static void test_text(void)
+{
+    static const char *const words[] = {
+        "request", "node", "answered", "timeout", "GET", "/index.html", "user", "warning",
+        "disk", "of", "the", "connection", "closed", "retry", "in", "seconds", "10.0.0.",
+    };
+    g_autoptr(GRand) rand = test_rand_new();
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autofree uint8_t *packed = g_malloc(LEN);
+    ssize_t n;
+
+    while (text->len < LEN) {
+        g_string_append_printf(text, "%u.%06u %s %s %s %u\n", g_rand_int_range(rand, 0, 99999),
+                               g_rand_int_range(rand, 0, 999999),
+                               words[test_rand_below(rand, ARRAY_SIZE(words))],
+                               words[test_rand_below(rand, ARRAY_SIZE(words))],
+                               words[test_rand_below(rand, ARRAY_SIZE(words))],
+                               g_rand_int_range(rand, 0, 256));
+    }
+    n = codec_compress(CODEC_DEFLATE, packed, LEN, text->str, LEN);
+    g_assert_cmpint(n, >, 0);
+    check_small_window(packed, n, (uint8_t *)text->str, LEN);
+    g_assert_cmpint(n, <=, zlib_len((uint8_t *)text->str, LEN) * 108 / 100);
 }
 
 /* Streams of others: the largest window; and one that lacks its end. */
@@ -213,6 +313,9 @@ int main(int argc, char **argv)
     g_test_add_func("/codec/compress/changing-statistics-are-followed", test_changing_statistics);
     g_test_add_func("/codec/compress/too-little-room-is-enospc", test_too_little_room);
     g_test_add_func("/codec/compress/needs-a-window-of-4-KiB-only", test_small_window);
+    g_test_add_func("/codec/compress/mixed-content-of-any-length", test_mixed);
+    g_test_add_func("/codec/compress/writes-nothing-behind-the-room", test_exact_room);
+    g_test_add_func("/codec/compress/text-is-nearly-as-short-as-by-zlib", test_text);
     g_test_add_func("/codec/decompress/streams-of-others", test_foreign_stream);
     g_test_add_func("/codec/decompress/short-stream-is-eio", test_short_stream);
     g_test_add_func("/codec/decompress/damage-stays-inside-the-buffers", test_damage);
