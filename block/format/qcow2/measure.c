@@ -134,6 +134,18 @@ static uint64_t refcount_bytes(const Measure *m, uint64_t clusters)
     return last * m->cluster_size;
 }
 
+/*
+ * The LUKS header is in one piece.  If that is longer than what a refcount block counts, it goes
+ * behind such a range, and smaller pieces remain between it and what comes later.
+ */
+static uint64_t gap_bytes(const Measure *m)
+{
+    uint64_t range = m->cluster_size * 8 / m->refcount_bits * m->cluster_size;
+
+    return m->crypto_bytes < range ? 0 : QEMU_ALIGN_UP(range + m->crypto_bytes / 16,
+                                                       m->cluster_size);
+}
+
 static uint64_t full_bytes(const Measure *m)
 {
     uint64_t per_table = m->cluster_size / m->l2_entry_size;
@@ -141,6 +153,7 @@ static uint64_t full_bytes(const Measure *m)
     uint64_t l1_clusters = DIV_ROUND_UP(l2_tables * 8, m->cluster_size);
     uint64_t used = m->size + m->crypto_bytes + (1 + l1_clusters + l2_tables) * m->cluster_size;
 
+    used += gap_bytes(m);
     return used + refcount_bytes(m, used / m->cluster_size);
 }
 

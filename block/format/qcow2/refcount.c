@@ -339,9 +339,19 @@ static int64_t coroutine_fn co_take(BlockDriverState *bs, uint64_t first, uint64
 
 int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, bool *is_fresh)
 {
-    int64_t first = co_find_room(bs, n, NULL);
+    Qcow2State *s = bs->opaque;
+    uint64_t next = s->free_cluster_index;
+    int64_t first = co_find_room(bs, n, NULL), offset;
 
-    return first < 0 ? first : co_take(bs, first, n, is_fresh);
+    if (first < 0) {
+        return first;
+    }
+    offset = co_take(bs, first, n, is_fresh);
+    if (n >= s->refblock_size) {
+        /* co_alloc_behind() went past free clusters, which others can use. */
+        s->free_cluster_index = MIN(next, s->free_cluster_index);
+    }
+    return offset;
 }
 
 int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh)
