@@ -854,8 +854,8 @@ static void start(Startup *s)
     runstate_add_listener(disks_follow_run_state, NULL);
     runstate_set_end_hook(blockdev_watch_shutdown);
     blk_set_stop_hook(stop_on_io_error);
-    options_foreach(&s->options, OPT_QTEST, start_qtest, &s->options);
     load_snapshot(s); /* nobody sees the machine before */
+    options_foreach(&s->options, OPT_QTEST, start_qtest, &s->options);
     create_monitors(s);
     /* A machine that was saved after its end cannot run. */
     if (!options_has(&s->options, OPT_S) && runstate_get() == RUN_STATE_PRELAUNCH) {
