@@ -279,7 +279,8 @@ check: all unit-tests
 LAB_STATES ?= 100000
 check-long: all unit-tests
 	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --limit 7200 --verbose tests/unit/lab/ tests/crash/ tests/fault/ \
-	    tests/e2e/tools/test-encryption.py $(TEST)
+	    tests/e2e/tools/test-encryption.py tests/e2e/system/test-savevm.py \
+	    tests/e2e/system/test-savevm-faults.py $(TEST)
 check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all

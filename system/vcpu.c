@@ -4,6 +4,7 @@
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "system/runstate.h"
 #include "vcpu-int.h"
 
@@ -68,6 +69,11 @@ void vcpu_triple_fault(VCpu *cpu, const char *detail)
 {
     qemu_log_mask(LOG_GUEST_ERROR, "CPU cannot go on: %s\n", detail);
     system_reset_request(SHUTDOWN_CAUSE_GUEST_RESET);
+}
+
+int64_t vcpu_clock_ns(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */

@@ -125,6 +125,9 @@ static inline uint32_t vcpu_clear_pending(VCpu *cpu, uint32_t reasons)
  */
 void vcpu_triple_fault(VCpu *cpu, const char *detail);
 
+/** Nanoseconds of the guest's time, which stands still while the machine does. */
+int64_t vcpu_clock_ns(void);
+
 /* ---- for the machine ------------------------------------------------------------------------- */
 
 /** Set the level of the CPU's interrupt input.  Any thread. */

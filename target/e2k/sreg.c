@@ -164,7 +164,7 @@ uint64_t e2k_special_read(E2kCpu *cpu, unsigned number)
         return cpu->model_number;
     case SR_CLKR:
     case SR_SCLKR:
-        return g_get_monotonic_time() * 1000;
+        return vcpu_clock_ns();
     case SR_TIR_HI:
         return cpu->tir_hi;
     case SR_TIR_LO:
