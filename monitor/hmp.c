@@ -118,12 +118,30 @@ bool hmp_handle_error(Monitor *mon, Error *err)
     return true;
 }
 
+/* What -preconfig offers before there is a machine. */
+static bool needs_no_machine(const HMPCommand *cmd)
+{
+    static const char *const names[] = {
+        "help|?", "info", "quit|q", "exit_preconfig", "version", "status",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (!strcmp(cmd->name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run_command(Monitor *mon, const HMPCommand *cmd, const char *text, bool is_info)
 {
     g_autoptr(QDict) args = hmp_parse_args(mon, cmd, text);
     bool is_exempt = is_info || cmd->is_exempt;
 
-    if (args) {
+    if (args && monitor_is_preconfig() && !needs_no_machine(cmd)) {
+        monitor_printf(mon, "Command '%.*s' not available with -preconfig until machine "
+                       "initialization has completed.\n", (int)strcspn(cmd->name, "|"), cmd->name);
+    } else if (args) {
         monitor_enter_command(is_exempt);
         cmd->run(mon, args);
         monitor_leave_command(is_exempt);

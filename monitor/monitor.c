@@ -20,6 +20,7 @@ static struct {
     GHashTable *current;       /* Coroutine -> Monitor */
     const MonitorCommandHooks *hooks;
     GHashTable *exempt;        /* names */
+    bool is_preconfig;         /* main thread */
 } monitors = {
     .list = QTAILQ_HEAD_INITIALIZER(monitors.list),
 };
@@ -268,6 +269,16 @@ bool monitor_attach(Monitor *mon, Chardev *chr, Error **errp)
     QEMU_LOCK_GUARD(&monitors.lock);
     QTAILQ_INSERT_TAIL(&monitors.list, mon, next);
     return true;
+}
+
+void monitor_set_preconfig(bool is_preconfig)
+{
+    monitors.is_preconfig = is_preconfig;
+}
+
+bool monitor_is_preconfig(void)
+{
+    return monitors.is_preconfig;
 }
 
 void monitor_init(const QmpCommandList *commands)

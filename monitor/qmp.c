@@ -165,7 +165,7 @@ static QDict *coroutine_fn carry_out(QmpSession *s, Request *req)
     }
     monitor_set_cur(&s->common);
     monitor_enter_command(is_exempt);
-    response = qmp_dispatch(commands, req->value, s->has_oob, false);
+    response = qmp_dispatch(commands, req->value, s->has_oob, monitor_is_preconfig());
     monitor_leave_command(is_exempt);
     monitor_set_cur(NULL);
     if (!is_negotiated && response) {

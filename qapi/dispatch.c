@@ -194,7 +194,8 @@ static const QmpCommand *check_command(const QmpCommandList *cmds, const char *n
         return NULL;
     }
     if (preconfig && !(reg->cmd->options & QCO_ALLOW_PRECONFIG)) {
-        error_setg(errp, "The command '%s' isn't permitted in 'preconfig' state", name);
+        error_setg(errp, "The command '%s' is permitted only after machine initialization has "
+                   "completed", name);
         return NULL;
     }
     return reg->cmd;

@@ -130,10 +130,35 @@ IOThreadInfoList *coroutine_fn qmp_query_iothreads(Error **errp)
     return list;
 }
 
+/* ---- before there is a machine --------------------------------------------------------------- */
+
+static bool preconfig_is_over = true; /* until preconfig_wait() */
+static bool preconfig_must_end;
+
+bool preconfig_wait(void)
+{
+    preconfig_is_over = false;
+    monitor_set_preconfig(true);
+    return system_main_loop_until(&preconfig_must_end);
+}
+
+void preconfig_end(void)
+{
+    monitor_set_preconfig(false);
+    preconfig_is_over = true;
+}
+
+/* The reply comes when the machine is there. */
 void coroutine_fn qmp_x_exit_preconfig(Error **errp)
 {
-    /* Without -preconfig, which there is not, monitors come after the machine. */
-    error_setg(errp, "The command is permitted only before machine initialization");
+    if (preconfig_must_end || preconfig_is_over) {
+        error_setg(errp, "The command is permitted only before machine initialization");
+        return;
+    }
+    preconfig_must_end = true;
+    while (!preconfig_is_over) {
+        wait_for_main_loop();
+    }
 }
 
 /* ---- devices --------------------------------------------------------------------------------- */
@@ -188,6 +213,14 @@ static void coroutine_fn hmp_system_reset(Monitor *mon, const QDict *args)
 static void coroutine_fn hmp_system_powerdown(Monitor *mon, const QDict *args)
 {
     qmp_system_powerdown(NULL);
+}
+
+static void coroutine_fn hmp_exit_preconfig(Monitor *mon, const QDict *args)
+{
+    Error *err = NULL;
+
+    qmp_x_exit_preconfig(&err);
+    hmp_handle_error(mon, err);
 }
 
 static void coroutine_fn hmp_quit(Monitor *mon, const QDict *args)
@@ -263,6 +296,7 @@ static const HMPCommand hmp_commands[] = {
     { "system_reset", "", "", "reset the system", hmp_system_reset, true },
     { "system_powerdown", "", "", "send system power down event", hmp_system_powerdown, true },
     { "quit|q", "", "", "quit the emulator", hmp_quit, true },
+    { "exit_preconfig", "", "", "exit the preconfig state", hmp_exit_preconfig, true },
     { "device_add", "device:S", "driver[,prop=value][,...]", "add device, like -device on the "
       "command line", hmp_device_add, false },
     { "device_del", "id:s", "device", "remove device", hmp_device_del, false },
@@ -357,4 +391,6 @@ void system_register_commands(void)
     monitor_exempt_command("cont");
     monitor_exempt_command("system_reset");
     monitor_exempt_command("system_powerdown");
+    /* The program, which makes the machine then, takes the lock. */
+    monitor_exempt_command("x-exit-preconfig");
 }

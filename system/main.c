@@ -844,6 +844,16 @@ static void load_snapshot(const Startup *s)
     }
 }
 
+/* Whether there is to be a machine at all. */
+static bool wait_for_user(Startup *s)
+{
+    if (!options_has(&s->options, OPT_PRECONFIG)) {
+        return true;
+    }
+    create_monitors(s);
+    return preconfig_wait();
+}
+
 static void start(Startup *s)
 {
     if (s->machine->cpu) {
@@ -856,7 +866,9 @@ static void start(Startup *s)
     blk_set_stop_hook(stop_on_io_error);
     load_snapshot(s); /* nobody sees the machine before */
     options_foreach(&s->options, OPT_QTEST, start_qtest, &s->options);
-    create_monitors(s);
+    if (!options_has(&s->options, OPT_PRECONFIG)) {
+        create_monitors(s);
+    }
     /* A machine that was saved after its end cannot run. */
     if (!options_has(&s->options, OPT_S) && runstate_get() == RUN_STATE_PRELAUNCH) {
         vm_start();
@@ -867,6 +879,10 @@ static bool check_daemonize(const Options *options, Error **errp)
 {
     const char *serial = options_last(options, OPT_SERIAL);
 
+    if (options_has(options, OPT_PRECONFIG)) {
+        error_setg(errp, "-daemonize and -preconfig are mutually exclusive");
+        return false;
+    }
     if (options_has(options, OPT_NOGRAPHIC) || (serial && strstr(serial, "stdio"))) {
         error_setg(errp, "-nographic and stdio cannot be used with -daemonize");
         return false;
@@ -923,9 +939,12 @@ int main(int argc, char **argv)
     options_foreach(&s.options, OPT_CHARDEV, create_chardev, NULL);
     options_foreach(&s.options, OPT_BLOCKDEV, create_blockdev, NULL);
     create_drives(&s);
-    create_machine(&s);
-    create_devices(&s);
-    start(&s);
+    if (wait_for_user(&s)) {
+        create_machine(&s);
+        create_devices(&s);
+        start(&s);
+        preconfig_end();
+    }
     daemon_ready();
     status = system_main_loop();
     shut_down(&s);

@@ -59,6 +59,7 @@ static const OptionInfo infos[] = {
     {"no-user-config", OPT_NO_USER_CONFIG, false, "", "no effect: there is no user config"},
     {"nodefconfig", OPT_NO_USER_CONFIG, false, NULL, NULL},
     {"S", OPT_S, false, "", "freeze CPU at startup (use 'c' to start execution)"},
+    {"preconfig", OPT_PRECONFIG, false, "", "pause before the machine is made (experimental)"},
     {"loadvm", OPT_LOADVM, true, "tag", "start right away with a saved state"},
     {"no-reboot", OPT_NO_REBOOT, false, "", "exit instead of rebooting"},
     {"no-shutdown", OPT_NO_SHUTDOWN, false, "", "stop before shutdown"},

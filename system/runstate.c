@@ -379,13 +379,23 @@ static bool handle_requests(void)
     return false;
 }
 
+bool system_main_loop_until(const bool *done)
+{
+    while (!run.has_ended && !*done) {
+        run.has_ended = handle_requests();
+        if (!run.has_ended) {
+            main_loop_wait(false);
+        }
+    }
+    return !run.has_ended;
+}
+
 int system_main_loop(void)
 {
-    while (!handle_requests()) {
-        main_loop_wait(false);
-    }
+    static const bool never;
+
+    system_main_loop_until(&never);
     pause_cpu();
-    run.has_ended = true;
     if (run.hold_waiter) {
         wake_holder(run.state);
     }

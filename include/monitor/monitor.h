@@ -70,6 +70,12 @@ typedef struct MonitorCommandHooks {
 void monitor_set_command_hooks(const MonitorCommandHooks *hooks);
 /** @name: not copied. */
 void monitor_exempt_command(const char *name);
+/**
+ * Refuse commands that need a machine, until there is one: those without allow-preconfig, and most
+ * for people.
+ */
+void monitor_set_preconfig(bool is_preconfig);
+bool monitor_is_preconfig(void);
 bool monitor_command_is_exempt(const char *name);
 
 /* ---- the current session --------------------------------------------------------------------- */

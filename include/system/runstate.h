@@ -75,6 +75,8 @@ void runstate_add_powerdown_listener(void (*fn)(void *opaque), void *opaque);
 /** Reset all devices and CPUs and load what is to be loaded.  CPUs are paused. */
 void system_reset(ShutdownCause cause);
 
+/** Run the main loop until *@done; false if the run ended first, as system_main_loop() tells. */
+bool system_main_loop_until(const bool *done);
 /** Run the main loop until the end of the run.  Returns: the exit status. */
 int system_main_loop(void);
 

@@ -180,8 +180,36 @@ def configurations_are_of_this_program():
                    "x-exit-preconfig")
 
 
+def before_there_is_a_machine():
+    """-preconfig: what needs no machine can be done, and the machine has it."""
+    make_qcow2("a.qcow2")
+    for option in ("-preconfig", "--preconfig"):
+        with machine(option, "-device", "virtio-blk-pci,drive=a,id=v") as vm:
+            same(vm.command("query-status"), {"running": False, "status": "prelaunch"})
+            for name in ("cont", "device_add", "human-monitor-command"):
+                vm.refused(f"The command '{name}' is permitted only after machine initialization "
+                           "has completed", name, **({"driver": "x"} if "add" in name else
+                                                     {"command-line": "x"} if "human" in name
+                                                     else {}))
+            for command, arguments in (("qom-list", {"path": "/machine"}),
+                                       ("qom-list-types", {}), ("query-block", {}),
+                                       ("query-iothreads", {}), ("query-qmp-schema", {})):
+                vm.command(command, **arguments)
+            vm.add("a", "qcow2", file={"driver": "file", "filename": "a.qcow2"})
+            vm.command("x-exit-preconfig")
+            row, = [row for row in vm.command("query-block") if row["qdev"]]
+            same((row["qdev"], row["inserted"]["node-name"]),
+                 ("/machine/peripheral/v/virtio-backend", "a"))
+            vm.refused("The command is permitted only before machine initialization",
+                       "x-exit-preconfig")
+            vm.hmp("info qtree")
+    with machine("-preconfig"):
+        pass  # it can be ended there
+
+
 run_alone("machine", [
     snapshots_are_deleted_by_a_job, a_machine_is_saved_and_loaded, savevm_replaces_and_names,
     a_machine_is_not_loaded, what_cannot_be_saved_is_found_first,
     delvm_deletes_wherever_it_is, the_command_line_is_told, configurations_are_of_this_program,
+    before_there_is_a_machine,
 ], EMULATOR)

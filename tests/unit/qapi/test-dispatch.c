@@ -160,8 +160,8 @@ static void test_disabled_and_preconfig(void)
     g_assert_true(qmp_command_is_enabled(cmds, "zoo-names"));
     assert_response(cmds, true, "{'execute': 'zoo-list'}", "{\"return\": [{\"cage\": 4}]}");
     assert_response(cmds, true, "{'execute': 'zoo-names'}", "{\"error\": {\"class\": "
-                    "\"GenericError\", \"desc\": \"The command 'zoo-names' isn't permitted in "
-                    "'preconfig' state\"}}");
+                    "\"GenericError\", \"desc\": \"The command 'zoo-names' is permitted only "
+                    "after machine initialization has completed\"}}");
 }
 
 /* ---- events ---- */
