@@ -408,11 +408,6 @@ bool bdrv_is_writable(const BlockDriverState *bs)
     return !bs->read_only && !bs->inactive;
 }
 
-bool bdrv_is_inserted(const BlockDriverState *bs)
-{
-    return bs->drv != NULL;
-}
-
 bool bdrv_is_encrypted(const BlockDriverState *bs)
 {
     return bs->encrypted;

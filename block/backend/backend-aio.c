@@ -14,6 +14,7 @@
 
 typedef enum BlkAioKind {
     AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH, AIO_ZONE_REPORT, AIO_ZONE_MGMT, AIO_ZONE_APPEND,
+    AIO_IOCTL,
 } BlkAioKind;
 
 typedef struct BlkAio {
@@ -29,6 +30,10 @@ typedef struct BlkAio {
         struct {
             BlockZoneDescriptor *zones;
             unsigned *nr_zones;
+        };
+        struct {
+            unsigned long request;
+            void *arg;
         };
     };
 } BlkAio;
@@ -163,6 +168,8 @@ static int coroutine_fn co_do_aio(const BlkAio *aio)
         return blk_co_pwritev(aio->blk, aio->offset, aio->bytes, aio->qiov, aio->flags);
     case AIO_DISCARD:
         return blk_co_pdiscard(aio->blk, aio->offset, aio->bytes);
+    case AIO_IOCTL:
+        return blk_co_ioctl(aio->blk, aio->request, aio->arg);
     case AIO_ZONE_REPORT:
         return blk_co_zone_report(aio->blk, aio->offset, aio->nr_zones, aio->zones);
     case AIO_ZONE_MGMT:
@@ -248,6 +255,13 @@ BlockAIOCB *blk_aio_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes,
 BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque)
 {
     return start_aio((BlkAio){ .blk = blk, .kind = AIO_FLUSH, .cb = cb, .opaque = opaque });
+}
+
+BlockAIOCB *blk_aio_ioctl(BlockBackend *blk, unsigned long request, void *arg,
+                          BlockCompletionFunc *cb, void *opaque)
+{
+    return start_aio((BlkAio){ .blk = blk, .kind = AIO_IOCTL, .request = request, .arg = arg,
+                               .cb = cb, .opaque = opaque });
 }
 
 BlockAIOCB *blk_aio_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,

@@ -39,6 +39,7 @@ struct BlockBackend {
     int64_t length; /* bytes when it was last looked at, or -ENOMEDIUM */
 
     BlockAcctStats stats; /* own lock */
+    CoMutex drive_lock;   /* one command to the drive of the host at a time */
 };
 
 /* ---- backend-io.c: what every request goes through ------------------------------------------- */

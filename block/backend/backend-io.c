@@ -67,13 +67,25 @@ void blk_account_end(BlockBackend *blk, BlockAcctCookie *acct, int ret)
     }
 }
 
+static int check_request(BlockBackend *blk, BlockAcctType type, int64_t offset, int64_t bytes)
+{
+    if (type == BLOCK_ACCT_FLUSH) {
+        return blk_is_available(blk) ? 0 : -ENOMEDIUM;
+    }
+    return blk_check_range(blk, offset, bytes);
+}
+
 static bool coroutine_fn co_begin(BlkRequest *req, BlockBackend *blk, BlockAcctType type,
                                   int64_t offset, int64_t bytes)
 {
     req->blk = blk;
     bdrv_gate_co_enter(&blk->gate);
-    req->ret = type == BLOCK_ACCT_FLUSH ? (blk_is_available(blk) ? 0 : -ENOMEDIUM)
-                                        : blk_check_range(blk, offset, bytes);
+    req->ret = check_request(blk, type, offset, bytes);
+    if (unlikely(req->ret == -ENOMEDIUM) && blk->root &&
+        bdrv_co_refresh_medium(blk->root->bs)) {
+        /* It has come meanwhile. */
+        req->ret = check_request(blk, type, offset, bytes);
+    }
     if (req->ret < 0) {
         block_acct_invalid(&blk->stats, type);
         bdrv_gate_leave(&blk->gate);
@@ -255,6 +267,68 @@ int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *
     }
     bdrv_gate_leave(&blk->gate);
     return ret;
+}
+
+/* ---- drives and devices of the host ---------------------------------------------------------- */
+
+int coroutine_fn blk_co_ioctl(BlockBackend *blk, unsigned long request, void *arg)
+{
+    int ret;
+
+    /* An empty drive answers, too. */
+    bdrv_gate_co_enter(&blk->gate);
+    ret = blk->root ? bdrv_co_ioctl(blk->root, request, arg) : -ENOMEDIUM;
+    bdrv_gate_leave(&blk->gate);
+    return ret;
+}
+
+typedef struct DriveCommand {
+    BlockBackend *blk; /* referenced */
+    bool is_lock;      /* else about the tray */
+    bool on;           /* lock, or open it */
+} DriveCommand;
+
+static void coroutine_fn co_drive_command(void *opaque)
+{
+    g_autofree DriveCommand *command = opaque;
+    BlockBackend *blk = command->blk;
+    int ret = -ENOTSUP;
+
+    qemu_co_mutex_lock(&blk->drive_lock);
+    bdrv_gate_co_enter(&blk->gate);
+    if (blk->root && command->is_lock) {
+        ret = bdrv_co_lock_medium(blk->root->bs, command->on);
+    } else if (blk->root) {
+        ret = bdrv_co_eject(blk->root->bs, command->on);
+    }
+    bdrv_gate_leave(&blk->gate);
+    qemu_co_mutex_unlock(&blk->drive_lock);
+    if (ret < 0 && ret != -ENOTSUP) {
+        warn_report("The host's drive did not %s: %s",
+                    command->is_lock ? command->on ? "lock its door" : "unlock its door"
+                                     : command->on ? "open its tray" : "close its tray",
+                    strerror(-ret));
+    }
+    blk_unref(blk);
+}
+
+static void start_drive_command(BlockBackend *blk, bool is_lock, bool on)
+{
+    DriveCommand *command = g_new(DriveCommand, 1);
+
+    *command = (DriveCommand){ blk_ref(blk), is_lock, on };
+    aio_co_enter(qemu_get_aio_context(), qemu_coroutine_create(co_drive_command, command));
+}
+
+void blk_eject(BlockBackend *blk, bool eject)
+{
+    blk_dev_tray_moved(blk, eject);
+    start_drive_command(blk, false, eject);
+}
+
+void blk_lock_medium(BlockBackend *blk, bool locked)
+{
+    start_drive_command(blk, true, locked);
 }
 
 /* ---- zones ----------------------------------------------------------------------------------- */

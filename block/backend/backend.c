@@ -133,6 +133,7 @@ BlockBackend *blk_new(uint64_t perm, uint64_t shared)
     blk->on_read_error = BLOCKDEV_ON_ERROR_REPORT;
     blk->on_write_error = BLOCKDEV_ON_ERROR_ENOSPC;
     block_acct_init(&blk->stats, true, true);
+    qemu_co_mutex_init(&blk->drive_lock);
     bdrv_gate_init(&blk->gate, &blk_gate_ops);
     QTAILQ_INSERT_TAIL(&all_backends, blk, next);
     return blk;
@@ -487,6 +488,11 @@ static bool change_media(BlockBackend *blk, bool load, Error **errp)
     return true;
 }
 
+void blk_dev_tray_moved(BlockBackend *blk, bool open)
+{
+    qapi_event_send_device_tray_moved(blk_name(blk), blk->dev_id ? blk->dev_id : "", open);
+}
+
 bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp)
 {
     assert(blk_dev_has_tray(blk));
@@ -495,11 +501,6 @@ bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp)
     }
     blk_dev_tray_moved(blk, open);
     return true;
-}
-
-void blk_dev_tray_moved(BlockBackend *blk, bool open)
-{
-    qapi_event_send_device_tray_moved(blk_name(blk), blk->dev_id ? blk->dev_id : "", open);
 }
 
 bool blk_dev_change_medium(BlockBackend *blk, bool load, Error **errp)

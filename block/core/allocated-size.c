@@ -4,6 +4,7 @@
  *
  * Asking is I/O, and queries must answer while storage hangs.  So each file is asked by a coroutine
  * of its own, all at once; a query waits for them for a moment and then tells what was last known.
+ * Drives are asked for their media on the way.
  */
 #include "qemu/osdep.h"
 
@@ -41,6 +42,10 @@ static void coroutine_fn co_ask(void *opaque)
     Inquiry *inquiry = question->inquiry;
     int64_t bytes = bs->drv->bdrv_co_get_allocated_file_size(bs);
     g_free(question);
+    if (bdrv_has_drive(bs)) {
+        bdrv_co_refresh_medium(bs);
+        bdrv_tell_length(bs);
+    }
     bs->allocated_bytes = bytes;
     bs->asked_for_size = false;
     if (--inquiry->pending == 0) {

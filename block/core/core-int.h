@@ -138,4 +138,7 @@ BlockDriverState *coroutine_fn open_co_future_child(BlockdevOptions *options,
                                                     BdrvChildRole role, int flags,
                                                     const OpenPlace *place, Error **errp);
 
+/* Who is as long as @bs is so now, not when the main loop comes round.  Main thread. */
+void bdrv_tell_length(BlockDriverState *bs);
+
 #endif

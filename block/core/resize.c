@@ -4,6 +4,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "core-int.h"
 #include "io.h"
 
 #include "block/dirty-bitmap.h"
@@ -59,6 +60,21 @@ int64_t coroutine_fn bdrv_co_length_for(BlockDriverState *bs, int64_t end)
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
+/* Does the node at the upper end have the length of that at the lower without asking? */
+static bool has_same_length(const BdrvChild *edge)
+{
+    const BlockDriver *drv = edge->parent->drv;
+
+    if (!drv) {
+        return false;
+    }
+    /* raw, without a window, over a drive whose medium was changed. */
+    if (drv->has_variable_length && edge->role & BDRV_CHILD_FILTERED && bdrv_has_drive(edge->bs)) {
+        return true;
+    }
+    return drv->is_filter && !drv->bdrv_co_getlength && bdrv_forwarding_child(edge->parent) == edge;
+}
+
 /* Main thread: those above learn of the new size; forwarding filters have it, too. */
 static void tell_parents(BlockDriverState *bs)
 {
@@ -69,10 +85,28 @@ static void tell_parents(BlockDriverState *bs)
             if (edge->gate->ops->resized) {
                 edge->gate->ops->resized(edge->gate);
             }
-        } else if (edge->parent->drv && edge->parent->drv->is_filter &&
-                   !edge->parent->drv->bdrv_co_getlength &&
-                   bdrv_forwarding_child(edge->parent) == edge) {
+        } else if (has_same_length(edge)) {
             bdrv_size_changed(edge->parent, qatomic_read(&bs->total_bytes));
+        }
+    }
+}
+
+void bdrv_tell_length(BlockDriverState *bs)
+{
+    g_autoptr(GPtrArray) stack = g_ptr_array_new();
+    BdrvChild *edge;
+
+    g_ptr_array_add(stack, bs);
+    while (stack->len) {
+        BlockDriverState *node = g_ptr_array_steal_index_fast(stack, stack->len - 1);
+        int64_t bytes = qatomic_read(&node->total_bytes);
+
+        QTAILQ_FOREACH(edge, &node->parents, next_parent) {
+            if (edge->parent && has_same_length(edge) &&
+                qatomic_read(&edge->parent->total_bytes) != bytes) {
+                bdrv_size_changed(edge->parent, bytes);
+                g_ptr_array_add(stack, edge->parent);
+            }
         }
     }
 }

@@ -68,6 +68,12 @@ static int coroutine_fn throttle_co_copy_range_to(BlockDriverState *bs, BdrvChil
     return bdrv_co_copy_range_to(src, src_offset, bs->file, dst_offset, bytes, flags);
 }
 
+/* Not limited: nobody here knows how much it moves. */
+static int coroutine_fn throttle_co_ioctl(BlockDriverState *bs, unsigned long request, void *arg)
+{
+    return bdrv_co_ioctl(bs->file, request, arg);
+}
+
 /* ---- zones: a report is a question, an append a write; changes of state move no data --------- */
 
 static int coroutine_fn throttle_co_zone_report(BlockDriverState *bs, int64_t offset,
@@ -228,6 +234,7 @@ BlockDriver bdrv_throttle = {
     .bdrv_co_pdiscard = throttle_co_pdiscard,
     .bdrv_co_copy_range_from = throttle_co_copy_range_from,
     .bdrv_co_copy_range_to = throttle_co_copy_range_to,
+    .bdrv_co_ioctl = throttle_co_ioctl,
     .bdrv_co_zone_report = throttle_co_zone_report,
     .bdrv_co_zone_mgmt = throttle_co_zone_mgmt,
     .bdrv_co_zone_append = throttle_co_zone_append,

@@ -288,6 +288,13 @@ static int coroutine_fn raw_co_block_status(BlockDriverState *bs, bool want_zero
     return BDRV_BLOCK_RAW | BDRV_BLOCK_OFFSET_VALID;
 }
 
+static int coroutine_fn raw_co_ioctl(BlockDriverState *bs, unsigned long request, void *arg)
+{
+    const RawState *s = bs->opaque;
+    /* A device does not know of windows. */
+    return s->offset || s->has_size ? -ENOTSUP : bdrv_co_ioctl(bs->file, request, arg);
+}
+
 /* ---- zones ----------------------------------------------------------------------------------- */
 
 static int coroutine_fn raw_co_zone_report(BlockDriverState *bs, int64_t offset,
@@ -433,6 +440,7 @@ BlockDriver bdrv_raw = {
     .bdrv_co_copy_range_from = raw_co_copy_range_from,
     .bdrv_co_copy_range_to = raw_co_copy_range_to,
     .bdrv_co_block_status = raw_co_block_status,
+    .bdrv_co_ioctl = raw_co_ioctl,
     .bdrv_co_zone_report = raw_co_zone_report,
     .bdrv_co_zone_mgmt = raw_co_zone_mgmt,
     .bdrv_co_zone_append = raw_co_zone_append,

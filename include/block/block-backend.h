@@ -128,6 +128,13 @@ void blk_dev_eject_request(BlockBackend *blk, bool force);
 bool blk_dev_move_tray(BlockBackend *blk, bool open, Error **errp);
 /** The device, or its guest, moved the tray: tell those who listen to events. */
 void blk_dev_tray_moved(BlockBackend *blk, bool open);
+/**
+ * The guest opened (@eject) or closed the tray, or locked the door: those who listen to events are
+ * told of a tray, and a drive of the host does the same, in the background and in this order; what
+ * it fails to do is warned of.  Main thread.
+ */
+void blk_eject(BlockBackend *blk, bool eject);
+void blk_lock_medium(BlockBackend *blk, bool locked);
 /** A medium came (@load) or is about to go: tell a device without a tray, which may refuse. */
 bool blk_dev_change_medium(BlockBackend *blk, bool load, Error **errp);
 
@@ -207,6 +214,8 @@ int coroutine_fn blk_co_block_extents_above(BlockBackend *blk, BlockDriverState 
 int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *base,
                                            bool include_base, int64_t offset, int64_t bytes,
                                            int64_t *pnum);
+/** Pass a command to the device, as bdrv_co_ioctl(); an empty drive answers, too. */
+int coroutine_fn blk_co_ioctl(BlockBackend *blk, unsigned long request, void *arg);
 /** Zones: as bdrv_co_zone_report(), _mgmt() and _append(); without a medium -ENOMEDIUM. */
 int coroutine_fn blk_co_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
                                     BlockZoneDescriptor *zones);
@@ -228,6 +237,9 @@ BlockAIOCB *blk_aio_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t byt
 BlockAIOCB *blk_aio_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes,
                              BlockCompletionFunc *cb, void *opaque);
 BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque);
+/* @arg and what it points to live until @cb. */
+BlockAIOCB *blk_aio_ioctl(BlockBackend *blk, unsigned long request, void *arg,
+                          BlockCompletionFunc *cb, void *opaque);
 /* Zones: what the pointers point to lives until @cb. */
 BlockAIOCB *blk_aio_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
                                 BlockZoneDescriptor *zones, BlockCompletionFunc *cb, void *opaque);

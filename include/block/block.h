@@ -372,6 +372,7 @@ int bdrv_get_open_flags(const BlockDriverState *bs);
 /** State, as fixed by open or reopen. */
 bool bdrv_is_read_only(const BlockDriverState *bs);
 bool bdrv_is_writable(const BlockDriverState *bs);
+/** There is a node, and a medium if it is in a drive; as last known. */
 bool bdrv_is_inserted(const BlockDriverState *bs);
 bool bdrv_is_encrypted(const BlockDriverState *bs);
 bool bdrv_is_filter(const BlockDriverState *bs);

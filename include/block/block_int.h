@@ -121,6 +121,7 @@ struct BlockDriverState {
     int activities;
     uint64_t wr_highest_offset;
     uint64_t write_threshold; /* 0: none */
+    bool no_medium; /* a drive that is empty as far as is known: bdrv_note_medium() */
     int n_overlays; /* edges above that pass content on to others: backing and filtered */
     struct BdrvChainMap *chain_map; /* chain-map.c; NULL until needed */
     unsigned visit_bank; /* the lowest bit: which of a shard's two counts new visits are in */
@@ -308,6 +309,14 @@ struct BlockDriver {
      */
     int coroutine_fn (*bdrv_co_block_extents)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                               BdrvExtent *extents, int max);
+
+    /* ---- drives and devices of the host ---- */
+    /* Is there a medium now?  Drives only: what they have may be taken out. */
+    bool coroutine_fn (*bdrv_co_is_inserted)(BlockDriverState *bs);
+    int coroutine_fn (*bdrv_co_eject)(BlockDriverState *bs, bool eject); /* else close the tray */
+    int coroutine_fn (*bdrv_co_lock_medium)(BlockDriverState *bs, bool locked);
+    /* A request of <scsi/sg.h> with its argument; what it may do was checked. */
+    int coroutine_fn (*bdrv_co_ioctl)(BlockDriverState *bs, unsigned long request, void *arg);
 
     /* ---- zones (zoned.h); checked and aligned.  Of nodes that say in their limits to be zoned. */
     /* Up to *@nr_zones zones from that at @offset on; sets how many there are. */
@@ -500,6 +509,12 @@ int coroutine_fn bdrv_co_copy_range_from(BdrvChild *src, int64_t src_offset, Bdr
 int coroutine_fn bdrv_co_copy_range_to(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
                                        int64_t dst_offset, int64_t bytes, unsigned flags);
 /**
+ * Pass a command to the device: one of the SG_* requests of <scsi/sg.h>, and what it points to,
+ * which lives until this returns.  A SCSI command that may change data needs BLK_PERM_WRITE (else
+ * -EPERM).  Returns 0 or negative errno; -ENOTSUP: not such a device, or another request.
+ */
+int coroutine_fn bdrv_co_ioctl(BdrvChild *child, unsigned long request, void *arg);
+/**
  * The zones from that at @offset on: up to *@nr_zones, becomes how many there are.  -ENOTSUP: not
  * zoned; -EINVAL: beyond the end.
  */
@@ -572,6 +587,18 @@ void bdrv_refresh_limits(BlockDriverState *bs);
  * it changed.  Returns it or a negative errno.  Any thread, coroutine.
  */
 int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs);
+/** Drivers: whether there is a medium, at open, close, and whenever it is found out.  Any thread. */
+void bdrv_note_medium(BlockDriverState *bs, bool is_there);
+/** Can the medium of @bs be taken out? */
+bool bdrv_has_drive(BlockDriverState *bs);
+/** Ask the drive whether it has a medium; the length of @bs follows.  Any thread, coroutine. */
+bool coroutine_fn bdrv_co_refresh_medium(BlockDriverState *bs);
+/**
+ * Move the tray of the drive at or below @bs; lock its door.  0 or negative errno; -ENOTSUP: there
+ * is no drive.
+ */
+int coroutine_fn bdrv_co_eject(BlockDriverState *bs, bool eject);
+int coroutine_fn bdrv_co_lock_medium(BlockDriverState *bs, bool locked);
 /** Length changed: tell parents in the main thread, adapt bitmaps.  Any thread. */
 void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes);
 /** Request path: a write reached @end; raises BLOCK_WRITE_THRESHOLD once (write-threshold.c). */

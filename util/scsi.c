@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What SCSI commands do.  One that is not known here may do anything.
+ */
+#include "qemu/osdep.h"
+
+#include "block/scsi.h"
+
+bool scsi_command_only_reads(const uint8_t *cdb, size_t len)
+{
+    static const uint8_t harmless[] = {
+        SCSI_TEST_UNIT_READY, SCSI_REQUEST_SENSE, SCSI_READ_6, SCSI_INQUIRY, SCSI_MODE_SENSE_6,
+        SCSI_START_STOP_UNIT, SCSI_PREVENT_ALLOW_REMOVAL, SCSI_READ_FORMAT_CAPACITIES,
+        SCSI_READ_CAPACITY_10, SCSI_READ_10, SCSI_SEEK_10, SCSI_VERIFY_10, SCSI_READ_BUFFER,
+        SCSI_READ_TOC, SCSI_READ_HEADER, SCSI_GET_CONFIGURATION, SCSI_GET_EVENT_STATUS,
+        SCSI_LOG_SENSE, SCSI_READ_DISC_INFORMATION, SCSI_READ_TRACK_INFORMATION,
+        SCSI_MODE_SENSE_10, SCSI_READ_BUFFER_CAPACITY, SCSI_PERSISTENT_RESERVE_IN, SCSI_READ_16,
+        SCSI_VERIFY_16, SCSI_ZONES_IN, SCSI_SERVICE_ACTION_IN_16, SCSI_REPORT_LUNS,
+        SCSI_MAINTENANCE_IN, SCSI_REPORT_KEY, SCSI_READ_12, SCSI_GET_PERFORMANCE,
+        SCSI_READ_DISC_STRUCTURE, SCSI_VERIFY_12, SCSI_READ_CD_MSF, SCSI_SET_CD_SPEED,
+        SCSI_MECHANISM_STATUS, SCSI_READ_CD,
+    };
+
+    return len > 0 && memchr(harmless, cdb[0], sizeof(harmless));
+}
