@@ -207,6 +207,8 @@ $(TEST_PRELOAD): tests/lib/lib%.so: $(SRC)/tests/lib/%.c
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out -fsanitize% -fno-sanitize%,$(CFLAGS)) -Wno-missing-prototypes -fPIC -shared \
 	    -o $@ $< -ldl -lpthread
 
+tests/lib/libdevshim.so: $(SRC)/tests/lib/devmodel.h
+
 # ---- fuzzers: tests/fuzz/fuzz-<parser>.c, in a build of configure --enable-fuzz -------------------
 FUZZ_SOURCES := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/tests/fuzz/fuzz-*.c))
 FUZZERS := $(FUZZ_SOURCES:.c=)

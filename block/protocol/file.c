@@ -67,7 +67,7 @@ static bool probe_alignment(FileState *s, Error **errp)
     int sector_size;
 
     s->request_align = s->mem_align = 1;
-    if (!s->direct) {
+    if (!s->direct || file_is_sg(s->fd)) {
         return true;
     }
     buf = qemu_memalign(FILE_MAX_ALIGN, 2 * FILE_MAX_ALIGN);
@@ -656,8 +656,8 @@ static bool coroutine_fn file_co_delete(BlockDriverState *bs, Error **errp)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-static const char *const file_strong_opts[] = { "filename", NULL };
-static const char *const file_mutable_opts[] = {
+const char *const file_strong_opts[] = { "filename", NULL };
+const char *const file_mutable_opts[] = {
     "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", NULL
 };
 

@@ -130,7 +130,43 @@ int coroutine_fn file_zones_co_append(BlockDriverState *bs, int64_t *offset, QEM
 
 bool coroutine_fn file_co_activate(BlockDriverState *bs, Error **errp);
 
-/* Callbacks of BlockDriver. */
+/* ---- devices (host-device.c) ----------------------------------------------------------------- */
+
+/* Does it take SCSI commands, and nothing else? */
+bool file_is_sg(int fd);
+
+/* Parts of a FileKind. */
+bool device_is_right_type(mode_t mode);
+int device_check(int fd, int flags, Error **errp);
+int64_t device_length(int fd);
+int device_zero(void *opaque);
+int device_discard(void *opaque);
+
+int coroutine_fn device_co_ioctl(BlockDriverState *bs, unsigned long request, void *arg);
+int coroutine_fn device_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                    PreallocMode prealloc, unsigned flags, Error **errp);
+
+extern const char *const file_strong_opts[], *const file_mutable_opts[];
+
+/* What drivers of devices have in common. */
+#define DEVICE_DRIVER \
+    .instance_size = sizeof(FileState), \
+    .is_protocol = true, \
+    .strong_runtime_opts = file_strong_opts, \
+    .mutable_opts = file_mutable_opts, \
+    .bdrv_refresh_filename = file_refresh_filename, \
+    .bdrv_reopen_commit = file_reopen_commit, \
+    .bdrv_reopen_abort = file_reopen_abort, \
+    .bdrv_abort_perm_update = file_abort_perm_update, \
+    .bdrv_submit = file_submit, \
+    .bdrv_co_truncate = device_co_truncate, \
+    .bdrv_co_ioctl = device_co_ioctl, \
+    .bdrv_co_get_allocated_file_size = file_co_allocated_size, \
+    .bdrv_get_info = file_get_info, \
+    .bdrv_get_specific_stats = file_get_specific_stats
+
+/* ---- callbacks of BlockDriver ---------------------------------------------------------------- */
+
 void file_refresh_filename(BlockDriverState *bs);
 void file_refresh_limits(BlockDriverState *bs);
 void coroutine_fn file_co_close(BlockDriverState *bs);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * host_device: a block or character device of the host.  As file, but for its length, zeroes,
- * discard and resizing; zones are in zoned.c.  SCSI passthrough (sg) is not supported.
+ * discard and resizing; zones are in zoned.c.
  *
- * host_cdrom: a drive whose medium comes and goes, so its length is asked for anew, and opening it
- * does not wait for a medium.
+ * The sg device of a SCSI disk, drive or tape takes commands and nothing else: it has no length,
+ * and is neither read nor written.
  */
 #include "qemu/osdep.h"
 
 #include "file.h"
 
-#include <linux/cdrom.h>
 #include <linux/fs.h>
+#include <scsi/scsi_ioctl.h>
+#include <scsi/sg.h>
 #include <sys/ioctl.h>
 
 #include "qemu/atomic.h"
@@ -19,7 +20,7 @@
 
 /* ---- what a device is ------------------------------------------------------------------------ */
 
-static bool is_device(mode_t mode)
+bool device_is_right_type(mode_t mode)
 {
     return S_ISBLK(mode) || S_ISCHR(mode);
 }
@@ -28,7 +29,7 @@ static int host_device_probe_device(const char *filename)
 {
     struct stat st;
 
-    return stat(filename, &st) == 0 && is_device(st.st_mode) ? 100 : 0;
+    return stat(filename, &st) == 0 && device_is_right_type(st.st_mode) ? 100 : 0;
 }
 
 static bool host_device_parse_filename(const char *filename, QDict *options, Error **errp)
@@ -36,8 +37,18 @@ static bool host_device_parse_filename(const char *filename, QDict *options, Err
     return file_strip_prefix("host_device:", filename, options);
 }
 
+bool file_is_sg(int fd)
+{
+    struct stat st;
+    struct sg_scsi_id id;
+    int version;
+
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+           ioctl(fd, SG_GET_VERSION_NUM, &version) == 0 && ioctl(fd, SG_GET_SCSI_ID, &id) == 0;
+}
+
 /* A device may be open for writing and still refuse it. */
-static int check_device(int fd, int flags, Error **errp)
+int device_check(int fd, int flags, Error **errp)
 {
     int is_read_only;
 
@@ -49,13 +60,15 @@ static int check_device(int fd, int flags, Error **errp)
     return 0;
 }
 
-static int64_t device_length(int fd)
+int64_t device_length(int fd)
 {
     int64_t len = lseek(fd, 0, SEEK_END);
     uint64_t bytes;
 
     if (len < 0) {
-        return -errno;
+        int error = errno;
+
+        return file_is_sg(fd) ? 0 : -error;
     }
     if (len == 0 && ioctl(fd, BLKGETSIZE64, &bytes) == 0) {
         return MIN(bytes, (uint64_t)BDRV_MAX_LENGTH);
@@ -91,7 +104,7 @@ static int discard(int fd, int64_t offset, int64_t len)
 }
 
 /* Worker. */
-static int device_zero(void *opaque)
+int device_zero(void *opaque)
 {
     FileRequest *req = opaque;
     FileState *s = req->s;
@@ -111,7 +124,7 @@ static int device_zero(void *opaque)
 }
 
 /* Worker. */
-static int device_discard(void *opaque)
+int device_discard(void *opaque)
 {
     FileRequest *req = opaque;
 
@@ -120,8 +133,8 @@ static int device_discard(void *opaque)
 
 /* ---- size ------------------------------------------------------------------------------------ */
 
-static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
-                                                PreallocMode prealloc, unsigned flags, Error **errp)
+int coroutine_fn device_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                                    PreallocMode prealloc, unsigned flags, Error **errp)
 {
     int64_t bytes = file_co_getlength(bs);
 
@@ -148,57 +161,13 @@ static int coroutine_fn host_device_co_truncate(BlockDriverState *bs, int64_t of
 /* ---- the driver ------------------------------------------------------------------------------ */
 
 static const FileKind device_kind = {
-    .is_right_type = is_device,
+    .is_right_type = device_is_right_type,
     .wrong_type = "'host_device' driver requires '%s' to be either a character or block device",
-    .check = check_device,
+    .check = device_check,
     .length = device_length,
     .zero = device_zero,
     .discard = device_discard,
 };
-
-/* A drive without a medium has no length, rather than none that could be told. */
-static int64_t cdrom_length(int fd)
-{
-    int64_t len = device_length(fd);
-
-    return len == -ENOMEDIUM ? 0 : len;
-}
-
-static const FileKind cdrom_kind = {
-    .is_right_type = is_device,
-    .wrong_type = "'host_cdrom' driver requires '%s' to be either a character or block device",
-    .check = check_device,
-    .length = cdrom_length,
-    .zero = device_zero,
-    .discard = device_discard,
-};
-
-/* Only a CD drive knows what is in its tray. */
-static int host_cdrom_probe_device(const char *filename)
-{
-    int fd = open(filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    bool is_drive;
-
-    if (fd < 0) {
-        return 0;
-    }
-    is_drive = fstat(fd, &st) == 0 && S_ISBLK(st.st_mode) &&
-               ioctl(fd, CDROM_DRIVE_STATUS, CDSL_CURRENT) >= 0;
-    close(fd);
-    return is_drive ? 200 : 0;
-}
-
-static bool host_cdrom_parse_filename(const char *filename, QDict *options, Error **errp)
-{
-    return file_strip_prefix("host_cdrom:", filename, options);
-}
-
-static bool coroutine_fn host_cdrom_co_open(BlockDriverState *bs, const BlockdevOptions *options,
-                                            int flags, Error **errp)
-{
-    return file_co_open_kind(bs, &cdrom_kind, &options->u.host_cdrom, errp);
-}
 
 static bool coroutine_fn host_device_co_open(BlockDriverState *bs, const BlockdevOptions *options,
                                              int flags, Error **errp)
@@ -212,6 +181,7 @@ static bool coroutine_fn host_device_co_open(BlockDriverState *bs, const Blockde
         file_co_close(bs);
         return false;
     }
+    bs->sg = file_is_sg(s->fd);
     return true;
 }
 
@@ -227,13 +197,49 @@ static BdrvMapKind host_device_map(BlockDriverState *bs, bool is_write, int64_t 
 {
     const FileState *s = bs->opaque;
 
-    return is_write && s->zones ? BDRV_MAP_NONE : file_map(bs, is_write, offset, bytes, map);
+    return bs->sg || (is_write && s->zones) ? BDRV_MAP_NONE
+                                            : file_map(bs, is_write, offset, bytes, map);
+}
+
+/* How much a command of an sg device may move. */
+static int64_t sg_max_transfer(int fd)
+{
+    int bytes;
+
+    return ioctl(fd, BLKSECTGET, &bytes) == 0 && bytes >= BDRV_SECTOR_SIZE ? pow2floor(bytes) : 0;
 }
 
 static void host_device_refresh_limits(BlockDriverState *bs)
 {
+    const FileState *s = bs->opaque;
+
     file_refresh_limits(bs);
-    file_zones_refresh_limits(bs->opaque, &bs->bl);
+    file_zones_refresh_limits(s, &bs->bl);
+    if (bs->sg) {
+        bs->bl.max_transfer = sg_max_transfer(s->fd);
+    }
+}
+
+/* ---- I/O: an sg device has none ---- */
+
+static int coroutine_fn host_device_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                              QEMUIOVector *qiov, size_t qiov_offset,
+                                              unsigned flags)
+{
+    return bs->sg ? -ENOTSUP : file_co_preadv(bs, offset, bytes, qiov, qiov_offset, flags);
+}
+
+static int coroutine_fn host_device_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                               QEMUIOVector *qiov, size_t qiov_offset,
+                                               unsigned flags)
+{
+    return bs->sg ? -ENOTSUP
+                  : file_zones_co_pwritev(bs, offset, bytes, qiov, qiov_offset, flags);
+}
+
+static int coroutine_fn host_device_co_flush_to_disk(BlockDriverState *bs)
+{
+    return bs->sg ? 0 : file_co_flush_to_disk(bs);
 }
 
 /* Zeroes are written in order as data; discarding is what resetting a zone is for. */
@@ -242,7 +248,7 @@ static int coroutine_fn host_device_co_pwrite_zeroes(BlockDriverState *bs, int64
 {
     const FileState *s = bs->opaque;
 
-    return s->zones ? -ENOTSUP : file_co_pwrite_zeroes(bs, offset, bytes, flags);
+    return s->zones || bs->sg ? -ENOTSUP : file_co_pwrite_zeroes(bs, offset, bytes, flags);
 }
 
 static int coroutine_fn host_device_co_pdiscard(BlockDriverState *bs, int64_t offset,
@@ -250,7 +256,36 @@ static int coroutine_fn host_device_co_pdiscard(BlockDriverState *bs, int64_t of
 {
     const FileState *s = bs->opaque;
 
-    return s->zones ? -ENOTSUP : file_co_pdiscard(bs, offset, bytes);
+    return s->zones || bs->sg ? -ENOTSUP : file_co_pdiscard(bs, offset, bytes);
+}
+
+typedef struct Ioctl {
+    int fd;
+    unsigned long request;
+    void *arg;
+} Ioctl;
+
+/* Worker. */
+static int ioctl_worker(void *opaque)
+{
+    const Ioctl *call = opaque;
+    int ret;
+
+    do {
+        ret = ioctl(call->fd, call->request, call->arg);
+    } while (ret < 0 && errno == EINTR);
+    if (ret < 0) {
+        return errno == ENOTTY ? -ENOTSUP : -errno;
+    }
+    return 0;
+}
+
+int coroutine_fn device_co_ioctl(BlockDriverState *bs, unsigned long request, void *arg)
+{
+    const FileState *s = bs->opaque;
+    Ioctl call = { s->fd, request, arg };
+
+    return thread_pool_submit_co(ioctl_worker, &call);
 }
 
 /* ---- changes of who uses it, and how ---- */
@@ -290,30 +325,6 @@ static bool coroutine_fn host_device_co_activate(BlockDriverState *bs, Error **e
     return file_co_activate(bs, errp);
 }
 
-static const char *const host_device_strong_opts[] = { "filename", NULL };
-static const char *const host_device_mutable_opts[] = {
-    "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", NULL
-};
-
-/* What both have in common. */
-#define DEVICE_DRIVER \
-    .instance_size = sizeof(FileState), \
-    .is_protocol = true, \
-    .strong_runtime_opts = host_device_strong_opts, \
-    .mutable_opts = host_device_mutable_opts, \
-    .bdrv_refresh_filename = file_refresh_filename, \
-    .bdrv_reopen_commit = file_reopen_commit, \
-    .bdrv_reopen_abort = file_reopen_abort, \
-    .bdrv_abort_perm_update = file_abort_perm_update, \
-    .bdrv_co_preadv = file_co_preadv, \
-    .bdrv_submit = file_submit, \
-    .bdrv_co_flush_to_disk = file_co_flush_to_disk, \
-    .bdrv_co_truncate = host_device_co_truncate, \
-    .bdrv_co_getlength = file_co_getlength, \
-    .bdrv_co_get_allocated_file_size = file_co_allocated_size, \
-    .bdrv_get_info = file_get_info, \
-    .bdrv_get_specific_stats = file_get_specific_stats
-
 BlockDriver bdrv_host_device = {
     .format_name = "host_device",
     .protocol_name = "host_device",
@@ -327,33 +338,15 @@ BlockDriver bdrv_host_device = {
     .bdrv_co_check_perm = host_device_co_check_perm,
     .bdrv_set_perm = host_device_set_perm,
     .bdrv_refresh_limits = host_device_refresh_limits,
-    .bdrv_co_pwritev = file_zones_co_pwritev,
+    .bdrv_co_preadv = host_device_co_preadv,
+    .bdrv_co_pwritev = host_device_co_pwritev,
     .bdrv_map = host_device_map,
     .bdrv_co_pwrite_zeroes = host_device_co_pwrite_zeroes,
     .bdrv_co_pdiscard = host_device_co_pdiscard,
+    .bdrv_co_flush_to_disk = host_device_co_flush_to_disk,
+    .bdrv_co_getlength = file_co_getlength,
     .bdrv_co_zone_report = file_zones_co_report,
     .bdrv_co_zone_mgmt = file_zones_co_mgmt,
     .bdrv_co_zone_append = file_zones_co_append,
-    DEVICE_DRIVER
-};
-
-BlockDriver bdrv_host_cdrom = {
-    .format_name = "host_cdrom",
-    .protocol_name = "host_cdrom",
-    .options_type = BLOCKDEV_DRIVER_HOST_CDROM,
-    .has_variable_length = true,
-    .bdrv_probe_device = host_cdrom_probe_device,
-    .bdrv_parse_filename = host_cdrom_parse_filename,
-    .bdrv_co_open = host_cdrom_co_open,
-    .bdrv_co_close = file_co_close,
-    .bdrv_co_activate = file_co_activate,
-    .bdrv_co_reopen_prepare = file_co_reopen_prepare,
-    .bdrv_co_check_perm = file_co_check_perm,
-    .bdrv_set_perm = file_set_perm,
-    .bdrv_refresh_limits = file_refresh_limits,
-    .bdrv_co_pwritev = file_co_pwritev,
-    .bdrv_map = file_map,
-    .bdrv_co_pwrite_zeroes = file_co_pwrite_zeroes,
-    .bdrv_co_pdiscard = file_co_pdiscard,
-    DEVICE_DRIVER
+    DEVICE_DRIVER,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Devices that this machine does not have, as models behind the calls that a program makes: a file
- * whose path ends with dev_match passes for a zoned disk.  For one program file: unit tests include
- * it, devshim.c makes it a library to preload.
+ * whose path ends with dev_match passes for a zoned disk, a CD drive or an sg device.  For one
+ * program file: unit tests include it, devshim.c makes it a library to preload.
  *
  * A model lives in shared memory, so a test sees and changes what the device sees.  It keeps the
  * rules of the kernel and of null_blk; what is wrong gets the same errors.
@@ -16,10 +16,13 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/blkzoned.h>
+#include <linux/cdrom.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <sched.h>
+#include <scsi/scsi_ioctl.h>
+#include <scsi/sg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -38,7 +41,7 @@ typedef struct DevZone {
 } DevZone;
 
 typedef struct DevModel {
-    uint32_t kind; /* a letter: see the table of calls */
+    uint32_t kind; /* 'z'oned, 'c'd drive, 's'g, or 'b'lock device without more */
     /* Zoned: */
     uint32_t is_host_aware;
     uint32_t zone_sectors, n_zones;
@@ -48,6 +51,15 @@ typedef struct DevModel {
     /* The n-th write from now does only its first half; the n-th change of state fails. */
     uint32_t tear_write, fail_mgmt, mgmt_errno;
     uint32_t n_mgmt, n_reports, n_writes; /* calls so far */
+    /* CD drive: */
+    uint32_t has_disc, is_tray_open, is_locked;
+    uint32_t is_changed;   /* since the kernel was asked last */
+    uint32_t drive_errno;  /* of moving the tray and locking; 0: that goes well */
+    uint32_t known_bytes;  /* what the kernel thinks the disc has: found out by opening */
+    uint32_t n_moves;
+    /* sg: */
+    uint32_t n_commands, n_transfers; /* SG_IO; reads and writes, which must not be */
+    uint32_t pad;
     DevZone zone[DEV_MAX_ZONES];
 } DevModel;
 
@@ -299,6 +311,95 @@ static inline void dev_make_zoned(DevModel *model, unsigned n_zones, unsigned n_
     }
 }
 
+/* ---- drives ---------------------------------------------------------------------------------- */
+
+static int dev_drive_status(void)
+{
+    return dev->is_tray_open ? CDS_TRAY_OPEN : dev->has_disc ? CDS_DISC_OK : CDS_NO_DISC;
+}
+
+/* 0 or errno; *@value: what the call returns then. */
+static int dev_drive_ioctl(unsigned long request, unsigned long arg, int *value)
+{
+    bool moves = request == CDROMEJECT || request == CDROMCLOSETRAY || request == CDROM_LOCKDOOR;
+
+    dev->n_moves += moves;
+    if (moves && dev->drive_errno) {
+        return dev->drive_errno;
+    }
+    switch (request) {
+    case CDROM_DRIVE_STATUS:
+        *value = dev_drive_status();
+        return 0;
+    case CDROM_MEDIA_CHANGED:
+        *value = dev->is_changed;
+        dev->is_changed = false;
+        return 0;
+    case CDROMEJECT:
+        if (dev->is_locked) {
+            return EBUSY;
+        }
+        dev->is_tray_open = true;
+        return 0;
+    case CDROMCLOSETRAY:
+        dev->is_tray_open = false;
+        return 0;
+    case CDROM_LOCKDOOR:
+        dev->is_locked = arg;
+        return 0;
+    case BLKROGET:
+        *(int *)arg = 1;
+        return 0;
+    default:
+        return ENOTTY;
+    }
+}
+
+/* ---- commands: an INQUIRY and writes are answered, the rest gets sense data ------------------ */
+
+static int dev_command(sg_io_hdr_t *header)
+{
+    static const uint8_t answer[36] = { 0, 0, 5, 2, 31, 0, 0, 0, 'T', 'E', 'S', 'T' };
+    static const uint8_t sense[18] = { 0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x20 };
+
+    dev->n_commands++;
+    if (header->interface_id != 'S') {
+        return ENOSYS;
+    }
+    header->status = header->host_status = header->driver_status = header->sb_len_wr = 0;
+    header->resid = 0;
+    if (header->cmdp[0] == 0x12) {
+        unsigned n = MIN(header->dxfer_len, sizeof(answer));
+
+        memcpy(header->dxferp, answer, n);
+        header->resid = header->dxfer_len - n;
+    } else if (header->cmdp[0] != 0x2a) {
+        header->status = 2;
+        header->sb_len_wr = MIN(header->mx_sb_len, sizeof(sense));
+        memcpy(header->sbp, sense, header->sb_len_wr);
+    }
+    return 0;
+}
+
+static int dev_sg_ioctl(unsigned long request, void *arg)
+{
+    switch (request) {
+    case SG_GET_VERSION_NUM:
+        *(int *)arg = 30536;
+        return 0;
+    case SG_GET_SCSI_ID:
+        *(struct sg_scsi_id *)arg = (struct sg_scsi_id){ .lun = 1 };
+        return 0;
+    case BLKSECTGET:
+        *(int *)arg = 500 * 1024;
+        return 0;
+    case SG_IO:
+        return dev_command(arg);
+    default:
+        return ENOTTY;
+    }
+}
+
 /* ---- the queue in sysfs ---------------------------------------------------------------------- */
 
 /* A descriptor with the attribute's text; -1 with errno set. */
@@ -342,6 +443,9 @@ int open64(const char *path, int flags, ...);
 int stat64(const char *path, struct stat64 *st);
 int fstat64(int fd, struct stat64 *st);
 int ioctl(int fd, unsigned long request, ...);
+off64_t lseek64(int fd, off64_t offset, int whence);
+ssize_t preadv64(int fd, const struct iovec *iov, int count, off64_t offset);
+ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags);
 ssize_t pwritev64(int fd, const struct iovec *iov, int count, off64_t offset);
 ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags);
 struct io_uring;
@@ -363,15 +467,18 @@ int open64(const char *path, int flags, ...)
     if (dev_match && !strncmp(path, prefix, strlen(prefix))) {
         return dev_open_attribute(path + strlen(prefix));
     }
-    if (flags & O_DIRECT && dev_is_named(path)) {
+    if (dev_match && dev_is_named(path)) {
+        struct stat64 st;
+
         flags &= ~O_DIRECT;
+        dev->known_bytes = dev->has_disc && stat64(path, &st) == 0 ? st.st_size : 0;
     }
     return real_open64(path, flags, mode);
 }
 
 static void dev_fill_stat(struct stat64 *st)
 {
-    st->st_mode = (st->st_mode & ~S_IFMT) | S_IFBLK;
+    st->st_mode = (st->st_mode & ~S_IFMT) | (dev->kind == 's' ? S_IFCHR : S_IFBLK);
     st->st_rdev = makedev(DEV_MAJOR, DEV_MINOR);
 }
 
@@ -423,7 +530,7 @@ static int dev_zoned_ioctl(int fd, unsigned long request, void *arg)
 
 int ioctl(int fd, unsigned long request, ...)
 {
-    int error;
+    int error, value = 0;
     va_list ap;
     void *arg;
 
@@ -435,10 +542,43 @@ int ioctl(int fd, unsigned long request, ...)
         return real_ioctl(fd, request, arg);
     }
     pthread_mutex_lock(&dev_lock);
-    error = dev_zoned_ioctl(fd, request, arg);
+    error = dev->kind == 'c'   ? dev_drive_ioctl(request, (unsigned long)arg, &value)
+            : dev->kind == 's' ? dev_sg_ioctl(request, arg) : dev_zoned_ioctl(fd, request, arg);
     pthread_mutex_unlock(&dev_lock);
     errno = error;
-    return error ? -1 : 0;
+    return error ? -1 : value;
+}
+
+off64_t lseek64(int fd, off64_t offset, int whence)
+{
+    DEV_REAL(lseek64)
+    if (dev_match && dev_is_fd(fd) && dev->kind == 's') {
+        errno = ESPIPE;
+        return -1;
+    }
+    return dev_match && dev_is_fd(fd) && dev->kind == 'c' && whence == SEEK_END
+               ? dev->known_bytes : real_lseek64(fd, offset, whence);
+}
+
+/* Can it be read now?  Else errno is set. */
+static bool dev_is_readable(void)
+{
+    dev->n_transfers++;
+    errno = dev->kind == 's' ? EIO : ENOMEDIUM;
+    return dev->kind != 's' && (dev->kind != 'c' || dev_drive_status() == CDS_DISC_OK);
+}
+
+ssize_t preadv64(int fd, const struct iovec *iov, int count, off64_t offset)
+{
+    DEV_REAL(preadv64)
+    return dev_is_fd(fd) && !dev_is_readable() ? -1 : real_preadv64(fd, iov, count, offset);
+}
+
+ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
+{
+    DEV_REAL(preadv64v2)
+    return dev_is_fd(fd) && !dev_is_readable() ? -1
+                                               : real_preadv64v2(fd, iov, count, offset, flags);
 }
 
 static ssize_t dev_pwritev(int fd, const struct iovec *iov, int count, off64_t offset)
@@ -450,6 +590,10 @@ static ssize_t dev_pwritev(int fd, const struct iovec *iov, int count, off64_t o
     int error;
 
     DEV_REAL(pwritev64)
+    if (dev->kind != 'z') {
+        dev->n_transfers++;
+        return real_pwritev64(fd, iov, count, offset);
+    }
     for (int i = 0; i < count; i++) {
         bytes += iov[i].iov_len;
     }
