@@ -83,7 +83,7 @@ static void read_done(void *opaque, int ret)
     CdRom *s = opaque;
     BlockBackend *blk = s->conf.blk;
 
-    if (ret < 0) {
+    if (ret < 0 && ret != -ENOMEDIUM) {
         BlockErrorAction action = blk_get_error_action(blk, true, -ret);
 
         BQL_GUARD();
@@ -103,11 +103,22 @@ static void start_read(CdRom *s)
     int64_t offset = (int64_t)s->sector * SECTOR_SIZE;
     int64_t length = blk_getlength(s->conf.blk);
 
-    if (!blk_is_available(s->conf.blk) || offset > length - SECTOR_SIZE) {
+    /* Without a medium the drive is asked whether one has come. */
+    if (s->is_tray_open || !blk_bs(s->conf.blk) ||
+        (blk_is_inserted(s->conf.blk) && offset > length - SECTOR_SIZE)) {
         command_done(s, -EIO);
         return;
     }
     blk_aio_preadv(s->conf.blk, offset, &s->qiov, 0, read_done, s);
+}
+
+/* A door that a drive of the host has is locked, too. */
+static void set_locked(CdRom *s, bool locked)
+{
+    if (s->is_locked != locked) {
+        s->is_locked = locked;
+        blk_lock_medium(s->conf.blk, locked);
+    }
 }
 
 static int move_tray(CdRom *s, bool open)
@@ -118,7 +129,7 @@ static int move_tray(CdRom *s, bool open)
     if (s->is_tray_open != open) {
         s->is_tray_open = open;
         s->events |= open ? 0 : EVENT_CHANGED;
-        blk_dev_tray_moved(s->conf.blk, open);
+        blk_eject(s->conf.blk, open);
     }
     return 0;
 }
@@ -138,7 +149,7 @@ static void command_bh(void *opaque)
         break;
     case COMMAND_LOCK:
     case COMMAND_UNLOCK:
-        s->is_locked = s->command == COMMAND_LOCK;
+        set_locked(s, s->command == COMMAND_LOCK);
         command_done(s, 0);
         break;
     default:
@@ -243,7 +254,7 @@ static void cdrom_eject_request(void *opaque, bool force)
 
     BQL_GUARD();
     s->events |= EVENT_EJECT;
-    s->is_locked &= !force;
+    set_locked(s, s->is_locked && !force);
 }
 
 static bool cdrom_is_tray_open(void *opaque)
@@ -328,7 +339,8 @@ static void cdrom_reset(Device *dev)
         s->is_parked = false;
         s->command = 0;
     }
-    s->is_error = s->is_locked = false;
+    s->is_error = false;
+    set_locked(s, false);
     s->events = 0;
     s->sector = 0;
     s->next = s->end = 0;

@@ -587,7 +587,7 @@ void bdrv_refresh_limits(BlockDriverState *bs);
  * it changed.  Returns it or a negative errno.  Any thread, coroutine.
  */
 int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs);
-/** Drivers: whether there is a medium, at open, close, and whenever it is found out.  Any thread. */
+/** Drivers: is there a medium?  At open, close, and whenever it is found out.  Any thread. */
 void bdrv_note_medium(BlockDriverState *bs, bool is_there);
 /** Can the medium of @bs be taken out? */
 bool bdrv_has_drive(BlockDriverState *bs);
