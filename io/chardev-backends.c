@@ -10,6 +10,7 @@
 #include "io/sockets.h"
 #include "qapi/clone.h"
 #include "qemu/cutils.h"
+#include "qemu/daemon.h"
 #include "qemu/main-loop.h"
 
 /* How often a pseudo-terminal is looked at while nobody has it open. */
@@ -85,6 +86,10 @@ static bool open_stdio(Chardev *chr, Error **errp)
     static bool is_exit_registered;
     int in, out;
 
+    if (daemon_is_in_background()) {
+        error_setg(errp, "cannot use stdio with -daemonize");
+        return false;
+    }
     if (stdio_owner) {
         error_setg(errp, "cannot use stdio by multiple character devices");
         return false;

@@ -7,6 +7,7 @@
 #include "qemu/error.h"
 
 /* Main thread. */
+static bool is_in_background;
 static int parent_fd = -1;
 static char *pidfile;
 static int pidfile_fd = -1;
@@ -38,6 +39,7 @@ void daemon_fork(void)
     }
     close(fds[0]);
     parent_fd = fds[1];
+    is_in_background = true;
     setsid();
     /* A second time, so that opening a terminal never makes it ours. */
     pid = fork();
@@ -45,6 +47,11 @@ void daemon_fork(void)
         _exit(pid < 0 ? 1 : 0);
     }
     umask(027);
+}
+
+bool daemon_is_in_background(void)
+{
+    return is_in_background;
 }
 
 void daemon_ready(void)

@@ -14,6 +14,8 @@ typedef struct Error Error;
  * exits with status 0 or 1.  Before any thread or loop exists.
  */
 void daemon_fork(void);
+/** After daemon_fork(): the standard streams are not for anybody to use. */
+bool daemon_is_in_background(void);
 
 /** Let the parent go, and drop the standard streams.  Nothing without daemon_fork(). */
 void daemon_ready(void);

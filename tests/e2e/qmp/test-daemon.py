@@ -82,6 +82,33 @@ def bad_options_are_refused():
           "--pidfile", "nodir/x")
 
 
+def what_is_not_here_yet_is_refused():
+    """Exports, credentials and drivers of other programs: a sentence, and nothing half done."""
+    node = ("--blockdev", "driver=file,node-name=f,filename=r.raw")
+    make_raw("r.raw")
+    for options in ("fuse,id=e,node-name=f,mountpoint=m", "vhost-user-blk,id=e,node-name=f,addr.type=unix",
+                    "vduse-blk,id=e,node-name=f,name=x"):
+        kind = options.split(",")[0]
+        fails(f"--export type={options}: Parameter 'type' does not accept value '{kind}'", *node,
+              "--export", f"type={options}")
+    for kind in ("tls-creds-x509", "tls-creds-psk", "authz-list", "secret_keyring"):
+        fails(f"--object {kind},id=t: Parameter 'qom-type' does not accept value '{kind}'",
+              "--object", f"{kind},id=t")
+    nbd = "addr.type=unix,addr.path=s,tls-creds=t"
+    fails(f"--nbd-server {nbd}: Parameter 'tls-creds' is unexpected", "--nbd-server", nbd)
+    nbd = "driver=nbd,node-name=n,server.type=unix,server.path=x"
+    fails(f"--blockdev {nbd}: Parameter 'driver' does not accept value 'nbd'", "--blockdev", nbd)
+    stdio = ("--chardev", "stdio,id=m")
+    fails("--monitor m,mode=readline: Only QMP is supported", *stdio, "--monitor", "m,mode=readline")
+    fails("--chardev stdio,id=m: cannot use stdio with -daemonize", *stdio, "--daemonize")
+    for option, words in (("--trace", "unrecognized option '--trace'"),
+                          ("--nosuch", "unrecognized option '--nosuch'"),
+                          ("--pidfile", "option '--pidfile' requires an argument")):
+        status, out, err = call(option)
+        same((status, out, words in err), (1, "", True))
+    same(sorted(os.listdir(".")), ["r.raw"])
+
+
 def a_later_option_names_what_an_earlier_made():
     make_raw("r.raw")
     file = "driver=file,node-name=f,filename=r.raw"
@@ -251,7 +278,7 @@ def a_signal_during_jobs_closes_all_images():
 run_alone("daemon", [
     monitors_speak_over_pipes, monitors_speak_over_terminals,
     monitors_take_sockets_they_are_given, a_signal_during_jobs_closes_all_images,
-    help_and_version, options_explain_themselves, bad_options_are_refused,
+    help_and_version, what_is_not_here_yet_is_refused, options_explain_themselves, bad_options_are_refused,
     a_later_option_names_what_an_earlier_made, it_serves_in_the_background,
     a_signal_ends_it_cleanly,
 ])
