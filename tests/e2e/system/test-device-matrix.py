@@ -202,9 +202,11 @@ def answers(_program, jobs):
     for job in jobs:
         for node in CHAIN:
             lab = Lab(JOBS[job], node)
-            for entry in COMMANDS:
-                found[job, entry[0]].append(lab.ask(entry))
-            lab.stop()
+            try:
+                for entry in COMMANDS:
+                    found[job, entry[0]].append(lab.ask(entry))
+            finally:
+                lab.stop()
     return found
 
 
