@@ -37,6 +37,7 @@ typedef struct CopyState {
     int64_t bytes;      /* end of what is copied, in the concatenation */
     int64_t unit;       /* in which zeroes are looked for */
     int64_t cluster;    /* compressed: unit of writing */
+    bool is_allocating; /* where the target puts data depends on the order of all its steps */
     bool offload;       /* still worth trying */
     ThrottleState throttle;
     bool throttled;
@@ -56,7 +57,7 @@ typedef struct CopyState {
 
     /* Writing in order. */
     CoQueue turn;
-    int64_t write_next; /* all requests of pieces before this have begun */
+    int64_t write_next; /* all requests of pieces before this have begun, or ended */
 
     int64_t done;       /* bytes */
     int ret;            /* first error */
@@ -330,7 +331,7 @@ static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
 
 static bool coroutine_fn co_wait_for_turn(CopyState *s, const Piece *piece)
 {
-    if (s->copy->out_of_order) {
+    if (s->copy->out_of_order && !s->is_allocating) {
         return s->ret >= 0;
     }
     while (s->ret >= 0 && s->write_next < piece->offset) {
@@ -339,15 +340,23 @@ static bool coroutine_fn co_wait_for_turn(CopyState *s, const Piece *piece)
     return s->ret >= 0;
 }
 
-/*
- * The next writer may follow.  It runs when this one yields, that is after this one's last request
- * has begun; so the requests begin in the same order whatever the number of workers.
- */
 static void pass_turn(CopyState *s, const Piece *piece)
 {
     if (s->write_next == piece->offset) {
         s->write_next += piece->bytes;
         qemu_co_queue_restart_all(&s->turn);
+    }
+}
+
+/*
+ * The last request of a piece is about to begin.  The next writer may follow: it runs when this one
+ * yields, so the requests begin in the same order whatever the number of workers.  That is not
+ * enough where a request may find clusters in several steps: there the next one waits for the end.
+ */
+static void pass_turn_early(CopyState *s, const Piece *piece)
+{
+    if (!s->is_allocating) {
+        pass_turn(s, piece);
     }
 }
 
@@ -388,7 +397,7 @@ static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const ui
         bool is_zero = false;
         int64_t n = s->copy->sparse_bytes ? run_length(s, buf, offset, bytes, &is_zero) : bytes;
         if (n == bytes) {
-            pass_turn(s, piece);
+            pass_turn_early(s, piece);
         }
         if (is_zero) {
             ret = co_write_zeroes(s, offset, n);
@@ -421,7 +430,7 @@ static void coroutine_fn co_copy_data(CopyState *s, const Piece *piece, uint8_t 
         if (!co_wait_for_turn(s, piece)) {
             return;
         }
-        pass_turn(s, piece);
+        pass_turn_early(s, piece);
         if (co_offload(s, piece)) {
             return;
         }
@@ -469,11 +478,14 @@ static void coroutine_fn co_copy_piece(CopyState *s, const Piece *piece, uint8_t
     if (piece->kind == PIECE_DATA) {
         co_copy_data(s, piece, buf);
     } else if (co_wait_for_turn(s, piece)) {
-        pass_turn(s, piece);
+        pass_turn_early(s, piece);
         int ret = piece->kind == PIECE_ZERO ? co_write_zeroes(s, piece->offset, piece->bytes) : 0;
         if (ret < 0) {
             fail(s, ret, "writing", piece->offset);
         }
+    }
+    if (s->is_allocating) {
+        pass_turn(s, piece);
     }
     s->done += piece->bytes;
     if (s->ret >= 0) {
@@ -553,6 +565,7 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
         .unit = copy->compressed ? MAX(cluster, 1)
                                  : MAX(copy->sparse_bytes, MIN(cluster, MAX_ZERO_UNIT)),
         .cluster = copy->compressed ? cluster : 0,
+        .is_allocating = cluster > 1 && !copy->compressed,
         .offload = copy->offload,
     };
     if (s.bytes < 0) {

@@ -3,8 +3,9 @@
  * Copying the content of images into another: what qemu-img convert does once all are open.
  *
  * Several workers share the work.  Each takes the next piece, reads it, waits until all writes of
- * the pieces before it have begun, and writes; so reading and writing overlap while the target is
- * filled in order, which keeps it free of fragmentation, and the same for any number of workers.
+ * the pieces before it have begun (where the target allocates clusters: have ended), and writes; so
+ * reading and writing overlap while the target is filled in order, which keeps it free of
+ * fragmentation, and the same for any number of workers.
  */
 #ifndef QEMU_IMG_COPY_H
 #define QEMU_IMG_COPY_H
@@ -33,7 +34,7 @@ typedef struct ImgCopy {
     int64_t max_in_flight;   /* bytes of data under way; 0: all that workers take */
     int64_t sparse_bytes;    /* aligned zeroes of this length are not written as data; 0: all are */
     uint64_t rate;           /* bytes per second; 0: no limit */
-    bool out_of_order;       /* write as soon as data is there */
+    bool out_of_order;       /* write as soon as data is there, if that changes no place */
     bool compressed;
     bool offload;            /* try to let the host copy */
     bool salvage;            /* what cannot be read becomes zeroes */
