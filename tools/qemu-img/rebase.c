@@ -53,6 +53,12 @@ static const ImgOption rebase_options[] = {
     { 0 },
 };
 
+/* What a worker takes at once. */
+typedef struct Piece {
+    int64_t offset, bytes;
+    uint64_t number;           /* of pieces taken before */
+} Piece;
+
 typedef struct Rebase {
     ImgBackend *image, *base;  /* base NULL: none */
     BlockDriverState *below;   /* what is not allocated above it is alike; NULL: none is */
@@ -62,6 +68,10 @@ typedef struct Rebase {
     bool compress;
     CoMutex pick_lock;
     int64_t next;              /* first byte not taken */
+    uint64_t nb_taken;         /* pieces */
+    CoQueue turn;
+    uint64_t nb_written;       /* pieces: they are written in order, so that places do not depend
+                                  on timing */
     int64_t done;
     int ret;                   /* first error, reported */
     int running;
@@ -102,27 +112,45 @@ static int coroutine_fn co_may_differ(Rebase *r, int64_t *bytes)
 }
 
 /* Whole units, not across a chunk's end.  False: nothing is left, or something failed. */
-static bool coroutine_fn co_take_piece(Rebase *r, int64_t *offset, int64_t *bytes)
+static bool coroutine_fn co_take_piece(Rebase *r, Piece *piece)
 {
     bool found = false;
 
     qemu_co_mutex_lock(&r->pick_lock);
     while (!found && r->ret >= 0 && r->next < r->length) {
-        int ret = co_may_differ(r, bytes);
+        int64_t bytes;
+        int ret = co_may_differ(r, &bytes);
 
-        if (ret < 0 || *bytes == 0) {
+        if (ret < 0 || bytes == 0) {
             fail(r, ret < 0 ? ret : -EIO, "reading image metadata at", r->next);
             break;
         }
         found = ret > 0;
-        *offset = r->next;
         if (found) {
-            *bytes = MIN(*bytes, r->chunk - r->next % r->chunk);
+            bytes = MIN(bytes, r->chunk - r->next % r->chunk);
+            *piece = (Piece){ r->next, bytes, r->nb_taken++ };
         }
-        r->next += *bytes;
+        r->next += bytes;
     }
     qemu_co_mutex_unlock(&r->pick_lock);
     return found;
+}
+
+/* False: something failed meanwhile. */
+static bool coroutine_fn co_wait_for_turn(Rebase *r, const Piece *piece)
+{
+    while (r->ret >= 0 && r->nb_written < piece->number) {
+        qemu_co_queue_wait(&r->turn, NULL);
+    }
+    return r->ret >= 0;
+}
+
+static void pass_turn(Rebase *r, const Piece *piece)
+{
+    if (r->nb_written == piece->number) {
+        r->nb_written++;
+    }
+    qemu_co_queue_restart_all(&r->turn);
 }
 
 /* Let others run between the parts. */
@@ -191,8 +219,9 @@ static int coroutine_fn co_write_differing(Rebase *r, int64_t offset, int64_t by
     return ret;
 }
 
-static void coroutine_fn co_copy_piece(Rebase *r, int64_t offset, int64_t bytes, uint8_t *buf)
+static void coroutine_fn co_copy_piece(Rebase *r, const Piece *piece, uint8_t *buf)
 {
+    int64_t offset = piece->offset, bytes = piece->bytes;
     uint8_t *new = buf + r->chunk;
     bool is_zero;
     int ret = co_read(r->image, offset, bytes, buf);
@@ -206,6 +235,9 @@ static void coroutine_fn co_copy_piece(Rebase *r, int64_t offset, int64_t bytes,
         fail(r, ret, "reading from new backing file at", offset);
         return;
     }
+    if (!co_wait_for_turn(r, piece)) {
+        return;
+    }
     ret = co_write_differing(r, offset, bytes, buf, is_zero ? NULL : new);
     if (ret < 0) {
         fail(r, ret, "writing to overlay image at", offset);
@@ -216,14 +248,15 @@ static void coroutine_fn co_work(void *opaque)
 {
     Rebase *r = opaque;
     uint8_t *buf = blk_try_blockalign(r->image, 2 * r->chunk);
-    int64_t offset, bytes;
+    Piece piece;
 
     if (!buf) {
         fail(r, -ENOMEM, "reading from old backing file at", r->next);
     }
-    while (co_take_piece(r, &offset, &bytes)) {
-        co_copy_piece(r, offset, bytes, buf);
-        r->done = MAX(r->done, offset + bytes);
+    while (co_take_piece(r, &piece)) {
+        co_copy_piece(r, &piece, buf);
+        pass_turn(r, &piece);
+        r->done = MAX(r->done, piece.offset + piece.bytes);
         qemu_progress_print(100.0 * r->done / r->length, 0);
     }
     qemu_vfree(buf);
@@ -247,6 +280,7 @@ static bool coroutine_fn co_copy(Rebase *r)
         return false;
     }
     qemu_co_mutex_init(&r->pick_lock);
+    qemu_co_queue_init(&r->turn);
     r->running = WORKERS;
     for (int i = 0; i < WORKERS; i++) {
         qemu_coroutine_enter(qemu_coroutine_create(co_work, r));
