@@ -23,7 +23,7 @@
 
 typedef struct ConvertOptions {
     bool quiet, image_opts, force_share, target_image_opts, target_is_zero, compressed, no_create;
-    bool progress, out_of_order, offload, salvage, bitmaps, skip_broken_bitmaps;
+    bool progress, out_of_order, offload, salvage, bitmaps, skip_broken_bitmaps, reproducible;
     const char *format, *target_format, *cache, *source_cache, *backing, *backing_format;
     const char *workers, *rate, *sparse, *snapshot;
     char *options;
@@ -67,6 +67,8 @@ static const ImgOption convert_options[] = {
     { 0, "bitmaps", IMG_FLAG, OPT(bitmaps), NULL, "copy the dirty bitmaps that SOURCE keeps, too" },
     { 0, "skip-broken-bitmaps", IMG_FLAG, OPT(skip_broken_bitmaps), NULL,
       "with --bitmaps: leave out those that miss writes" },
+    { 0, "reproducible", IMG_FLAG, OPT(reproducible), NULL,
+      "refuse what would not give the same bytes each time" },
     IMG_OPT_PROGRESS(ConvertOptions),
     IMG_OPT_FORCE_SHARE(ConvertOptions),
     IMG_OPT_IMAGE_OPTS(ConvertOptions),
@@ -277,9 +279,9 @@ static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDrive
                      "multiple input images");
         return false;
     }
-    if (c->opts->compressed && (qemu_opt_get_bool(opts, "encryption", false) ||
-                                qemu_opt_is_set(opts, "encrypt.format"))) {
-        error_report(NO_COMPRESSION);
+    bool is_encrypted = img_create_is_encrypted(c->target.format, opts);
+    if (is_encrypted && (c->opts->compressed || c->opts->reproducible)) {
+        error_report("%s", c->opts->compressed ? NO_COMPRESSION : IMG_NOT_REPRODUCIBLE);
         return false;
     }
     /* A driver without options of creation takes what exists as it is. */

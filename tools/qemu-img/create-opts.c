@@ -13,6 +13,12 @@ QemuOptsList *img_create_options_list(const BlockDriver *drv, const BlockDriver 
     return list;
 }
 
+bool img_create_is_encrypted(const char *format, const QemuOpts *opts)
+{
+    return strcmp(format, "luks") == 0 || qemu_opt_get_bool(opts, "encryption", false) ||
+           qemu_opt_is_set(opts, "encrypt.format");
+}
+
 int img_print_create_options(const char *format, const char *filename)
 {
     BlockDriver *drv = bdrv_find_format(format), *proto = NULL;

@@ -15,4 +15,9 @@ QemuOptsList *img_create_options_list(const BlockDriver *drv, const BlockDriver 
 /** Print them for "-o help"; @filename may be NULL.  Returns the exit status. */
 int img_print_create_options(const char *format, const char *filename);
 
+/** Would a new image of @format with @opts be encrypted? */
+bool img_create_is_encrypted(const char *format, const QemuOpts *opts);
+/** Its keys are random, so it is never the same twice: --reproducible refuses it by this. */
+#define IMG_NOT_REPRODUCIBLE "--reproducible cannot be had with encryption: keys must not be known"
+
 #endif

@@ -10,7 +10,7 @@
 #include "qobject/opts.h"
 
 typedef struct CreateOptions {
-    bool quiet, unsafe;
+    bool quiet, unsafe, reproducible;
     const char *format, *backing, *backing_format;
     char *options;
 } CreateOptions;
@@ -29,9 +29,27 @@ static const ImgOption create_options[] = {
       "another name of -F" },
     { 'u', "backing-unsafe", IMG_FLAG, offsetof(CreateOptions, unsafe), NULL,
       "do not open BACKING, which may be absent" },
+    { 0, "reproducible", IMG_FLAG, offsetof(CreateOptions, reproducible), NULL,
+      "refuse what would not give the same bytes each time" },
     IMG_OPT_OBJECT,
     { 0 },
 };
+
+/* Options that cannot be read are left to those who make the image. */
+static bool is_encrypted(const CreateOptions *opts, const char *filename)
+{
+    const BlockDriver *drv = bdrv_find_format(opts->format);
+    if (!drv || !bdrv_create_opts(drv)) {
+        return false;
+    }
+    QemuOptsList *list = img_create_options_list(drv, bdrv_find_protocol(filename, true, NULL));
+    QemuOpts *parsed = qemu_opts_create(list, NULL, false, &error_abort);
+    bool result = (!opts->options || qemu_opts_do_parse(parsed, opts->options, NULL, NULL)) &&
+                  img_create_is_encrypted(opts->format, parsed);
+    qemu_opts_del(parsed);
+    qemu_opts_free(list);
+    return result;
+}
 
 static int coroutine_fn co_create(const CreateOptions *opts, const char *filename, const char *size)
 {
@@ -80,6 +98,10 @@ static int coroutine_fn co_run_create(int argc, char **argv)
     }
     if (opts.options && !is_valid_option_list(opts.options)) {
         error_report("Invalid option list: %s", opts.options);
+        return 1;
+    }
+    if (opts.reproducible && is_encrypted(&opts, filename)) {
+        error_report(IMG_NOT_REPRODUCIBLE);
         return 1;
     }
     return co_create(&opts, filename, size);

@@ -45,6 +45,42 @@ for how in '-O qcow2' '-O qcow2 -c -m 8' '-O qcow2 -W -o cluster_size=4k' \
     # shellcheck disable=SC2086
     is "convert $how: the same bytes" "$(made $how)" "$(made $how)"
 done
+
+# Whatever the number of workers, also where a write takes clusters in several steps.
+head -c 9000001 /dev/urandom >source.raw
+head -c 2M /dev/zero >>source.raw
+head -c 3M /dev/urandom >>source.raw
+for how in '-o cluster_size=4k' '-W -o cluster_size=512' '-W' '-c -o cluster_size=4k'; do
+    # shellcheck disable=SC2086
+    for workers in 8 16 8; do
+        is "convert $how: $workers workers, the same bytes" "$(made -O qcow2 -m $workers $how)" \
+            "$(made -O qcow2 -m 1 $how)"
+    done
+done
+
+# rebased: of an overlay that takes over what its old backing file has.
+rebased() {
+    "$QEMU_IMG" create -q -f qcow2 -o cluster_size=512 -b source.raw -F raw o.qcow2
+    "$QEMU_IO" -f qcow2 -c 'write -q -P 3 1M 100k' o.qcow2
+    "$QEMU_IMG" rebase -q -b '' o.qcow2
+    sha256sum <o.qcow2
+}
+first=$(rebased)
+for again in 1 2 3; do
+    is "rebase, $again: the same bytes" "$(rebased)" "$first"
+done
+
+is 'made with --reproducible: the same bytes' "$(made -O qcow2 --reproducible)" "$(made -O qcow2)"
+check 'create --reproducible' "$QEMU_IMG" create -q --reproducible -f qcow2 -o cluster_size=4k n.qcow2 1M
+never='qemu-img: --reproducible cannot be had with encryption: keys must not be known'
+for format in luks 'qcow2 -o encrypt.format=luks,encrypt.key-secret=s' 'qcow2 -o encryption=on'; do
+    # shellcheck disable=SC2086
+    fails "create of $format: refused" 1 "$never" "$QEMU_IMG" create -q --reproducible \
+        --object secret,id=s,data=x -f $format n.img 1M
+done
+fails 'convert to luks: refused' 1 "$never" "$QEMU_IMG" convert --reproducible --object secret,id=s,data=x \
+    -O luks -o key-secret=s source.raw n.img
+is 'nothing was made' "$(ls n.img 2>&1 | grep -c 'No such')" 1
 fails '--reproducible is about -c' 1 "qemu-img: --reproducible requires '-c'
 Try 'qemu-img snapshot --help' for more info" "$QEMU_IMG" snapshot --reproducible -l t.qcow2
 done_testing
