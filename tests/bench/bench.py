@@ -47,6 +47,8 @@ GOALS = (
     ('convert from compressed zlib, CPU*', 2, None),
     ('convert * compressed zstd, CPU*', 1, None),
     ('convert * raw to qcow2*, CPU*', 1, None),
+    ('convert * qcow2 to raw*, CPU*', 1, None),
+    ('convert *-t none -T none, wall*', 1, None),
     # Jobs.
     ('qemu-img commit of *', 1, None),
     ('qemu-img rebase of *', 1, None),
@@ -255,14 +257,16 @@ class Bench:
         arguments = ['bench', '-w', '-f', 'qcow2', '-c', '10000', '-d', '16', '-s', '4096', '-S', '266240', 'n.img']
         self.compare('allocating scattered 4k write', arguments, 10000, before=fresh())
         self.compare_calls('allocating scattered 4k write', arguments, 10000, before=fresh())
-        cpu = {}
-        for fmt in ('qcow2', 'raw'):
-            ours = self.compare(f'allocating sequential 64k write, {fmt}',
-                                ['bench', '-w', '-f', fmt, '-c', '4000', '-d', '16', '-s', '65536', 'n.img'], 4000,
-                                before=fresh(fmt))
-            cpu[fmt] = ours and ours[1]
-        if cpu['qcow2'] and cpu['raw']:
-            self.row('allocating sequential 64k write against raw', cpu['qcow2'] / cpu['raw'], None, 'times the CPU')
+        for unit, size, count in (('4k', 4096, 40000), ('64k', 65536, 4000), ('1M', MIB, 500)):
+            cpu = {}
+            for fmt in ('qcow2', 'raw'):
+                ours = self.compare(f'allocating sequential {unit} write, {fmt}',
+                                    ['bench', '-w', '-f', fmt, '-c', str(count), '-d', '16', '-s', str(size), 'n.img'],
+                                    count, before=fresh(fmt))
+                cpu[fmt] = ours and ours[1]
+            if cpu['qcow2'] and cpu['raw']:
+                self.row(f'allocating sequential {unit} write against raw', cpu['qcow2'] / cpu['raw'], None,
+                         'times the CPU')
         os.unlink('n.img')
 
     def scattered(self, fmt):
@@ -371,15 +375,17 @@ class Bench:
     def metadata(self):
         """What reads all tables of an image of 256 GiB: clusters all over it and the file, or all of it in order."""
         size = (64 if self.quick else 256) << 30
-        for kind, snapshots, scattered, clusters in (('scattered', 3, True, 100000),
-                                                     ('scattered', 3, True, 300000 if self.quick else 1000000),
-                                                     ('in order', 0, False, size // CLUSTER)):
+        for kind, snapshots, scattered, spread, clusters in (
+                ('scattered', 3, True, True, 100000),
+                ('scattered', 3, True, False, 300000 if self.quick else 1000000),
+                ('in order', 0, False, False, size // CLUSTER)):
             rows = ((f'check, {clusters // 1000}k clusters {kind}', ['check', 'meta.qcow2']),
                     (f'measure, {clusters // 1000}k clusters {kind}', ['measure', '-O', 'qcow2', 'meta.qcow2']),
                     (f'map --output=json, {clusters // 1000}k clusters {kind}', ['map', '--output=json', 'meta.qcow2']))
             if not any(self.wanted(name) for name, _ in rows):
                 continue
-            write_image('meta.qcow2', size if not scattered else 256 << 30, clusters, snapshots, scattered)
+            write_image('meta.qcow2', size if not scattered else 256 << 30, clusters, snapshots, scattered,
+                        spread)
             for name, arguments in rows:
                 self.compare(name, arguments)
             os.unlink('meta.qcow2')

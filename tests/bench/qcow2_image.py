@@ -26,8 +26,11 @@ def snapshot_table(places, l1_entries, size):
     return table
 
 
-def write_image(path, size, clusters, snapshots=0, scattered=True, seed=1):
-    """An image of @size bytes with @clusters data clusters, all shared with the snapshots."""
+def write_image(path, size, clusters, snapshots=0, scattered=True, spread=False, seed=1):
+    """An image of @size bytes with @clusters data clusters, all shared with the snapshots.
+
+    @scattered: all over the disk, and in any order in the file; @spread: with holes between them there.
+    """
     rng = random.Random(seed)
     l1_entries = size // (CLUSTER * PER_TABLE)
     guest = sorted(rng.sample(range(size // CLUSTER), clusters)) if scattered else range(clusters)
@@ -41,22 +44,24 @@ def write_image(path, size, clusters, snapshots=0, scattered=True, seed=1):
     l2 = table + 1 + snapshots * l1_clusters if snapshots else table
     blocks_at = l2 + len(by_table)
     blocks = 1
-    while blocks * PER_BLOCK < blocks_at + blocks + clusters:
+    room = size // CLUSTER if spread else clusters
+    while blocks * PER_BLOCK < blocks_at + blocks + room:
         blocks += 1
     data = blocks_at + blocks
-    host = list(range(data, data + clusters))
-    if scattered:
-        rng.shuffle(host)
+    host = rng.sample(range(data, data + room), clusters) if scattered else list(range(data, data + clusters))
+    end = max(host) + 1
     flag = 0 if snapshots else COPIED
     counts = array.array('H', [0]) * (blocks * PER_BLOCK)
-    for i in range(data + clusters):
-        counts[i] = 1 + snapshots if l2 <= i < blocks_at or i >= data else 1
+    for i in range(data):
+        counts[i] = 1 + snapshots if l2 <= i < blocks_at else 1
+    for i in host:
+        counts[i] = 1 + snapshots
     counts.byteswap()
     with open(path, 'wb') as f:
         def put(cluster, content):
             f.seek(cluster * CLUSTER)
             f.write(content)
-        f.truncate((data + clusters) * CLUSTER)
+        f.truncate(end * CLUSTER)
         put(0, header(size, l1_entries, l1, snapshots, table))
         put(1, struct.pack(f'>{blocks}Q', *((blocks_at + i) * CLUSTER for i in range(blocks))))
         first = bytearray(l1_entries * 8)
