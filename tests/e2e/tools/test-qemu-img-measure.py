@@ -108,7 +108,7 @@ def main():
     seed = int(os.environ.get("TEST_SEED") or random.randrange(1 << 32))
     rand = random.Random(seed)
     print(f"# TEST_SEED={seed}")
-    rounds = int(20 * float(os.environ.get("ROUNDS", "1")))
+    rounds = int(12 * float(os.environ.get("ROUNDS", "1")))
     with_crypto = "not supported" not in run("qemu-img", "create", "-q", *SECRET, "-f", "qcow2",
                                              "-o", ENCRYPTED, "probe", "1M").text
     for _ in range(rounds):
