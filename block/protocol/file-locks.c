@@ -22,6 +22,9 @@
 #define LOCK_UNSHARED_BASE 200
 #define LOCK_RIGHTS 4
 
+/* /proc/PID/comm has no longer names. */
+#define MAX_COMM 15
+
 typedef struct GetLocks {
     int fd;
     const FileLocks *held, *want;
@@ -150,17 +153,37 @@ static char *file_in_fdinfo(int fd)
                            (unsigned long long)st.st_ino);
 }
 
+/* The name of a process, or NULL; the kernel cuts it where the program's file has more. */
+static char *process_name(const char *pid)
+{
+    g_autofree char *comm_path = g_strdup_printf("/proc/%s/comm", pid);
+    g_autofree char *exe_path = g_strdup_printf("/proc/%s/exe", pid);
+    g_autofree char *exe = g_file_read_link(exe_path, NULL);
+    g_autofree char *base = exe ? g_path_get_basename(exe) : NULL;
+    char *comm = NULL;
+
+    if (!g_file_get_contents(comm_path, &comm, NULL, NULL)) {
+        return NULL;
+    }
+    g_strchomp(comm);
+    if (strlen(comm) == MAX_COMM && base && g_str_has_prefix(base, comm) &&
+        !strchr(base, '\n')) {
+        g_free(comm);
+        return g_steal_pointer(&base);
+    }
+    return comm;
+}
+
 static char *describe_holder(const char *pid, const FileLocks *locks)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%s/comm", pid);
     g_autofree char *uses = bdrv_rights_text(locks->uses);
     g_autofree char *unshared = bdrv_rights_text(locks->unshared);
-    g_autofree char *comm = NULL;
+    g_autofree char *name = process_name(pid);
     GString *text = g_string_new("process ");
 
     g_string_append(text, pid);
-    if (g_file_get_contents(path, &comm, NULL, NULL)) {
-        g_string_append_printf(text, " (%s)", g_strchomp(comm));
+    if (name) {
+        g_string_append_printf(text, " (%s)", name);
     }
     if (strtol(pid, NULL, 10) == getpid()) {
         g_string_append(text, ", this one");

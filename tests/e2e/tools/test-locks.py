@@ -11,7 +11,9 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import BUILD, Tap, must, run, stock  # noqa: E402
+from qmptest import Vm                            # noqa: E402
 
+DAEMON = "qemu-storage-daemon"
 IMAGE = "i.qcow2"
 WRITE = 'Failed to get "write" lock'
 SHARED = 'Failed to get shared "write" lock'
@@ -77,6 +79,38 @@ def matrix(tap, holder_is_stock, taker_is_stock):
                           + (WRITER if held == "rw" else READER))
         tap.ok(result.err.splitlines() == wanted and (result.status != 0) == bool(text), name,
                result)
+
+
+# Options of a daemon's nodes -> does the image stay free for others who look at the locks?
+DAEMONS = {
+    "auto": ({"locking": "auto"}, {}, False),
+    "on": ({"locking": "on"}, {}, False),
+    "off": ({"locking": "off"}, {}, True),
+    "shared": ({}, {"read-only": True, "force-share": True}, True),
+}
+
+
+def daemons(tap, holder_is_stock, taker_is_stock):
+    """Storage daemons that look at locks, or not, against tools that do, or not."""
+    names = ["stock" if x else "ours" for x in (holder_is_stock, taker_is_stock)]
+    holder, taker = program(DAEMON, holder_is_stock), program("qemu-io", taker_is_stock)
+    if not holder or not taker:
+        tap.skip(f"/locks/{names[0]}-daemon-{names[1]}-tool", "stock is not installed")
+        return
+    for how, (file, node, is_free) in DAEMONS.items():
+        with Vm(program=holder) as vm:
+            vm.execute("blockdev-add", {"driver": "qcow2", "node-name": "n", **node, "file": {
+                "driver": "file", "filename": IMAGE, **file}})
+            for locking in ("auto", "off"):
+                result = run(taker, "--image-opts", "-c", "read 0 512", "driver=qcow2,"
+                             f"file.driver=file,file.filename={IMAGE},file.locking={locking}")
+                gets_in = is_free or locking == "off"
+                is_named = (f"The lock is held by process {vm.process.pid} ({DAEMON}): {WRITER}"
+                            in result.err)
+                tap.ok((result.status == 0) == gets_in and
+                       (gets_in or WRITE in result.err and HINT in result.err) and
+                       is_named == (not gets_in and not taker_is_stock),
+                       f"/locks/{names[0]}-daemon-{how}-{names[1]}-tool-{locking}", result)
 
 
 def check_hidden_holder(tap):
@@ -163,6 +197,7 @@ def main():
     must("qemu-img", "create", "-q", "-f", "qcow2", IMAGE, "4M")
     for pair in ((False, False), (True, False), (False, True)):
         matrix(tap, *pair)
+        daemons(tap, *pair)
     check_hidden_holder(tap)
     wait = "--wait-lock=60"
     check_wait(tap, ["qemu-img", "info", wait, IMAGE], "/locks/info-waits")
