@@ -44,6 +44,7 @@ static bool check_iothread(const IothreadProperties *p, Error **errp)
         { "poll-max-ns", p->has_poll_max_ns, p->poll_max_ns },
         { "poll-grow", p->has_poll_grow, p->poll_grow },
         { "poll-shrink", p->has_poll_shrink, p->poll_shrink },
+        { "poll-weight", p->has_poll_weight, p->poll_weight },
         { "aio-max-batch", p->has_aio_max_batch, p->aio_max_batch },
         { "thread-pool-min", p->has_thread_pool_min, p->thread_pool_min },
         { "thread-pool-max", p->has_thread_pool_max, p->thread_pool_max },
@@ -93,6 +94,7 @@ static bool iothread_object_create(UserObject *obj, const ObjectOptions *options
     params.poll.max_ns = p->has_poll_max_ns ? p->poll_max_ns : params.poll.max_ns;
     params.poll.grow = p->has_poll_grow ? p->poll_grow : params.poll.grow;
     params.poll.shrink = p->has_poll_shrink ? p->poll_shrink : params.poll.shrink;
+    params.poll.weight = p->has_poll_weight ? p->poll_weight : params.poll.weight;
     params.max_batch = p->aio_max_batch;
     set_params(self->thread, &params);
     return true;
@@ -115,6 +117,7 @@ static int64_t *find_param(IothreadParams *params, const char *property)
         { "poll-max-ns", &params->poll.max_ns },
         { "poll-grow", &params->poll.grow },
         { "poll-shrink", &params->poll.shrink },
+        { "poll-weight", &params->poll.weight },
         { "aio-max-batch", &params->max_batch },
     };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -163,6 +166,7 @@ static const UserObjectProperty iothread_properties[] = {
     { "poll-max-ns", "int" },
     { "poll-grow", "int" },
     { "poll-shrink", "int" },
+    { "poll-weight", "int" },
     { "aio-max-batch", "int" },
     { NULL, NULL },
 };

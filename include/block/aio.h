@@ -76,8 +76,10 @@ void aio_notify(AioContext *ctx);
 /**
  * Before sleeping, ask pollers for up to @max_ns if that has paid off lately; 0: never (default).
  * @grow, @shrink: factor by which the time is changed, 0: the default (2, and back to 0).
+ * @weight: the last wait counts 1/2^@weight against those before it; 0: it alone counts.
  */
-void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink);
+void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink,
+                                 int64_t weight);
 
 /**
  * linux-aio and io_uring get what an iteration submits at its end; if this is not 0, also as soon

@@ -47,6 +47,7 @@ typedef struct IOThreadPollParams {
     int64_t max_ns;
     int64_t grow;
     int64_t shrink;
+    int64_t weight;
 } IOThreadPollParams;
 
 void iothread_set_poll_params(IOThread *iothread, const IOThreadPollParams *params);

@@ -67,6 +67,7 @@ struct AioContext {
     QLIST_HEAD(, AioDeferred) deferred;
     QLIST_HEAD(, AioPoller) pollers;
     int64_t poll_ns;                      /* how long to poll before sleeping, adapted */
+    int64_t wait_ns;                      /* how long waits were lately, in the weighted mean */
     LaioState *laio;
     LuringState *luring;
     bool luring_is_refused;               /* the kernel did not want to make one */
@@ -76,6 +77,7 @@ struct AioContext {
     int64_t poll_max_ns;
     int64_t poll_grow;
     int64_t poll_shrink;
+    int64_t poll_weight;
     int64_t max_batch;
 
     /* Under the lock of all contexts. */

@@ -229,11 +229,13 @@ static bool ask_pollers(AioContext *ctx)
 }
 
 /* ---- polling instead of sleeping ------------------------------------------------------------- */
-void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink)
+void aio_context_set_poll_params(AioContext *ctx, int64_t max_ns, int64_t grow, int64_t shrink,
+                                 int64_t weight)
 {
     qatomic_set(&ctx->poll_max_ns, max_ns);
     qatomic_set(&ctx->poll_grow, grow);
     qatomic_set(&ctx->poll_shrink, shrink);
+    qatomic_set(&ctx->poll_weight, weight);
     aio_notify(ctx);
 }
 
@@ -266,7 +268,11 @@ static void poll_adapt(AioContext *ctx, int64_t ns, int64_t max_ns)
 {
     int64_t grow = qatomic_read(&ctx->poll_grow);
     int64_t shrink = qatomic_read(&ctx->poll_shrink);
+    int64_t weight = qatomic_read(&ctx->poll_weight);
 
+    /* Waits that come now and then, long or short, shall not decide alone. */
+    ctx->wait_ns += (ns - ctx->wait_ns) / (INT64_C(1) << MIN(weight, 62));
+    ns = ctx->wait_ns;
     if (ns <= ctx->poll_ns) {
         return;
     }

@@ -183,7 +183,8 @@ int iothread_foreach(int (*fn)(IOThread *iothread, void *opaque), void *opaque)
 void iothread_set_poll_params(IOThread *iothread, const IOThreadPollParams *params)
 {
     iothread->poll = *params;
-    aio_context_set_poll_params(iothread->ctx, params->max_ns, params->grow, params->shrink);
+    aio_context_set_poll_params(iothread->ctx, params->max_ns, params->grow, params->shrink,
+                                params->weight);
 }
 
 void iothread_get_poll_params(const IOThread *iothread, IOThreadPollParams *params)

@@ -28,6 +28,10 @@ def the_daemon_shows_its_objects(vm):
     same(vm.command("qom-get", path="/objects/io0", property="poll-max-ns"), 7)
     vm.command("qom-set", path="io0", property="poll-max-ns", value=9)
     same(vm.command("qom-get", path="io0", property="poll-max-ns"), 9)
+    vm.command("object-add", qom_type="iothread", id="io1", poll_weight=3)
+    same(vm.command("qom-get", path="io1", property="poll-weight"), 3)
+    vm.refused(f"poll-weight value must be in range [0, {2 ** 63 - 1}]", "object-add",
+               qom_type="iothread", id="io2", poll_weight=-1)
     vm.command("qom-set", path="io0", property="aio-max-batch", value=16)
     same(vm.command("qom-get", path="io0", property="aio-max-batch"), 16)
     same(vm.command("qom-get", path="/objects/g", property="type"), "throttle-group")
