@@ -11,6 +11,8 @@
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 
+#define DEFAULT_MEM_ALIGN 4096
+
 /* Every backend, in order of creation.  Main thread. */
 static QTAILQ_HEAD(, BlockBackend) all_backends = QTAILQ_HEAD_INITIALIZER(all_backends);
 
@@ -625,14 +627,33 @@ BlockAcctStats *blk_get_stats(BlockBackend *blk)
     return &blk->stats;
 }
 
+static size_t look_at_mem_align(BlockBackend *blk)
+{
+    return blk->root ? bdrv_opt_mem_align(blk->root->bs) : DEFAULT_MEM_ALIGN;
+}
+
+/* As in blk_getlength(); data that is aligned too little goes through another buffer. */
+static size_t mem_align(BlockBackend *blk)
+{
+    size_t align;
+
+    if (qemu_in_main_thread()) {
+        return look_at_mem_align(blk);
+    }
+    if (!bdrv_gate_try_enter(&blk->gate)) {
+        return DEFAULT_MEM_ALIGN;
+    }
+    align = look_at_mem_align(blk);
+    bdrv_gate_leave(&blk->gate);
+    return align;
+}
+
 void *blk_try_blockalign(BlockBackend *blk, size_t size)
 {
-    return blk->root ? bdrv_try_blockalign(blk->root->bs, size) : qemu_try_memalign(4096, size);
+    return qemu_try_memalign(mem_align(blk), size ? size : 1);
 }
 
 void *blk_blockalign(BlockBackend *blk, size_t size)
 {
-    size_t align = blk->root ? bdrv_opt_mem_align(blk->root->bs) : 4096;
-
-    return qemu_memalign(align, size ? size : 1);
+    return qemu_memalign(mem_align(blk), size ? size : 1);
 }

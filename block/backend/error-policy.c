@@ -7,6 +7,7 @@
 #include "backend-int.h"
 
 #include "qapi/gen/block-core-events.h"
+#include "qemu/main-loop.h"
 
 static void (*stop_machine)(void);
 
@@ -40,9 +41,30 @@ BlockErrorAction blk_get_error_action(BlockBackend *blk, bool is_read, int error
     }
 }
 
+/*
+ * The name of the root node, or NULL.  The failed request has left the gate: other threads must not
+ * look at a root that is being changed, and then do without.
+ */
+static char *root_name(BlockBackend *blk)
+{
+    bool is_main = qemu_in_main_thread();
+    BlockDriverState *bs;
+    char *name;
+
+    if (!is_main && !bdrv_gate_try_enter(&blk->gate)) {
+        return NULL;
+    }
+    bs = blk_bs(blk);
+    name = bs ? g_strdup(bdrv_get_node_name(bs)) : NULL;
+    if (!is_main) {
+        bdrv_gate_leave(&blk->gate);
+    }
+    return name;
+}
+
 void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, int error)
 {
-    BlockDriverState *bs = blk_bs(blk);
+    g_autofree char *node_name = root_name(blk);
     bool has_path = blk->dev_ops && blk->dev_ops->get_path;
     g_autofree char *path = has_path ? blk->dev_ops->get_path(blk->dev_opaque) : g_strdup("");
 
@@ -57,8 +79,7 @@ void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, 
             stop_machine();
         }
     }
-    qapi_event_send_block_io_error(path, blk_name(blk),
-                                   bs ? bdrv_get_node_name(bs) : NULL,
+    qapi_event_send_block_io_error(path, blk_name(blk), node_name,
                                    is_read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE,
                                    action, blk->iostatus_enabled, error == ENOSPC,
                                    strerror(error));
