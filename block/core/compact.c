@@ -6,12 +6,14 @@
 #include "core-int.h"
 #include "qemu/atomic.h"
 
-int64_t coroutine_fn bdrv_co_compact(BlockDriverState *bs, int64_t max_bytes, Error **errp)
+int64_t coroutine_fn bdrv_co_compact(BlockDriverState *bs, int64_t max_bytes, int64_t *left,
+                                     Error **errp)
 {
     static const char what[] = "an image being compacted";
     BdrvOwner owner = { BDRV_OWNER_OPERATION, NULL, NULL, what };
 
     CONTROL_PATH();
+    *left = 0;
     if (!bs->drv) {
         error_setg(errp, "Node '%s' has no medium", bs->node_name);
         return -ENOMEDIUM;
@@ -31,5 +33,5 @@ int64_t coroutine_fn bdrv_co_compact(BlockDriverState *bs, int64_t max_bytes, Er
     }
     g_autoptr(BdrvFreeze) freeze = bdrv_co_freeze_node(bs);
     qatomic_inc(&bs->write_gen);
-    return bs->drv->bdrv_co_compact(bs, max_bytes, errp);
+    return bs->drv->bdrv_co_compact(bs, max_bytes, left, errp);
 }

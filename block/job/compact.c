@@ -25,13 +25,18 @@ typedef struct CompactJob {
 /* Bytes gained, 0 at the end. */
 static int64_t coroutine_fn co_one_step(CompactJob *s, Error **errp)
 {
-    int64_t gained = 0;
+    int64_t gained = 0, left = 0;
 
     job_co_control_begin(&s->job);
     if (!job_is_cancelled(&s->job)) {
-        gained = bdrv_co_compact(s->bs, s->step, errp);
+        gained = bdrv_co_compact(s->bs, s->step, &left, errp);
     }
     job_co_control_end(&s->job);
+    if (gained >= 0) {
+        /* The offset of the job is what was gained, its length that and what may be gained yet. */
+        job_progress_update(&s->job, gained);
+        job_progress_set_remaining(&s->job, left);
+    }
     return gained;
 }
 
@@ -41,16 +46,12 @@ static int coroutine_fn compact_co_run(Job *job, Error **errp)
     int64_t gained;
 
     do {
-        /* How much there is to gain is only known at the end. */
-        job_progress_set_remaining(job, s->step);
         gained = co_one_step(s, errp);
         if (gained < 0) {
             return gained;
         }
-        job_progress_update(job, gained);
         job_co_sleep_ns(job, TURN_NS, "others to have their turn");
     } while (gained && !job_is_cancelled(job));
-    job_progress_set_remaining(job, 0);
     return 0;
 }
 

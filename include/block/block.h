@@ -435,8 +435,10 @@ int coroutine_fn bdrv_co_check(BlockDriverState *bs, BdrvCheckResult *res, int f
  * One step of making the file of @bs shorter: data of at most about @max_bytes at its end moves to
  * where the file has free space.  @bs is frozen meanwhile; a crash leaves the old image or the new.
  * Main thread, control lock held.  Returns the bytes by which the file got shorter, 0: there is
- * nothing left to gain; negative errno with @errp set.
+ * nothing left to gain; negative errno with @errp set.  *@left: bytes that later steps may gain,
+ * nearly.
  */
-int64_t coroutine_fn bdrv_co_compact(BlockDriverState *bs, int64_t max_bytes, Error **errp);
+int64_t coroutine_fn bdrv_co_compact(BlockDriverState *bs, int64_t max_bytes, int64_t *left,
+                                     Error **errp);
 
 #endif

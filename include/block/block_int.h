@@ -353,7 +353,8 @@ struct BlockDriver {
                                              Error **errp);
     bool coroutine_fn (*bdrv_co_delete_file)(BlockDriverState *bs, Error **errp);
     /* One step; the node is frozen.  Bytes by which the file got shorter; 0: it was the last. */
-    int64_t coroutine_fn (*bdrv_co_compact)(BlockDriverState *bs, int64_t max_bytes, Error **errp);
+    int64_t coroutine_fn (*bdrv_co_compact)(BlockDriverState *bs, int64_t max_bytes, int64_t *left,
+                                            Error **errp);
     int coroutine_fn (*bdrv_co_check)(BlockDriverState *bs, BdrvCheckResult *res, int fix);
     /* Frozen.  What @opts, of amend_opts, do not mention stays as it is. */
     bool coroutine_fn (*bdrv_co_amend_options)(BlockDriverState *bs, QemuOpts *opts, bool force,

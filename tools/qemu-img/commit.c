@@ -120,6 +120,7 @@ static bool coroutine_fn co_empty(BlockDriverState *bs)
 {
     Error *local_err = NULL;
     BlockBackend *blk;
+    int64_t left;
     int ret;
 
     BDRV_CONTROL_GUARD();
@@ -127,7 +128,7 @@ static bool coroutine_fn co_empty(BlockDriverState *bs)
     ret = blk ? bdrv_co_make_empty(bs, &local_err) : -EPERM;
     if (ret >= 0) {
         /* The room it took; where the format cannot give it back it stays. */
-        while (bdrv_co_compact(bs, COMPACT_STEP, NULL) > 0) {
+        while (bdrv_co_compact(bs, COMPACT_STEP, &left, NULL) > 0) {
             /* On. */
         }
     }

@@ -8,7 +8,7 @@
 #include "qemu-img.h"
 #include "qemu/progress.h"
 
-#define STEP_BYTES (256 * MiB)
+#define STEP_BYTES (64 * MiB)
 
 typedef struct CompactOptions {
     bool quiet, progress, image_opts;
@@ -29,15 +29,14 @@ static int coroutine_fn co_compact(const CompactOptions *opts, ImgBackend *image
 {
     BlockDriverState *bs = blk_bs(image);
     Error *local_err = NULL;
-    int64_t gained = 0, step;
+    int64_t gained = 0, step, left;
 
     BDRV_CONTROL_GUARD();
     qemu_progress_init(opts->progress && !opts->quiet, 1.0);
     qemu_progress_print(0, 0);
-    while ((step = bdrv_co_compact(bs, STEP_BYTES, &local_err)) > 0) {
+    while ((step = bdrv_co_compact(bs, STEP_BYTES, &left, &local_err)) > 0) {
         gained += step;
-        /* What is left is not known: each step halves it. */
-        qemu_progress_print(50, 100);
+        qemu_progress_print(100.0f * gained / (gained + left), 0);
     }
     if (step >= 0) {
         qemu_progress_print(100, 0);

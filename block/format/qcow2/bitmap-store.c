@@ -438,6 +438,70 @@ static int coroutine_fn co_store_one(Store *store, BdrvDirtyBitmap *bitmap, GArr
     return ret;
 }
 
+/* Copy a cluster of bits that are not in memory; returns its new place. */
+static int64_t coroutine_fn co_copy_cluster(Store *store, uint64_t from, uint8_t *buf)
+{
+    const Qcow2State *s = store->bs->opaque;
+    int64_t to = co_take(store, s->cluster_size);
+    int ret = to < 0 ? 0 : bdrv_co_pread(store->bs->file, from, s->cluster_size, buf, 0);
+
+    if (to >= 0 && ret >= 0) {
+        ret = bdrv_co_pwrite(store->bs->file, to, s->cluster_size, buf, 0);
+    }
+    return ret < 0 ? ret : to;
+}
+
+/* The bits and the table of @bm, which is not ours to store, move as they are. */
+static int coroutine_fn co_move_as_it_is(Store *store, Qcow2Bitmap *bm, GArray *old)
+{
+    BlockDriverState *bs = store->bs;
+    const Qcow2State *s = bs->opaque;
+    uint64_t bytes = (uint64_t)bm->table_size * 8;
+    g_autofree uint64_t *table = g_try_malloc(bytes);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
+    int64_t offset;
+    int ret = table && buf ? bdrv_co_pread(bs->file, bm->table_offset, bytes, table, 0) : -ENOMEM;
+
+    co_collect_clusters(bs, bm, old);
+    for (uint32_t i = 0; i < bm->table_size && ret >= 0; i++) {
+        uint64_t entry = be64_to_cpu(table[i]);
+
+        if (!qcow2_bitmap_entry_is_sane(s, entry)) {
+            return -EINVAL;
+        }
+        if (entry & QCOW2_OFFSET_MASK) {
+            offset = co_copy_cluster(store, entry & QCOW2_OFFSET_MASK, buf);
+            ret = MIN(offset, 0);
+            table[i] = cpu_to_be64(offset);
+        }
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    offset = co_take(store, bytes);
+    if (offset < 0) {
+        return offset;
+    }
+    bm->table_offset = offset;
+    return bdrv_co_pwrite(bs->file, offset, bytes, table, 0);
+}
+
+/* Those that are inconsistent, or belong to a job. */
+static int coroutine_fn co_move_others(Store *store, GArray *old, Error **errp)
+{
+    for (guint i = 0; i < store->bitmaps->len; i++) {
+        Qcow2Bitmap *bm = &g_array_index(store->bitmaps, Qcow2Bitmap, i);
+        BdrvDirtyBitmap *bitmap = bdrv_find_dirty_bitmap(store->bs, bm->name);
+        int ret = bitmap && is_storable(bitmap) ? 0 : co_move_as_it_is(store, bm, old);
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not move bitmap '%s'", bm->name);
+            return ret;
+        }
+    }
+    return 0;
+}
+
 static int coroutine_fn co_store_all(Store *store, GArray *old, Error **errp)
 {
     BlockDriverState *bs = store->bs;
@@ -462,6 +526,9 @@ static int coroutine_fn co_store_all(Store *store, GArray *old, Error **errp)
             error_setg_errno(errp, -ret, "Could not store bitmap '%s'",
                              bdrv_dirty_bitmap_name(bitmap));
         }
+    }
+    if (ret >= 0 && store->moves) {
+        ret = co_move_others(store, old, errp);
     }
     if (ret < 0) {
         co_give_back(store);

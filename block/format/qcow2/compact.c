@@ -7,18 +7,36 @@
  * image. Nothing runs meanwhile, so no request has the old mapping.
  *
  * What moves: data and L2 tables, of the active image and of snapshots, L1 tables, the snapshot
- * table, refcounts.  Compressed clusters share host clusters: those that hang together move
- * together, byte by byte as they are, if there is a gap for all of them.  Bitmaps that stand in the
- * way are stored anew.  What stays where it is, with the file up to there: inconsistent bitmaps,
- * clusters that are counted but not used, more compressed clusters in a row than MAX_GROUP.
+ * table, refcounts; compressed clusters one by one, for they share host clusters (repack.h).
+ * Bitmaps that stand in the way are stored anew.  What stays where it is, with the file up to
+ * there: clusters that are counted but not used, and those that are compressed ones and something
+ * else at once.
+ *
+ * All that is new has to fit in before what it replaces is free.  So a few clusters stay free: as
+ * many as moving the last cluster would write (the tables that name it, and refcounts).
  */
 #include "qemu/osdep.h"
 
 #include "qemu/bitmap.h"
-#include "shadow.h"
+#include "repack.h"
 
 #define COPY_BYTES (2 * MiB)
-#define MAX_GROUP 256
+#define HUMBLE_MOVES 8
+
+/* What a step may count on; the next one is tried where one finds no room. */
+typedef enum Mood {
+    BOLD,      /* as few clusters as can be are needed */
+    HUMBLE,    /* the same, for a few that move: they change few refcount blocks */
+    CAUTIOUS,  /* all refcount blocks change, compressed clusters take twice the space */
+    TIMID,     /* the same, and compressed clusters stay */
+    NB_MOODS,
+} Mood;
+
+/* Tables that are written anew if anything at or behind a place moves. */
+typedef struct Weight {
+    uint64_t top;         /* that place: the last cluster that they name */
+    uint64_t clusters;    /* that they take */
+} Weight;
 
 typedef struct Compact {
     BlockDriverState *bs;
@@ -28,11 +46,16 @@ typedef struct Compact {
     GArray *trees;             /* of Qcow2Tree; the active one first, then snapshots in order */
     unsigned long *movable;    /* clusters in use that can be moved */
     unsigned long *packed;     /* clusters that hold compressed ones */
-    unsigned long *joined;     /* clusters that share a compressed one with the cluster before */
-    bool keeps_packed;         /* those do not move: there was no gap for some */
+    Qcow2Repack *repack;
+    Mood mood;
     bool has_blocker;          /* what keeps the file from being shorter has not moved */
     uint64_t end;              /* after the last cluster in use */
-    uint64_t nb_tables;        /* different L2 tables */
+    uint64_t nb_used;          /* clusters in use */
+    uint64_t floor;            /* nothing before this moves in this step */
+    GHashTable *times;         /* L2 table (cluster) -> L1 entries that name it */
+    GHashTable *tops;          /* L2 table (cluster) -> last cluster that it names, or 1 */
+    bool has_moved;            /* the step moved something, whether or not that was gain */
+    int64_t left;              /* bytes that are not in use when the step is done */
     uint64_t cutoff;           /* clusters from here on are moved */
     GHashTable *data;          /* old cluster -> new cluster */
     GHashTable *tables;        /* old cluster -> the one it is in now */
@@ -116,7 +139,8 @@ static void mark_range(Compact *c, uint64_t offset, uint64_t bytes)
     }
 }
 
-static void mark_packed(Compact *c, uint64_t entry)
+/* Returns the last cluster that the entry's stream touches. */
+static uint64_t mark_packed(Compact *c, uint64_t entry, uint64_t times)
 {
     uint64_t offset, first, last;
     uint32_t len;
@@ -125,16 +149,29 @@ static void mark_packed(Compact *c, uint64_t entry)
     first = offset >> c->s->cluster_bits;
     last = (offset + len - 1) >> c->s->cluster_bits;
     bitmap_set(c->packed, first, last - first + 1);
-    bitmap_set(c->joined, first + 1, last - first);
+    qcow2_repack_add(c->repack, entry, times);
+    return last;
+}
+
+static uint64_t lookup(GHashTable *map, uint64_t cluster)
+{
+    return GPOINTER_TO_SIZE(g_hash_table_lookup(map, GSIZE_TO_POINTER(cluster)));
+}
+
+static void put(GHashTable *map, uint64_t cluster, uint64_t value)
+{
+    g_hash_table_insert(map, GSIZE_TO_POINTER(cluster), GSIZE_TO_POINTER(value));
 }
 
 static bool coroutine_fn co_mark_table(Compact *c, Qcow2Tree *tree, uint32_t index,
                                        Qcow2Place *place)
 {
-    if (test_and_set_bit(place->offset >> c->s->cluster_bits, c->movable)) {
+    uint64_t own = place->offset >> c->s->cluster_bits, top = 1;
+
+    if (lookup(c->tops, own)) {
         return true;
     }
-    c->nb_tables++;
+    set_bit(own, c->movable);
     for (uint32_t i = 0; i < c->s->l2_size; i++) {
         uint64_t entry = be64_to_cpu(*entry_at(c, place, i));
         uint64_t cluster = data_cluster(c, entry);
@@ -145,28 +182,40 @@ static bool coroutine_fn co_mark_table(Compact *c, Qcow2Tree *tree, uint32_t ind
         }
         if (cluster) {
             set_bit(cluster, c->movable);
+            top = MAX(top, cluster);
         } else if (entry & QCOW2_COMPRESSED) {
-            mark_packed(c, entry);
+            cluster = mark_packed(c, entry, lookup(c->times, own));
+            top = MAX(top, cluster);
         }
     }
+    put(c->tops, own, top);
     return true;
 }
 
-/* Groups of compressed clusters move, unless they are long or share a place with other things. */
-static void allow_groups(Compact *c)
+/* Clusters of streams move, but for those that something else shares. */
+static void allow_packed(Compact *c)
 {
-    uint64_t first = find_next_bit(c->packed, c->end, 0), end;
-
-    for (; first < c->end; first = find_next_bit(c->packed, c->end, end)) {
-        bool is_pure = !c->keeps_packed;
-
-        for (end = first; end < c->end && (end == first || test_bit(end, c->joined)); end++) {
-            is_pure &= !test_bit(end, c->movable);
-        }
-        if (is_pure && end - first <= MAX_GROUP) {
-            bitmap_set(c->movable, first, end - first);
+    for (uint64_t i = find_next_bit(c->packed, c->end, 0); i < c->end;
+         i = find_next_bit(c->packed, c->end, i + 1)) {
+        if (c->mood == TIMID || test_bit(i, c->movable)) {
+            clear_bit(i, c->movable);
         } else {
-            bitmap_clear(c->movable, first, end - first);
+            set_bit(i, c->movable);
+        }
+    }
+}
+
+static void count_times(Compact *c)
+{
+    for (guint t = 0; t < c->trees->len; t++) {
+        const Qcow2Tree *tree = &g_array_index(c->trees, Qcow2Tree, t);
+
+        for (uint32_t i = 0; i < tree->size; i++) {
+            uint64_t cluster = (tree->l1[i] & QCOW2_OFFSET_MASK) >> c->s->cluster_bits;
+
+            if (cluster) {
+                put(c->times, cluster, lookup(c->times, cluster) + 1);
+            }
         }
     }
 }
@@ -177,8 +226,7 @@ static bool coroutine_fn co_mark_movable(Compact *c)
 
     c->movable = bitmap_try_new(c->end + 1);
     c->packed = bitmap_try_new(c->end + 1);
-    c->joined = bitmap_try_new(c->end + 1);
-    if (!c->movable || !c->packed || !c->joined) {
+    if (!c->movable || !c->packed) {
         error_setg(c->errp, "Not enough memory to compact the image");
         return false;
     }
@@ -194,50 +242,108 @@ static bool coroutine_fn co_mark_movable(Compact *c)
         mark_range(c, s->reftable.entries[i] & QCOW2_REFTABLE_MASK,
                    s->reftable.entries[i] ? s->cluster_size : 0);
     }
+    c->times = g_hash_table_new(g_direct_hash, g_direct_equal);
+    c->tops = g_hash_table_new(g_direct_hash, g_direct_equal);
+    c->repack = qcow2_repack_new(c->sh, c->floor);
+    count_times(c);
     if (!co_visit_tables(c, co_mark_table)) {
         return false;
     }
-    allow_groups(c);
+    qcow2_repack_finish(c->repack);
+    allow_packed(c);
     return true;
 }
 
-/* Clusters that new tables take, beside what they replace. */
-static uint64_t overhead(const Compact *c)
-{
-    const Qcow2State *s = c->s;
-    uint64_t n = c->nb_tables + s->header.reftable_clusters + 4 +
-                 qcow2_nb_clusters(s, s->snapshots_bytes);
+/* ---- how far ------------------------------------------------------------------------------- */
 
-    for (guint i = 0; i < c->trees->len; i++) {
-        n += 1 + qcow2_nb_clusters(s, (uint64_t)g_array_index(c->trees, Qcow2Tree, i).size * 8);
+/* Count the clusters in use; the last @max_moves of them may move, into space for them. */
+static void choose_floor(Compact *c, uint64_t max_moves)
+{
+    uint64_t moves = 0;
+
+    c->nb_used = 0;
+    for (uint64_t i = 0; i < c->end; i++) {
+        c->nb_used += qcow2_refarray_get(c->sh->counts, i) > 0;
     }
-    return n + c->sh->counts->nb_blocks;
+    for (c->floor = c->end; c->floor > c->nb_used && moves < max_moves; c->floor--) {
+        moves += qcow2_refarray_get(c->sh->counts, c->floor - 1) > 0;
+    }
 }
 
-/* Set ->cutoff as low as the free clusters before it and @max_moves allow. */
-static void choose_cutoff(Compact *c, uint64_t max_moves)
+static gint compare_weights(gconstpointer a, gconstpointer b)
 {
-    uint64_t nb_used = 0, tail = 0, extra = overhead(c), cutoff = c->end;
+    const Weight *x = a, *y = b;
 
-    for (uint64_t i = 0; i < c->end; i++) {
-        nb_used += qcow2_refarray_get(c->sh->counts, i) > 0;
+    return x->top < y->top ? 1 : x->top > y->top ? -1 : 0;
+}
+
+/* Tables by the last cluster that they name, that first: L2 tables, L1 tables of snapshots. */
+static GArray *weigh_tables(const Compact *c)
+{
+    GArray *weights = g_array_new(FALSE, FALSE, sizeof(Weight));
+    GHashTableIter iter;
+    gpointer own, top;
+
+    g_hash_table_iter_init(&iter, c->tops);
+    while (g_hash_table_iter_next(&iter, &own, &top)) {
+        Weight w = { GPOINTER_TO_SIZE(top), 1 };
+
+        g_array_append_val(weights, w);
     }
-    for (uint64_t i = c->end; i-- > 1;) {
+    for (guint t = 1; t < c->trees->len; t++) {
+        const Qcow2Tree *tree = &g_array_index(c->trees, Qcow2Tree, t);
+        Weight w = { 0, qcow2_nb_clusters(c->s, (uint64_t)tree->size * 8) };
+
+        for (uint32_t i = 0; i < tree->size; i++) {
+            uint64_t l2 = (tree->l1[i] & QCOW2_OFFSET_MASK) >> c->s->cluster_bits;
+
+            uint64_t top = lookup(c->tops, l2);
+
+            w.top = MAX(w.top, MAX(l2, top));
+        }
+        g_array_append_val(weights, w);
+    }
+    g_array_sort(weights, compare_weights);
+    return weights;
+}
+
+/* Clusters that any step writes: L1, refcount table and blocks, the list of snapshots. */
+static uint64_t base_weight(const Compact *c)
+{
+    const Qcow2State *s = c->s;
+    uint64_t blocks = c->mood <= HUMBLE ? 2 : c->sh->counts->nb_blocks;
+
+    return qcow2_nb_clusters(s, MAX(s->l1.size, 1) * UINT64_C(8)) + s->header.reftable_clusters +
+           qcow2_nb_clusters(s, s->snapshots_bytes) + blocks;
+}
+
+/* Set ->cutoff as low as the free clusters before it allow. */
+static void choose_cutoff(Compact *c)
+{
+    g_autoptr(GArray) weights = weigh_tables(c);
+    uint64_t tail = 0, need = 0, extra = base_weight(c);
+    guint next = 0;
+
+    c->cutoff = c->end;
+    for (uint64_t i = c->end; i-- > MAX(c->floor, 1);) {
         bool is_used = qcow2_refarray_get(c->sh->counts, i) > 0;
 
-        if (is_used && (!test_bit(i, c->movable) || tail >= max_moves + MAX_GROUP)) {
-            c->has_blocker = !test_bit(i, c->movable) && i >= nb_used;
+        if (is_used && !test_bit(i, c->movable)) {
+            c->has_blocker = i >= c->nb_used;
             break;
         }
         tail += is_used;
-        if (tail + extra <= i - (nb_used - tail) && !test_bit(i, c->joined)) {
-            cutoff = i;
+        need += is_used + (is_used && c->mood > HUMBLE && test_bit(i, c->packed));
+        for (; next < weights->len && g_array_index(weights, Weight, next).top >= i; next++) {
+            extra += g_array_index(weights, Weight, next).clusters;
         }
-        if (tail >= max_moves && cutoff < c->end) {
-            break;
+        /* A table that moves itself has been counted twice. */
+        extra -= lookup(c->tops, i) > i;
+        extra += (i + 1) % c->s->refblock_size == 0;
+        if (need + extra <= i - (c->nb_used - tail)) {
+            c->cutoff = i;
         }
     }
-    c->cutoff = cutoff;
 }
 
 /* ---- moving -------------------------------------------------------------------------------- */
@@ -284,13 +390,13 @@ static void add_copy(Compact *c, uint64_t old, uint64_t new)
 
     c->from[c->nb_copies] = (Qcow2Place){ old << c->s->cluster_bits, buf, 0 };
     c->to[c->nb_copies++] = (Qcow2Place){ new << c->s->cluster_bits, buf, 0 };
-    g_hash_table_insert(c->data, GSIZE_TO_POINTER(old), GSIZE_TO_POINTER(new));
+    put(c->data, old, new);
 }
 
 /* Where the data of @old is from now on; 0 with errp set. */
 static uint64_t coroutine_fn co_move_data(Compact *c, uint64_t old)
 {
-    uint64_t new = GPOINTER_TO_SIZE(g_hash_table_lookup(c->data, GSIZE_TO_POINTER(old)));
+    uint64_t new = lookup(c->data, old);
 
     if (new) {
         return new;
@@ -305,74 +411,6 @@ static uint64_t coroutine_fn co_move_data(Compact *c, uint64_t old)
     return new;
 }
 
-/* Where the group of compressed clusters around @cluster begins, and *@n: how many they are. */
-static uint64_t find_group(const Compact *c, uint64_t cluster, uint64_t *n)
-{
-    uint64_t first = cluster, end = cluster + 1;
-
-    while (test_bit(first, c->joined)) {
-        first--;
-    }
-    while (end < c->end && test_bit(end, c->joined)) {
-        end++;
-    }
-    *n = end - first;
-    return first;
-}
-
-/* Move the group around @old as it is; false with errp set, or if there is no gap for it. */
-static bool coroutine_fn co_move_group(Compact *c, uint64_t old)
-{
-    uint64_t n, first = find_group(c, old, &n), new;
-    int64_t offset = qcow2_shadow_co_alloc(c->sh, n, c->errp);
-
-    if (offset < 0) {
-        return false;
-    }
-    new = offset >> c->s->cluster_bits;
-    if (new + n > c->cutoff) {
-        c->keeps_packed = true;
-        return false;
-    }
-    for (uint64_t i = 0; i < n; i++) {
-        if (c->nb_copies == c->max_copies && !co_flush_copies(c)) {
-            return false;
-        }
-        hand_over(c, first + i, new + i);
-        add_copy(c, first + i, new + i);
-    }
-    return true;
-}
-
-/* The entry of a compressed cluster whose group lies behind the cut, at its new place; 0: error. */
-static uint64_t coroutine_fn co_move_packed(Compact *c, uint64_t entry)
-{
-    uint64_t offset, old, first;
-    uint32_t len;
-
-    qcow2_parse_compressed(c->s, entry, &offset, &len);
-    old = offset >> c->s->cluster_bits;
-    if (!g_hash_table_contains(c->data, GSIZE_TO_POINTER(old)) && !co_move_group(c, old)) {
-        return 0;
-    }
-    first = GPOINTER_TO_SIZE(g_hash_table_lookup(c->data, GSIZE_TO_POINTER(old)));
-    return qcow2_packed_entry(c->s, (first << c->s->cluster_bits) +
-                                    qcow2_offset_in_cluster(c->s, offset), len);
-}
-
-/* Does @entry name a compressed cluster that has to move? */
-static bool moves_packed(const Compact *c, uint64_t entry)
-{
-    uint64_t offset;
-    uint32_t len;
-
-    if (!(entry & QCOW2_COMPRESSED)) {
-        return false;
-    }
-    qcow2_parse_compressed(c->s, entry, &offset, &len);
-    return offset >> c->s->cluster_bits >= c->cutoff;
-}
-
 /* New places for the data of @table; *@changed: there were any. */
 static bool coroutine_fn co_move_entries(Compact *c, Qcow2Place *table, bool *changed)
 {
@@ -380,13 +418,10 @@ static bool coroutine_fn co_move_entries(Compact *c, Qcow2Place *table, bool *ch
         uint64_t *at = entry_at(c, table, i), entry = be64_to_cpu(*at);
         uint64_t old = data_cluster(c, entry), new;
 
-        if (moves_packed(c, entry)) {
-            entry = co_move_packed(c, entry);
-            if (!entry) {
-                return false;
-            }
-            *at = cpu_to_be64(entry);
-            *changed = true;
+        if (entry & QCOW2_COMPRESSED) {
+            new = qcow2_repack_entry(c->repack, entry);
+            *changed |= new != entry;
+            *at = cpu_to_be64(new);
             continue;
         }
         if (old < c->cutoff || old >= c->end) {
@@ -406,7 +441,7 @@ static bool coroutine_fn co_move_table(Compact *c, Qcow2Tree *tree, uint32_t ind
                                        Qcow2Place *place)
 {
     uint64_t old = place->offset >> c->s->cluster_bits;
-    uint64_t new = GPOINTER_TO_SIZE(g_hash_table_lookup(c->tables, GSIZE_TO_POINTER(old)));
+    uint64_t new = lookup(c->tables, old);
     bool changed = old >= c->cutoff;
 
     if (!new) {
@@ -417,7 +452,7 @@ static bool coroutine_fn co_move_table(Compact *c, Qcow2Tree *tree, uint32_t ind
         if (!new) {
             return false;
         }
-        g_hash_table_insert(c->tables, GSIZE_TO_POINTER(old), GSIZE_TO_POINTER(new));
+        put(c->tables, old, new);
         if (changed) {
             Qcow2Place moved = { new << c->s->cluster_bits, place->buf, 0 };
             int ret = qcow2_co_write_places(c->bs, &moved, 1);
@@ -458,7 +493,11 @@ static bool coroutine_fn co_move_all(Compact *c)
         error_setg(c->errp, "Not enough memory to compact the image");
         return false;
     }
-    if (!co_visit_tables(c, co_move_table) || !co_flush_copies(c) ||
+    /* A large table may need a step of its own to come back into what becomes free now. */
+    c->sh->limit = c->cutoff;
+    c->sh->max_behind = c->mood == BOLD ? (c->end - c->cutoff) / 16 : 0;
+    if (!qcow2_repack_co_run(c->repack, c->cutoff, c->errp) ||
+        !co_visit_tables(c, co_move_table) || !co_flush_copies(c) ||
         !qcow2_shadow_co_put_trees(c->sh, c->trees, c->cutoff << c->s->cluster_bits, c->errp)) {
         return false;
     }
@@ -494,51 +533,74 @@ static int64_t coroutine_fn co_cut_file(Compact *c, int64_t old_len)
 
 static int64_t coroutine_fn co_step(Compact *c, int64_t max_bytes)
 {
-    int64_t old_len = bdrv_co_getlength(c->bs->file->bs);
+    int64_t old_len = bdrv_co_getlength(c->bs->file->bs), max_moves, gain;
 
     if (old_len < 0) {
         error_setg_errno(c->errp, -old_len, "Could not get the length of the image file");
         return old_len;
     }
     c->end = used_end(c->sh->counts);
+    max_moves = c->mood == HUMBLE ? HUMBLE_MOVES : max_bytes >> c->s->cluster_bits;
+    choose_floor(c, MAX(max_moves, 1));
     c->trees = qcow2_shadow_co_trees(c->sh, c->errp);
     if (!c->trees || !co_mark_movable(c)) {
         return -EIO;
     }
-    choose_cutoff(c, MAX(max_bytes >> c->s->cluster_bits, 1));
-    if (c->cutoff < c->end && !co_move_all(c)) {
-        return -EIO;
+    choose_cutoff(c);
+    c->has_moved = false;
+    if (c->cutoff < c->end) {
+        if (!co_move_all(c)) {
+            return c->sh->is_out_of_room ? -ENOSPC : -EIO;
+        }
+        c->has_moved = true;
     }
-    return co_cut_file(c, old_len);
-}
-
-/* One step; what @c has of it goes. */
-static int64_t coroutine_fn co_try_step(Compact *c, int64_t max_bytes)
-{
-    g_autoptr(Qcow2Shadow) sh = c->sh = qcow2_shadow_co_lock(c->bs, c->errp);
-    int64_t gain;
-
-    c->has_blocker = false;
-    gain = sh ? co_step(c, max_bytes) : -EIO;
-    qcow2_shadow_co_unlock(c->bs);
-    g_clear_pointer(&c->trees, g_array_unref);
-    g_clear_pointer(&c->data, g_hash_table_destroy);
-    g_clear_pointer(&c->tables, g_hash_table_destroy);
-    g_clear_pointer(&c->movable, g_free);
-    g_clear_pointer(&c->packed, g_free);
-    g_clear_pointer(&c->joined, g_free);
-    g_clear_pointer(&c->from, g_free);
-    g_clear_pointer(&c->to, g_free);
-    g_clear_pointer(&c->buf, qemu_vfree);
-    c->nb_copies = c->nb_tables = 0;
+    gain = co_cut_file(c, old_len);
+    c->left = MAX(old_len - gain - (int64_t)(c->nb_used << c->s->cluster_bits), 0);
     return gain;
 }
 
-int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, Error **errp)
+static void clear_step(Compact *c)
+{
+    g_clear_pointer(&c->trees, g_array_unref);
+    g_clear_pointer(&c->data, g_hash_table_destroy);
+    g_clear_pointer(&c->tables, g_hash_table_destroy);
+    g_clear_pointer(&c->times, g_hash_table_destroy);
+    g_clear_pointer(&c->tops, g_hash_table_destroy);
+    g_clear_pointer(&c->repack, qcow2_repack_free);
+    g_clear_pointer(&c->movable, g_free);
+    g_clear_pointer(&c->packed, g_free);
+    g_clear_pointer(&c->from, g_free);
+    g_clear_pointer(&c->to, g_free);
+    g_clear_pointer(&c->buf, qemu_vfree);
+    c->nb_copies = 0;
+}
+
+/* A step in the boldest mood in which what it writes has room. */
+static int64_t coroutine_fn co_try_step(Compact *c, int64_t max_bytes)
+{
+    int64_t gain = 0;
+
+    for (c->mood = BOLD; c->mood < NB_MOODS; c->mood++) {
+        g_autoptr(Qcow2Shadow) sh = c->sh = qcow2_shadow_co_lock(c->bs, c->errp);
+
+        c->has_blocker = false;
+        gain = sh ? co_step(c, max_bytes) : -EIO;
+        qcow2_shadow_co_unlock(c->bs);
+        clear_step(c);
+        if (gain != -ENOSPC) {
+            return gain;
+        }
+        g_clear_pointer(c->errp, error_free);
+    }
+    return 0;
+}
+
+int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, int64_t *left,
+                                      Error **errp)
 {
     Error *local_err = NULL;
     Compact c = { .bs = bs, .s = bs->opaque, .errp = &local_err };
-    int64_t gain;
+    int64_t gain, old_len = bdrv_co_getlength(bs->file->bs), new_len;
 
     if (c.s->has_data_file) {
         error_setg(errp, "Images with an external data file have nothing to compact");
@@ -550,13 +612,18 @@ int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, E
         return -ENOTSUP;
     }
     gain = co_try_step(&c, max_bytes);
-    if (gain < 0 && c.keeps_packed && !local_err) {
+    if (gain == 0 && c.has_moved) {
         gain = co_try_step(&c, max_bytes);
     }
     if (gain == 0 && c.has_blocker && c.s->bitmaps->len > 0) {
         /* Perhaps it is a bitmap, which finds a place before the end when it is stored. */
         gain = qcow2_bitmaps_co_move(bs, &local_err) < 0 ? -EIO : co_try_step(&c, max_bytes);
     }
+    new_len = bdrv_co_getlength(bs->file->bs);
+    if (gain >= 0 && old_len >= 0 && new_len >= 0) {
+        gain = MAX(old_len - new_len, 0);
+    }
+    *left = gain > 0 ? c.left : 0;
     error_propagate(errp, local_err);
     return gain;
 }

@@ -841,7 +841,8 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
                                        Error **errp);
 
 /** Move clusters from the end of the file to its free clusters; see bdrv_co_compact(). */
-int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, Error **errp);
+int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, int64_t *left,
+                                      Error **errp);
 
 /** How large a new image with @opts would be; see bdrv_co_measure(). */
 BlockMeasureInfo *coroutine_fn qcow2_co_measure(QemuOpts *opts, BlockDriverState *in_bs,

@@ -146,18 +146,13 @@ static uint64_t find_run(const Qcow2Shadow *sh, uint64_t n)
     }
 }
 
-int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **errp)
+/* [@first, @first + @n), which are free, are counted once. */
+static int coroutine_fn co_count_new(Qcow2Shadow *sh, uint64_t first, uint64_t n, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
-    uint64_t first = find_run(sh, n), offset;
+    uint64_t offset = first << s->cluster_bits;
     int ret;
 
-    while (first + n > sh->nb_bits) {
-        if (!extend(sh, errp)) {
-            return -EFBIG;
-        }
-    }
-    offset = first << s->cluster_bits;
     if (first > s->fresh_from + ((uint64_t)QCOW2_MAX_GAP >> s->cluster_bits)) {
         damaged(errp, "The refcount table", s->reftable.offset);
         return -EIO;
@@ -168,12 +163,43 @@ int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **
         return ret;
     }
     qcow2_refarray_add(sh->counts, first, n, 1);
+    /* Whether or not the switch is made: they will have been written to. */
+    s->fresh_from = MAX(s->fresh_from, first + n);
+    return 0;
+}
+
+int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **errp)
+{
+    Qcow2State *s = sh->bs->opaque;
+    uint64_t first = find_run(sh, n);
+    int ret;
+
+    if (sh->limit && first + n > sh->limit && (n == 1 || n > sh->max_behind)) {
+        error_setg(errp, "There is no room left before the end of the image");
+        sh->is_out_of_room = true;
+        return -ENOSPC;
+    }
+    while (first + n > sh->nb_bits) {
+        if (!extend(sh, errp)) {
+            return -EFBIG;
+        }
+    }
+    ret = co_count_new(sh, first, n, errp);
+    if (ret < 0) {
+        return ret;
+    }
     if (n == 1) {
         sh->cursor = first + 1;
     }
-    /* Whether or not the switch is made: they will have been written to. */
-    s->fresh_from = MAX(s->fresh_from, first + n);
-    return offset;
+    return first << s->cluster_bits;
+}
+
+bool coroutine_fn qcow2_shadow_co_take(Qcow2Shadow *sh, uint64_t cluster)
+{
+    bool is_free = cluster < sh->nb_bits && (!sh->limit || cluster < sh->limit) &&
+                   !test_bit(cluster, sh->used) && !qcow2_refarray_get(sh->counts, cluster);
+
+    return is_free && co_count_new(sh, cluster, 1, NULL) >= 0;
 }
 
 bool qcow2_shadow_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes, Error **errp)

@@ -23,6 +23,9 @@ typedef struct Qcow2Shadow {
     unsigned long *dropped;    /* clusters whose last reference count_tree took away */
     uint64_t nb_bits;          /* length of the two */
     uint64_t cursor;           /* no free single cluster before this */
+    uint64_t limit;            /* clusters: nothing new goes there or behind; 0: anything may */
+    uint64_t max_behind;       /* but for tables of several clusters, not more than these */
+    bool is_out_of_room;       /* an allocation failed for that */
     Qcow2Header header;        /* of the new image; the places of L1 and refcounts set by commit */
     uint64_t *l1;              /* the active L1 table of the new image, in host byte order */
     uint32_t l1_size;
@@ -40,6 +43,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2Shadow, qcow2_shadow_free)
 
 /** @n adjacent clusters for the new image, that the old one does not use; counted once. */
 int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **errp);
+/** This cluster, if it is free: counted once. */
+bool coroutine_fn qcow2_shadow_co_take(Qcow2Shadow *sh, uint64_t cluster);
 /** The new image does without one reference to each of these clusters of metadata. */
 bool qcow2_shadow_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes, Error **errp);
 /** Add @change (1 or -1) to the counts of all that the L1 table @l1 leads to. */

@@ -108,6 +108,38 @@ io "$@"
 "$QEMU_IMG" convert -f qcow2 -O raw -S 4k c.qcow2 before.raw
 ends c.qcow2 3200000 'a bitmap at the end, and scattered gaps'
 
+# In use when it was last seen: inconsistent; and the progress is that of the work.
+rm -f c.qcow2
+"$QEMU_IMG" create -q -f qcow2 -o cluster_size=4k c.qcow2 1G
+io 'write -P 1 0 80M'
+"$QEMU_IMG" bitmap --add -g 512 c.qcow2 stale
+io 'write -P 2 100M 128M' 'discard 0 70M'
+"$QEMU_IMG" info -f qcow2 c.qcow2 >/dev/null
+mark_in_use() {
+    python3 - "$1" <<'PYTHON'
+import struct, sys
+with open(sys.argv[1], "r+b") as file:
+    head = file.read(512)
+    at = struct.unpack_from(">I", head, 100)[0]
+    while struct.unpack_from(">I", head, at)[0] != 0x23852875:
+        at += 8 + (struct.unpack_from(">I", head, at + 4)[0] + 7 & ~7)
+    directory = struct.unpack_from(">Q", head, at + 24)[0]
+    file.seek(directory + 15)
+    file.write(b"\3")
+PYTHON
+}
+mark_in_use c.qcow2
+before=$(stat -c %s c.qcow2)
+check 'an inconsistent bitmap: compact' "$QEMU_IMG" compact -p -f qcow2 c.qcow2
+steps=$(printf '%s' "$out" | tr '\r' '\n' | grep -c '^ *([0-9.]*/100%)')
+[ "$steps" -gt 2 ]
+ok $? "an inconsistent bitmap: $steps steps of progress are told"
+[ "$(stat -c %s c.qcow2)" -lt "$((before - (60 << 20)))" ]
+ok $? 'an inconsistent bitmap: the file is shorter'
+is 'an inconsistent bitmap: check' "$(verdict "$QEMU_IMG")" 'No errors were found on the image.'
+is 'an inconsistent bitmap: it is still there' \
+    "$("$QEMU_IMG" info -f qcow2 c.qcow2 | grep -A 4 'in-use' | grep -c 'name: stale')" 1
+
 truncate -s 1M plain.raw
 fails 'raw has nothing to compact' 1 \
     "qemu-img: Block driver 'raw' does not support compaction" "$QEMU_IMG" compact -f raw plain.raw

@@ -80,10 +80,10 @@ static void coroutine_fn co_judge_bitmap(CrashRun *r, MemUser *user, guint cut)
 
 static void coroutine_fn co_compact(CrashRun *r)
 {
-    int64_t step;
+    int64_t step, left;
 
     for (int i = 0; i < 4; i++) {
-        step = bdrv_co_compact(r->user->bs, 64 * KiB, &error_abort);
+        step = bdrv_co_compact(r->user->bs, 64 * KiB, &left, &error_abort);
         g_assert_cmpint(step, >=, 0);
         gained += step;
     }

@@ -61,10 +61,10 @@ static void coroutine_fn co_prepare_bitmap(FaultRun *r)
 
 static bool coroutine_fn co_compact(FaultRun *r, Error **errp)
 {
-    int64_t gain;
+    int64_t gain, left;
 
     do {
-        gain = bdrv_co_compact(r->user->bs, 64 * KiB, errp);
+        gain = bdrv_co_compact(r->user->bs, 64 * KiB, &left, errp);
         gained += MAX(gain, 0);
     } while (gain > 0);
     return gain == 0;
