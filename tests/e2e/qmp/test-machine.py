@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from imgtest import must  # noqa: E402
-from qmptest import Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
+from qmptest import MiB, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 BASE = ["-display", "none", "-nodefaults", "-S", "-accel", "qtest"]
@@ -81,6 +81,38 @@ def a_machine_is_saved_and_loaded():
              "This is a disk-only snapshot")
         same(vm.hmp("loadvm t"), "")
         same(snapshots(vm, "a"), ["s", "t"])
+
+
+IMAGES = (
+    [], ["-o", "cluster_size=512"], ["-o", "compat=0.10"],
+    ["-o", "extended_l2=on,cluster_size=128k"],
+    ["--object", "secret,id=s,data=x", "-o",
+     "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"],
+)
+
+
+def every_kind_of_image_keeps_the_state():
+    """Also where the disk had another size when it was saved."""
+    for number, options in enumerate(IMAGES):
+        name = f"{number}.qcow2"
+        make_qcow2(name, *options)
+        secret = ",encrypt.format=luks,encrypt.key-secret=s" if "--object" in options else ""
+        with machine("-object", "secret,id=s,data=x", "-m", "8", "-blockdev",
+                     f"qcow2,node-name=a,file.driver=file,file.filename={name}{secret}") as vm:
+            same(vm.hmp("savevm one"), "")
+            vm.hmp('qemu-io a "write -P 7 0 1M"')
+            if "compat=0.10" not in options:        # with snapshots it has one size
+                vm.command("block_resize", node_name="a", size=64 * MiB)
+            same(vm.hmp("savevm two"), "")
+            for tag, size, pattern in (("one", 4, 0), ("two", 64, 7), ("one", 4, 0)):
+                same(vm.hmp(f"loadvm {tag}"), "")
+                if "compat=0.10" not in options:
+                    same(vm.nodes()["a"]["image"]["virtual-size"], size * MiB)
+                text = vm.hmp(f'qemu-io a "read -P {pattern} 0 1M"')
+                assert "failed" not in text, text
+        must("qemu-img", "check", "-q", *(["--object", "secret,id=s,data=x", "--image-opts",
+                                           f"driver=qcow2,file.filename={name}{secret}"]
+                                          if secret else [name]))
 
 
 def savevm_replaces_and_names():
@@ -208,7 +240,8 @@ def before_there_is_a_machine():
 
 
 run_alone("machine", [
-    snapshots_are_deleted_by_a_job, a_machine_is_saved_and_loaded, savevm_replaces_and_names,
+    snapshots_are_deleted_by_a_job, a_machine_is_saved_and_loaded,
+    every_kind_of_image_keeps_the_state, savevm_replaces_and_names,
     a_machine_is_not_loaded, what_cannot_be_saved_is_found_first,
     delvm_deletes_wherever_it_is, the_command_line_is_told, configurations_are_of_this_program,
     before_there_is_a_machine,
