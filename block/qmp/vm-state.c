@@ -282,28 +282,46 @@ static bool coroutine_fn co_make_all(const Saving *saving, Error **errp)
     return true;
 }
 
-/* Those that savevm replaces; they go when the new ones are there. */
-static GPtrArray *find_replaced(const GPtrArray *disks, const char *tag)
+/* Delete what savevm replaces: snapshots of that name but the newest, which is the new one. */
+static bool coroutine_fn co_delete_older(BlockDriverState *bs, const char *tag, Error **errp)
 {
-    GPtrArray *ids = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(SnapshotInfoList) list = bdrv_snapshot_list(bs);
+    g_autofree char *newest = newest_id(bs, tag);
 
-    for (guint i = 0; i < disks->len; i++) {
-        g_ptr_array_add(ids, newest_id(disks->pdata[i], tag));
-    }
-    return ids;
-}
+    for (SnapshotInfoList *entry = list; entry; entry = entry->next) {
+        const SnapshotInfo *info = entry->value;
 
-static bool coroutine_fn co_delete_replaced(const GPtrArray *disks, const GPtrArray *ids,
-                                            Error **errp)
-{
-    for (guint i = 0; i < disks->len; i++) {
-        if (ids->pdata[i] && !bdrv_co_snapshot_delete(disks->pdata[i], ids->pdata[i], errp)) {
+        if (strcmp(info->name, tag) == 0 && strcmp(info->id, newest) != 0 &&
+            !bdrv_co_snapshot_delete(bs, info->id, errp)) {
             error_prepend(errp, "The snapshot was made, but the one it replaces is still on '%s': ",
-                          bdrv_get_device_or_node_name(disks->pdata[i]));
+                          bdrv_get_device_or_node_name(bs));
             return false;
         }
     }
     return true;
+}
+
+static bool coroutine_fn co_delete_replaced(const GPtrArray *disks, const char *tag, Error **errp)
+{
+    for (guint i = 0; i < disks->len; i++) {
+        if (!co_delete_older(disks->pdata[i], tag, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Two of a name on one disk would be mixed up with another disk's. */
+static bool is_on_any(const GPtrArray *disks, const char *tag)
+{
+    for (guint i = 0; i < disks->len; i++) {
+        g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(disks->pdata[i], NULL, tag);
+
+        if (info) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool coroutine_fn co_save_at_rest(Saving *saving, Error **errp)
@@ -325,14 +343,13 @@ bool coroutine_fn vm_snapshot_co_save(const GPtrArray *disks, const char *tag, c
         .job = job,
         .info = { .id = (char *)"", .name = (char *)tag },
     };
-    g_autoptr(GPtrArray) replaced = NULL;
     bool ok;
 
     if (!vm_disks_can_snapshot(disks, errp)) {
         return false;
     }
     /* savevm, which names no node for the state, may replace one. */
-    if (vmstate && vm_disks_have_snapshot(disks, tag)) {
+    if (vmstate && is_on_any(disks, tag)) {
         error_setg(errp, "Snapshot '%s' already exists in one or more devices", tag);
         return false;
     }
@@ -341,11 +358,10 @@ bool coroutine_fn vm_snapshot_co_save(const GPtrArray *disks, const char *tag, c
         !none_is_blocked(disks, BLOCK_OP_TYPE_INTERNAL_SNAPSHOT, errp)) {
         return false;
     }
-    replaced = find_replaced(disks, tag);
     co_bring_to_rest(disks, false);
     ok = co_save_at_rest(&saving, errp);
     the_machine->release();
-    return ok && (vmstate || co_delete_replaced(disks, replaced, errp));
+    return ok && (vmstate || co_delete_replaced(disks, tag, errp));
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */

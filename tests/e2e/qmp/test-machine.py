@@ -68,9 +68,10 @@ def a_machine_is_saved_and_loaded():
         where = {"tag": "t", "vmstate": "b", "devices": ["a", "b"]}
         same(outcome(vm, "snapshot-save", **{**where, "vmstate": "x"}),
              "vmstate block device 'x' does not exist")
-        same(outcome(vm, "snapshot-save", **{**where, "tag": "s", "vmstate": "a",
-                                             "devices": ["a"]}),
-             "Snapshot 's' already exists in one or more devices")
+        for devices in (["a"], ["b", "a"]):
+            same(outcome(vm, "snapshot-save", **{**where, "tag": "s", "vmstate": devices[0],
+                                                 "devices": devices}),
+                 "Snapshot 's' already exists in one or more devices")
         same((snapshots(vm, "a"), snapshots(vm, "b")), (["s"], []))
         same(outcome(vm, "snapshot-save", **where), None)
         same((snapshots(vm, "a"), snapshots(vm, "b")), (["s", "t"], ["t"]))
