@@ -323,7 +323,7 @@ static int dev_drive_ioctl(unsigned long request, unsigned long arg, int *value)
 {
     bool moves = request == CDROMEJECT || request == CDROMCLOSETRAY || request == CDROM_LOCKDOOR;
 
-    dev->n_moves += moves;
+    __atomic_fetch_add(&dev->n_moves, moves, __ATOMIC_RELAXED);
     if (moves && dev->drive_errno) {
         return dev->drive_errno;
     }

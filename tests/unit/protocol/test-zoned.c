@@ -76,7 +76,7 @@ static int coroutine_fn co_write(BlockBackend *blk, int64_t offset, int64_t byte
 
 static int coroutine_fn co_append(BlockBackend *blk, int64_t *offset, int64_t bytes, int value)
 {
-    g_autofree uint8_t *buf = g_malloc(bytes);
+    g_autofree uint8_t *buf = g_malloc(bytes + 1);
     QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, bytes);
 
     memset(buf, value, bytes);
