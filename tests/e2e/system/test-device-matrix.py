@@ -76,6 +76,11 @@ COMMANDS = (
 )
 
 UNDO = {
+    "device_add a disk of N": (("device_del", {"id": "x"}),),
+    "device_add a disk of N, share-rw": (("device_del", {"id": "x"}),),
+    "object-del g": (("object-add", {"qom-type": "throttle-group", "id": "g"}),),
+    "block_set_io_throttle v": (("block_set_io_throttle", {
+        "id": "v", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}),),
     "blockdev-open-tray r": (("blockdev-close-tray", {"id": "r"}),),
     "blockdev-insert-medium t into e": (("blockdev-remove-medium", {"id": "e"}),),
     "blockdev-insert-medium over into e": (("blockdev-remove-medium", {"id": "e"}),),
