@@ -21,13 +21,12 @@
 #define WRITE_LEVEL 4
 #define WRITE_MEM_LEVEL 6
 
-/* Where a buffer is tried out: 4 KiB of each 64 KiB. */
+/* Where a text is tried out: 4 KiB of each 64 KiB. */
 #define SAMPLE_BYTES 4096
 #define SAMPLE_STEP 65536
 #define SAMPLE_AT 24576
-/* What ISA-L may need of it, if 100 is what zlib needs: text is what loses most. */
-#define MAX_PERCENT 108
-#define MAX_PERCENT_OF_TEXT 105
+/* What ISA-L may need of it, if 100 is what zlib needs. */
+#define MAX_PERCENT 105
 
 int deflate_read(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
@@ -111,13 +110,16 @@ static ssize_t zlib_write(void *dst, size_t dst_len, const void *src, size_t src
 }
 
 #ifdef CONFIG_ISAL
-/* Would ISA-L write @src much longer than zlib?  By samples; if @src is short, by its kind. */
+/*
+ * Would ISA-L write @src much longer than zlib?  Text perhaps, as samples tell, or nearly always if
+ * it is short; other content no more than eight percent, and to try that out would cost too much.
+ */
 static bool suits_zlib(const uint8_t *src, size_t len)
 {
     bool is_text = !memchr(src, 0, len);
     size_t fast = 0, small = 0;
 
-    if (len < SAMPLE_AT + SAMPLE_BYTES) {
+    if (!is_text || len < SAMPLE_AT + SAMPLE_BYTES) {
         return is_text;
     }
     for (size_t at = SAMPLE_AT; at + SAMPLE_BYTES <= len; at += SAMPLE_STEP) {
@@ -130,7 +132,7 @@ static bool suits_zlib(const uint8_t *src, size_t len)
             small += n < 0 ? SAMPLE_BYTES : n;
         }
     }
-    return fast * 100 > small * (is_text ? MAX_PERCENT_OF_TEXT : MAX_PERCENT);
+    return fast * 100 > small * MAX_PERCENT;
 }
 #endif
 
