@@ -16,7 +16,7 @@
 #include "qemu/progress.h"
 
 #define MIN_POLL_NS (1 * SCALE_MS)
-#define MAX_POLL_NS (100 * SCALE_MS)
+#define MAX_POLL_NS (10 * SCALE_MS)
 #define COMPACT_STEP (64 * MiB)
 
 typedef struct CommitOptions {
