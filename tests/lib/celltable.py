@@ -4,14 +4,11 @@
 A cell is 'ok' or the text of a refusal.  Frequent texts have a short word (WORDS), others get a
 number and are told below the table, so that the file reads as a matrix and still holds each text."""
 
-import argparse
-import difflib
 import os
 import re
 import sys
-import tempfile
 
-from imgtest import Tap, have
+from answertest import AnswerTest
 
 # Short word, and the text, in which N is the node of the column, JOB the type of any job and VERB what
 # jobs are told.
@@ -69,82 +66,39 @@ class Table:
         return "\n".join([*head, "", *legend, *self.lines, "", *notes]) + "\n"
 
 
-def without_numbers(answer):
-    return re.sub(r"#block\d+", "#block", answer)
+class TableTest(AnswerTest):
+    """A test that is a table with columns.
 
-
-class TableTest:
-    """A test that is a table: asks, prints, and compares with the file @expected.
-
-    ask(program, headings) returns (heading, row) -> one answer for each of @columns.  The headings
-    @ours mean nothing to stock."""
+    ask(program, headings) returns (heading, row) -> one answer for each of @columns, "-" where there
+    is none.  The headings @ours mean nothing to stock."""
 
     def __init__(self, expected, head, columns, headings, ask, ours=()):
+        self.area = os.path.basename(expected).removesuffix(".txt")
         self.expected, self.head, self.columns = expected, head, columns
-        self.headings, self.ask, self.ours = headings, ask, ours
+        self.headings, self.ask_rows, self.ours = headings, ask, ours
 
-    def answers(self, program, headings):
-        """Ask, in an empty folder."""
-        home = os.getcwd()
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            try:
-                return self.ask(program, headings)
-            finally:
-                os.chdir(home)
+    def ask_all(self, program, names):
+        headings = [name for name in names or self.headings if not program or name not in self.ours]
+        return {(*key, column): answer
+                for key, cells in self.ask_rows(program or self.program, headings).items()
+                for column, answer in zip(self.columns, cells)}
 
-    def text(self, found):
-        table, last = Table(self.columns), None
-        for (heading, row), cells in found.items():
+    def text(self, answers):
+        table, last, rows = Table(self.columns), None, {}
+        for (heading, row, _), answer in answers.items():
+            rows.setdefault((heading, row), []).append(answer)
+        for (heading, row), cells in rows.items():
             if heading != last:
                 table.heading(heading)
             last = heading
             table.row(row, cells)
         return table.text(self.head)
 
-    def compare(self, program, found):
-        """Print the cells in which another program answers otherwise."""
-        theirs = self.answers(program, [name for name in dict.fromkeys(key[0] for key in found)
-                                        if name not in self.ours])
-        for key, cells in theirs.items():
-            for column, a, b in zip(self.columns, found[key], cells):
-                if "-" not in (a, b) and without_numbers(a) != without_numbers(b):
-                    print(" | ".join((*key, column, a, b)))
+    def compare(self, tap, ours, others, is_whole):
+        known = {cell: answer for cell, answer in others.items() if "-" not in (answer, ours[cell])}
+        super().compare(tap, ours, known, is_whole)
 
-    def check(self, found):
-        """TAP; the exit status."""
-        tap, text = Tap(), self.text(found)
-        with open(self.expected, encoding="ascii") as file:
-            wrong = difference(file.read(), text)
-        print("\n".join(f"# {line}".rstrip() for line in text.splitlines()))
-        tap.ok(not wrong, f"{sum(map(len, found.values()))} answers as in "
-               f"{os.path.basename(self.expected)}", wrong)
-        return tap.finish()
-
-    def main(self, program="qemu-storage-daemon"):
+    def main(self, program="qemu-storage-daemon"):  # pylint: disable=arguments-renamed
         """The command line; exits."""
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--write", action="store_true", help=f"write {self.expected}")
-        parser.add_argument("--stock", metavar="PROGRAM", help="tell where PROGRAM differs")
-        parser.add_argument("headings", nargs="*", help="only these; prints the table")
-        options = parser.parse_args()
-        if not have(program):
-            print(f"1..0 # SKIP {program} is not built")
-            sys.exit(0)
-        found = self.answers(program, options.headings or self.headings)
-        if options.stock:
-            self.compare(options.stock, found)
-        elif options.write:
-            with open(self.expected, "w", encoding="ascii") as file:
-                file.write(self.text(found))
-        elif options.headings:
-            print(self.text(found))
-        else:
-            sys.exit(self.check(found))
-
-
-def difference(wanted, got):
-    """A unified difference of two texts, or None."""
-    lines = list(difflib.unified_diff(wanted.splitlines(), got.splitlines(), "expected", "got",
-                                      lineterm="", n=1))
-    return "\n".join(lines) or None
+        self.program = program
+        sys.exit(super().main(f"The table {self.expected}."))

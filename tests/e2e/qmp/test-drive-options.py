@@ -12,8 +12,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from answertest import AnswerTest                        # noqa: E402
-from celltable import without_numbers                    # noqa: E402
+from answertest import AnswerTest, without_numbers       # noqa: E402
 from qmptest import Vm, make_qcow2, make_raw, same       # noqa: E402
 
 EMULATOR = "qemu-system-e2k"

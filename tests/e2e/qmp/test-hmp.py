@@ -9,7 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from celltable import difference  # noqa: E402
+from answertest import difference  # noqa: E402
 from imgtest import must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import MiB, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402

@@ -10,8 +10,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from answertest import AnswerTest                        # noqa: E402
-from celltable import without_numbers                    # noqa: E402
+from answertest import AnswerTest, without_numbers       # noqa: E402
 from imgtest import run, stock                           # noqa: E402
 from qmptest import MiB, QMPError, Vm, make_raw          # noqa: E402
 

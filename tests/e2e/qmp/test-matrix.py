@@ -21,8 +21,8 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from answertest import AnswerTest                        # noqa: E402
-from celltable import Table, without_numbers             # noqa: E402
+from answertest import AnswerTest, without_numbers       # noqa: E402
+from celltable import Table                              # noqa: E402
 from imgtest import must                                 # noqa: E402
 from qmptest import MiB, QMPError, Vm                    # noqa: E402
 

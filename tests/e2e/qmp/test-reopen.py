@@ -13,8 +13,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from answertest import AnswerTest                        # noqa: E402
-from celltable import without_numbers                    # noqa: E402
+from answertest import AnswerTest, without_numbers       # noqa: E402
 from imgtest import must                                 # noqa: E402
 from qmptest import MiB, QMPError, Vm, make_qcow2, make_raw  # noqa: E402
 
