@@ -574,6 +574,18 @@ void chr_fe_disconnect(CharFrontend *fe)
     }
 }
 
+void chr_fe_hang_up(CharFrontend *fe)
+{
+    Chardev *chr = fe->chr;
+
+    chr_fe_deinit(fe);
+    if (chr && chr->ioc && chr->opts->backend == CHARDEV_BACKEND_KIND_SOCKET &&
+        !chardev_is_shared(chr)) {
+        chr->has_met_eof = true;
+        close_when_written(chr);
+    }
+}
+
 int chr_fe_take_fd(CharFrontend *fe)
 {
     Chardev *chr = fe->chr;

@@ -206,7 +206,7 @@ void monitor_suspend(Monitor *mon)
 
 static void show_prompt(HmpSession *s)
 {
-    if (!s->is_hidden && !s->is_suspended) {
+    if (!s->is_hidden && !s->is_suspended && !s->common.is_retired) {
         if (s->readline) {
             readline_start(s->readline);
         } else {
@@ -272,7 +272,7 @@ static void drop_input(HmpSession *s)
 static void handle_input(HmpSession *s)
 {
     while (s->input_at < s->input->len && !s->is_busy && !s->is_suspended &&
-           !monitor_is_deaf()) {
+           !monitor_is_deaf(&s->common)) {
         uint8_t byte = s->input->data[s->input_at++];
         char *line = s->readline ? readline_handle_byte(s->readline, byte) : plain_line(s, byte);
 
@@ -290,6 +290,7 @@ static void go_on(void *opaque)
     HmpSession *s = opaque;
 
     handle_input(s);
+    monitor_may_end(&s->common);
     chr_fe_accept_input(&s->common.fe);
 }
 
@@ -297,7 +298,7 @@ static size_t hmp_can_receive(void *opaque)
 {
     HmpSession *s = opaque;
 
-    return monitor_is_deaf() || s->is_busy || s->is_suspended || s->input->len ||
+    return monitor_is_deaf(&s->common) || s->is_busy || s->is_suspended || s->input->len ||
            monitor_pending_output(&s->common) > MONITOR_OUT_SOFT_MAX ? 0 : SIZE_MAX;
 }
 
@@ -325,6 +326,7 @@ static void hmp_event(void *opaque, ChrEvent event)
         drop_input(s);
         g_string_truncate(s->line, 0);
         monitor_drop_output(&s->common);
+        monitor_may_end(&s->common);
         break;
     case CHR_EVENT_MUX_IN:
         if (s->is_hidden) {
@@ -347,6 +349,7 @@ static void hmp_writable(void *opaque)
     HmpSession *s = opaque;
 
     monitor_flush(&s->common);
+    monitor_may_end(&s->common);
     chr_fe_accept_input(&s->common.fe);
 }
 
@@ -367,7 +370,7 @@ static GPtrArray *complete_line(void *opaque, const char *text)
     return hmp_complete(text);
 }
 
-bool monitor_new_hmp(Chardev *chr, bool use_readline, Error **errp)
+Monitor *monitor_new_hmp(Chardev *chr, bool use_readline, Error **errp)
 {
     HmpSession *s = g_new0(HmpSession, 1);
 
@@ -380,10 +383,10 @@ bool monitor_new_hmp(Chardev *chr, bool use_readline, Error **errp)
     }
     if (!monitor_attach(&s->common, chr, errp)) {
         hmp_session_free(&s->common);
-        return false;
+        return NULL;
     }
     chr_fe_set_handlers(&s->common.fe, &hmp_handlers, s);
-    return true;
+    return &s->common;
 }
 
 void hmp_session_free(Monitor *mon)

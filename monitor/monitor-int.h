@@ -25,11 +25,23 @@ struct Monitor {
     size_t out_at;
     size_t event_bytes;         /* of events, since everything had been taken */
     bool is_overflowing;        /* to be disconnected */
+    bool is_retired;            /* ends as soon as it can; written by the main thread */
+    int64_t drain_deadline_ms;  /* a retired one waits for its client until then; 0: unset */
+    struct MonitorObject *object; /* that it belongs to, or NULL */
 };
 
 /* ---- monitor.c ------------------------------------------------------------------------------- */
-/** The program ends: sessions begin no command any more. */
-bool monitor_is_deaf(void);
+/** The program ends, or @mon does: it begins no command any more. */
+bool monitor_is_deaf(const Monitor *mon);
+/** The device called @id; NULL with @errp set. */
+Chardev *monitor_find_chardev(const char *id, Error **errp);
+/**
+ * End @mon: at once, or, if it carries out a command, when that was answered and the answer read,
+ * or a moment has passed.
+ */
+void monitor_retire(Monitor *mon);
+/** A session has nothing to do now, or its client has read or gone: a retired one may end. */
+void monitor_may_end(Monitor *mon);
 
 void monitor_data_init(Monitor *mon, bool is_qmp);
 void monitor_data_done(Monitor *mon);
@@ -54,6 +66,12 @@ Monitor *coroutine_fn monitor_set_cur(Monitor *mon);
 /** The hooks, unless @is_exempt.  Between them the command runs. */
 void coroutine_fn monitor_enter_command(bool is_exempt);
 void monitor_leave_command(bool is_exempt);
+
+/* ---- objects.c ------------------------------------------------------------------------------- */
+/** The client of @mon has gone. */
+void monitor_object_client_gone(Monitor *mon);
+/** @mon, which belonged to @object, ends. */
+void monitor_object_lost(struct MonitorObject *object);
 
 /* ---- events.c -------------------------------------------------------------------------------- */
 typedef struct EventText {

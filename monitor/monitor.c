@@ -10,6 +10,8 @@
 
 /* How long monitor_cleanup() waits for commands that still run. */
 #define CLEANUP_WAIT_MS 1000
+/* How long a session that ends waits for its client to read the last answer. */
+#define DRAIN_WAIT_MS 1000
 
 static struct {
     QemuMutex lock;            /* guards the list against event senders of other threads */
@@ -20,6 +22,7 @@ static struct {
     GHashTable *current;       /* Coroutine -> Monitor */
     const MonitorCommandHooks *hooks;
     GHashTable *exempt;        /* names */
+    QEMUTimer *drain_timer;    /* retired sessions have waited enough; NULL after clean-up */
     bool is_preconfig;         /* main thread */
 } monitors = {
     .list = QTAILQ_HEAD_INITIALIZER(monitors.list),
@@ -244,6 +247,9 @@ void monitor_data_init(Monitor *mon, bool is_qmp)
 
 void monitor_data_done(Monitor *mon)
 {
+    if (mon->object) {
+        monitor_object_lost(mon->object);
+    }
     chr_fe_deinit(&mon->fe);
     g_string_free(mon->out, TRUE);
     qemu_mutex_destroy(&mon->lock);
@@ -269,6 +275,76 @@ bool monitor_attach(Monitor *mon, Chardev *chr, Error **errp)
     QEMU_LOCK_GUARD(&monitors.lock);
     QTAILQ_INSERT_TAIL(&monitors.list, mon, next);
     return true;
+}
+
+static bool session_is_busy(const Monitor *mon)
+{
+    return mon->is_qmp ? qmp_session_is_busy(mon) : hmp_session_is_busy(mon);
+}
+
+static void session_free(Monitor *mon)
+{
+    WITH_QEMU_LOCK_GUARD(&monitors.lock) {
+        QTAILQ_REMOVE(&monitors.list, mon, next);
+    }
+    if (mon->is_qmp) {
+        qmp_session_free(mon);
+    } else {
+        hmp_session_free(mon);
+    }
+}
+
+/* Whether the client has what it is to have, or had the time to take it. */
+static bool has_drained(Monitor *mon)
+{
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    monitor_flush(mon);
+    if (!monitor_pending_output(mon) || !chr_fe_is_open(&mon->fe) || !monitors.drain_timer) {
+        return true;
+    }
+    if (!mon->drain_deadline_ms) {
+        mon->drain_deadline_ms = now + DRAIN_WAIT_MS;
+    }
+    if (now >= mon->drain_deadline_ms) {
+        return true;
+    }
+    timer_mod(monitors.drain_timer, mon->drain_deadline_ms);
+    return false;
+}
+
+static void end_if_possible(Monitor *mon)
+{
+    if (!session_is_busy(mon) && has_drained(mon)) {
+        chr_fe_hang_up(&mon->fe);
+        session_free(mon);
+    }
+}
+
+static void end_retired(void *opaque)
+{
+    Monitor *mon, *next;
+
+    QTAILQ_FOREACH_SAFE(mon, &monitors.list, next, next) {
+        if (mon->is_retired) {
+            end_if_possible(mon);
+        }
+    }
+}
+
+void monitor_may_end(Monitor *mon)
+{
+    if (mon->is_retired) {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), end_retired, NULL);
+    }
+}
+
+void monitor_retire(Monitor *mon)
+{
+    WITH_QEMU_LOCK_GUARD(&mon->lock) {
+        mon->is_retired = true;
+    }
+    end_if_possible(mon);
 }
 
 void monitor_set_preconfig(bool is_preconfig)
@@ -297,6 +373,7 @@ void monitor_init(const QmpCommandList *commands)
     }
     hmp_register_builtin();
     qmp_sessions_init(commands);
+    monitors.drain_timer = timer_new_ms(QEMU_CLOCK_REALTIME, end_retired, NULL);
     error_set_report_hook(report_to_monitor, monitor_cur_is_hmp);
     monitor_events_init();
 }
@@ -306,16 +383,16 @@ static bool any_session_is_busy(void)
     Monitor *mon;
 
     QTAILQ_FOREACH(mon, &monitors.list, next) {
-        if (mon->is_qmp ? qmp_session_is_busy(mon) : hmp_session_is_busy(mon)) {
+        if (session_is_busy(mon)) {
             return true;
         }
     }
     return false;
 }
 
-bool monitor_is_deaf(void)
+bool monitor_is_deaf(const Monitor *mon)
 {
-    return monitors.is_deaf;
+    return monitors.is_deaf || mon->is_retired;
 }
 
 void monitor_stop_commands(void)
@@ -342,17 +419,13 @@ void monitor_cleanup(void)
     error_set_report_hook(NULL, NULL);
     QTAILQ_FOREACH_SAFE(mon, &monitors.list, next, next) {
         monitor_flush(mon);
-        if (mon->is_qmp ? qmp_session_is_busy(mon) : hmp_session_is_busy(mon)) {
+        if (session_is_busy(mon)) {
             continue; /* its coroutine still refers to it, and the process is about to end */
         }
-        QTAILQ_REMOVE(&monitors.list, mon, next);
-        if (mon->is_qmp) {
-            qmp_session_free(mon);
-        } else {
-            hmp_session_free(mon);
-        }
+        session_free(mon);
     }
     qmp_sessions_done();
+    g_clear_pointer(&monitors.drain_timer, timer_free);
     g_clear_pointer(&monitors.exempt, g_hash_table_unref);
     if (QTAILQ_EMPTY(&monitors.list)) {
         g_clear_pointer(&monitors.current, g_hash_table_unref);
@@ -396,6 +469,16 @@ bool monitor_parse_hmp(const char *optarg, Error **errp)
     return !chr || monitor_new_hmp(chr, true, errp);
 }
 
+Chardev *monitor_find_chardev(const char *id, Error **errp)
+{
+    Chardev *chr = chardev_find(id);
+
+    if (!chr) {
+        error_setg(errp, "chardev \"%s\" not found", id);
+    }
+    return chr;
+}
+
 bool monitor_parse_mon(const char *optarg, bool allow_hmp, Error **errp)
 {
     g_autoptr(MonitorOptions) opts = NULL;
@@ -411,9 +494,8 @@ bool monitor_parse_mon(const char *optarg, bool allow_hmp, Error **errp)
     if (!opts) {
         return false;
     }
-    chr = chardev_find(opts->chardev);
+    chr = monitor_find_chardev(opts->chardev, errp);
     if (!chr) {
-        error_setg(errp, "chardev \"%s\" not found", opts->chardev);
         return false;
     }
     is_qmp = opts->has_mode ? opts->mode == MONITOR_MODE_CONTROL : !allow_hmp;

@@ -44,6 +44,7 @@ typedef struct QmpSession {
     unsigned generation;     /* counts connections */
     bool has_oob;            /* this client asked for it */
     unsigned n_oob;          /* commands that run out of band */
+    bool is_connected;       /* a client is counted as a user of descriptor sets */
     bool is_negotiated;      /* under common.lock: looked at by event senders */
 } QmpSession;
 
@@ -76,7 +77,7 @@ static void drop_queue(QmpSession *s)
 /* Let the session's coroutine look at the queue. */
 static void kick(QmpSession *s)
 {
-    if (s->state != IDLE || monitor_is_deaf()) {
+    if (s->state != IDLE || monitor_is_deaf(&s->common)) {
         return;
     }
     if (!s->co) {
@@ -121,7 +122,7 @@ void qmp_session_event(Monitor *mon, const EventText *event)
     bool is_wanted;
 
     WITH_QEMU_LOCK_GUARD(&mon->lock) {
-        is_wanted = s->is_negotiated;
+        is_wanted = s->is_negotiated && !mon->is_retired;
     }
     if (is_wanted) {
         monitor_send_event(mon, text->str, text->len);
@@ -197,12 +198,13 @@ static void coroutine_fn session_loop(void *opaque)
     QmpSession *s = opaque;
 
     while (!s->is_ending) {
-        Request *req = monitor_is_deaf() ? NULL : g_queue_pop_head(&s->queue);
+        Request *req = monitor_is_deaf(&s->common) ? NULL : g_queue_pop_head(&s->queue);
         g_autoptr(QDict) response = NULL;
 
         if (!req) {
             s->state = IDLE;
             chr_fe_accept_input(&s->common.fe);
+            monitor_may_end(&s->common);
             qemu_coroutine_yield();
             continue;
         }
@@ -211,7 +213,7 @@ static void coroutine_fn session_loop(void *opaque)
             chr_fe_accept_input(&s->common.fe);
         }
         wait_for_room(s, req->generation);
-        if (req->generation == s->generation) {
+        if (req->generation == s->generation && !monitor_is_deaf(&s->common)) {
             s->running = req;
             response = carry_out(s, req);
             s->running = NULL;
@@ -237,6 +239,7 @@ static void coroutine_fn oob_entry(void *opaque)
     answer(s, call->req, response);
     request_free(call->req);
     s->n_oob--;
+    monitor_may_end(&s->common);
     chr_fe_accept_input(&s->common.fe);
 }
 
@@ -278,7 +281,7 @@ static size_t qmp_can_receive(void *opaque)
 {
     QmpSession *s = opaque;
 
-    if (monitor_is_deaf()) {
+    if (monitor_is_deaf(&s->common)) {
         return 0;
     }
     if (s->has_oob) {
@@ -307,6 +310,7 @@ static void qmp_writable(void *opaque)
     QmpSession *s = opaque;
 
     monitor_flush(&s->common);
+    monitor_may_end(&s->common);
     if (s->state == WAITING_FOR_ROOM) {
         s->state = SCHEDULED;
         aio_co_schedule(qemu_get_aio_context(), s->co);
@@ -322,6 +326,7 @@ static void on_opened(QmpSession *s)
     s->has_oob = false;
     s->generation++;
     fdset_monitor_opened();
+    s->is_connected = true;
     send_greeting(s);
 }
 
@@ -331,11 +336,13 @@ static void on_closed(QmpSession *s)
     s->has_oob = false;
     s->generation++;
     fdset_monitor_closed();
+    s->is_connected = false;
     drop_queue(s);
     monitor_drop_output(&s->common);
     json_message_parser_free(s->parser);
     s->parser = json_message_parser_new(on_parsed, s);
     qmp_writable(s);
+    monitor_object_client_gone(&s->common);
 }
 
 static void qmp_event(void *opaque, ChrEvent event)
@@ -356,7 +363,7 @@ static const ChrHandlers qmp_handlers = {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-bool monitor_new_qmp(Chardev *chr, bool pretty, Error **errp)
+Monitor *monitor_new_qmp(Chardev *chr, bool pretty, Error **errp)
 {
     QmpSession *s = g_new0(QmpSession, 1);
 
@@ -365,11 +372,11 @@ bool monitor_new_qmp(Chardev *chr, bool pretty, Error **errp)
     s->parser = json_message_parser_new(on_parsed, s);
     if (!monitor_attach(&s->common, chr, errp)) {
         qmp_session_free(&s->common);
-        return false;
+        return NULL;
     }
     chr_fe_set_echo(&s->common.fe, true);
     chr_fe_set_handlers(&s->common.fe, &qmp_handlers, s);
-    return true;
+    return &s->common;
 }
 
 void qmp_session_free(Monitor *mon)
@@ -389,6 +396,9 @@ void qmp_session_free(Monitor *mon)
         } else {
             aio_poll(qemu_get_aio_context(), false);
         }
+    }
+    if (s->is_connected) {
+        fdset_monitor_closed();
     }
     json_message_parser_free(s->parser);
     monitor_data_done(mon);

@@ -89,6 +89,19 @@ bool user_object_add_from_str(const char *str, Error **errp)
         && user_object_add(options, errp);
 }
 
+bool user_object_str_is_late(const char *str)
+{
+    g_autoptr(Visitor) v = qobject_input_visitor_new_str(str, "qom-type", NULL);
+    g_autoptr(ObjectOptions) options = NULL;
+    const UserObjectType *type;
+
+    if (!v || !visit_type_ObjectOptions(v, NULL, &options, NULL)) {
+        return false;
+    }
+    type = user_object_find_type(ObjectType_str(options->qom_type));
+    return type && type->is_late;
+}
+
 static void destroy(UserObject *obj)
 {
     g_ptr_array_remove(objects, obj);

@@ -330,9 +330,15 @@ static bool show_option_help(const Option *option, void *opaque, Error **errp)
 
 /* ---- objects, character devices, disks ------------------------------------------------------- */
 
+/* In two rounds: what lets clients in comes with the monitors. */
 static bool create_object(const Option *option, void *opaque, Error **errp)
 {
-    return user_object_add_from_str(option->arg, errp);
+    return user_object_str_is_late(option->arg) || user_object_add_from_str(option->arg, errp);
+}
+
+static bool create_late_object(const Option *option, void *opaque, Error **errp)
+{
+    return !user_object_str_is_late(option->arg) || user_object_add_from_str(option->arg, errp);
 }
 
 static bool create_chardev(const Option *option, void *opaque, Error **errp)
@@ -714,6 +720,7 @@ static void create_monitors(Startup *s)
     options_foreach(&s->options, OPT_MONITOR, create_hmp, NULL);
     options_foreach(&s->options, OPT_QMP, create_qmp, NULL);
     options_foreach(&s->options, OPT_QMP_PRETTY, create_qmp, NULL);
+    options_foreach(&s->options, OPT_OBJECT, create_late_object, NULL);
 }
 
 static void coroutine_fn hmp_info_pci(Monitor *mon, const QDict *args)
@@ -929,6 +936,7 @@ int main(int argc, char **argv)
     bdrv_init_with_whitelist();
     commands = register_commands();
     monitor_init(commands);
+    monitor_register_objects(true);
     parse_early(&s);
     parse_drives(&s);
     if (options_has(&s.options, OPT_PIDFILE) &&

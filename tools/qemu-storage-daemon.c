@@ -273,7 +273,9 @@ static void carry_out_options(int argc, char **argv, bool only_monitors)
             break;
         }
         Error *err = NULL;
-        if ((option == OPT_MONITOR) != only_monitors) {
+        bool is_monitor = option == OPT_MONITOR ||
+                          (option == OPT_OBJECT && user_object_str_is_late(optarg));
+        if (is_monitor != only_monitors) {
             continue;
         }
         loc_set_cmdline(argv, first, MAX(1, optind - first));
@@ -338,6 +340,7 @@ int main(int argc, char **argv)
     g_autoptr(QmpCommandList) commands = register_commands();
     blockdev_register_commands(commands, false);
     monitor_init(commands);
+    monitor_register_objects(false);
     if (settings.pidfile && !daemon_write_pidfile(settings.pidfile, &err)) {
         error_report_err(err);
         return 1;

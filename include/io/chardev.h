@@ -110,6 +110,9 @@ bool chr_fe_is_open(const CharFrontend *fe);
 /** Close the connection: a server waits for the next client, others stay closed. */
 void chr_fe_disconnect(CharFrontend *fe);
 
+/** Detach, and close a connection that is of a socket, once what was written has gone out. */
+void chr_fe_hang_up(CharFrontend *fe);
+
 /** Switch a terminal between line editing by the host and raw input; nothing for other devices. */
 void chr_fe_set_echo(CharFrontend *fe, bool echo);
 

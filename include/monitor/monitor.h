@@ -39,10 +39,16 @@ void monitor_stop_commands(void);
 /** End all sessions, after what they still have to say was written or a moment has passed. */
 void monitor_cleanup(void);
 
-/** Make a session on @chr.  False with @errp set if the device is in use. */
-bool monitor_new_qmp(Chardev *chr, bool pretty, Error **errp);
+/**
+ * Offer objects of type monitor-qmp, and with @allow_hmp of type monitor-hmp.  They are made last
+ * at start-up (user_object_str_is_late()).
+ */
+void monitor_register_objects(bool allow_hmp);
+
+/** Make a session on @chr; borrowed.  NULL with @errp set if the device is in use. */
+Monitor *monitor_new_qmp(Chardev *chr, bool pretty, Error **errp);
 /** @use_readline: edit lines ourselves, for a terminal in raw mode or a socket. */
-bool monitor_new_hmp(Chardev *chr, bool use_readline, Error **errp);
+Monitor *monitor_new_hmp(Chardev *chr, bool use_readline, Error **errp);
 
 /** "-qmp DEV" and "-qmp-pretty DEV"; DEV as for -serial. */
 bool monitor_parse_qmp(const char *optarg, bool pretty, Error **errp);

@@ -27,6 +27,8 @@ typedef struct UserObjectType {
     /* Fill the zeroed rest of @obj from @options (borrowed).  On failure it leaves nothing. */
     bool (*create)(UserObject *obj, const struct ObjectOptions *options, Error **errp);
     void (*destroy)(UserObject *obj);
+    /* Lets clients in: at start-up it is made when all that they may ask for is there. */
+    bool is_late;
     /* Optional: users that user_object_use() does not count. */
     bool (*in_use)(UserObject *obj);
     /* Optional: properties as qom-get and qom-set see them.  get: a new value. */
@@ -50,6 +52,9 @@ bool user_object_add(const struct ObjectOptions *options, Error **errp);
 
 /** As user_object_add(), from "TYPE,id=ID,key=value..." or JSON. */
 bool user_object_add_from_str(const char *str, Error **errp);
+
+/** Whether user_object_add_from_str(@str) would make an object of a kind that is_late. */
+bool user_object_str_is_late(const char *str);
 
 /** Delete object @id; refused while it has users. */
 bool user_object_del(const char *id, Error **errp);
