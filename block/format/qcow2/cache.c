@@ -563,7 +563,8 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
     if (ret >= 0 && wants_cut) {
         qcow2_refcount_co_cut_file(bs);
     }
-    return ret;
+    /* At once: a guest that is idle after its discards and a flush gets its space back. */
+    return ret < 0 ? ret : qcow2_co_reap_frees(bs);
 }
 
 int coroutine_fn qcow2_co_write_back(BlockDriverState *bs)

@@ -68,6 +68,29 @@ static void coroutine_fn co_discard_past_end_of_file(void)
     mem_co_unuse(user);
 }
 
+/* The host gets the space back by the flush; a guest may do nothing else for a long time. */
+static void coroutine_fn co_flush_discards(void)
+{
+    g_autofree uint8_t *buf = g_malloc(65536);
+    MemFile *file;
+    MemUser *user;
+
+    co_make(65536, 16, NULL);
+    file = mem_file("disk");
+    file->may_discard = true;
+    user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    memset(buf, 0x77, 65536);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 65536, 65536, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    g_assert_nonnull(memmem(file->data->data, file->data->len, buf, 65536));
+    g_assert_cmpint(bdrv_co_pdiscard(user->root, 65536, 65536), ==, 0);
+    g_assert_nonnull(memmem(file->data->data, file->data->len, buf, 65536));
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    g_assert_null(memmem(file->data->data, file->data->len, buf, 65536));
+    g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    mem_co_unuse(user);
+}
+
 /* What a shrink frees is cut off the file, except for what is needed behind it. */
 static void coroutine_fn co_shrink_cuts_the_file(void)
 {
@@ -379,6 +402,7 @@ int main(int argc, char **argv)
     static const Qcow2TestCase cases[] = {
         { "/qcow2/edges/past-end-is-refused", co_past_end },
         { "/qcow2/edges/discard-does-not-lengthen-the-file", co_discard_past_end_of_file },
+        { "/qcow2/edges/flush-gives-discarded-space-back", co_flush_discards },
         { "/qcow2/edges/shrink-cuts-the-file", co_shrink_cuts_the_file },
         { "/qcow2/edges/one-refcount-block-for-all-is-damage", co_one_block_for_all },
         { "/qcow2/edges/clusters-far-away-are-damage", co_far_away },
