@@ -68,6 +68,8 @@ static inline bool chardev_is_shared(const Chardev *chr)
 void chardev_mux_receive(Chardev *chr, const uint8_t *buf, size_t size);
 /** Give a shared device to user number @index. */
 void chardev_mux_set_focus(Chardev *chr, int index);
+/** User @index has gone: if it had the terminal, the next one gets it. */
+void chardev_mux_leave(Chardev *chr, int index);
 
 /** Write without a front end, as chr_fe_write(). */
 size_t chardev_write(Chardev *chr, const void *buf, size_t size);

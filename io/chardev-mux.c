@@ -40,6 +40,13 @@ static void focus_next(Chardev *chr)
     }
 }
 
+void chardev_mux_leave(Chardev *chr, int index)
+{
+    if (chr->focus == index) {
+        focus_next(chr);
+    }
+}
+
 static void print(Chardev *chr, const char *text)
 {
     chardev_write(chr, text, strlen(text));

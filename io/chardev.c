@@ -577,10 +577,13 @@ void chr_fe_disconnect(CharFrontend *fe)
 void chr_fe_hang_up(CharFrontend *fe)
 {
     Chardev *chr = fe->chr;
+    int index = fe->mux_index;
 
     chr_fe_deinit(fe);
-    if (chr && chr->ioc && chr->opts->backend == CHARDEV_BACKEND_KIND_SOCKET &&
-        !chardev_is_shared(chr)) {
+    if (chr && chardev_is_shared(chr)) {
+        chardev_mux_leave(chr, index);
+        update_watch(chr);
+    } else if (chr && chr->ioc && chr->opts->backend == CHARDEV_BACKEND_KIND_SOCKET) {
         chr->has_met_eof = true;
         close_when_written(chr);
     }

@@ -110,7 +110,10 @@ bool chr_fe_is_open(const CharFrontend *fe);
 /** Close the connection: a server waits for the next client, others stay closed. */
 void chr_fe_disconnect(CharFrontend *fe);
 
-/** Detach, and close a connection that is of a socket, once what was written has gone out. */
+/**
+ * Detach, and leave nobody behind: a socket's connection is closed, once what was written has gone
+ * out; a shared terminal goes to the next of its users.
+ */
 void chr_fe_hang_up(CharFrontend *fe);
 
 /** Switch a terminal between line editing by the host and raw input; nothing for other devices. */

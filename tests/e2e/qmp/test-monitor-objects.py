@@ -20,7 +20,7 @@ LATE = "monitor-qmp,id=late,chardev=d"
 
 def connect(path):
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(60)
+    sock.settimeout(20)
     sock.connect(path)
     return sock
 
@@ -247,6 +247,23 @@ def people_have_one(vm):
     same(vm.hmp("object_del m"), "")
 
 
+def a_shared_terminal_goes_to_the_next(vm):
+    add(vm, qom_type="monitor-hmp", chardev="shared", id="first")
+    add(vm, qom_type="monitor-hmp", chardev="shared", id="last")
+    sock = connect("shared")
+    until(sock, b"(qemu) ")
+    sock.sendall(b"object_del last\n")
+    until(sock, b"(qemu) ")
+    sock.sendall(b"info version\n")
+    until(sock, b"e2k block layer\r\n(qemu) ")
+    vm.command("object-del", id="first")
+    add(vm, qom_type="monitor-hmp", chardev="shared", id="new")
+    until(sock, b"(qemu) ")
+    sock.sendall(b"info version\n")
+    until(sock, b"e2k block layer\r\n(qemu) ")
+    sock.close()
+
+
 BOTH = [a_session_comes_and_goes, its_properties_can_be_read, what_cannot_be_is_refused,
         pretty_spreads_over_lines, a_session_deletes_itself, a_session_deletes_itself_out_of_band,
         a_busy_session_is_deleted, who_does_not_read_is_closed_all_the_same,
@@ -268,8 +285,9 @@ def main():
     skip_unless("qemu-storage-daemon")
     for case in BOTH + [the_daemon_has_none_for_people]:
         go("monitor-objects/daemon", case, "--", "qemu-storage-daemon")
-    for case in BOTH + [people_have_one] if have(EMULATOR) else []:
-        go("monitor-objects/emulator", case, "-", EMULATOR, MACHINE)
+    for case in BOTH + [people_have_one, a_shared_terminal_goes_to_the_next] if have(EMULATOR) else []:
+        go("monitor-objects/emulator", case, "-", EMULATOR,
+           MACHINE + ("-chardev", "socket,id=shared,path=shared,server=on,wait=off,mux=on"))
     sys.exit(tap.finish())
 
 
