@@ -211,7 +211,7 @@ static bool are_next(const uint64_t *word, uint64_t entry, uint64_t step)
              (be64_to_cpu(word[3]) ^ (entry + 3 * step)));
 }
 
-/* Entries from @word on, at most @max, that name adjacent plain clusters of the file. */
+/* Entries from @word on, at most @max, that name adjacent plain clusters, whole in the file. */
 static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t max)
 {
     uint64_t entry = be64_to_cpu(word[0]), host = entry & QCOW2_OFFSET_MASK;
@@ -219,11 +219,11 @@ static uint32_t plain_run(const Qcow2Check *c, const uint64_t *word, uint32_t ma
     uint32_t n = 1;
 
     if (entry != (host | (entry & QCOW2_COPIED)) || qcow2_offset_in_cluster(c->s, host) || !host ||
-        host >= end || c->s->has_data_file) {
+        host >= end || end - host < step || c->s->has_data_file) {
         return 0;
     }
     max = MIN((uint64_t)max, (end - host) >> c->s->cluster_bits);
-    for (uint64_t next = entry + step; max - n >= 4 && are_next(word + n, next, step); n += 4) {
+    for (uint64_t next = entry + step; n + 4 <= max && are_next(word + n, next, step); n += 4) {
         next += 4 * step;
     }
     while (n < max && be64_to_cpu(word[n]) == entry + n * step) {

@@ -159,6 +159,47 @@ static void coroutine_fn co_run_shape(void)
     assert_same_lines(told, wanted);
 }
 
+/*
+ * A file that was cut within a cluster: whatever lies there, the last entry of a table too, is in
+ * use.  Clusters in one run, so that they are looked at several at a time.
+ */
+static void coroutine_fn co_cut_within_a_cluster(void)
+{
+    BlockdevCreateOptionsQcow2 o = {
+        .size = (uint64_t)DISK_CLUSTERS * CLUSTER,
+        .has_cluster_size = true,
+        .cluster_size = CLUSTER,
+    };
+    const int64_t bytes = 3 * (CLUSTER / 8) * CLUSTER; /* of three tables */
+    g_autofree uint8_t *buf = g_malloc0(bytes);
+    GByteArray *file;
+    MemUser *user;
+
+    memset(buf, 0x5a, bytes);
+    g_assert_true(qcow2_test_create("disk", &o, &error_abort));
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, bytes, buf, 0), ==, 0);
+    mem_co_unuse(user);
+    file = mem_file("disk")->data;
+    for (uint64_t cluster = file->len / CLUSTER - 1; cluster > bytes / CLUSTER / 2; cluster--) {
+        g_autoptr(GHashTable) told = new_lines();
+        g_autofree char *leaked = g_strdup_printf("Leaked cluster %" PRIu64 " refcount=1 "
+                                                  "reference=0", cluster);
+        BdrvCheckResult res = { .report = note_line, .opaque = told };
+
+        g_byte_array_set_size(file, cluster * CLUSTER + CLUSTER / 2);
+        user = qcow2_test_open("disk", 0);
+        g_assert_cmpint(bdrv_co_check(user->bs, &res, 0), ==, 0);
+        mem_co_unuse(user);
+        g_assert_false(g_hash_table_contains(told, leaked));
+    }
+}
+
+static void test_cut(void)
+{
+    mem_run_case(qcow2_drivers, co_cut_within_a_cluster);
+}
+
 static void test_shape(gconstpointer data)
 {
     current_shape = data;
@@ -172,5 +213,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
         g_test_add_data_func(shapes[i].path, &shapes[i], test_shape);
     }
+    g_test_add_func("/qcow2/check/file-that-ends-within-a-cluster", test_cut);
     return g_test_run();
 }
