@@ -574,7 +574,7 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
     while (ret > 0 && out->end < end) {
         uint32_t at = index + ((out->end - first) >> s->cluster_bits);
 
-        if (!s->is_extended_l2 && !qcow2_offset_in_cluster(s, out->end)) {
+        if (!s->is_extended_l2 && !s->has_data_file && !qcow2_offset_in_cluster(s, out->end)) {
             ret = add_plain(s, out, slice->data + (size_t)at * 8,
                             (end - out->end) >> s->cluster_bits);
             at = index + ((out->end - first) >> s->cluster_bits);
