@@ -110,6 +110,8 @@ static bool check_combinations(const ConvertOptions *opts)
         problem = "Cannot use copy offloading in salvaging mode";
     } else if (opts->out_of_order && opts->compressed) {
         problem = "Out of order write and compress are mutually exclusive";
+    } else if (opts->out_of_order && opts->reproducible) {
+        problem = "Out of order write and --reproducible are mutually exclusive";
     } else if (opts->backing_format && opts->no_create) {
         problem = "Option -F (--backing-format) has no effect when skipping image creation";
     }

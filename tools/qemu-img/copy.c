@@ -331,7 +331,7 @@ static bool coroutine_fn co_next_piece(CopyState *s, Piece *piece)
 
 static bool coroutine_fn co_wait_for_turn(CopyState *s, const Piece *piece)
 {
-    if (s->copy->out_of_order && !s->is_allocating) {
+    if (s->copy->out_of_order) {
         return s->ret >= 0;
     }
     while (s->ret >= 0 && s->write_next < piece->offset) {
@@ -565,7 +565,7 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
         .unit = copy->compressed ? MAX(cluster, 1)
                                  : MAX(copy->sparse_bytes, MIN(cluster, MAX_ZERO_UNIT)),
         .cluster = copy->compressed ? cluster : 0,
-        .is_allocating = cluster > 1 && !copy->compressed,
+        .is_allocating = cluster > 1 && !copy->compressed && !copy->out_of_order,
         .offload = copy->offload,
     };
     if (s.bytes < 0) {

@@ -34,7 +34,7 @@ typedef struct ImgCopy {
     int64_t max_in_flight;   /* bytes of data under way; 0: all that workers take */
     int64_t sparse_bytes;    /* aligned zeroes of this length are not written as data; 0: all are */
     uint64_t rate;           /* bytes per second; 0: no limit */
-    bool out_of_order;       /* write as soon as data is there, if that changes no place */
+    bool out_of_order;       /* write as soon as data is there */
     bool compressed;
     bool offload;            /* try to let the host copy */
     bool salvage;            /* what cannot be read becomes zeroes */

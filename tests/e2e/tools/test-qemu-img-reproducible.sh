@@ -40,7 +40,7 @@ made() {
     sha256sum <o.qcow2
 }
 
-for how in '-O qcow2' '-O qcow2 -c -m 8' '-O qcow2 -W -o cluster_size=4k' \
+for how in '-O qcow2' '-O qcow2 -c -m 8' '-O qcow2 -m 16 -o cluster_size=4k' \
     '-O qcow2 -c -o compression_type=zstd' '-O qcow2 -o preallocation=metadata'; do
     # shellcheck disable=SC2086
     is "convert $how: the same bytes" "$(made $how)" "$(made $how)"
@@ -50,7 +50,7 @@ done
 head -c 9000001 /dev/urandom >source.raw
 head -c 2M /dev/zero >>source.raw
 head -c 3M /dev/urandom >>source.raw
-for how in '-o cluster_size=4k' '-W -o cluster_size=512' '-W' '-c -o cluster_size=4k'; do
+for how in '-o cluster_size=4k' '-o cluster_size=512' '-o extended_l2=on' '-c -o cluster_size=4k'; do
     # shellcheck disable=SC2086
     for workers in 8 16 8; do
         is "convert $how: $workers workers, the same bytes" "$(made -O qcow2 -m $workers $how)" \
@@ -80,6 +80,8 @@ for format in luks 'qcow2 -o encrypt.format=luks,encrypt.key-secret=s' 'qcow2 -o
 done
 fails 'convert to luks: refused' 1 "$never" "$QEMU_IMG" convert --reproducible --object secret,id=s,data=x \
     -O luks -o key-secret=s source.raw n.img
+fails 'convert -W: refused' 1 'qemu-img: Out of order write and --reproducible are mutually exclusive' \
+    "$QEMU_IMG" convert --reproducible -W -O qcow2 source.raw n.img
 is 'nothing was made' "$(ls n.img 2>&1 | grep -c 'No such')" 1
 fails '--reproducible is about -c' 1 "qemu-img: --reproducible requires '-c'
 Try 'qemu-img snapshot --help' for more info" "$QEMU_IMG" snapshot --reproducible -l t.qcow2
