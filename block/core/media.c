@@ -130,7 +130,7 @@ int coroutine_fn bdrv_co_ioctl(BdrvChild *child, unsigned long request, void *ar
 {
     BlockDriverState *bs = child->bs;
     bool changes;
-    int ret = 0;
+    int ret;
 
     if (unlikely(qemu_co_stack_is_low())) {
         BdrvDeepCall call = { .fn = co_deeper_ioctl, .child = child,
@@ -145,14 +145,13 @@ int coroutine_fn bdrv_co_ioctl(BdrvChild *child, unsigned long request, void *ar
         return -ENOTSUP;
     }
     changes = may_change_data(request, arg);
+    ret = changes ? bdrv_check_io(child, 0, 0, true) : 0;
+    if (ret < 0) {
+        return ret;
+    }
+    ret = bs->drv->bdrv_co_ioctl(bs, request, arg);
     if (changes) {
-        ret = bdrv_check_io(child, 0, 0, true);
-    }
-    if (ret >= 0) {
-        ret = bs->drv->bdrv_co_ioctl(bs, request, arg);
-    }
-    if (changes && ret >= 0) {
-        /* Nobody here knows what it wrote. */
+        /* Nobody here knows what it wrote, even if it failed. */
         qatomic_inc(&bs->write_gen);
         bdrv_set_dirty(bs, 0, qatomic_read(&bs->total_bytes));
     }

@@ -54,7 +54,7 @@ typedef struct DevModel {
     /* CD drive: */
     uint32_t has_disc, is_tray_open, is_locked;
     uint32_t is_changed;   /* since the kernel was asked last */
-    uint32_t drive_errno;  /* of moving the tray and locking; 0: that goes well */
+    uint32_t drive_errno;  /* of moving the tray, locking and SG_IO; 0: it goes well */
     uint32_t known_bytes;  /* what the kernel thinks the disc has: found out by opening */
     uint32_t n_moves;
     /* sg: */
@@ -365,6 +365,9 @@ static int dev_command(sg_io_hdr_t *header)
     dev->n_commands++;
     if (header->interface_id != 'S') {
         return ENOSYS;
+    }
+    if (dev->drive_errno) {
+        return dev->drive_errno;
     }
     header->status = header->host_status = header->driver_status = header->sb_len_wr = 0;
     header->resid = 0;
