@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/block-backend.h"
 #include "block/freeze.h"
 #include "block/graph.h"
 #include "block/snapshot.h"
@@ -181,13 +182,26 @@ static bool none_is_blocked(const GPtrArray *disks, BlockOpType op, Error **errp
     return true;
 }
 
-/* Requests that a throttled disk holds back go on at once. */
-static void coroutine_fn co_bring_to_rest(const GPtrArray *disks, bool is_load)
+/* All that devices use, also what gets no snapshot; devices neither come nor go meanwhile. */
+static void coroutine_fn co_drain_devices(void)
+{
+    g_autoptr(GPtrArray) used = g_ptr_array_new();
+
+    for (BlockBackend *blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        if (blk_get_attached_dev(blk)) {
+            g_ptr_array_add(used, blk);
+        }
+    }
+    for (guint i = 0; i < used->len; i++) {
+        blk_co_drain(used->pdata[i]);
+    }
+}
+
+/* Requests that a throttled disk or medium holds back go on at once. */
+static void coroutine_fn co_bring_to_rest(bool is_load)
 {
     the_machine->co_hold(is_load);
-    for (guint i = 0; i < disks->len; i++) {
-        bdrv_co_drain(disks->pdata[i]);
-    }
+    co_drain_devices();
     the_machine->co_settle();
 }
 
@@ -358,7 +372,7 @@ bool coroutine_fn vm_snapshot_co_save(const GPtrArray *disks, const char *tag, c
         !none_is_blocked(disks, BLOCK_OP_TYPE_INTERNAL_SNAPSHOT, errp)) {
         return false;
     }
-    co_bring_to_rest(disks, false);
+    co_bring_to_rest(false);
     ok = co_save_at_rest(&saving, errp);
     the_machine->release();
     return ok && (vmstate || co_delete_replaced(disks, tag, errp));
@@ -500,7 +514,7 @@ bool coroutine_fn vm_snapshot_co_go_back(const GPtrArray *disks, const char *tag
         !none_is_blocked(disks, BLOCK_OP_TYPE_INTERNAL_SNAPSHOT, errp)) {
         return false;
     }
-    co_bring_to_rest(disks, true);
+    co_bring_to_rest(true);
     ok = co_load_at_rest(disks, tag, bs, info, job, errp);
     the_machine->release();
     return ok;

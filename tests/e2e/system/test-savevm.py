@@ -15,7 +15,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 
 from guesttest import Guest                                            # noqa: E402
 from imgtest import SRC                                                # noqa: E402
-from qmptest import BUILD, make_qcow2, run_alone, same                 # noqa: E402
+from qmptest import BUILD, Vm, make_qcow2, make_raw, run_alone, same   # noqa: E402
+from qtest import OPTIONS                                              # noqa: E402
+from readertest import BUSY, PORTS, READ, SECTOR, Guest as Reader      # noqa: E402
 
 IMG = os.path.join(BUILD, "qemu-img")
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -178,6 +180,26 @@ def is_stopped_and_started_meanwhile():
     checked("a.qcow2")
 
 
+def does_not_wait_for_a_slow_medium():
+    """What a limit holds back on a disk that gets no snapshot goes on at once, too: by the limit,
+    each read after the first would take half an hour."""
+    make_qcow2("a.qcow2")
+    make_raw("cd.raw", 4 * SECTOR)
+    with Vm("-M", "e2k", "-display", "none", "-nodefaults", *OPTIONS,
+            "-blockdev", "qcow2,node-name=a,file.driver=file,file.filename=a.qcow2",
+            "-object", "throttle-group,id=slow,x-bps-read=1",
+            "-blockdev", "raw,node-name=m,read-only=on,file.driver=file,file.filename=cd.raw",
+            "-blockdev", "throttle,node-name=cd,read-only=on,throttle-group=slow,file=m",
+            "-device", "isa-cdrom,drive=cd", program="qemu-system-e2k") as vm, Reader() as reader:
+        assert reader.read(0)
+        for line in ("savevm s", "loadvm s"):
+            reader.ask(f"outb {PORTS:#x} {READ}")
+            vm.command("query-status")
+            same((line, reader.status() & BUSY), (line, BUSY))
+            same(vm.hmp(line), "")
+            same((line, reader.status() & BUSY), (line, 0))
+
+
 def named(name, case):
     case.__name__ = name
     return case
@@ -188,5 +210,5 @@ run_alone("savevm", [
             goes_back(irq, *(iothread() if with_iothread else disk())))
       for irq in range(3) for with_iothread in (False, True)),
     begins_where_another_process_ended, is_refused_at_start, takes_all_disks,
-    is_stopped_and_started_meanwhile,
+    is_stopped_and_started_meanwhile, does_not_wait_for_a_slow_medium,
 ], "qemu-system-e2k")
