@@ -52,6 +52,7 @@ typedef struct CdRom {
     bool is_stale;        /* a reset came meanwhile: nobody waits for it */
     bool is_parked;       /* it failed and is tried again when the machine goes on */
     bool is_error, is_tray_open, is_locked;
+    bool was_open;        /* what the tray was said to be last: loading changes is_tray_open */
     uint8_t events;
     uint32_t sector;
     unsigned next, end;   /* of the bytes in data that were not taken yet */
@@ -127,7 +128,7 @@ static int move_tray(CdRom *s, bool open)
         return -EIO;
     }
     if (s->is_tray_open != open) {
-        s->is_tray_open = open;
+        s->is_tray_open = s->was_open = open;
         s->events |= open ? 0 : EVENT_CHANGED;
         blk_eject(s->conf.blk, open);
     }
@@ -244,7 +245,7 @@ static void cdrom_change_media(void *opaque, bool load, Error **errp)
     CdRom *s = opaque;
 
     BQL_GUARD();
-    s->is_tray_open = s->has_tray && !load;
+    s->is_tray_open = s->was_open = s->has_tray && !load;
     s->events |= load ? EVENT_CHANGED : 0;
 }
 
@@ -324,6 +325,8 @@ static void coroutine_fn cdrom_unrealize(Device *dev)
 
     runstate_del_listener(cdrom_run_state, s);
     qemu_bh_delete(s->bh);
+    /* The host's door would stay locked when the drive is closed. */
+    set_locked(s, false);
     blk_co_drain(s->conf.blk);
     memory_region_del(s->region);
     block_conf_detach(&s->conf, dev);
@@ -378,6 +381,18 @@ static bool cdrom_check(const void *staged, const void *current, Error **errp)
     return true;
 }
 
+/* The host's door follows the guest's, whatever it was; its tray, which people see, stays. */
+static void cdrom_post_load(void *opaque)
+{
+    CdRom *s = opaque;
+
+    blk_lock_medium(s->conf.blk, s->is_locked);
+    if (s->was_open != s->is_tray_open) {
+        s->was_open = s->is_tray_open;
+        blk_dev_tray_moved(s->conf.blk, s->is_tray_open);
+    }
+}
+
 static const VmStateDescription cdrom_state = {
     .name = "cdrom",
     .version = 1,
@@ -396,6 +411,7 @@ static const VmStateDescription cdrom_state = {
         {0},
     },
     .check = cdrom_check,
+    .post_load = cdrom_post_load,
 };
 
 static void cdrom_add_state(Device *dev, VmStateParts *parts)

@@ -10,18 +10,18 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 
 from devtest import Drive                     # noqa: E402
 from imgtest import Clock, run                # noqa: E402
-from qmptest import Vm, run_alone, same  # noqa: E402
+from qmptest import Vm, make_qcow2, run_alone, same  # noqa: E402
 from qtest import OPTIONS                     # noqa: E402
-from readertest import (CLOSE, ERROR, Guest, LOCK, MEDIUM, OPEN, SECTOR, TRAY_OPEN,  # noqa: E402
-                        UNLOCK, moves)
+from readertest import (CLOSE, ERROR, Guest, LOCK, LOCKED, MEDIUM, OPEN, SECTOR,  # noqa: E402
+                        TRAY_OPEN, UNLOCK, moves)
 
 DISC = b"a" * SECTOR + b"b" * 3 * SECTOR
 
 
-def start(drive):
+def start(drive, *more):
     node = f"format=raw,file.driver=host_cdrom,file.filename={drive.path}"
     return Vm("-M", "e2k", "-display", "none", "-nodefaults", *OPTIONS, "-drive",
-              f"if=none,id=cd,read-only=on,{node}", "-device", "isa-cdrom,drive=cd,id=r",
+              f"if=none,id=cd,read-only=on,{node}", "-device", "isa-cdrom,drive=cd,id=r", *more,
               program="qemu-system-e2k", env=drive.env)
 
 
@@ -95,6 +95,37 @@ def the_guest_moves_the_host_s_tray():
         until(lambda: drive.get("is_locked") == 0)
 
 
+def loading_moves_the_host_s_door():
+    drive = Drive("sr0", DISC)
+    make_qcow2("a.qcow2")
+    with start(drive, "-blockdev", "qcow2,node-name=a,file.driver=file,file.filename=a.qcow2") as vm, \
+            Guest() as guest:
+        same(vm.hmp("savevm free"), "")
+        guest.command(LOCK)
+        same(vm.hmp("savevm locked"), "")
+        guest.command(UNLOCK)
+        guest.command(OPEN)
+        until(lambda: drive.get("is_tray_open") == 1)
+        same(vm.hmp("savevm open"), "")
+        same(moves(vm), [("cd", "r", True)])
+        same((vm.hmp("loadvm locked"), guest.status() & (LOCKED | TRAY_OPEN)), ("", LOCKED))
+        until(lambda: drive.get("is_locked") == 1)
+        same(moves(vm), [("cd", "r", False)])
+        same((vm.hmp("loadvm free"), guest.status() & (LOCKED | TRAY_OPEN)), ("", 0))
+        until(lambda: drive.get("is_locked") == 0)
+        same(moves(vm), [])
+        same((vm.hmp("loadvm open"), guest.status() & TRAY_OPEN), ("", TRAY_OPEN))
+        same(moves(vm), [("cd", "r", True)])
+
+
+def an_emulator_that_ends_unlocks():
+    drive = Drive("sr0", DISC)
+    with start(drive), Guest() as guest:
+        guest.command(LOCK)
+        until(lambda: drive.get("is_locked") == 1)
+    same(drive.get("is_locked"), 0)
+
+
 def a_tray_that_is_stuck_is_warned_of():
     drive = Drive("sr0", DISC)
     with start(drive) as vm, Guest() as guest:
@@ -155,5 +186,6 @@ def tools_read_a_drive():
 
 
 run_alone("host-drive", [media_come_and_go, people_see_no_medium, the_guest_moves_the_host_s_tray,
+                         loading_moves_the_host_s_door, an_emulator_that_ends_unlocks,
                          a_tray_that_is_stuck_is_warned_of, users_take_the_drive_away,
                          tools_read_a_drive], program="qemu-system-e2k")
