@@ -217,6 +217,11 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
     if (is_other && bs->drv->is_filter && !bs->drv->bdrv_co_reopen_prepare) {
         return refuse_driver(bs, errp);
     }
+    if (is_other && bs->inactive) {
+        error_setg(errp, "Cannot change the file of node '%s' while it is inactive",
+                   bs->node_name);
+        return false;
+    }
     entry->state.other_file = is_other && (child->role & BDRV_CHILD_METADATA);
     if (entry->state.other_file && !bs->drv->bdrv_co_reopen_file) {
         return refuse(key, errp);
@@ -531,8 +536,7 @@ static bool coroutine_fn read_new_files(BdrvReopenQueue *queue, Error **errp)
     Entry *entry;
     QTAILQ_FOREACH(entry, &queue->entries, next) {
         BlockDriverState *bs = entry->state.bs;
-        if (entry->state.other_file && !bs->inactive &&
-            !bs->drv->bdrv_co_reopen_file(&entry->state, errp)) {
+        if (entry->state.other_file && !bs->drv->bdrv_co_reopen_file(&entry->state, errp)) {
             error_prepend(errp, "Could not change the file of node '%s': ", bs->node_name);
             return false;
         }

@@ -213,7 +213,7 @@ struct BlockDriver {
     void (*bdrv_reopen_commit)(BdrvReopenState *state);
     void (*bdrv_reopen_abort)(BdrvReopenState *state);
     /*
-     * Frozen, claims as they will be: "file", which holds metadata, is another node now.  Read
+     * Active, frozen, claims as they will be: "file", which holds metadata, is another now.  Read
      * again what is kept of it in memory; bdrv_reopen_commit or _abort follow.  What was cached has
      * been written to the old file by bdrv_co_inactivate.  NULL: the file cannot be another one.
      */

@@ -111,6 +111,16 @@ def bitmaps_stay_with_their_file(vm):
     reopen(vm, qcow2("b"))
 
 
+def inactive_nodes_keep_their_file(vm):
+    add_images(vm, a=(), b=())
+    vm.command("blockdev-set-active", node_name="q", active=False)
+    vm.refused("Cannot change the file of node 'q' while it is inactive", "blockdev-reopen",
+               options=[qcow2("b", active=False)])
+    reopen(vm, qcow2("a", active=False))
+    vm.command("blockdev-set-active", node_name="q", active=True)
+    reopen(vm, qcow2("b"))
+
+
 def all_or_nothing(vm):
     """Whichever of the nodes it is that cannot be changed."""
     add_images(vm, a=(), b=("-o", "cluster_size=4k"))
@@ -181,6 +191,7 @@ run("reopen-file", [
     each_image_keeps_what_was_written_to_it,
     images_that_cannot_be_used_change_nothing,
     bitmaps_stay_with_their_file,
+    inactive_nodes_keep_their_file,
     all_or_nothing,
     exchanging_the_files_of_two_nodes,
     another_process_may_hold_the_new_file,
