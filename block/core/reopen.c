@@ -23,7 +23,7 @@ typedef struct Entry {
     BlockDriverState *parent; /* that options not given are inherited from, or NULL */
     BdrvChildRole role;
     bool prepared;
-    bool changes_backing;
+    bool names_backing, changes_backing;
     BlockDriverState *new_backing, *new_file; /* referenced */
     QTAILQ_ENTRY(Entry) next;
 } Entry;
@@ -241,6 +241,7 @@ static bool check_child_options(Entry *entry, Error **errp)
             BdrvChild *child = graph_find_child(entry->state.bs, key);
             const char *name = qdict_get_try_str(keys, key);
             bool is_same = child && name && strcmp(child->bs->node_name, name) == 0;
+            entry->names_backing |= strcmp(key, "backing") == 0;
             if (!is_same && !check_child_option(entry, key, qdict_entry_value(e), errp)) {
                 return false;
             }
@@ -530,14 +531,31 @@ static bool coroutine_fn write_back_files(BdrvReopenQueue *queue, Error **errp)
     return true;
 }
 
+/* Without the backing node that its header names, an image would show zeroes for its content. */
+static bool check_backing(const Entry *entry, Error **errp)
+{
+    const BlockDriverState *bs = entry->state.bs;
+    if (bs->backing_file && *bs->backing_file && !bs->backing && !entry->names_backing) {
+        error_setg(errp, "backing is missing for '%s'", bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 /* Last of all: the locks on the new files are held, so nobody changes what is read. */
 static bool coroutine_fn read_new_files(BdrvReopenQueue *queue, Error **errp)
 {
     Entry *entry;
     QTAILQ_FOREACH(entry, &queue->entries, next) {
         BlockDriverState *bs = entry->state.bs;
-        if (entry->state.other_file && !bs->drv->bdrv_co_reopen_file(&entry->state, errp)) {
+        if (!entry->state.other_file) {
+            continue;
+        }
+        if (!bs->drv->bdrv_co_reopen_file(&entry->state, errp)) {
             error_prepend(errp, "Could not change the file of node '%s': ", bs->node_name);
+            return false;
+        }
+        if (!check_backing(entry, errp)) {
             return false;
         }
     }

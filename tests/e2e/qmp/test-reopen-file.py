@@ -121,6 +121,25 @@ def inactive_nodes_keep_their_file(vm):
     reopen(vm, qcow2("b"))
 
 
+def a_backing_file_that_the_header_names_must_be_given(vm):
+    make_qcow2("base.qcow2")
+    must("qemu-io", "-c", "write -P 7 0 64k", "base.qcow2")
+    add_images(vm, a=(), c=("-b", "base.qcow2", "-F", "qcow2"))
+    vm.add("base", "qcow2", file={"driver": "file", "filename": "base.qcow2"})
+    client = serve(vm, "q")
+    client.write(0, b"\1" * BLOCK)
+    vm.refused("backing is missing for 'q'", "blockdev-reopen", options=[qcow2("c")])
+    same(client.read(0, BLOCK), b"\1" * BLOCK)
+    reopen(vm, qcow2("c", backing="base"))
+    same(client.read(0, BLOCK), b"\7" * BLOCK)
+    vm.refused("backing is missing for 'q'", "blockdev-reopen", options=[qcow2("a")])
+    reopen(vm, qcow2("c", backing=None))
+    same(client.read(0, BLOCK), bytes(BLOCK))
+    reopen(vm, qcow2("a"))
+    same(client.read(0, BLOCK), b"\1" * BLOCK)
+    end_of_service(vm, client)
+
+
 def all_or_nothing(vm):
     """Whichever of the nodes it is that cannot be changed."""
     add_images(vm, a=(), b=("-o", "cluster_size=4k"))
@@ -192,6 +211,7 @@ run("reopen-file", [
     images_that_cannot_be_used_change_nothing,
     bitmaps_stay_with_their_file,
     inactive_nodes_keep_their_file,
+    a_backing_file_that_the_header_names_must_be_given,
     all_or_nothing,
     exchanging_the_files_of_two_nodes,
     another_process_may_hold_the_new_file,
