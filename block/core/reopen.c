@@ -24,6 +24,7 @@ typedef struct Entry {
     BdrvChildRole role;
     bool prepared;
     bool names_backing, changes_backing;
+    bool other_content;     /* "file" becomes a node that holds something else */
     BlockDriverState *new_backing, *new_file; /* referenced */
     QTAILQ_ENTRY(Entry) next;
 } Entry;
@@ -222,6 +223,7 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
                    bs->node_name);
         return false;
     }
+    entry->other_content = is_other;
     entry->state.other_file = is_other && (child->role & BDRV_CHILD_METADATA);
     if (entry->state.other_file && !bs->drv->bdrv_co_reopen_file) {
         return refuse(key, errp);
@@ -246,6 +248,52 @@ static bool check_child_options(Entry *entry, Error **errp)
                 return false;
             }
             qdict_del(entry->wanted, key);
+        }
+    }
+    return true;
+}
+
+/* Does nobody rely on what @bs, below or itself the node that changes, holds now? */
+static bool check_user(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *edge;
+    /* Jobs, and overlays of a backing node. */
+    if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_CHANGE, errp)) {
+        return false;
+    }
+    if (!QLIST_EMPTY(&bs->dirty_bitmaps)) {
+        error_setg(errp, "Node '%s' has active dirty bitmaps", bs->node_name);
+        return false;
+    }
+    QTAILQ_FOREACH(edge, &bs->parents, next_parent) {
+        if (edge->parent && (edge->role & BDRV_CHILD_METADATA)) {
+            error_setg(errp, "Node '%s' keeps its metadata in node '%s'",
+                       edge->parent->node_name, bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Another file is like a write to all of @bs at once, which nobody above hears of. */
+static bool check_users(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    g_autoptr(GPtrArray) above = g_ptr_array_new();
+    g_ptr_array_add(above, bs);
+    while (above->len) {
+        BlockDriverState *node = g_ptr_array_steal_index_fast(above, above->len - 1);
+        BdrvChild *edge;
+        if (!g_hash_table_add(seen, node)) {
+            continue;
+        }
+        if (!check_user(node, errp)) {
+            return false;
+        }
+        QTAILQ_FOREACH(edge, &node->parents, next_parent) {
+            if (edge->parent) {
+                g_ptr_array_add(above, edge->parent);
+            }
         }
     }
     return true;
@@ -426,7 +474,8 @@ static bool coroutine_fn check_entry(Entry *entry, Error **errp)
         error_setg(errp, "Node '%s' has no options that could be changed", bs->node_name);
         return false;
     }
-    return check_child_options(entry, errp);
+    return check_child_options(entry, errp) &&
+           (!entry->other_content || check_users(bs, errp));
 }
 
 static bool coroutine_fn prepare_entry(Transaction *tran, Entry *entry, Error **errp)

@@ -553,18 +553,9 @@ static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error *
     return true;
 }
 
-/* Bitmaps in memory are those of one file. */
-static bool check_no_bitmaps(BlockDriverState *bs, const Qcow2State *s, Error **errp)
+/* A node with bitmaps in memory gets no other file; those of that one would have to be loaded. */
+static bool check_no_bitmaps(const Qcow2State *s, Error **errp)
 {
-    BdrvDirtyBitmap *bitmap = NULL;
-
-    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        if (bdrv_dirty_bitmap_persistent(bitmap)) {
-            error_setg(errp, "Bitmap '%s' is stored in the file",
-                       bdrv_dirty_bitmap_name(bitmap));
-            return false;
-        }
-    }
     if (s->bitmaps->len) {
         error_setg(errp, "There are bitmaps in the new file");
         return false;
@@ -578,7 +569,7 @@ static bool coroutine_fn qcow2_co_reopen_file(BdrvReopenState *state, Error **er
     Reopen *reopen = state->opaque;
 
     reopen->old = take_image(bs);
-    return co_read_image(bs, &reopen->old, errp) && check_no_bitmaps(bs, bs->opaque, errp) &&
+    return co_read_image(bs, &reopen->old, errp) && check_no_bitmaps(bs->opaque, errp) &&
            (bs->read_only || check_not_dirty(bs->opaque, errp));
 }
 

@@ -102,13 +102,59 @@ def images_that_cannot_be_used_change_nothing(vm):
 
 
 def bitmaps_stay_with_their_file(vm):
+    """Wherever above the file they are: what changes is not in them."""
     add_images(vm, a=(), b=())
-    vm.command("block-dirty-bitmap-add", node="q", name="b0", persistent=True)
-    vm.refused("Could not change the file of node 'q': Bitmap 'b0' is stored in the file",
-               "blockdev-reopen", options=[qcow2("b")])
-    same([bitmap["name"] for bitmap in vm.nodes()["q"]["dirty-bitmaps"]], ["b0"])
-    vm.command("block-dirty-bitmap-remove", node="q", name="b0")
+    vm.add("above", "raw", file="q")
+    for node, persistent in (("q", True), ("q", False), ("above", False)):
+        vm.command("block-dirty-bitmap-add", node=node, name="b0", persistent=persistent)
+        vm.refused(f"Node '{node}' has active dirty bitmaps", "blockdev-reopen",
+                   options=[qcow2("b")])
+        same([bitmap["name"] for bitmap in vm.nodes()[node]["dirty-bitmaps"]], ["b0"])
+        vm.command("block-dirty-bitmap-remove", node=node, name="b0")
     reopen(vm, qcow2("b"))
+
+
+def jobs_keep_the_file_of_what_they_copy(vm):
+    """Also of a node below, of another format, and under a filter; the copy is that of one image."""
+    add_images(vm, a=(), b=("-o", "cluster_size=4k"), t=())
+    make_raw("g.raw", 4 * MiB)
+    for node, driver, options in (("g", "file", {"filename": "g.raw"}), ("r", "raw", {"file": "t"}),
+                                  ("x", "copy-on-read", {"file": "r"})):
+        vm.add(node, driver, **options)
+    client = serve(vm, "q")
+    client.write(0, b"\1" * BLOCK)
+    busy = "Node '{}' is busy: block device is in use by block job: mirror"
+    changes = ((qcow2("b"), "q"), ({"node-name": "r", "driver": "raw", "file": "g"}, "x"))
+    for change, source in changes:
+        vm.null("sink", size=4 * MiB)
+        vm.command("blockdev-mirror", job_id="j", device=source, target="sink", sync="full")
+        vm.wait_event("BLOCK_JOB_READY", device="j")
+        vm.refused(busy.format(source), "blockdev-reopen", options=[change])
+        vm.command("block-job-cancel", device="j", force=True)
+        vm.wait_event("BLOCK_JOB_CANCELLED", device="j")
+        vm.command("blockdev-del", node_name="sink")
+        reopen(vm, change)
+    same(client.read(0, BLOCK), bytes(BLOCK))
+    end_of_service(vm, client)
+
+
+def nodes_above_keep_what_they_know_of_a_file(vm):
+    """Metadata in memory would be written into another image; an overlay would show other data."""
+    make_raw("g.raw", 4 * MiB)
+    vm.add("g", "file", filename="g.raw")
+    make_qcow2("a.qcow2")
+    vm.add("f", "file", filename="a.qcow2")
+    vm.add("r", "raw", file="f")
+    vm.add("q", "qcow2", file="r")
+    other = {"node-name": "r", "driver": "raw", "file": "g"}
+    vm.refused("Node 'q' keeps its metadata in node 'r'", "blockdev-reopen", options=[other])
+    vm.command("blockdev-del", node_name="q")
+    make_qcow2("top.qcow2")
+    vm.add("top", "qcow2", file={"driver": "file", "filename": "top.qcow2"}, backing="r")
+    vm.refused("Node 'r' is busy: node is used as backing hd of 'top'", "blockdev-reopen",
+               options=[other])
+    vm.command("blockdev-del", node_name="top")
+    reopen(vm, other)
 
 
 def inactive_nodes_keep_their_file(vm):
@@ -210,6 +256,8 @@ run("reopen-file", [
     each_image_keeps_what_was_written_to_it,
     images_that_cannot_be_used_change_nothing,
     bitmaps_stay_with_their_file,
+    jobs_keep_the_file_of_what_they_copy,
+    nodes_above_keep_what_they_know_of_a_file,
     inactive_nodes_keep_their_file,
     a_backing_file_that_the_header_names_must_be_given,
     all_or_nothing,
