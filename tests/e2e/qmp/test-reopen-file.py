@@ -115,7 +115,7 @@ def bitmaps_stay_with_their_file(vm):
 
 
 def jobs_keep_the_file_of_what_they_copy(vm):
-    """Also of a node below, of another format, and under a filter; the copy is that of one image."""
+    """Also under a filter, and of a node below it: the copy is that of one image."""
     add_images(vm, a=(), b=("-o", "cluster_size=4k"), t=())
     make_raw("g.raw", 4 * MiB)
     for node, driver, options in (("g", "file", {"filename": "g.raw"}), ("r", "raw", {"file": "t"}),
