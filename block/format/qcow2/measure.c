@@ -119,7 +119,11 @@ static bool read_options(const QemuOpts *opts, Measure *m, Error **errp)
 
 /* ---- arithmetic ---------------------------------------------------------------------------- */
 
-/* Bytes of refcount table and blocks that count @clusters others and themselves. */
+/*
+ * Bytes of refcount table and blocks that count @clusters others and themselves.  New images have a
+ * table of one cluster.  Where that is too short, one half as long again is made, perhaps more than
+ * once, and the one before may stay a hole.
+ */
 static uint64_t refcount_bytes(const Measure *m, uint64_t clusters)
 {
     uint64_t per_block = m->cluster_size * 8 / m->refcount_bits;
@@ -131,7 +135,7 @@ static uint64_t refcount_bytes(const Measure *m, uint64_t clusters)
         blocks = DIV_ROUND_UP(clusters + last, per_block);
         table = DIV_ROUND_UP(blocks, blocks_per_cluster);
     } while (blocks + table != last);
-    return last * m->cluster_size;
+    return (last + (table > 1 ? table + DIV_ROUND_UP(table, 2) : 0)) * m->cluster_size;
 }
 
 /*
