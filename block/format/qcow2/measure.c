@@ -140,14 +140,19 @@ static uint64_t refcount_bytes(const Measure *m, uint64_t clusters)
 
 /*
  * The LUKS header is in one piece.  If that is longer than what a refcount block counts, it goes
- * behind such a range, and smaller pieces remain between it and what comes later.
+ * behind such a range, and smaller pieces remain between it and what comes later.  If it is longer
+ * than what all blocks of a new image's table count, the new table lies behind the place that was
+ * meant for it, and the header behind that.
  */
 static uint64_t gap_bytes(const Measure *m)
 {
     uint64_t range = m->cluster_size * 8 / m->refcount_bits * m->cluster_size;
+    uint64_t gap = QEMU_ALIGN_UP(range + m->crypto_bytes / 16, m->cluster_size);
 
-    return m->crypto_bytes < range ? 0 : QEMU_ALIGN_UP(range + m->crypto_bytes / 16,
-                                                       m->cluster_size);
+    if (m->crypto_bytes < range) {
+        return 0;
+    }
+    return m->crypto_bytes + gap < range * (m->cluster_size / 8) ? gap : gap + 2 * m->crypto_bytes;
 }
 
 static uint64_t full_bytes(const Measure *m)
