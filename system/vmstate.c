@@ -101,8 +101,10 @@ static bool collect_device(Device *dev, void *opaque)
 {
     Collection *c = opaque;
 
-    if (dev->type->add_state) {
-        set_owner(c->parts, dev->path);
+    set_owner(c->parts, dev->path);
+    if (dev->type->state) {
+        vm_parts_add(c->parts, dev->type->state, 0, dev);
+    } else if (dev->type->add_state) {
         dev->type->add_state(dev, c->parts);
     } else if (!dev->type->has_no_state) {
         error_setg(&c->err, "State blocked by non-migratable device '%s'",

@@ -414,11 +414,6 @@ static const VmStateDescription cdrom_state = {
     .post_load = cdrom_post_load,
 };
 
-static void cdrom_add_state(Device *dev, VmStateParts *parts)
-{
-    vm_parts_add(parts, &cdrom_state, 0, dev);
-}
-
 static const DeviceProperty cdrom_props[] = {
     BLOCK_CONF_PROPS(CdRom, conf),
     DEVICE_PROP("iobase", prop_kind_uint32, CdRom, iobase, "0x530", NULL),
@@ -438,6 +433,6 @@ const DeviceType isa_cdrom_type = {
     .realize = cdrom_realize,
     .unrealize = cdrom_unrealize,
     .reset = cdrom_reset,
-    .add_state = cdrom_add_state,
+    .state = &cdrom_state,
     .co_settle = cdrom_settle,
 };

@@ -113,11 +113,6 @@ static const VmStateDescription debugcon_state = {
     .post_load = debugcon_post_load,
 };
 
-static void debugcon_add_state(Device *dev, VmStateParts *parts)
-{
-    vm_parts_add(parts, &debugcon_state, 0, dev);
-}
-
 static const DeviceProperty debugcon_props[] = {
     DEVICE_PROP("iobase", prop_kind_uint32, DebugCon, iobase, "0x300", NULL),
     DEVICE_PROP("chardev", prop_kind_chardev, DebugCon, chr, NULL, NULL),
@@ -133,5 +128,5 @@ const DeviceType isa_debugcon_type = {
     .properties = (const DevicePropertyTable[]) {{NULL, debugcon_props}, {0}},
     .realize = debugcon_realize,
     .unrealize = debugcon_unrealize,
-    .add_state = debugcon_add_state,
+    .state = &debugcon_state,
 };

@@ -487,11 +487,6 @@ static const VmStateDescription serial_state = {
     .post_load = serial_post_load,
 };
 
-static void serial_add_state(Device *dev, VmStateParts *parts)
-{
-    vm_parts_add(parts, &serial_state, 0, dev);
-}
-
 static const DeviceProperty serial_props[] = {
     DEVICE_PROP("iobase", prop_kind_uint32, Serial, iobase, "0x3f8", NULL),
     DEVICE_PROP("irq", prop_kind_uint32, Serial, irq_number, "4", NULL),
@@ -509,5 +504,5 @@ const DeviceType isa_serial_type = {
     .realize = serial_realize,
     .unrealize = serial_unrealize,
     .reset = serial_reset,
-    .add_state = serial_add_state,
+    .state = &serial_state,
 };

@@ -228,11 +228,6 @@ static const VmStateDescription io_apic_state = {
     .check = io_apic_check,
 };
 
-static void io_apic_add_state(Device *dev, VmStateParts *parts)
-{
-    vm_parts_add(parts, &io_apic_state, 0, dev);
-}
-
 const DeviceType io_apic_type = {
     .name = "ioapic",
     .category = DEVICE_CATEGORY_MISC,
@@ -240,7 +235,7 @@ const DeviceType io_apic_type = {
     .realize = io_apic_realize,
     .unrealize = io_apic_unrealize,
     .reset = io_apic_reset,
-    .add_state = io_apic_add_state,
+    .state = &io_apic_state,
 };
 
 IoApic *io_apic_create(MemoryMap *map, LocalApic *local)

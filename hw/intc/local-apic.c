@@ -515,11 +515,6 @@ static const VmStateDescription apic_state = {
     .post_load = apic_post_load,
 };
 
-static void apic_add_state(Device *dev, VmStateParts *parts)
-{
-    vm_parts_add(parts, &apic_state, 0, dev);
-}
-
 const DeviceType local_apic_type = {
     .name = "e2k-local-apic",
     .category = DEVICE_CATEGORY_MISC,
@@ -527,7 +522,7 @@ const DeviceType local_apic_type = {
     .realize = apic_realize,
     .unrealize = apic_unrealize,
     .reset = apic_reset,
-    .add_state = apic_add_state,
+    .state = &apic_state,
 };
 
 LocalApic *local_apic_create(MemoryMap *map)

@@ -238,11 +238,6 @@ static const VmStateDescription e2k_timer_state = {
     .post_load = e2k_timer_post_load,
 };
 
-static void e2k_timer_add_state(Device *dev, VmStateParts *parts)
-{
-    vm_parts_add(parts, &e2k_timer_state, 0, dev);
-}
-
 const DeviceType e2k_timer_type = {
     .name = "e2k-timer",
     .category = DEVICE_CATEGORY_MISC,
@@ -250,7 +245,7 @@ const DeviceType e2k_timer_type = {
     .realize = e2k_timer_realize,
     .unrealize = e2k_timer_unrealize,
     .reset = e2k_timer_reset,
-    .add_state = e2k_timer_add_state,
+    .state = &e2k_timer_state,
 };
 
 Device *e2k_timer_create(MemoryMap *map, IrqLine *irq)

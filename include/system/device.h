@@ -30,6 +30,7 @@ typedef struct Device Device;
 typedef struct DeviceType DeviceType;
 typedef struct DeviceProperty DeviceProperty;
 typedef struct Bus Bus;
+typedef struct VmStateDescription VmStateDescription;
 typedef struct VmStateParts VmStateParts;
 
 /* ---- properties ------------------------------------------------------------------------------ */
@@ -126,9 +127,10 @@ struct DeviceType {
     void (*unrealize)(Device *dev);
     /** As after power-on; may be NULL. */
     void (*reset)(Device *dev);
-    /** List what must be saved of it (system/vmstate.h). */
+    /** What must be saved of it (system/vmstate.h): one part, or a function that lists them. */
+    const VmStateDescription *state;
     void (*add_state)(Device *dev, VmStateParts *parts);
-    bool has_no_state;       /* nothing must be; without either it cannot be saved */
+    bool has_no_state;       /* nothing must be; with none of the three it cannot be saved */
     /**
      * The stopped machine is about to be saved or changed: begin nothing new until it runs again,
      * unless that takes a CPU; and wait until what was begun has ended.  Either may be NULL.

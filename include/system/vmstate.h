@@ -5,8 +5,9 @@
  *
  * Rules of use:
  *  - A device's state is one or more parts.  A part is a structure and a table of its fields; the
- *    type's add_state() lists the parts.  A type without state says so (has_no_state); a device
- *    that does neither cannot be saved, and so keeps its machine from being saved.
+ *    type's state names it, or add_state() lists several.  A type without state says so
+ *    (has_no_state); a device that does neither cannot be saved, and so keeps its machine from
+ *    being saved.
  *  - Fields are integers, bools and arrays of them.  What has another form is brought into one by
  *    pre_save() and out of it by post_load().
  *  - Bytes of a stream are hostile.  Each part is read into a copy of the structure, and check()
@@ -30,6 +31,7 @@
 #include "qapi/gen/machine-types.h"
 
 typedef struct Machine Machine;
+typedef struct VmStateDescription VmStateDescription;
 
 /* ---- describing a part ----------------------------------------------------------------------- */
 
@@ -54,7 +56,7 @@ typedef struct VmField {
       .size = sizeof(VM_MEMBER_(_struct, _field)[0]), \
       .count = sizeof(VM_MEMBER_(_struct, _field)) / sizeof(VM_MEMBER_(_struct, _field)[0]) }
 
-typedef struct VmStateDescription {
+struct VmStateDescription {
     const char *name;      /* of the part among those of its owner */
     uint32_t version;      /* that is written; from 1 on */
     uint32_t min_version;  /* that can still be read; 0 is as good as 1 */
@@ -71,7 +73,7 @@ typedef struct VmStateDescription {
     bool (*check)(const void *staged, const void *current, Error **errp);
     /** The fields are new: make everything else agree with them; may be NULL. */
     void (*post_load)(void *opaque);
-} VmStateDescription;
+};
 
 /* The parts of a machine, while they are listed. */
 typedef struct VmStateParts VmStateParts;
