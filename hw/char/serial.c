@@ -445,11 +445,7 @@ static void serial_post_load(void *opaque)
 {
     Serial *s = opaque;
 
-    if (s->timeout_ns < 0) {
-        timer_del(s->timeout);
-    } else {
-        timer_mod(s->timeout, s->timeout_ns);
-    }
+    timer_restore_ns(s->timeout, s->timeout_ns);
     /* What waited for the other end, which is another one now.  Not yet: it may interrupt. */
     qemu_bh_schedule(s->send_bh);
     if (s->chr.chr) {

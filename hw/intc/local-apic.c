@@ -479,11 +479,7 @@ static void apic_post_load(void *opaque)
 {
     LocalApic *s = opaque;
 
-    if (s->timer_expires_ns < 0) {
-        timer_del(s->timer);
-    } else {
-        timer_mod(s->timer, s->timer_expires_ns);
-    }
+    timer_restore_ns(s->timer, s->timer_expires_ns);
     apic_update(s);
 }
 

@@ -210,11 +210,7 @@ static void e2k_timer_post_load(void *opaque)
 {
     E2kTimer *s = opaque;
 
-    if (s->expires_ns < 0) {
-        timer_del(s->timer);
-    } else {
-        timer_mod(s->timer, s->expires_ns);
-    }
+    timer_restore_ns(s->timer, s->expires_ns);
 }
 
 static const VmStateDescription e2k_timer_state = {

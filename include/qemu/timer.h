@@ -109,4 +109,7 @@ bool timer_expired(QEMUTimer *t, int64_t now_ns);
 /** When it will fire; -1 if off. */
 int64_t timer_expire_time_ns(QEMUTimer *t);
 
+/** Make @t as it was when timer_expire_time_ns() gave @expire_ns: off, or due then. */
+void timer_restore_ns(QEMUTimer *t, int64_t expire_ns);
+
 #endif

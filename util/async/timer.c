@@ -308,6 +308,15 @@ int64_t timer_expire_time_ns(QEMUTimer *t)
     return expire_ns;
 }
 
+void timer_restore_ns(QEMUTimer *t, int64_t expire_ns)
+{
+    if (expire_ns < 0) {
+        timer_del(t);
+    } else {
+        timer_mod_ns(t, expire_ns);
+    }
+}
+
 bool timer_pending(QEMUTimer *t)
 {
     return timer_expire_time_ns(t) >= 0;
