@@ -531,6 +531,18 @@ static int64_t coroutine_fn co_cut_file(Compact *c, int64_t old_len)
     return old_len - new_len;
 }
 
+/* No room was found, so nothing names what has been written behind the old end of the file. */
+static int64_t coroutine_fn co_give_up_step(Compact *c, int64_t old_len)
+{
+    if (!c->sh->is_out_of_room) {
+        return -EIO;
+    }
+    if (bdrv_co_getlength(c->bs->file->bs) > old_len) {
+        bdrv_co_truncate(c->bs->file, old_len, false, PREALLOC_MODE_OFF, 0, NULL);
+    }
+    return -ENOSPC;
+}
+
 static int64_t coroutine_fn co_step(Compact *c, int64_t max_bytes)
 {
     int64_t old_len = bdrv_co_getlength(c->bs->file->bs), max_moves, gain;
@@ -550,7 +562,7 @@ static int64_t coroutine_fn co_step(Compact *c, int64_t max_bytes)
     c->has_moved = false;
     if (c->cutoff < c->end) {
         if (!co_move_all(c)) {
-            return c->sh->is_out_of_room ? -ENOSPC : -EIO;
+            return co_give_up_step(c, old_len);
         }
         c->has_moved = true;
     }
