@@ -85,38 +85,16 @@ static int64_t coroutine_fn host_cdrom_co_getlength(BlockDriverState *bs)
 
 /* ---- tray and door --------------------------------------------------------------------------- */
 
-typedef struct Move {
-    int fd;
-    unsigned long request;
-    int arg;
-} Move;
-
-/* Worker. */
-static int move_worker(void *opaque)
+static int coroutine_fn co_move(BlockDriverState *bs, unsigned long request, bool arg)
 {
-    const Move *move = opaque;
-    int ret;
+    int ret = device_co_ioctl(bs, request, (void *)(uintptr_t)arg);
 
-    do {
-        ret = ioctl(move->fd, move->request, move->arg);
-    } while (ret < 0 && errno == EINTR);
-    if (ret < 0) {
-        return errno == ENOTTY || errno == ENOSYS ? -ENOTSUP : -errno;
-    }
-    return 0;
-}
-
-static int coroutine_fn co_move(BlockDriverState *bs, unsigned long request, int arg)
-{
-    const FileState *s = bs->opaque;
-    Move move = { s->fd, request, arg };
-
-    return thread_pool_submit_co(move_worker, &move);
+    return ret == -ENOSYS ? -ENOTSUP : ret;
 }
 
 static int coroutine_fn host_cdrom_co_eject(BlockDriverState *bs, bool eject)
 {
-    return co_move(bs, eject ? CDROMEJECT : CDROMCLOSETRAY, 0);
+    return co_move(bs, eject ? CDROMEJECT : CDROMCLOSETRAY, false);
 }
 
 static int coroutine_fn host_cdrom_co_lock_medium(BlockDriverState *bs, bool locked)
