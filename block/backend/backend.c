@@ -589,16 +589,7 @@ int blk_get_max_iov(BlockBackend *blk)
 
 BlockZoneLimits blk_get_zone_limits(BlockBackend *blk)
 {
-    const BlockLimits *bl = blk->root ? &blk->root->bs->bl : NULL;
-
-    if (!bl || !bl->zoned) {
-        return (BlockZoneLimits){ .model = BLK_Z_NONE };
-    }
-    return (BlockZoneLimits){
-        .model = bl->zoned, .zone_size = bl->zone_size, .max_append = bl->max_append,
-        .write_granularity = bl->write_granularity, .nr_zones = bl->nr_zones,
-        .max_open_zones = bl->max_open_zones, .max_active_zones = bl->max_active_zones,
-    };
+    return blk->root ? blk->root->bs->bl.zones : (BlockZoneLimits){ .model = BLK_Z_NONE };
 }
 
 bool blk_enable_write_cache(const BlockBackend *blk)

@@ -207,7 +207,7 @@ static bool check_active(const BlockDriverState *parent, const char *name,
 /* A zone that takes writes in order only is no place for what writes in another order. */
 static bool check_zones(const BlockDriverState *parent, const BlockDriverState *bs, Error **errp)
 {
-    if (parent && bs->bl.zoned == BLK_Z_HM && !parent->drv->supports_zoned_children) {
+    if (parent && bs->bl.zones.model == BLK_Z_HM && !parent->drv->supports_zoned_children) {
         error_setg(errp, "Driver '%s' cannot use '%s', a host-managed zoned device",
                    parent->drv->format_name, bs->node_name);
         return false;

@@ -67,7 +67,9 @@ BdrvChild *bdrv_forwarding_child(BlockDriverState *bs)
 /* A write ends where a zone does: pieces below reach their zones one after the other. */
 static int64_t within_zone(const BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    return bs->bl.zoned ? MIN(bytes, bs->bl.zone_size - offset % bs->bl.zone_size) : bytes;
+    const BlockZoneLimits *zones = &bs->bl.zones;
+
+    return zones->model ? MIN(bytes, zones->zone_size - offset % zones->zone_size) : bytes;
 }
 
 /* ---- pieces a driver can take ---------------------------------------------------------------- */

@@ -20,17 +20,6 @@ static void merge_limits(BlockLimits *dst, const BlockLimits *src)
     dst->max_iov = min_non_zero(dst->max_iov, src->max_iov);
 }
 
-static void take_zones(BlockLimits *dst, const BlockLimits *src)
-{
-    dst->zoned = src->zoned;
-    dst->zone_size = src->zone_size;
-    dst->max_append = src->max_append;
-    dst->write_granularity = src->write_granularity;
-    dst->nr_zones = src->nr_zones;
-    dst->max_open_zones = src->max_open_zones;
-    dst->max_active_zones = src->max_active_zones;
-}
-
 static void compute_limits(BlockDriverState *bs)
 {
     bool have_limits = false;
@@ -45,7 +34,7 @@ static void compute_limits(BlockDriverState *bs)
             bs->bl.request_alignment = MAX(bs->bl.request_alignment,
                                            child->bs->bl.request_alignment);
             if (bs->drv && bs->drv->supports_zoned_children) {
-                take_zones(&bs->bl, &child->bs->bl);
+                bs->bl.zones = child->bs->bl.zones;
             }
         }
     }

@@ -51,7 +51,7 @@ static int check_zones(const BlockDriverState *bs, int64_t offset, int64_t bytes
     if (!bs->drv) {
         return -ENOMEDIUM;
     }
-    if (!bs->bl.zoned || !bs->drv->bdrv_co_zone_report) {
+    if (!bs->bl.zones.model || !bs->drv->bdrv_co_zone_report) {
         return -ENOTSUP;
     }
     return offset < 0 || bytes <= 0 || offset >= total || bytes > total - offset ? -EINVAL : 0;
@@ -76,7 +76,7 @@ int coroutine_fn bdrv_co_zone_report(BdrvChild *child, int64_t offset, unsigned 
 
 static bool is_whole_zones(const BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    int64_t size = bs->bl.zone_size;
+    int64_t size = bs->bl.zones.zone_size;
 
     return offset % size == 0 &&
            (bytes % size == 0 || offset + bytes == qatomic_read(&bs->total_bytes));
@@ -121,7 +121,7 @@ static int coroutine_fn co_append(BlockDriverState *bs, int64_t *offset, QEMUIOV
 
     /* After a failure it is unknown what was written, and where in the zone. */
     if (ret < 0) {
-        bytes = MIN(bs->bl.zone_size, qatomic_read(&bs->total_bytes) - zone);
+        bytes = MIN(bs->bl.zones.zone_size, qatomic_read(&bs->total_bytes) - zone);
         *offset = zone;
     }
     bdrv_write_done(bs, *offset, bytes, ret);
@@ -135,6 +135,7 @@ int coroutine_fn bdrv_co_zone_append(BdrvChild *child, int64_t *offset, QEMUIOVe
                                      unsigned flags)
 {
     BlockDriverState *bs = child->bs;
+    const BlockZoneLimits *zones = &bs->bl.zones;
     int64_t bytes = qiov->size;
     int ret = check_zones(bs, *offset, bytes);
     BdrvRequest req;
@@ -146,15 +147,15 @@ int coroutine_fn bdrv_co_zone_append(BdrvChild *child, int64_t *offset, QEMUIOVe
     if (ret >= 0) {
         ret = bdrv_check_io(child, *offset, bytes, true);
     }
-    if (ret >= 0 && (*offset % bs->bl.zone_size || bytes % bs->bl.write_granularity ||
-                     bytes > bs->bl.max_append)) {
+    if (ret >= 0 && (*offset % zones->zone_size || bytes % zones->write_granularity ||
+                     bytes > zones->max_append)) {
         ret = -EINVAL;
     }
     if (ret < 0) {
         return ret;
     }
     ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_WRITE, *offset,
-                                MIN(bs->bl.zone_size, qatomic_read(&bs->total_bytes) - *offset),
+                                MIN(zones->zone_size, qatomic_read(&bs->total_bytes) - *offset),
                                 1, false, false);
     if (ret < 0) {
         return ret;

@@ -137,20 +137,15 @@ static BdrvChildClaims raw_child_claims(BlockDriverState *bs, const BdrvChild *c
 /* A window that begins and ends where zones do shows these zones; any other shows none. */
 static void take_window_of_zones(BlockDriverState *bs, const RawState *s)
 {
-    const BlockLimits *below = &bs->file->bs->bl;
+    const BlockZoneLimits *below = &bs->file->bs->bl.zones;
     int64_t end = bdrv_getlength(bs->file->bs);
     int64_t size = s->has_size ? s->size : MAX(end - s->offset, 0);
-    if (!below->zoned || s->offset % below->zone_size || size <= 0 ||
+    if (!below->model || s->offset % below->zone_size || size <= 0 ||
         (size % below->zone_size && s->offset + size != end)) {
         return;
     }
-    bs->bl.zoned = below->zoned;
-    bs->bl.zone_size = below->zone_size;
-    bs->bl.max_append = below->max_append;
-    bs->bl.write_granularity = below->write_granularity;
-    bs->bl.nr_zones = DIV_ROUND_UP(size, below->zone_size);
-    bs->bl.max_open_zones = below->max_open_zones;
-    bs->bl.max_active_zones = below->max_active_zones;
+    bs->bl.zones = *below;
+    bs->bl.zones.nr_zones = DIV_ROUND_UP(size, below->zone_size);
 }
 
 static void raw_refresh_limits(BlockDriverState *bs)

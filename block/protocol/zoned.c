@@ -38,14 +38,11 @@ typedef struct ZoneState {
 
 typedef struct FileZones {
     /* Fixed. */
-    BlockZoneModel model;
-    int64_t size, total; /* of a zone, of the device */
-    int64_t max_append;
-    uint32_t granularity;
-    unsigned n, max_open, max_active;
+    BlockZoneLimits limits;
+    int64_t total; /* length of the device, bytes */
 
     CoMutex locks[ZONE_LOCKS];
-    ZoneState *state; /* each under its zone's lock; n of them */
+    ZoneState *state; /* each under its zone's lock; limits.nr_zones of them */
 } FileZones;
 
 /* ---- what the device is ---------------------------------------------------------------------- */
@@ -92,7 +89,8 @@ static BlockZoneModel read_model(const struct stat *st)
     return text && !strcmp(text, "host-aware") ? BLK_Z_HA : BLK_Z_NONE;
 }
 
-static void read_limits(FileZones *z, const struct stat *st)
+/* What there is besides the zones' size and number. */
+static void read_limits(BlockZoneLimits *limits, const struct stat *st)
 {
     uint64_t granularity = read_queue_number(st, "zone_write_granularity");
     uint64_t max_append = read_queue_number(st, "zone_append_max_bytes");
@@ -101,15 +99,16 @@ static void read_limits(FileZones *z, const struct stat *st)
         granularity = read_queue_number(st, "physical_block_size");
     }
     granularity = MIN(granularity, (uint64_t)BDRV_MAX_ALIGNMENT);
-    z->granularity = MAX(granularity, (uint64_t)BDRV_SECTOR_SIZE);
+    limits->write_granularity = MAX(granularity, (uint64_t)BDRV_SECTOR_SIZE);
     /* Appends are ordinary writes: a device that has none of its own still has a limit. */
     if (!max_append) {
         max_append = read_queue_number(st, "max_sectors_kb") * KiB;
     }
-    max_append = max_append ? MIN(max_append, (uint64_t)z->size) : (uint64_t)z->size;
-    z->max_append = ROUND_DOWN(MIN(max_append, (uint64_t)BDRV_REQUEST_MAX_BYTES), z->granularity);
-    z->max_open = MIN(read_queue_number(st, "max_open_zones"), (uint64_t)UINT_MAX);
-    z->max_active = MIN(read_queue_number(st, "max_active_zones"), (uint64_t)UINT_MAX);
+    max_append = MIN(max_append ? max_append : UINT64_MAX, (uint64_t)limits->zone_size);
+    limits->max_append = ROUND_DOWN(MIN(max_append, (uint64_t)BDRV_REQUEST_MAX_BYTES),
+                                    limits->write_granularity);
+    limits->max_open_zones = MIN(read_queue_number(st, "max_open_zones"), (uint64_t)UINT_MAX);
+    limits->max_active_zones = MIN(read_queue_number(st, "max_active_zones"), (uint64_t)UINT_MAX);
 }
 
 typedef struct Look {
@@ -121,19 +120,21 @@ typedef struct Look {
 static bool take_size(FileZones *z, int64_t total, const struct stat *st, Error **errp)
 {
     uint64_t sectors = read_queue_number(st, "chunk_sectors");
+    int64_t n_zones;
 
     if (!sectors || sectors > (uint64_t)BDRV_MAX_LENGTH / BDRV_SECTOR_SIZE) {
         error_setg(errp, "The zoned device does not say how large its zones are");
         return false;
     }
-    z->size = sectors * BDRV_SECTOR_SIZE;
+    z->limits.zone_size = sectors * BDRV_SECTOR_SIZE;
     z->total = total;
-    if (total <= 0 || DIV_ROUND_UP(total, z->size) > MAX_ZONES) {
+    n_zones = DIV_ROUND_UP(total, z->limits.zone_size);
+    if (total <= 0 || n_zones > MAX_ZONES) {
         error_setg(errp, "The zoned device has no zones, or more than %" PRId64,
                    (int64_t)MAX_ZONES);
         return false;
     }
-    z->n = DIV_ROUND_UP(total, z->size);
+    z->limits.nr_zones = n_zones;
     return true;
 }
 
@@ -153,12 +154,13 @@ static int look_for_zones(void *opaque)
         return 0;
     }
     z = g_new0(FileZones, 1);
-    z->model = read_model(&st);
+    z->limits.model = read_model(&st);
     if (!take_size(z, s->kind->length(s->fd), &st, &look->err)) {
         return -EINVAL;
     }
-    read_limits(z, &st);
-    if (z->size % MAX(z->granularity, s->request_align) || !z->max_append) {
+    read_limits(&z->limits, &st);
+    if (z->limits.zone_size % MAX(z->limits.write_granularity, s->request_align) ||
+        !z->limits.max_append) {
         error_setg(&look->err, "The zones of the device are no multiple of its blocks");
         return -EINVAL;
     }
@@ -177,9 +179,9 @@ bool coroutine_fn file_zones_co_open(FileState *s, Error **errp)
     }
     z = s->zones = look.zones;
     if (z) {
-        z->state = g_try_new(ZoneState, z->n);
+        z->state = g_try_new(ZoneState, z->limits.nr_zones);
         if (!z->state) {
-            error_setg(errp, "Not enough memory for the state of %u zones", z->n);
+            error_setg(errp, "Not enough memory for the state of %u zones", z->limits.nr_zones);
             g_clear_pointer(&s->zones, g_free);
             return false;
         }
@@ -201,22 +203,14 @@ void file_zones_free(FileState *s)
 
 void file_zones_refresh_limits(const FileState *s, BlockLimits *bl)
 {
-    const FileZones *z = s->zones;
-
-    if (z) {
-        bl->zoned = z->model;
-        bl->zone_size = z->size;
-        bl->max_append = z->max_append;
-        bl->write_granularity = z->granularity;
-        bl->nr_zones = z->n;
-        bl->max_open_zones = z->max_open;
-        bl->max_active_zones = z->max_active;
+    if (s->zones) {
+        bl->zones = s->zones->limits;
     }
 }
 
 bool file_zones_check_writes(const FileState *s, bool direct, Error **errp)
 {
-    if (s->zones && s->zones->model == BLK_Z_HM && !direct) {
+    if (s->zones && s->zones->limits.model == BLK_Z_HM && !direct) {
         error_setg(errp, "A host-managed zoned device can only be written with cache.direct=on");
         return false;
     }
@@ -233,7 +227,7 @@ static void forget_zones(FileZones *z, unsigned from, unsigned n)
 void file_zones_forget(FileState *s)
 {
     if (s->zones) {
-        forget_zones(s->zones, 0, s->zones->n);
+        forget_zones(s->zones, 0, s->zones->limits.nr_zones);
     }
 }
 
@@ -331,10 +325,20 @@ int coroutine_fn file_zones_co_report(BlockDriverState *bs, int64_t offset, unsi
     return co_report(bs->opaque, offset, nr_zones, zones);
 }
 
-/* The state of zone @i, whose lock is held; NULL with *@ret set if the device does not tell. */
-static ZoneState *coroutine_fn co_zone_state(FileState *s, unsigned i, int *ret)
+/* The zone that @offset lies in. */
+static unsigned zone_index(const FileZones *z, int64_t offset)
 {
-    ZoneState *state = &s->zones->state[i];
+    return offset / z->limits.zone_size;
+}
+
+/*
+ * The state of the zone at @offset, whose lock is held; NULL with *@ret set if the device does not
+ * tell.
+ */
+static ZoneState *coroutine_fn co_zone_state(FileState *s, int64_t offset, int *ret)
+{
+    ZoneState *state = &s->zones->state[zone_index(s->zones, offset)];
+    int64_t start = ROUND_DOWN(offset, s->zones->limits.zone_size);
     BlockZoneDescriptor zone;
     unsigned n = 1;
     bool is_full;
@@ -342,8 +346,8 @@ static ZoneState *coroutine_fn co_zone_state(FileState *s, unsigned i, int *ret)
     if (state->wp != WP_UNKNOWN) {
         return state;
     }
-    *ret = co_report(s, i * s->zones->size, &n, &zone);
-    if (*ret < 0 || n != 1 || zone.start != i * s->zones->size) {
+    *ret = co_report(s, start, &n, &zone);
+    if (*ret < 0 || n != 1 || zone.start != start) {
         *ret = *ret < 0 ? *ret : -EIO;
         return NULL;
     }
@@ -370,13 +374,14 @@ static int coroutine_fn co_write_zone(BlockDriverState *bs, ZoneState *state, in
 /* Whether the device would take it; it need not be asked to know that it would not. */
 static bool is_in_order(const FileZones *z, const ZoneState *state, int64_t offset, int64_t bytes)
 {
-    return z->model == BLK_Z_HA || (offset == state->wp && bytes <= state->end - offset &&
-                                    bytes % z->granularity == 0);
+    return z->limits.model == BLK_Z_HA ||
+           (offset == state->wp && bytes <= state->end - offset &&
+            bytes % z->limits.write_granularity == 0);
 }
 
 static CoMutex *zone_lock(FileZones *z, int64_t offset)
 {
-    return &z->locks[offset / z->size % ZONE_LOCKS];
+    return &z->locks[zone_index(z, offset) % ZONE_LOCKS];
 }
 
 static int coroutine_fn co_write_sequential(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -385,7 +390,7 @@ static int coroutine_fn co_write_sequential(BlockDriverState *bs, int64_t offset
     FileState *s = bs->opaque;
     FileZones *z = s->zones;
     int ret = 0;
-    ZoneState *state = co_zone_state(s, offset / z->size, &ret);
+    ZoneState *state = co_zone_state(s, offset, &ret);
 
     *is_conv = state && state->wp == WP_NONE;
     if (!state || *is_conv) {
@@ -394,7 +399,7 @@ static int coroutine_fn co_write_sequential(BlockDriverState *bs, int64_t offset
     if (state->wp != offset) {
         /* Another user of the device may have moved it. */
         state->wp = WP_UNKNOWN;
-        state = co_zone_state(s, offset / z->size, &ret);
+        state = co_zone_state(s, offset, &ret);
         if (!state) {
             return ret;
         }
@@ -432,7 +437,7 @@ int coroutine_fn file_zones_co_append(BlockDriverState *bs, int64_t *offset, QEM
         return -EIO;
     }
     qemu_co_mutex_lock(lock);
-    state = co_zone_state(s, *offset / s->zones->size, &ret);
+    state = co_zone_state(s, *offset, &ret);
     if (state && (state->wp == WP_NONE || (int64_t)qiov->size > state->end - state->wp)) {
         ret = -EIO;
     } else if (state) {
@@ -474,6 +479,8 @@ int coroutine_fn file_zones_co_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_
         [BLK_ZO_FINISH] = BLKFINISHZONE, [BLK_ZO_RESET] = BLKRESETZONE,
     };
     FileState *s = bs->opaque;
+    const BlockZoneLimits *limits = &s->zones->limits;
+    unsigned first = zone_index(s->zones, offset);
     Mgmt mgmt = { .fd = s->fd, .request = requests[op],
                   .range = { .sector = offset / BDRV_SECTOR_SIZE,
                              .nr_sectors = bytes / BDRV_SECTOR_SIZE } };
@@ -484,8 +491,7 @@ int coroutine_fn file_zones_co_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_
     }
     ret = thread_pool_submit_co(mgmt_worker, &mgmt);
     /* Nobody writes to these zones now: the core holds such requests back. */
-    forget_zones(s->zones, offset / s->zones->size,
-                 MIN(DIV_ROUND_UP(bytes, s->zones->size),
-                     s->zones->n - offset / s->zones->size));
+    forget_zones(s->zones, first,
+                 MIN(DIV_ROUND_UP(bytes, limits->zone_size), limits->nr_zones - first));
     return ret;
 }

@@ -154,13 +154,6 @@ uint32_t blk_get_request_alignment(BlockBackend *blk);
 uint64_t blk_get_max_transfer(BlockBackend *blk); /* bytes, never 0 */
 int blk_get_max_iov(BlockBackend *blk);
 
-/* What a zoned node allows; bytes, 0: no limit. */
-typedef struct BlockZoneLimits {
-    BlockZoneModel model; /* BLK_Z_NONE: not zoned, and the rest is 0 */
-    int64_t zone_size, max_append;
-    uint32_t write_granularity;
-    unsigned nr_zones, max_open_zones, max_active_zones;
-} BlockZoneLimits;
 /** Inside of the gate, or while nobody changes the root. */
 BlockZoneLimits blk_get_zone_limits(BlockBackend *blk);
 bool blk_enable_write_cache(const BlockBackend *blk);

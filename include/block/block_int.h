@@ -42,13 +42,7 @@ typedef struct BlockLimits {
     size_t min_mem_alignment, opt_mem_alignment;
     int max_iov; /* elements */
 
-    /* Of zoned nodes; else all 0. */
-    BlockZoneModel zoned;
-    int64_t zone_size;                  /* the last zone may be shorter */
-    int64_t max_append;                 /* one zone append */
-    uint32_t write_granularity;         /* of writes to sequential zones */
-    unsigned nr_zones;
-    unsigned max_open_zones, max_active_zones;
+    BlockZoneLimits zones;
 } BlockLimits;
 
 /* ---- a node ---------------------------------------------------------------------------------- */

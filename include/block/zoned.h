@@ -2,7 +2,7 @@
 /*
  * Zoned storage: disks whose zones are written from their start on, in order, and reset as a whole.
  *
- * A node is zoned if BlockLimits.zoned says so.  Offsets and lengths are in bytes, as everywhere.
+ * A node is zoned if BlockLimits.zones says so.  Offsets and lengths are in bytes, as everywhere.
  * Rules of the zones:
  *   - a zone of type SWR takes a write at its write pointer only: elsewhere it is -EIO;
  *   - a request for the state of zones (BlockZoneOp) covers whole zones; the last may be shorter;
@@ -19,6 +19,16 @@ typedef enum BlockZoneModel {
     BLK_Z_HM,   /* host-managed: there are zones that only take writes in order */
     BLK_Z_HA,   /* host-aware: better written in order */
 } BlockZoneModel;
+
+/* What a node allows; bytes unless said otherwise, 0: no limit. */
+typedef struct BlockZoneLimits {
+    BlockZoneModel model;       /* BLK_Z_NONE: not zoned, and the rest is 0 */
+    uint32_t write_granularity; /* of writes to sequential zones */
+    int64_t zone_size;          /* the last zone may be shorter */
+    int64_t max_append;         /* one zone append */
+    unsigned nr_zones;          /* a number, as the next two are */
+    unsigned max_open_zones, max_active_zones;
+} BlockZoneLimits;
 
 typedef enum BlockZoneOp { BLK_ZO_OPEN, BLK_ZO_CLOSE, BLK_ZO_FINISH, BLK_ZO_RESET } BlockZoneOp;
 
