@@ -42,6 +42,16 @@ struct BlockBackend {
     CoMutex drive_lock;   /* one command to the drive of the host at a time */
 };
 
+/* ---- backend.c: the root, from any thread ---------------------------------------------------- */
+
+/**
+ * Begin to look at the root for a moment, without yielding.  Any thread, in or out of requests.
+ * False: it is being changed just now by the main thread, and the caller has to do without.
+ */
+bool blk_look_begin(BlockBackend *blk);
+/** After blk_look_begin() was true, in the same thread. */
+void blk_look_end(BlockBackend *blk);
+
 /* ---- backend-io.c: what every request goes through ------------------------------------------- */
 
 /** 0, or why the request cannot be: no medium, out of range. */

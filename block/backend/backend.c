@@ -547,19 +547,28 @@ bool blk_supports_write_perm(BlockBackend *blk)
     return !blk->root || !bdrv_is_read_only(blk->root->bs);
 }
 
-/* Other threads must not look at a root that is being changed. */
+/* Only the main thread changes a root, and while it does the gate is frozen. */
+bool blk_look_begin(BlockBackend *blk)
+{
+    return qemu_in_main_thread() || bdrv_gate_try_enter(&blk->gate);
+}
+
+void blk_look_end(BlockBackend *blk)
+{
+    if (!qemu_in_main_thread()) {
+        bdrv_gate_leave(&blk->gate);
+    }
+}
+
 int64_t blk_getlength(BlockBackend *blk)
 {
     int64_t length;
 
-    if (qemu_in_main_thread()) {
-        return look_at_length(blk);
-    }
-    if (!bdrv_gate_try_enter(&blk->gate)) {
+    if (!blk_look_begin(blk)) {
         return qatomic_read(&blk->length);
     }
     length = look_at_length(blk);
-    bdrv_gate_leave(&blk->gate);
+    blk_look_end(blk);
     return length;
 }
 
@@ -618,24 +627,15 @@ BlockAcctStats *blk_get_stats(BlockBackend *blk)
     return &blk->stats;
 }
 
-static size_t look_at_mem_align(BlockBackend *blk)
-{
-    return blk->root ? bdrv_opt_mem_align(blk->root->bs) : DEFAULT_MEM_ALIGN;
-}
-
-/* As in blk_getlength(); data that is aligned too little goes through another buffer. */
+/* A guess may be wrong: data that is aligned too little goes through another buffer. */
 static size_t mem_align(BlockBackend *blk)
 {
-    size_t align;
+    size_t align = DEFAULT_MEM_ALIGN;
 
-    if (qemu_in_main_thread()) {
-        return look_at_mem_align(blk);
+    if (blk_look_begin(blk)) {
+        align = blk->root ? bdrv_opt_mem_align(blk->root->bs) : align;
+        blk_look_end(blk);
     }
-    if (!bdrv_gate_try_enter(&blk->gate)) {
-        return DEFAULT_MEM_ALIGN;
-    }
-    align = look_at_mem_align(blk);
-    bdrv_gate_leave(&blk->gate);
     return align;
 }
 

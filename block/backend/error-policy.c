@@ -7,7 +7,6 @@
 #include "backend-int.h"
 
 #include "qapi/gen/block-core-events.h"
-#include "qemu/main-loop.h"
 
 static void (*stop_machine)(void);
 
@@ -41,24 +40,18 @@ BlockErrorAction blk_get_error_action(BlockBackend *blk, bool is_read, int error
     }
 }
 
-/*
- * The name of the root node, or NULL.  The failed request has left the gate: other threads must not
- * look at a root that is being changed, and then do without.
- */
+/* The name of the root node, or NULL.  The failed request has left the gate. */
 static char *root_name(BlockBackend *blk)
 {
-    bool is_main = qemu_in_main_thread();
     BlockDriverState *bs;
     char *name;
 
-    if (!is_main && !bdrv_gate_try_enter(&blk->gate)) {
+    if (!blk_look_begin(blk)) {
         return NULL;
     }
     bs = blk_bs(blk);
     name = bs ? g_strdup(bdrv_get_node_name(bs)) : NULL;
-    if (!is_main) {
-        bdrv_gate_leave(&blk->gate);
-    }
+    blk_look_end(blk);
     return name;
 }
 
