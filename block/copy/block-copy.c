@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Copying with a bitmap of what is left.
- *
- * A bit is set: the cluster is still to be copied.  Whoever copies takes bits away and puts a task
- * into the list in one step under the lock, so each cluster is copied once; if copying fails, the
- * bits come back before the task goes.  So "no bit set and no task" means copied.
- */
+/* Copying with a bitmap of what is left.  Who copies what: copy-int.h. */
 #include "qemu/osdep.h"
 
-#include "block/block-copy.h"
-
+#include "copy-int.h"
 #include "qemu/atomic.h"
-#include "qemu/buffer-pool.h"
-#include "qemu/lockable.h"
 
 #define DEFAULT_CLUSTER (64 * KiB)
 #define DEFAULT_CHUNK (1 * MiB)
@@ -26,43 +17,6 @@
 /* What is in memory is copied best by a few; each piece that takes long brings one more. */
 #define FIRST_WORKERS 4
 #define LONG_NS (20 * SCALE_MS)
-
-/* A coroutine that sleeps until a task has ended; on its own stack. */
-typedef struct TaskWaiter {
-    Coroutine *co;
-    QSIMPLEQ_ENTRY(TaskWaiter) next;
-} TaskWaiter;
-
-/* A range that somebody is copying; on the copier's stack. */
-typedef struct Task {
-    int64_t offset, bytes;
-    bool moved;   /* data was written for it */
-    bool is_lock; /* nobody's copying, but keeps others out */
-    QSIMPLEQ_HEAD(, TaskWaiter) waiters;
-    QLIST_ENTRY(Task) next;
-} Task;
-
-struct BlockCopyState {
-    /* Fixed. */
-    BdrvChild *source, *target;
-    int64_t cluster_size;
-    int64_t bytes; /* length of the source */
-    bool discard_source, is_compressed;
-    BlockDriverState *source_bs; /* where @left is; referenced, since the edge may move */
-    BlockDriverState *bottom;    /* referenced, or NULL */
-    unsigned write_flags, zero_flags;
-    BlockCopyProgress *progress;
-    void *progress_opaque;
-
-    BufferPool buffers; /* that data goes through */
-    bool no_copy_range; /* atomic: offloaded copy was refused once */
-
-    QemuMutex lock;
-    BdrvDirtyBitmap *left; /* changed under lock */
-    QLIST_HEAD(, Task) tasks;
-    int64_t cursor; /* where co_copy_some() looks first: no part of the disk is neglected */
-    int64_t failed_offset, failed_bytes;
-};
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -181,130 +135,6 @@ BdrvDirtyBitmap *block_copy_dirty_bitmap(BlockCopyState *state)
     return state->left;
 }
 
-/* ---- tasks ----------------------------------------------------------------------------------- */
-
-/* Under the lock: a task that touches the range, or NULL. */
-static Task *find_task(BlockCopyState *state, int64_t offset, int64_t end)
-{
-    Task *task;
-
-    QLIST_FOREACH(task, &state->tasks, next) {
-        if (task->offset < end && offset < task->offset + task->bytes) {
-            return task;
-        }
-    }
-    return NULL;
-}
-
-/* Under the lock. */
-static void task_insert(BlockCopyState *state, Task *task)
-{
-    QSIMPLEQ_INIT(&task->waiters);
-    QLIST_INSERT_HEAD(&state->tasks, task, next);
-}
-
-/* The end of the cluster that ends at or after @end. */
-static int64_t cluster_end(const BlockCopyState *state, int64_t end)
-{
-    return MIN(QEMU_ALIGN_UP(end, state->cluster_size), state->bytes);
-}
-
-/*
- * Under the lock: take the next piece that is left in the range.  False: nothing is left there
- * (*@other NULL), or somebody works on that piece.
- */
-static bool task_begin(BlockCopyState *state, Task *task, int64_t offset, int64_t end,
-                       int64_t max_chunk, Task **other)
-{
-    *other = NULL;
-    if (!bdrv_dirty_bitmap_next_dirty_area(state->left, offset, end, max_chunk, &task->offset,
-                                           &task->bytes)) {
-        return false;
-    }
-    /* The area may begin and end inside clusters; the bits are for whole ones. */
-    end = cluster_end(state, task->offset + task->bytes);
-    task->offset = QEMU_ALIGN_DOWN(task->offset, state->cluster_size);
-    while ((*other = find_task(state, task->offset, end)) && (*other)->offset > task->offset) {
-        end = (*other)->offset;
-    }
-    if (*other) {
-        return false;
-    }
-    task->bytes = end - task->offset;
-    task->moved = task->is_lock = false;
-    bdrv_reset_dirty_bitmap(state->left, task->offset, task->bytes);
-    task_insert(state, task);
-    return true;
-}
-
-static void task_end(BlockCopyState *state, Task *task, int ret)
-{
-    TaskWaiter *waiter, *next;
-
-    qemu_mutex_lock(&state->lock);
-    if (ret < 0) {
-        bdrv_set_dirty_bitmap(state->left, task->offset, task->bytes);
-    }
-    QLIST_REMOVE(task, next);
-    qemu_mutex_unlock(&state->lock);
-    QSIMPLEQ_FOREACH_SAFE(waiter, &task->waiters, next, next) {
-        aio_co_wake(waiter->co);
-    }
-}
-
-/* Under the lock, which is dropped: sleep until @task has ended. */
-static void coroutine_fn co_wait_for_task(BlockCopyState *state, Task *task)
-{
-    TaskWaiter waiter = { .co = qemu_coroutine_self() };
-
-    QSIMPLEQ_INSERT_TAIL(&task->waiters, &waiter, next);
-    qemu_mutex_unlock(&state->lock);
-    qemu_coroutine_yield();
-}
-
-/* ---- keeping others out ---------------------------------------------------------------------- */
-
-struct BlockCopyLock {
-    Task task;
-};
-
-/* Changes of the length are for the owner to see to: what lies past the end is nobody's. */
-BlockCopyLock *coroutine_fn block_copy_co_lock(BlockCopyState *state, int64_t offset, int64_t bytes)
-{
-    BlockCopyLock *lock = g_new0(BlockCopyLock, 1);
-    Task *task = &lock->task, *other;
-    int64_t end = offset + bytes;
-    int64_t inner = QEMU_ALIGN_UP(offset, state->cluster_size);
-    int64_t inner_end = end >= state->bytes ? end : QEMU_ALIGN_DOWN(end, state->cluster_size);
-
-    task->is_lock = true;
-    task->offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
-    task->bytes = QEMU_ALIGN_UP(end, state->cluster_size) - task->offset;
-    qemu_mutex_lock(&state->lock);
-    while ((other = find_task(state, task->offset, task->offset + task->bytes))) {
-        co_wait_for_task(state, other);
-        qemu_mutex_lock(&state->lock);
-    }
-    task_insert(state, task);
-    /* Now, not at the end: what others mark meanwhile stays marked. */
-    if (inner < inner_end) {
-        bdrv_reset_dirty_bitmap(state->left, inner, inner_end - inner);
-    }
-    qemu_mutex_unlock(&state->lock);
-    return lock;
-}
-
-void block_copy_unlock(BlockCopyState *state, BlockCopyLock *lock, bool same)
-{
-    task_end(state, &lock->task, same ? 0 : -EIO);
-    g_free(lock);
-}
-
-void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes)
-{
-    bdrv_set_dirty_bitmap(state->left, offset, bytes);
-}
-
 /* ---- copying one piece ----------------------------------------------------------------------- */
 
 /* Let others run. */
@@ -329,8 +159,8 @@ static int coroutine_fn co_read(BlockCopyState *state, int64_t offset, int64_t b
     return ret;
 }
 
-static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset, int64_t bytes,
-                                          bool *error_is_read)
+static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, const CopyTask *task,
+                                          int64_t offset, int64_t bytes, bool *error_is_read)
 {
     uint8_t *buf = buffer_pool_get(&state->buffers);
     int ret;
@@ -342,6 +172,7 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset,
     ret = co_read(state, offset, bytes, buf);
     if (ret >= 0) {
         *error_is_read = false;
+        copy_task_co_wait_turn(state, task);
         ret = bdrv_co_pwrite(state->target, offset, bytes, buf,
                              state->write_flags |
                              (state->is_compressed ? BDRV_REQ_WRITE_COMPRESSED : 0));
@@ -350,10 +181,11 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, int64_t offset,
     return ret;
 }
 
-static int coroutine_fn co_copy_data(BlockCopyState *state, int64_t offset, int64_t bytes,
-                                     bool *error_is_read)
+static int coroutine_fn co_copy_data(BlockCopyState *state, const CopyTask *task, int64_t offset,
+                                     int64_t bytes, bool *error_is_read)
 {
     if (!qatomic_read(&state->no_copy_range)) {
+        copy_task_co_wait_turn(state, task);
         if (bdrv_co_copy_range(state->source, offset, state->target, offset, bytes,
                                state->write_flags) >= 0) {
             return 0;
@@ -363,7 +195,7 @@ static int coroutine_fn co_copy_data(BlockCopyState *state, int64_t offset, int6
     }
     while (bytes > 0) {
         int64_t n = MIN(bytes, (int64_t)state->buffers.size);
-        int ret = co_copy_by_buffer(state, offset, n, error_is_read);
+        int ret = co_copy_by_buffer(state, task, offset, n, error_is_read);
 
         if (ret < 0) {
             return ret;
@@ -399,7 +231,7 @@ static int coroutine_fn co_source_status(BlockCopyState *state, int64_t offset, 
     return ret;
 }
 
-static int coroutine_fn co_copy_piece(BlockCopyState *state, Task *task, bool *error_is_read)
+static int coroutine_fn co_copy_piece(BlockCopyState *state, CopyTask *task, bool *error_is_read)
 {
     int64_t offset = task->offset, end = task->offset + task->bytes;
 
@@ -413,10 +245,11 @@ static int coroutine_fn co_copy_piece(BlockCopyState *state, Task *task, bool *e
         } else if (status & BDRV_BLOCK_ZERO) {
             *error_is_read = false;
             task->moved = true;
+            copy_task_co_wait_turn(state, task);
             ret = bdrv_co_pwrite_zeroes(state->target, offset, n, state->zero_flags);
         } else {
             task->moved = true;
-            ret = co_copy_data(state, offset, n, error_is_read);
+            ret = co_copy_data(state, task, offset, n, error_is_read);
         }
         if (ret < 0) {
             return ret;
@@ -455,7 +288,7 @@ static int coroutine_fn co_prefetch(BdrvChild *source, int64_t offset, int64_t b
     return buf ? bdrv_co_pread(source, offset, bytes, buf, 0) : -ENOMEM;
 }
 
-static int coroutine_fn co_fill_piece(BlockCopyState *state, Task *task, bool *error_is_read)
+static int coroutine_fn co_fill_piece(BlockCopyState *state, CopyTask *task, bool *error_is_read)
 {
     BlockDriverState *top = bdrv_skip_filters(state->source->bs);
     int64_t offset = task->offset, end = task->offset + task->bytes;
@@ -477,7 +310,7 @@ static int coroutine_fn co_fill_piece(BlockCopyState *state, Task *task, bool *e
     return 0;
 }
 
-static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *error_is_read)
+static int coroutine_fn co_run_task(BlockCopyState *state, CopyTask *task, bool *error_is_read)
 {
     int64_t bytes = task->bytes;
     int ret = state->target ? co_copy_piece(state, task, error_is_read)
@@ -491,18 +324,18 @@ static int coroutine_fn co_run_task(BlockCopyState *state, Task *task, bool *err
         state->progress(state->progress_opaque, bytes, task->moved);
     }
     /* Last of all: whoever waits for the task may free the state then. */
-    task_end(state, task, ret);
+    copy_task_end(state, task, ret);
     return ret;
 }
 
 int coroutine_fn block_copy_co_locked(BlockCopyState *state, BlockCopyLock *lock)
 {
-    Task *task = &lock->task;
+    CopyTask *task = &lock->task;
     int64_t end = MIN(task->offset + task->bytes, state->bytes);
     bool error_is_read;
 
     bdrv_reset_dirty_bitmap(state->left, task->offset, end - task->offset);
-    return co_copy_data(state, task->offset, end - task->offset, &error_is_read);
+    return co_copy_data(state, task, task->offset, end - task->offset, &error_is_read);
 }
 
 /* ---- looking ahead --------------------------------------------------------------------------- */
@@ -586,47 +419,47 @@ int coroutine_fn block_copy_co_scan(BlockCopyState *state, BlockDriverState *bot
 int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int64_t bytes,
                                      bool *error_is_read)
 {
-    int64_t end = cluster_end(state, offset + bytes);
+    int64_t end = copy_cluster_end(state, offset + bytes);
     int ret = 0;
 
     offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
     while (ret >= 0 && offset < end) {
-        Task task, *other;
+        CopyTask task, *other;
 
         qemu_mutex_lock(&state->lock);
-        if (task_begin(state, &task, offset, end, DEFAULT_CHUNK, &other)) {
+        if (copy_task_begin(state, &task, offset, end, DEFAULT_CHUNK, &other)) {
             qemu_mutex_unlock(&state->lock);
             ret = co_run_task(state, &task, error_is_read);
             continue;
         }
-        other = other ? other : find_task(state, offset, end);
+        other = other ? other : copy_task_find(state, offset, end);
         if (!other) {
             qemu_mutex_unlock(&state->lock);
             return 0;
         }
         /* If it fails, its bits are set again, and it is our turn to copy. */
-        co_wait_for_task(state, other);
+        copy_task_co_wait(state, other);
     }
     return ret;
 }
 
 void coroutine_fn block_copy_co_forget(BlockCopyState *state, int64_t offset, int64_t bytes)
 {
-    int64_t end = cluster_end(state, offset + bytes);
+    int64_t end = copy_cluster_end(state, offset + bytes);
 
     offset = QEMU_ALIGN_DOWN(offset, state->cluster_size);
     while (offset < end) {
-        Task *task;
+        CopyTask *task;
 
         /* First nobody begins with it any more; what is under way may fail and set bits again. */
         qemu_mutex_lock(&state->lock);
         bdrv_reset_dirty_bitmap(state->left, offset, end - offset);
-        task = find_task(state, offset, end);
+        task = copy_task_find(state, offset, end);
         if (!task) {
             qemu_mutex_unlock(&state->lock);
             return;
         }
-        co_wait_for_task(state, task);
+        copy_task_co_wait(state, task);
     }
 }
 
@@ -644,15 +477,16 @@ typedef struct CopyAll {
     bool error_is_read;
 } CopyAll;
 
-/* Under the lock: as task_begin(), wherever something is left, going round the disk. */
-static bool task_begin_anywhere(BlockCopyState *state, Task *task, int64_t max_chunk, Task **other)
+/* Under the lock: as copy_task_begin(), wherever something is left, going round the disk. */
+static bool task_begin_anywhere(BlockCopyState *state, CopyTask *task, int64_t max_chunk,
+                                CopyTask **other)
 {
-    Task *ahead = NULL;
-    bool found = task_begin(state, task, state->cursor, state->bytes, max_chunk, &ahead);
+    CopyTask *ahead = NULL;
+    bool found = copy_task_begin(state, task, state->cursor, state->bytes, max_chunk, &ahead);
 
     *other = ahead;
     if (!found && state->cursor > 0) {
-        found = task_begin(state, task, 0, state->cursor, max_chunk, other);
+        found = copy_task_begin(state, task, 0, state->cursor, max_chunk, other);
         *other = *other ? *other : ahead;
     }
     if (found) {
@@ -666,7 +500,7 @@ static bool coroutine_fn co_copy_some(CopyAll *all)
 {
     BlockCopyState *state = all->state;
     bool error_is_read;
-    Task task, *other;
+    CopyTask task, *other;
     int ret;
 
     qemu_mutex_lock(&state->lock);
@@ -675,9 +509,10 @@ static bool coroutine_fn co_copy_some(CopyAll *all)
             qemu_mutex_unlock(&state->lock);
             return false;
         }
-        co_wait_for_task(state, other);
+        copy_task_co_wait(state, other);
         return true;
     }
+    task.number = all->how->in_order ? ++state->nb_ordered : 0;
     qemu_mutex_unlock(&state->lock);
     ret = co_run_task(state, &task, &error_is_read);
     if (ret < 0 && all->ret >= 0) {
@@ -748,12 +583,12 @@ static void coroutine_fn co_run_workers(CopyAll *all)
 /* Wait for one task of somebody else; false if there is none and nothing is left. */
 static bool coroutine_fn co_more_to_do(BlockCopyState *state)
 {
-    Task *task;
+    CopyTask *task;
 
     qemu_mutex_lock(&state->lock);
     QLIST_FOREACH(task, &state->tasks, next) {
         if (!task->is_lock) {
-            co_wait_for_task(state, task);
+            copy_task_co_wait(state, task);
             return true;
         }
     }

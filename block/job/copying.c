@@ -94,6 +94,7 @@ static int coroutine_fn co_copy_round(JobCopying *copying)
 {
     BlockCopyAll how = {
         .max_chunk = wanted_chunk(copying),
+        .in_order = copying->in_order,
         .stop = should_stop,
         .opaque = copying,
     };

@@ -18,6 +18,7 @@ typedef struct JobCopying {
     int skipped_error;         /* negative errno: the first error that was ignored so */
     int max_workers;
     int64_t max_chunk;         /* bytes, 0: default */
+    bool in_order;             /* written one piece after the other */
     int (*broken)(BlockJob *job); /* a negative errno: no use in going on; or NULL */
     int workers;               /* of the round under way */
 } JobCopying;

@@ -407,6 +407,7 @@ BlockJob *coroutine_fn mirror_job_co_begin(const MirrorSetup *setup, Error **err
         .on_target_error = setup->on_target_error,
         .max_workers = CLAMP(setup->buf_size / chunk, 1, MIRROR_MAX_WORKERS),
         .max_chunk = chunk,
+        .in_order = setup->in_order,
     };
     job_copying_init(&s->copying, &s->common, s->state);
     return &s->common;

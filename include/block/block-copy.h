@@ -65,6 +65,7 @@ int coroutine_fn block_copy_co_range(BlockCopyState *state, int64_t offset, int6
 typedef struct BlockCopyAll {
     int max_workers;   /* pieces in flight, at least 1 */
     int64_t max_chunk; /* bytes of a piece, 0: default */
+    bool in_order;     /* pieces are read side by side, but written one after the other */
     /* Asked before each piece: stop here?  For cancelling, pausing, speed limits.  May be NULL. */
     bool (*stop)(void *opaque);
     void *opaque;

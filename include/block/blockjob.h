@@ -143,6 +143,7 @@ typedef struct CommitJobArgs {
     bool mask_protocol;
     bool write_blocking;         /* active commit: keep in step as guests write */
     bool empties_top;            /* active commit: top is emptied and stays in the chain */
+    bool in_order;               /* active commit: where the base puts data depends on no timing */
     int64_t speed;
     BlockdevOnError on_error;
     int flags; /* JobFlags */

@@ -25,6 +25,8 @@ typedef struct MemDisk {
     int fail_reads;        /* atomic: the next so many fail with EIO */
     int fail_writes, fail_flushes, fail_truncates;
     int writes, zeroes, discards, flushes; /* atomic */
+    int64_t last_end;      /* of the writes that ended, the one furthest on; under the lock */
+    int n_backward;        /* writes that ended after one further on */
     int *block_writes;     /* atomic each: writes per MEMDISK_BLOCK */
     CoQueue *hold_writes;  /* if set, writes sleep here first */
     int n_held;            /* that do so now */
@@ -68,6 +70,14 @@ static void memdisk_count_blocks(MemDisk *disk, int64_t offset, int64_t bytes)
     }
 }
 
+static void memdisk_note_end(MemDisk *disk, int64_t end)
+{
+    QEMU_LOCK_GUARD(&disk->lock);
+
+    disk->n_backward += end < disk->last_end;
+    disk->last_end = MAX(disk->last_end, end);
+}
+
 static int coroutine_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                           QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
@@ -104,6 +114,7 @@ static int coroutine_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset,
     qatomic_inc(&disk->writes);
     memdisk_count_blocks(disk, offset, bytes);
     memdisk_co_dawdle(disk);
+    memdisk_note_end(disk, offset + bytes);
     return 0;
 }
 
@@ -121,6 +132,7 @@ static int coroutine_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t o
     qemu_mutex_unlock(&disk->lock);
     qatomic_inc(&disk->zeroes);
     memdisk_count_blocks(disk, offset, bytes);
+    memdisk_note_end(disk, offset + bytes);
     return 0;
 }
 

@@ -64,6 +64,7 @@ static Job *coroutine_fn co_make_job(const CommitOptions *opts, BlockDriverState
         .job_id = "commit",
         .bs = bs,
         .top = bs,
+        .in_order = true,
         .speed = rate,
         .on_error = BLOCKDEV_ON_ERROR_REPORT,
     };

@@ -70,6 +70,23 @@ for again in 1 2 3; do
     is "rebase, $again: the same bytes" "$(rebased)" "$first"
 done
 
+# committed CLUSTER: of a base that takes over what an overlay has, zeroes too.
+committed() {
+    "$QEMU_IMG" create -q -f qcow2 -o "cluster_size=$1" b.qcow2 16M
+    "$QEMU_IO" -f qcow2 -c 'write -q -P 5 2M 3M' b.qcow2
+    "$QEMU_IMG" create -q -f qcow2 -b b.qcow2 -F qcow2 o.qcow2
+    "$QEMU_IO" -f qcow2 -c "write -q -s source.raw 0 14000000" -c 'write -q -z 3M 1M' o.qcow2
+    "$QEMU_IMG" commit -q o.qcow2
+    sha256sum <b.qcow2
+}
+for cluster in 512 4k 64k; do
+    first=$(committed $cluster)
+    for again in 1 2 3 4; do
+        is "commit into clusters of $cluster, $again: the same bytes" "$(committed $cluster)" "$first"
+    done
+    is "commit into clusters of $cluster: no fault" "$("$QEMU_IMG" check b.qcow2 >/dev/null && echo good)" good
+done
+
 is 'made with --reproducible: the same bytes' "$(made -O qcow2 --reproducible)" "$(made -O qcow2)"
 check 'create --reproducible' "$QEMU_IMG" create -q --reproducible -f qcow2 -o cluster_size=4k n.qcow2 1M
 never='qemu-img: --reproducible cannot be had with encryption: keys must not be known'

@@ -187,6 +187,42 @@ static void coroutine_fn co_bad_cluster_size(void)
     co_tear_down(&s);
 }
 
+/* Reading takes its time; still each write ends before the next one begins. */
+static void coroutine_fn co_writes_in_order(void)
+{
+    for (int workers = 1; workers <= 8; workers++) {
+        BlockCopyAll how = { .max_workers = workers, .max_chunk = CLUSTER, .in_order = true };
+        Setup s;
+        bool is_read;
+
+        co_set_up(&s, (BlockCopyArgs){ 0 });
+        memdisk(s.source)->max_yields = memdisk(s.target)->max_yields = 5;
+        g_assert_cmpint(block_copy_co_all(s.state, &how, &is_read), ==, 0);
+        g_assert_true(is_copied(&s, 0, DISK_BYTES));
+        g_assert_cmpint(memdisk(s.target)->writes, >, 40);
+        g_assert_cmpint(memdisk(s.target)->n_backward, ==, 0);
+        co_tear_down(&s);
+    }
+}
+
+/* A piece that fails lets those behind it go on, and is copied by the next try. */
+static void coroutine_fn co_in_order_after_error(void)
+{
+    BlockCopyAll how = { .max_workers = 8, .max_chunk = CLUSTER, .in_order = true };
+    bool is_read;
+    Setup s;
+
+    co_set_up(&s, (BlockCopyArgs){ 0 });
+    memdisk(s.source)->max_yields = memdisk(s.target)->max_yields = 5;
+    memdisk(s.source)->fail_reads = memdisk(s.target)->fail_writes = 1;
+    g_assert_cmpint(block_copy_co_all(s.state, &how, &is_read), <, 0);
+    while (block_copy_co_all(s.state, &how, &is_read) < 0) {
+        /* The other of the two. */
+    }
+    g_assert_true(is_copied(&s, 0, DISK_BYTES));
+    co_tear_down(&s);
+}
+
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 static void coroutine_fn co_error_is_told(void)
@@ -400,6 +436,8 @@ int main(int argc, char **argv)
         { "/block-copy/errors/leave-it-to-be-done", co_error_is_told },
         { "/block-copy/all/stops-and-goes-on", co_stops_and_goes_on },
         { "/block-copy/all/grows-to-the-limit-where-it-is-slow", co_workers_grow },
+        { "/block-copy/all/writes-in-order", co_writes_in_order },
+        { "/block-copy/all/goes-on-in-order-after-errors", co_in_order_after_error },
         { "/block-copy/many/copy-each-cluster-once", co_each_cluster_once },
         { "/block-copy/many/survive-errors", co_errors_among_many },
         { "/block-copy/many/forget", co_forgetting_among_many },
