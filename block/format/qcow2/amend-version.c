@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 
 #include "amend.h"
+#include "bitmap.h"
 #include "block/dirty-bitmap.h"
 
 /* ---- the header ---------------------------------------------------------------------------- */

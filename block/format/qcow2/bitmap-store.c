@@ -8,7 +8,7 @@
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap.h"
-#include "qcow2.h"
+#include "bitmap.h"
 #include "qemu/atomic.h"
 
 /* Bits are written in pieces of this many bytes, or of a cluster. */

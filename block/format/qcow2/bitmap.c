@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap.h"
-#include "qcow2.h"
+#include "bitmap.h"
 
 #define ENTRY_FIXED_LEN 24
 #define TYPE_DIRTY_TRACKING 1

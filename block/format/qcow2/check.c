@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "bitmap.h"
 #include "check.h"
 #include "qemu/atomic.h"
 

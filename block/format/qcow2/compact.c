@@ -18,6 +18,7 @@
 #include "qemu/osdep.h"
 
 #include "qemu/bitmap.h"
+#include "bitmap.h"
 #include "repack.h"
 
 #define COPY_BYTES (2 * MiB)

@@ -2,7 +2,7 @@
 /* What is told about an image. */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "bitmap.h"
 
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {

@@ -5,7 +5,7 @@
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap.h"
-#include "qcow2.h"
+#include "bitmap.h"
 #include "qemu/atomic.h"
 
 /* ---- open: the header ---------------------------------------------------------------------- */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2, versions 2 and 3: on-disk structures, the state of an open image, and what the files of
- * this folder offer one another.  README.md has the map of the folder and the ordering rules
- * (R1-R12).
+ * qcow2, versions 2 and 3: the state of an open image, and what the files of this folder offer one
+ * another.  README.md has the map of the folder and the ordering rules (R1-R15).
  *
  * Locks, outer first:
  *   wb_lock   one write-back of metadata, or one move of a table (L1, refcount table), at a time;
@@ -18,158 +17,11 @@
 #include "block/block_int.h"
 #include "codec/codec.h"
 #include "crypto/luks.h"
+#include "header.h"
 #include "qemu/bitmap.h"
 #include "qemu/co-lock.h"
 #include "qemu/queue.h"
 #include "qemu/timer.h"
-
-/* ---- on disk, all big endian --------------------------------------------------------------- */
-
-#define QCOW2_MAGIC 0x514649fbU
-#define QCOW2_V2_HEADER_LEN 72
-#define QCOW2_V3_HEADER_MIN 104
-#define QCOW2_HEADER_LEN 112 /* what we know and write */
-
-#define QCOW2_MIN_CLUSTER_BITS 9
-#define QCOW2_MAX_CLUSTER_BITS 21
-#define QCOW2_MAX_REFTABLE_BYTES (8 * MiB)
-#define QCOW2_MAX_L1_BYTES (32 * MiB)
-#define QCOW2_MAX_SNAPSHOTS 65536
-#define QCOW2_MAX_SNAPSHOT_EXTRA 1024
-#define QCOW2_MAX_SNAPSHOT_TABLE_BYTES (64 * MiB)
-#define QCOW2_MAX_BITMAPS 65535
-#define QCOW2_MAX_BITMAP_DIR_BYTES (1024 * QCOW2_MAX_BITMAPS)
-#define QCOW2_MAX_BITMAP_NAME 1023
-#define QCOW2_MAX_BITMAP_BYTES (512 * MiB) /* stored bits of one */
-#define QCOW2_MIN_BITMAP_GRANULARITY_BITS 9
-#define QCOW2_MAX_BITMAP_GRANULARITY_BITS 31
-#define QCOW2_MAX_BACKING_NAME 1023
-#define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
-#define QCOW2_MAX_GAP (INT64_C(1) << 40) /* of clusters in use past the end of the file */
-#define QCOW2_OVERLAP_FILTER_BITS 15      /* log2 of its bits: see overlap.c */
-
-/* Offsets of fields that are changed on their own. */
-#define QCOW2_HDR_SIZE 24
-#define QCOW2_HDR_L1 36           /* u32 entries, u64 offset */
-#define QCOW2_HDR_REFTABLE 48     /* u64 offset, u32 clusters */
-#define QCOW2_HDR_INCOMPAT 72
-#define QCOW2_HDR_AUTOCLEAR 88
-#define QCOW2_HDR_REFCOUNT_ORDER 96
-
-/* What can be said when an image is made as well as when it is amended. */
-#define QCOW2_COMMON_OPTIONS(lazy_default, bits_default) \
-    { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL }, \
-    { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL }, \
-    { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL }, \
-    { "backing_fmt", QEMU_OPT_STRING, "Image format of the base image", NULL }, \
-    { "data_file", QEMU_OPT_STRING, "File name of an external data file", NULL }, \
-    { "data_file_raw", QEMU_OPT_BOOL, \
-      "The external data file must stay valid as a raw image", NULL }, \
-    { "lazy_refcounts", QEMU_OPT_BOOL, "Postpone refcount updates", lazy_default }, \
-    { "refcount_bits", QEMU_OPT_NUMBER, "Width of a reference count entry in bits", bits_default }
-
-#define QCOW2_INCOMPAT_DIRTY (UINT64_C(1) << 0)
-#define QCOW2_INCOMPAT_CORRUPT (UINT64_C(1) << 1)
-#define QCOW2_INCOMPAT_DATA_FILE (UINT64_C(1) << 2)
-#define QCOW2_INCOMPAT_COMPRESSION (UINT64_C(1) << 3)
-#define QCOW2_INCOMPAT_EXTL2 (UINT64_C(1) << 4)
-#define QCOW2_INCOMPAT_KNOWN UINT64_C(0x1f)
-#define QCOW2_COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
-#define QCOW2_AUTOCLEAR_BITMAPS (UINT64_C(1) << 0)
-#define QCOW2_AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
-
-#define QCOW2_EXT_END 0x00000000U
-#define QCOW2_EXT_BACKING_FORMAT 0xe2792acaU
-#define QCOW2_EXT_FEATURES 0x6803f857U
-#define QCOW2_EXT_BITMAPS 0x23852875U
-#define QCOW2_EXT_CRYPTO 0x0537be77U
-#define QCOW2_EXT_DATA_FILE 0x44415441U
-
-#define QCOW2_CRYPT_AES 1
-#define QCOW2_CRYPT_LUKS 2
-#define QCOW2_MAX_CRYPTO_BYTES (64 * MiB) /* of LUKS header and key slots */
-
-#define QCOW2_COMPRESSION_DEFLATE 0
-#define QCOW2_COMPRESSION_ZSTD 1
-
-/* L1 and L2 entries. */
-#define QCOW2_COPIED (UINT64_C(1) << 63)     /* refcount is exactly 1 */
-#define QCOW2_COMPRESSED (UINT64_C(1) << 62)
-#define QCOW2_ZERO (UINT64_C(1) << 0)
-#define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
-#define QCOW2_REFTABLE_MASK UINT64_C(0xfffffffffffffe00)
-
-#define QCOW2_SUBCLUSTERS 32
-/* The second word of an extended L2 entry: which subclusters have data, which read as zeroes. */
-#define QCOW2_SUB_DATA UINT64_C(0x00000000ffffffff)
-#define QCOW2_SUB_ZEROES UINT64_C(0xffffffff00000000)
-
-/* ---- the header in memory (header.c) ------------------------------------------------------- */
-
-typedef struct Qcow2Header {
-    uint32_t version;
-    uint64_t backing_offset;
-    uint32_t backing_len;
-    uint32_t cluster_bits;
-    uint64_t size;
-    uint32_t crypt_method;
-    uint32_t l1_size;
-    uint64_t l1_offset;
-    uint64_t reftable_offset;
-    uint32_t reftable_clusters;
-    uint32_t nb_snapshots;
-    uint64_t snapshots_offset;
-    uint64_t incompatible, compatible, autoclear;
-    uint32_t refcount_order;
-    uint32_t header_len;
-    uint8_t compression_type;
-} Qcow2Header;
-
-/* An extension we do not know: kept and written back. */
-typedef struct Qcow2UnknownExt {
-    uint32_t type;
-    GBytes *data;
-} Qcow2UnknownExt;
-
-typedef struct Qcow2Extensions {
-    char backing_format[16];      /* "" if absent */
-    GBytes *features;             /* feature name table, or NULL */
-    bool has_bitmaps;
-    uint32_t nb_bitmaps;
-    uint64_t bitmap_dir_size, bitmap_dir_offset;
-    bool has_crypto;
-    uint64_t crypto_offset, crypto_len;
-    char *data_file;              /* or NULL */
-    GArray *unknown;              /* of Qcow2UnknownExt */
-} Qcow2Extensions;
-
-/** Parse and check the fixed fields in the @len bytes at @buf (as much as there is).  Pure. */
-bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *header, Error **errp);
-/** Check what needs the length of the tables and the features.  Pure. */
-bool qcow2_header_validate(const Qcow2Header *header, const Qcow2Extensions *ext, bool for_check,
-                           Error **errp);
-/** Where extensions end. */
-uint64_t qcow2_header_ext_end(const Qcow2Header *header);
-/** Parse extensions in [@buf, @buf + @len), which begins at header_len.  Pure. */
-bool qcow2_extensions_parse(const uint8_t *buf, size_t len, Qcow2Extensions *ext, Error **errp);
-void qcow2_extensions_clear(Qcow2Extensions *ext);
-/** Feature names for the message about @unknown incompatible bits; free with g_free. */
-char *qcow2_unknown_features_text(uint64_t unknown, const Qcow2Extensions *ext);
-
-/* What a new header is made from. */
-typedef struct Qcow2HeaderImage {
-    const Qcow2Header *header;      /* backing_offset and backing_len are computed */
-    const Qcow2Extensions *ext;
-    GBytes *unknown_fields;         /* bytes of the header past QCOW2_HEADER_LEN, or NULL */
-    const char *backing_file;       /* or NULL */
-    bool without_feature_names;
-} Qcow2HeaderImage;
-
-/** Serialize into the @cluster_size bytes at @buf.  Sets header fields of the backing name. */
-/** Put all fields of its version into the QCOW2_HEADER_LEN bytes at @buf. */
-void qcow2_header_put_fields(const Qcow2Header *h, uint8_t *buf);
-bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t cluster_size,
-                        Error **errp);
 
 /* ---- caches (cache.c) ---------------------------------------------------------------------- */
 
@@ -259,6 +111,8 @@ typedef struct Qcow2SnapshotFaults {
 } Qcow2SnapshotFaults;
 
 /* ---- overlap checks (overlap.c) ------------------------------------------------------------ */
+
+#define QCOW2_OVERLAP_FILTER_BITS 15 /* log2 of the bits of the filter: see overlap.c */
 
 typedef enum Qcow2Overlap {
     QCOW2_OL_HEADER = 1 << 0,
@@ -457,31 +311,6 @@ int coroutine_fn qcow2_co_write_back(BlockDriverState *bs);
 int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs);
 /** Write back if a cache or the list of freed clusters has grown too large.  No lock held. */
 int coroutine_fn qcow2_co_relieve(BlockDriverState *bs);
-
-/* ---- header.c ------------------------------------------------------------------------------ */
-
-/** Write @len bytes at @offset within the first 512 bytes of the file, and flush (R5). */
-int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, const void *buf,
-                                       size_t len);
-/** Set or clear incompatible feature bits in the file.  Lock held. */
-int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t set,
-                                                  uint64_t clear);
-/**
- * Write the header cluster anew, so that it is old or new at every instant.  @header and @ext
- * become those in force; what @ext points to is taken over.  @backing_file: its name or NULL.
- * Lock held.
- */
-int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header *header,
-                                         const Qcow2Extensions *ext, const char *backing_file,
-                                         Error **errp);
-/**
- * Before the first change of anything: clear autoclear bits of what we do not maintain, and say in
- * the directory of bitmaps that they are in use (R10).
- */
-int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs);
-/** Write the backing file's name and format (NULL: none).  Lock held. */
-int coroutine_fn qcow2_header_co_set_backing(BlockDriverState *bs, const char *name,
-                                             const char *format, Error **errp);
 
 /* ---- refcount.c; lock held ----------------------------------------------------------------- */
 
@@ -754,60 +583,12 @@ bool coroutine_fn qcow2_snapshots_co_read(BlockDriverState *bs, bool for_check, 
 void qcow2_snapshots_clear(Qcow2State *s);
 /** A copy of @snapshots; free with g_array_unref(). */
 GArray *qcow2_snapshots_copy(const GArray *snapshots);
-/** What the table in the file would be; NULL with @errp set if that is too long. */
 /** Bytes of extra data that the entry of @sn has when it is written. */
 uint32_t qcow2_snapshot_extra_len(const Qcow2Snapshot *sn);
+/** What the table in the file would be; NULL with @errp set if that is too long. */
 GByteArray *qcow2_snapshots_build(const GArray *snapshots, Error **errp);
 /** Length of a snapshot's L1 in the file, and whether place and length are allowed. */
 bool qcow2_snapshot_l1_is_sane(const Qcow2State *s, const Qcow2Snapshot *sn);
-
-/* A stored bitmap, as its directory on disk says. */
-typedef struct Qcow2Bitmap {
-    char *name;
-    uint64_t table_offset;
-    uint32_t table_size; /* entries */
-    uint32_t flags;
-    uint8_t granularity_bits;
-} Qcow2Bitmap;
-
-#define QCOW2_BITMAP_IN_USE 1U
-#define QCOW2_BITMAP_AUTO 2U
-
-/** Parse a directory of @len bytes; NULL with @errp set if it is damaged.  Pure. */
-GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_t cluster_size,
-                            Error **errp);
-/** The bytes of a directory; free with g_bytes_unref().  Pure. */
-GBytes *qcow2_bitmaps_build(const GArray *bitmaps);
-/** An empty directory. */
-GArray *qcow2_bitmaps_new(void);
-void qcow2_bitmaps_append(GArray *bitmaps, const Qcow2Bitmap *bm);
-Qcow2Bitmap *qcow2_bitmaps_find(const GArray *bitmaps, const char *name);
-/** Clusters that the table of a bitmap of this disk has entries for. */
-uint64_t qcow2_bitmap_table_size(const Qcow2State *s, int64_t disk_bytes,
-                                 unsigned granularity_bits);
-/** Is @entry of a bitmap's table something that may be there?  Pure. */
-bool qcow2_bitmap_entry_is_sane(const Qcow2State *s, uint64_t entry);
-/** Read the directory; an empty array if there is none. */
-GArray *coroutine_fn qcow2_bitmaps_co_read(BlockDriverState *bs, Error **errp);
-/** Make the dirty bitmaps of the node from what is stored.  Context: open. */
-bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp);
-/** Instead of those that are loaded.  Context: activation. */
-bool coroutine_fn qcow2_bitmaps_co_reload(BlockDriverState *bs, Error **errp);
-/** Say in the file that the stored bitmaps are out of date from now on.  Lock held. */
-int coroutine_fn qcow2_bitmaps_co_mark_in_use(BlockDriverState *bs);
-/** May the disk be resized, as far as its bitmaps are concerned? */
-bool qcow2_bitmaps_check_resize(BlockDriverState *bs, Error **errp);
-
-/* bitmap-store.c; control path */
-
-/** Store what changed.  Nobody writes to the node meanwhile. */
-int coroutine_fn qcow2_bitmaps_co_store(BlockDriverState *bs, Error **errp);
-/** The same of all, changed or not, so that their clusters may come to lie elsewhere. */
-int coroutine_fn qcow2_bitmaps_co_move(BlockDriverState *bs, Error **errp);
-bool coroutine_fn qcow2_co_can_store_new_dirty_bitmap(BlockDriverState *bs, const char *name,
-                                                      uint32_t granularity, Error **errp);
-int coroutine_fn qcow2_co_remove_persistent_dirty_bitmap(BlockDriverState *bs, const char *name,
-                                                         Error **errp);
 
 /** Let the L1 table reach @end. */
 int coroutine_fn qcow2_co_grow_l1(BlockDriverState *bs, uint64_t end);
@@ -820,7 +601,7 @@ int coroutine_fn qcow2_co_snapshot_load_vmstate(BlockDriverState *bs, const char
 /** Free the active image's; snapshots keep theirs (resize.c). */
 int coroutine_fn qcow2_co_drop_vmstate(BlockDriverState *bs);
 
-/* snapshot-ops.c: the driver's callbacks */
+/* snapshot-ops.c; the driver's callbacks */
 bool coroutine_fn qcow2_co_snapshot_create(BlockDriverState *bs, const SnapshotInfo *info,
                                            Error **errp);
 bool coroutine_fn qcow2_co_snapshot_goto(BlockDriverState *bs, const char *id, Error **errp);
@@ -834,6 +615,18 @@ int coroutine_fn qcow2_co_check_repair(BlockDriverState *bs, BdrvCheckResult *re
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 SnapshotInfoList *qcow2_get_snapshots(BlockDriverState *bs);
 ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp);
+
+/* What can be said when an image is made as well as when it is amended. */
+#define QCOW2_COMMON_OPTIONS(lazy_default, bits_default) \
+    { "size", QEMU_OPT_SIZE, "Virtual disk size", NULL }, \
+    { "compat", QEMU_OPT_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL }, \
+    { "backing_file", QEMU_OPT_STRING, "File name of a base image", NULL }, \
+    { "backing_fmt", QEMU_OPT_STRING, "Image format of the base image", NULL }, \
+    { "data_file", QEMU_OPT_STRING, "File name of an external data file", NULL }, \
+    { "data_file_raw", QEMU_OPT_BOOL, \
+      "The external data file must stay valid as a raw image", NULL }, \
+    { "lazy_refcounts", QEMU_OPT_BOOL, "Postpone refcount updates", lazy_default }, \
+    { "refcount_bits", QEMU_OPT_NUMBER, "Width of a reference count entry in bits", bits_default }
 
 extern QemuOptsList qcow2_create_opts;
 bool coroutine_fn qcow2_co_create(const BlockdevCreateOptions *options, Error **errp);

@@ -8,7 +8,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "bitmap.h"
 #include "qemu/atomic.h"
 
 /* ---- the header's size --------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "block/dirty-bitmap.h"
 #include "block/snapshot.h"
 #include "qcow2-test.h"
+#include "../../../block/format/qcow2/bitmap.h"
 #include "../../../block/format/qcow2/refarray.h"
 
 #define DISK_BYTES (4 * MiB)
