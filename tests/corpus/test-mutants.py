@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Damaged images: random mutations of the samples go through info, check, map, convert and a
 write.  Whatever the bytes: no signal, no abort, no hang, no memory beyond a bound, and status 1
-comes with words.  $SEED and $ROUNDS (a factor) are heeded; a find is kept in $MUTANTS, if set."""
+comes with words.  $TEST_SEED and $ROUNDS (a factor) are heeded; a find is kept in $MUTANTS, if set."""
 
 import lzma
 import os
-import random
 import shutil
 import struct
 import sys
@@ -15,6 +14,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 from imgtest import MiB, Tap, run, sanitized  # noqa: E402
+import seeds                                  # noqa: E402
 
 SAMPLES = os.path.join(HERE, "samples")
 NAMES = ("q2-v3", "q2-v2-snap", "q2-cs512", "q2-cs4k", "q2-zero", "q2-zlib-4k", "q2-zstd", "q2-snap",
@@ -149,16 +149,14 @@ def keep(label):
 
 def main():
     tap = Tap()
-    seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 32))
-    print(f"# SEED={seed}")
     for name in NAMES:
         image, wrong, runs, done = unpack(name), None, 0, 0
         for i in range(COUNT // len(NAMES)):
-            found, count = try_mutant(random.Random(f"{seed} {name} {i}"), image)
+            found, count = try_mutant(seeds.rng(name, i), image)
             runs, done = runs + count, done + 1
             if found:
-                keep(f"{name}-{seed}-{i}")
-                wrong = f"{wrong or ''}SEED={seed}, mutant {i}: {found}\n"
+                keep(f"{name}-{seeds.seed()}-{i}")
+                wrong = f"{wrong or ''}mutant {i}: {found}\n"
         tap.ok(not wrong, f"R1 {name}: {done} mutants, {runs} programs survived them", wrong)
     return tap.finish()
 

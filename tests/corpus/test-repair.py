@@ -4,11 +4,10 @@
 
 After `check -r all` of a mutant: if we say that all is repaired, a second check, ours and an
 installed stock one's, finds nothing; what a guest could read before reads the same; `check -r leaks`
-never makes a check worse; and plain findings are stock's, line by line.  $SEED, $ROUNDS as usual."""
+never makes a check worse; and plain findings are stock's, line by line.  $TEST_SEED, $ROUNDS as usual."""
 
 import lzma
 import os
-import random
 import shutil
 import sys
 
@@ -17,6 +16,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 from imgcheck import check, compare_findings, content, findings  # noqa: E402
 from imgtest import Tap, run, sanitized, stock                   # noqa: E402
+import seeds                                                     # noqa: E402
 
 SAMPLES = os.path.join(HERE, "samples")
 NAMES = ("q2-v3", "q2-v2-snap", "q2-cs512", "q2-cs4k", "q2-zero", "q2-zlib-4k", "q2-snap", "q2-rb1",
@@ -123,17 +123,15 @@ def try_one(rng, image):
 
 def main():
     tap = Tap()
-    seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 32))
-    print(f"# SEED={seed}")
     for name in NAMES:
         with lzma.open(os.path.join(SAMPLES, name + ".qcow2.xz")) as packed:
             image = packed.read()
         wrong, done = None, 0
         for i in range(COUNT // len(NAMES)):
-            found = try_one(random.Random(f"{seed} {name} {i}"), image)
+            found = try_one(seeds.rng(name, i), image)
             done += 1
             if found:
-                wrong = f"{wrong or ''}SEED={seed}, {name} {i}: {found}\n"
+                wrong = f"{wrong or ''}{name} {i}: {found}\n"
         tap.ok(not wrong, f"{name}: {done} damaged images", wrong)
     return tap.finish()
 

@@ -4,11 +4,10 @@
 
 Afterwards every image checks with leaks at most, by an installed stock qemu-img, too, and the image
 that is the guest's disk then holds what a flush was answered for.  The next round goes on with what
-was left, the job is started again.  $SEED and $ROUNDS (a factor) are heeded."""
+was left, the job is started again.  $TEST_SEED and $ROUNDS (a factor) are heeded."""
 
 import copy
 import os
-import random
 import shutil
 import sys
 import threading
@@ -21,6 +20,7 @@ from imgtest import Clock, History, KiB, Tap, must, run, stock          # noqa: 
 from nbdtest import (CMD_FLUSH, CMD_WRITE, CMD_WRITE_ZEROES, NbdClient,  # noqa: E402
                      NbdError)
 from qmptest import QMPError, Vm                                         # noqa: E402
+import seeds                                                             # noqa: E402
 
 ROUNDS = int(4 * float(os.environ.get("ROUNDS", "1")))
 SECTOR = 512
@@ -223,14 +223,10 @@ def one_case(rng, case, fresh, clock):
 
 def main():
     tap, clock = Tap(), Clock(12 * max(1, ROUNDS / 4))
-    seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 32))
-    print(f"# SEED={seed}")
-    fresh = make_images(random.Random(seed))
+    fresh = make_images(seeds.rng())
     for case in CASES:
-        wrong, rounds, at_work = one_case(random.Random(f"{seed} {case[0]}"), case, fresh,
-                                          clock)
-        tap.ok(not wrong, f"{case[0]}: killed {rounds} times, {at_work} with the job at work",
-               f"SEED={seed}: {wrong}")
+        wrong, rounds, at_work = one_case(seeds.rng(case[0]), case, fresh, clock)
+        tap.ok(not wrong, f"{case[0]}: killed {rounds} times, {at_work} with the job at work", wrong)
     return tap.finish()
 
 

@@ -3,11 +3,10 @@
 """kill -9 at any moment.  qemu-io, or a client of qemu-storage-daemon, writes with several requests
 in flight, flushes, zeroes, discards; the program is killed, and the image is opened again as it is:
 check finds leaks at most, and what a flush was answered for is there.  The next round goes on with
-the same image.  Then qemu-img's commands are killed: the disk is what it was.  $SEED and $ROUNDS (a
+the same image.  Then qemu-img's commands are killed: the disk is what it was.  $TEST_SEED and $ROUNDS (a
 factor) are heeded."""
 
 import os
-import random
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 from imgtest import BUILD, Clock, History, KiB, QemuIo, Tap, must, run, sha256  # noqa: E402
 import nbdtest                                                                # noqa: E402
+import seeds                                                                  # noqa: E402
 
 ROUNDS = int(8 * float(os.environ.get("ROUNDS", "1")))
 SECTOR = 512
@@ -269,18 +269,15 @@ def kill_convert(rng):
 
 def main():
     tap, clock = Tap(), Clock(20 * max(1, ROUNDS / 8))
-    seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 32))
-    print(f"# SEED={seed}")
     for program, port, cases in (("qemu-io", IoPort, CASES), ("the daemon", DaemonPort, CASES[2:])):
         for name, options in cases:
-            rounds, wrong = one_case(random.Random(f"{seed} {program} {name}"), options, port, clock)
-            tap.ok(not wrong, f"R5 {program}, {name}: killed {rounds} times", f"SEED={seed}: {wrong}")
+            rounds, wrong = one_case(seeds.rng(program, name), options, port, clock)
+            tap.ok(not wrong, f"R5 {program}, {name}: killed {rounds} times", wrong)
     for name, commands in TOOLS:
-        wrong = one_tool(random.Random(f"{seed} {name}"), commands)
-        tap.ok(not wrong, f"R5 {name}: killed, and the disk is what it was", f"SEED={seed}: {wrong}")
-    wrong = kill_convert(random.Random(f"{seed} convert"))
-    tap.ok(not wrong, "R5 convert: killed, its target sound, its source the same",
-           f"SEED={seed}: {wrong}")
+        wrong = one_tool(seeds.rng(name), commands)
+        tap.ok(not wrong, f"R5 {name}: killed, and the disk is what it was", wrong)
+    wrong = kill_convert(seeds.rng("convert"))
+    tap.ok(not wrong, "R5 convert: killed, its target sound, its source the same", wrong)
     return tap.finish()
 
 

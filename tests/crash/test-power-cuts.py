@@ -4,10 +4,9 @@
 is recorded, by blklogwrites or by the preloaded tests/lib/ioshim.c (which sees truncation, too).
 Then, for each moment, files are built that a cut could leave: all that was flushed, and of the rest
 all, some writes, or some of their 512-byte sectors.  Each must check with leaks at most and hold
-what the last acknowledged flush promised.  $SEED and $ROUNDS (a factor) are heeded."""
+what the last acknowledged flush promised.  $TEST_SEED and $ROUNDS (a factor) are heeded."""
 
 import os
-import random
 import struct
 import sys
 
@@ -15,6 +14,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 from imgtest import History, KiB, MiB, QemuIo, Tap, must, run, shim, stock  # noqa: E402
+import seeds                                                                # noqa: E402
 
 ROUNDS = float(os.environ.get("ROUNDS", "1"))
 SECTOR = 512
@@ -253,9 +253,9 @@ def cuts(rng, entries, limit):
     return sorted(chosen | some(others, limit - len(chosen)) | {len(entries)})
 
 
-def try_case(tap, case, seed):
+def try_case(tap, case):
     """Record, cut, judge."""
-    name, rng = case[0], random.Random(f"{seed} {case[0]}")
+    name, rng = case[0], seeds.rng(case[0])
     history, durable, entries = record(case, rng)
     judge, wrong, flushed = Judge(history), None, 0
     chosen = cuts(rng, entries, int(25 * ROUNDS))
@@ -269,7 +269,7 @@ def try_case(tap, case, seed):
         for image in variants(rng, durable, entries[flushed:cut]):
             wrong = wrong or judge.verdict(image, now)
         if wrong:
-            wrong = f"cut after {cut} of {len(entries)} entries, SEED={seed}\n{wrong}"
+            wrong = f"cut after {cut} of {len(entries)} entries\n{wrong}"
             break
     tap.ok(not wrong and judge.states > 20 and history.acks,
            f"{name}: {judge.states} states after {len(chosen)} cuts in {len(entries)} "
@@ -280,11 +280,9 @@ def try_case(tap, case, seed):
 
 def main():
     tap = Tap()
-    seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 32))
-    print(f"# SEED={seed}")
     with open("base.raw", "wb") as base:
         base.write(bytes([BACKING]) * MiB)
-    states = sum(try_case(tap, case, seed) for case in CASES)
+    states = sum(try_case(tap, case) for case in CASES)
     print(f"# {states} states tried")
     return tap.finish()
 

@@ -40,6 +40,11 @@ note() {
     printf '%s\n' "$1" | sed 's/^/  # /'
 }
 
+# random_bytes COUNT [PURPOSE]: the same ones for a TEST_SEED; another purpose has others.
+random_bytes() {
+    python3 "$SRC/tests/lib/seeds.py" "$@"
+}
+
 # skip NAME REASON: a case that can not run here.
 skip() {
     n_cases=$((n_cases + 1))

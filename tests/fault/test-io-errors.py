@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 from imgtest import History, KiB, MiB, QemuIo, Tap, must, run, sanitized  # noqa: E402
 from imgtest import sha256, shim, short_of_memory                                # noqa: E402
+import seeds                                                                     # noqa: E402
 
 MARK = "mark"
 # Name, errno, kinds of calls, and '+' if all later ones fail, too.
@@ -175,7 +176,7 @@ def try_tool(n, mode, words, target, content):
 
 def test_tools(tap):
     with open("source.raw", "wb") as source:
-        source.write(b"\x5a" * (96 * KiB) + bytes(288 * KiB) + os.urandom(640 * KiB))
+        source.write(b"\x5a" * (96 * KiB) + bytes(288 * KiB) + seeds.rng().randbytes(640 * KiB))
     must("qemu-img", "convert", "-O", "qcow2", "-o", "cluster_size=4k", "source.raw",
          "source.qcow2")
     with open("zero.raw", "wb") as zero:

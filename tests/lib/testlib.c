@@ -8,6 +8,7 @@
 
 #include "testlib.h"
 
+static uint32_t test_seed;
 static char *tmpdir;
 /* Children of fork() must not remove the parent's files. */
 static pid_t tmpdir_owner;
@@ -25,26 +26,42 @@ static void remove_tmpdir(void)
     }
 }
 
+static uint32_t choose_seed(void)
+{
+    const char *wanted = g_getenv("TEST_SEED");
+
+    return wanted ? (uint32_t)g_ascii_strtoull(wanted, NULL, 10) : g_random_int();
+}
+
+/* g_test_init() with one more argument: the seed of g_test_rand_int() and its like. */
+static void init_gtest(int *argc, char ***argv, uint32_t seed)
+{
+    static char option[64];
+    char **words = g_new(char *, *argc + 2);
+
+    snprintf(option, sizeof(option), "--seed=R02S%08" PRIx32 "%08x%08x%08x", seed, 0, 0, 0);
+    memcpy(words, *argv, *argc * sizeof(*words));
+    words[(*argc)++] = option;
+    words[*argc] = NULL;
+    *argv = words;
+    g_test_init(argc, argv, NULL);
+}
+
 void test_init(int *argc, char ***argv)
 {
-    g_test_init(argc, argv, NULL);
+    test_seed = choose_seed();
+    init_gtest(argc, argv, test_seed);
+    g_random_set_seed(test_seed);
+    if (!g_test_subprocess()) {
+        printf("# TEST_SEED=%" PRIu32 "\n", test_seed);
+        fflush(stdout);
+    }
     atexit(remove_tmpdir);
 }
 
 GRand *test_rand_new(void)
 {
-    static uint32_t seed;
-    static bool seeded;
-
-    if (!seeded) {
-        const char *wanted = g_getenv("TEST_SEED");
-
-        seed = wanted ? (uint32_t)g_ascii_strtoull(wanted, NULL, 0) : g_random_int();
-        seeded = true;
-        printf("# TEST_SEED=%" PRIu32 "\n", seed);
-        fflush(stdout);
-    }
-    return g_rand_new_with_seed(seed);
+    return g_rand_new_with_seed(test_seed);
 }
 
 uint64_t test_rand_below(GRand *rand, uint64_t limit)

@@ -14,11 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Initialise GTest; removes test_tmpdir() at exit. */
+/* Initialise GTest; removes test_tmpdir() at exit.  All chance comes from TEST_SEED of the
+ * environment (else from a new number), which is printed: test_rand_new(), g_test_rand_int(),
+ * g_random_int() and their like. */
 void test_init(int *argc, char ***argv);
 
-/* A generator seeded by TEST_SEED from the environment, else by chance.  The seed is printed the
- * first time.  Hold it in a g_autoptr(GRand). */
+/* A generator that begins with the seed.  Hold it in a g_autoptr(GRand). */
 GRand *test_rand_new(void);
 /* 0 <= result < @limit, with 64 bits. */
 uint64_t test_rand_below(GRand *rand, uint64_t limit);

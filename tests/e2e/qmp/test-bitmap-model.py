@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Random operations on dirty bitmaps against a model of them, through clean restarts and kills.
 
-TEST_SEED repeats a run; ROUNDS makes it longer."""
+$TEST_SEED and $ROUNDS (a factor) are heeded."""
 
 import os
-import random
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
@@ -13,6 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from imgtest import must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import MiB, Vm, make_qcow2, run_alone, same  # noqa: E402
+import seeds                                              # noqa: E402
 
 SIZE = 4 * MiB
 CONTEXT = "qemu:dirty-bitmap:"
@@ -213,14 +213,12 @@ class World:
 
 
 def random_operations():
-    seed = int(os.environ.get("TEST_SEED") or random.randrange(2**32))
-    print(f"# seed {seed}")
-    world = World(random.Random(seed))
+    world = World(seeds.rng())
     try:
         operations = [(World.add, 6), (World.remove, 3), (World.clear, 3), (World.switch, 5),
                       (World.merge, 5), (World.transaction, 3), (World.write, 10),
                       (World.reopen, 4), (World.kill, 2)]
-        for _ in range(int(os.environ.get("ROUNDS", 120))):
+        for _ in range(int(120 * float(os.environ.get("ROUNDS", 1)))):
             operation, = world.rng.choices([op for op, _ in operations],
                                            [weight for _, weight in operations])
             operation(world)

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 import nbdtest as nbd  # noqa: E402
 from nbdtest import NbdClient, NbdError  # noqa: E402
 from qmptest import MiB, by_an_iothread, make_raw, run, same  # noqa: E402
+import seeds                                                  # noqa: E402
 
 EINVAL = 22
 
@@ -221,9 +222,7 @@ def clients_may_leave_at_any_byte(vm):
 
 
 def random_bytes_are_survived(vm):
-    seed = random.randrange(2**32)
-    print(f"# seed {seed}")
-    rng = random.Random(seed)
+    rng = seeds.rng()
     vm.null("a")
     start(vm)
     export(vm, writable=True)

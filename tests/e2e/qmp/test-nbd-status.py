@@ -4,7 +4,6 @@
 
 import json
 import os
-import random
 import struct
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import nbdtest as nbd  # noqa: E402
 from imgtest import must, stock  # noqa: E402
 from nbdtest import NbdClient, NbdError  # noqa: E402
 from qmptest import MiB, by_an_iothread, make_qcow2, run, same  # noqa: E402
+import seeds                                                    # noqa: E402
 
 ALLOCATION, DEPTH, BITMAP = "base:allocation", "qemu:allocation-depth", "qemu:dirty-bitmap:"
 KiB64 = 65536
@@ -215,9 +215,7 @@ def dirty(client, name):
 
 def pull_incremental_backups(vm):
     """What a client reads by bitmaps, over its copy of the last time, is the disk at each time."""
-    seed = random.randrange(2**32)
-    print(f"# seed {seed}")
-    rng = random.Random(seed)
+    rng = seeds.rng()
     start(vm)
     copy = bytearray(4 * MiB)
     bitmap(vm, "now")
@@ -278,9 +276,7 @@ def stock_clients_agree(vm):
 
 
 def malformed_queries_are_survived(vm):
-    seed = random.randrange(2**32)
-    print(f"# seed {seed}")
-    rng = random.Random(seed)
+    rng = seeds.rng()
     start(vm)
     good = NbdClient.meta_data("x", [ALLOCATION, BITMAP, "\x1b" * 30])
     with NbdClient("s") as client:

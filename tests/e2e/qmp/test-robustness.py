@@ -4,7 +4,6 @@
 
 import json
 import os
-import random
 import select
 import socket
 import sys
@@ -14,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import MiB, Vm, run, same  # noqa: E402
+import seeds                            # noqa: E402
 
 READY = b'{"execute": "qmp_capabilities"}\n'
 
@@ -167,10 +167,10 @@ VOICES = 12
 class Voice(threading.Thread):
     """A client of its own monitor that makes and deletes nodes, its bytes cut at random."""
 
-    def __init__(self, number, seed, nodes):
+    def __init__(self, number, nodes):
         super().__init__()
         self.number, self.nodes, self.error = number, nodes, None
-        self.rng = random.Random(seed * 1000 + number)
+        self.rng = seeds.rng(number)
 
     def requests(self):
         for n in range(self.nodes):
@@ -208,12 +208,10 @@ class Voice(threading.Thread):
 
 def many_clients_talk_at_once(vm):
     """Each has its own answers, in its own order."""
-    seed = random.randrange(2**32)
-    print(f"# seed {seed}")
     with Vm(*(word for n in range(VOICES) for word in (
             "--chardev", f"socket,id=m{n},path=m{n},server=on,wait=off", "--monitor",
             f"m{n}"))) as crowd:
-        voices = [Voice(n, seed, 30) for n in range(VOICES)]
+        voices = [Voice(n, 30) for n in range(VOICES)]
         for voice in voices:
             voice.start()
         for voice in voices:

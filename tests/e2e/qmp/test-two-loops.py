@@ -2,20 +2,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two iothreads serve one node through filters of one throttle group, while a client of QMP changes
 all that may be changed of it.  Each NBD client has a half of the disk and knows what must be there.
-Under ThreadSanitizer this finds state that is shared without care.  SEED and ROUNDS from outside."""
+Under ThreadSanitizer this finds state that is shared without care.  $TEST_SEED and $ROUNDS."""
 
 import os
-import random
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from nbdtest import NbdClient                                    # noqa: E402
 from qmptest import MiB, QMPError, make_qcow2, run, same         # noqa: E402
+import seeds                                                     # noqa: E402
 
-SEED = int(os.environ.get("SEED", time.time_ns() % (1 << 32)))
 COMMANDS = int(400 * float(os.environ.get("ROUNDS", 1)))
 HALF = 2 * MiB
 
@@ -25,7 +23,7 @@ class Guest(threading.Thread):
 
     def __init__(self, number):
         super().__init__()
-        self.random, self.start_at = random.Random(SEED + number), number * HALF
+        self.random, self.start_at = seeds.rng(number), number * HALF
         self.client, self.model = NbdClient("s", export=f"t{number}"), bytearray(HALF)
         self.is_over, self.failure, self.count = False, None, 0
 
@@ -83,8 +81,7 @@ def commands(rnd):
 
 
 def all_may_change_under_two_loops(vm):
-    print(f"# SEED={SEED}")
-    rnd = random.Random(SEED)
+    rnd = seeds.rng()
     make_qcow2("base.qcow2")
     make_qcow2("q.qcow2", "-b", "base.qcow2", "-F", "qcow2", size=None)
     for group in "gh":

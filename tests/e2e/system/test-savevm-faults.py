@@ -7,7 +7,6 @@ import contextlib
 import errno
 import json
 import os
-import random
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from guesttest import LIMIT, Guest                                     # noqa: E402
 from imgtest import sanitized, shim                                    # noqa: E402
 from qmptest import BUILD, QMPError, Vm, make_qcow2, run_alone, same             # noqa: E402
+import seeds                                                                     # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 BASE = ["-display", "none", "-nodefaults", "-m", "8", "-accel", "qtest"]
@@ -46,7 +46,7 @@ def outcome(vm, name):
 
 def attempts(match, kinds):
     """Environments in which another call fails each time, until there are no more."""
-    number = random.randrange(1, STRIDE + 1)
+    number = seeds.rng(match, kinds).randrange(1, STRIDE + 1)
     print(f"# every {STRIDE}. call on {match} from {number} on")
     while True:
         if os.path.exists(MARK):
@@ -210,9 +210,7 @@ def mutate(state, record, rand):
 
 def no_saved_state_does_harm():
     """The guest may go mad; the emulator says what is wrong or runs it, and comes back."""
-    seed = random.randrange(1 << 32)
-    print(f"# seed {seed}")
-    rand = random.Random(seed)
+    rand = seeds.rng()
     make_qcow2("a.qcow2")
     with Guest(*disk("a"), "-no-shutdown", words="progress=64 irq=2") as guest:
         guest.works()

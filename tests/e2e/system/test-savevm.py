@@ -6,7 +6,6 @@ The guest knows what it wrote: a disk that does not fit to its memory, a request
 that is lost, or registers of a device that are not as they were, make it fail or stop."""
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from imgtest import SRC                                                # noqa: E
 from qmptest import BUILD, Vm, make_qcow2, make_raw, run_alone, same   # noqa: E402
 from qtest import OPTIONS                                              # noqa: E402
 from readertest import BUSY, PORTS, READ, SECTOR, Guest as Reader      # noqa: E402
+import seeds                                                           # noqa: E402
 
 IMG = os.path.join(BUILD, "qemu-img")
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -51,9 +51,8 @@ def hmp(guest, line, said=""):
     same(guest.vm.hmp(line), said)
 
 
-def restless(guest, seed):
+def restless(guest, instant):
     """Save and load at random instants; the guest is each time where it was when it was saved."""
-    instant = random.Random(seed)
     for _ in range(ROUNDS):
         for _ in range(instant.randrange(1, 400)):      # a while, in round trips
             guest.vm.command("query-status")
@@ -72,12 +71,10 @@ def restless(guest, seed):
 
 def goes_back(irq, *devices):
     def case():
-        seed = random.randrange(1 << 32)
-        print(f"# seed {seed}")
         make_qcow2("a.qcow2")
         with Guest(*devices, words=f"progress=64 irq={irq}") as guest:
             guest.works()
-            restless(guest, seed)
+            restless(guest, seeds.rng(irq, *devices))
             guest.stop()
         checked("a.qcow2")
     return case

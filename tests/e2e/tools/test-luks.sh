@@ -12,7 +12,7 @@ if grep -q 'not supported by this build' m.err; then
     skip_all 'built without libgcrypt'
 fi
 
-head -c 3000000 /dev/urandom >data.raw
+random_bytes 3000000 >data.raw
 check 'data is converted to LUKS' \
     "$QEMU_IMG" convert "${A[@]}" -f raw -O luks -o key-secret=a,iter-time=10 data.raw d.luks
 check 'and is the same' "$QEMU_IMG" compare "${A[@]}" --image-opts driver=raw,file.filename=data.raw \

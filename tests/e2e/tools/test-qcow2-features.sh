@@ -4,7 +4,7 @@
 . "$SRC/tests/e2e/lib.sh"
 requires "$STOCK_IMG" "$STOCK_IO"
 
-head -c 3M /dev/urandom >source.raw
+random_bytes 3145728 >source.raw
 head -c 5M /dev/zero >>source.raw
 
 # io_of WHO, img_of WHO: the program of us or of stock.

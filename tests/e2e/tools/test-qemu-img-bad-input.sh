@@ -3,7 +3,7 @@
 # qemu-img with input that is wrong: one clear sentence, the documented status, nothing harmed.
 . "$SRC/tests/e2e/lib.sh"
 
-head -c 65536 /dev/urandom >garbage.img
+random_bytes 65536 >garbage.img
 printf 'QFI\373\0\0\0\3' >truncated.qcow2
 mkdir dir
 truncate -s 1M plain.raw

@@ -70,7 +70,7 @@ ends() {
     check "$3: the disk is the same" "$QEMU_IMG" compare -f raw -F qcow2 before.raw "$1"
 }
 
-head -c 512k /dev/urandom | od -x | head -c 1M >half.raw
+random_bytes 524288 | od -x | head -c 1M >half.raw
 rm -f c.qcow2
 "$QEMU_IMG" create -q -f qcow2 -o cluster_size=4k c.qcow2 4M
 io 'write -P 1 0 2M'

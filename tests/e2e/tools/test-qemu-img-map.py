@@ -3,9 +3,12 @@
 """qemu-img map and measure of images full of all kinds of clusters say what stock's say."""
 import json
 import os
-import random
 import subprocess
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), '../../lib'))
+
+import seeds  # noqa: E402
 
 IMG, IO = (os.path.join(os.environ['BUILD'], name) for name in ('qemu-img', 'qemu-io'))
 STOCK = '/usr/bin/qemu-img'
@@ -84,9 +87,7 @@ def main():
     if not os.path.exists(STOCK):
         print('1..0 # SKIP needs', STOCK)
         return 0
-    seed = random.randrange(1 << 32)
-    print('# seed', seed)
-    rng = random.Random(seed)
+    rng = seeds.rng()
     run(IMG, 'create', '-q', '-f', 'raw', 'base.raw', str(SIZE))
     scribble(rng, 'base.raw', SIZE, False)
     run(IMG, 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4k', '-b', 'base.raw', '-F', 'raw', 'middle.qcow2',

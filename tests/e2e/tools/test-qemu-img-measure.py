@@ -5,13 +5,13 @@ required is never less than what an image takes, and not much more.  More of the
 
 import json
 import os
-import random
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 
 from imgtest import KiB, MiB, Tap, must, run    # noqa: E402
+import seeds                                    # noqa: E402
 
 SECRET = ["--object", "secret,id=s0,data=password"]
 ENCRYPTED = "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10"
@@ -106,9 +106,7 @@ def converted(tap, rand, with_crypto):
 
 def main():
     tap = Tap()
-    seed = int(os.environ.get("TEST_SEED") or random.randrange(1 << 32))
-    rand = random.Random(seed)
-    print(f"# TEST_SEED={seed}")
+    rand = seeds.rng()
     rounds = int(12 * float(os.environ.get("ROUNDS", "1")))
     with_crypto = "not supported" not in run("qemu-img", "create", "-q", *SECRET, "-f", "qcow2",
                                              "-o", ENCRYPTED, "probe", "1M").text

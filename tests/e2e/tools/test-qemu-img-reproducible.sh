@@ -3,7 +3,7 @@
 # The same steps give the same bytes, at another time, too.
 . "$SRC/tests/e2e/lib.sh"
 
-head -c 300000 /dev/urandom >source.raw
+random_bytes 300000 >source.raw
 head -c 2M /dev/zero >>source.raw
 
 # steps OPTION...: all that changes the image t.qcow2, made with these options.
@@ -47,9 +47,9 @@ for how in '-O qcow2' '-O qcow2 -c -m 8' '-O qcow2 -m 16 -o cluster_size=4k' \
 done
 
 # Whatever the number of workers, also where a write takes clusters in several steps.
-head -c 9000001 /dev/urandom >source.raw
+random_bytes 9000001 >source.raw
 head -c 2M /dev/zero >>source.raw
-head -c 3M /dev/urandom >>source.raw
+random_bytes 3145728 more >>source.raw
 for how in '-o cluster_size=4k' '-o cluster_size=512' '-o extended_l2=on' '-c -o cluster_size=4k'; do
     # shellcheck disable=SC2086
     for workers in 8 16 8; do

@@ -9,6 +9,7 @@
 #include "qemu/error.h"
 #include "qemu/iothread.h"
 #include "qemu/main-loop.h"
+#include "../../lib/testlib.h"
 
 static void poll_until_idle(void)
 {
@@ -486,7 +487,7 @@ static void test_queue_loses_no_wakeup_between_loops(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/co-lock/mutex/is-fifo", test_mutex_is_fifo);
     g_test_add_func("/co-lock/mutex/trylock-does-not-wait", test_trylock_does_not_wait);

@@ -12,6 +12,7 @@
 #include "qemu/error.h"
 #include "qemu/iothread.h"
 #include "qemu/main-loop.h"
+#include "../../lib/testlib.h"
 
 /* ---- entering and yielding ------------------------------------------------------------------- */
 static void coroutine_fn count_three(void *opaque)
@@ -392,7 +393,7 @@ static void test_speed(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/coroutine/enter/runs-until-yield", test_enter_runs_until_yield);
     g_test_add_func("/coroutine/self/is-the-running-one", test_self_is_the_running_one);

@@ -12,6 +12,7 @@
 #include "qemu/iothread.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
+#include "../../lib/testlib.h"
 
 static AioContext *ctx;
 
@@ -658,7 +659,7 @@ static void test_iothread_stop_runs_what_is_queued(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     ctx = qemu_get_aio_context();
     g_test_add_func("/bh/schedule/runs-once", test_bh_runs_once_per_schedule);

@@ -8,6 +8,7 @@
 #include "qemu/error.h"
 #include "qemu/iothread.h"
 #include "qemu/main-loop.h"
+#include "../../lib/testlib.h"
 
 typedef struct Engine {
     const char *name;
@@ -357,7 +358,7 @@ static void add_cases(const Engine *engine)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
         add_cases(&engines[i]);

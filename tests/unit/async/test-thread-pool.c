@@ -9,6 +9,7 @@
 #include "qemu/error.h"
 #include "qemu/iothread.h"
 #include "qemu/main-loop.h"
+#include "../../lib/testlib.h"
 
 static int add_one(void *arg)
 {
@@ -365,7 +366,7 @@ static void test_group_of_several_loops(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/thread-pool/co/returns-result", test_co_returns_result);
     g_test_add_func("/thread-pool/share/returns-when-all-are-done",

@@ -14,6 +14,7 @@
 #include "block/freeze.h"
 #include "qemu/main-loop.h"
 #include "qobject/json-parser.h"
+#include "../../lib/testlib.h"
 
 #define FAKE_BYTES (1 * MiB)
 
@@ -267,7 +268,7 @@ static void fake_run_case(gconstpointer data)
 
 static inline int fake_main(int argc, char **argv, const FakeCase *cases, size_t n)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     for (size_t i = 0; i < n; i++) {
         g_test_add_data_func(cases[i].path, &cases[i], fake_run_case);

@@ -158,7 +158,7 @@ int main(int argc, char **argv)
     static const FakeCase cases[] = {
         { "/write-threshold/event/is-sent-once", co_threshold },
     };
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/accounting/count/each-request-once", test_counts);
     g_test_add_func("/accounting/count/every-kind-apart", test_every_counter);

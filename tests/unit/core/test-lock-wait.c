@@ -6,6 +6,7 @@
 
 #include "block/lock-wait.h"
 #include "qemu/error.h"
+#include "../../lib/testlib.h"
 
 static void take_finds_it_anywhere(void)
 {
@@ -58,7 +59,7 @@ static void take_refuses_bad_times(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/lock-wait/take/finds-it-anywhere", take_finds_it_anywhere);
     g_test_add_func("/lock-wait/take/leaves-what-follows-dashes", take_leaves_what_follows_dashes);
     g_test_add_func("/lock-wait/take/leaves-longer-names", take_leaves_longer_names);

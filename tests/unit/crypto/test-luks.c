@@ -4,6 +4,7 @@
 
 #include "crypto/luks.h"
 #include "qemu/bswap.h"
+#include "../../lib/testlib.h"
 
 static CryptoBytes *password(const char *text)
 {
@@ -179,7 +180,7 @@ static void test_spoilt(gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     if (!crypto_available()) {
         printf("1..0 # SKIP built without libgcrypt\n");
         return 0;

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "crypto/sectors.h"
+#include "../../lib/testlib.h"
 
 static GByteArray *from_hex(const char *hex)
 {
@@ -232,7 +233,7 @@ static void test_plain_wraps(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     if (!crypto_available()) {
         printf("1..0 # SKIP built without libgcrypt\n");
         return 0;

@@ -5,6 +5,7 @@
 #include "crypto/primitives.h"
 #include "crypto/secret.h"
 #include "qapi/user-object.h"
+#include "../../lib/testlib.h"
 
 static void refused(const char *text, const char *message)
 {
@@ -117,7 +118,7 @@ static void test_encrypted(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     crypto_secret_register_type();
     g_test_add_func("/secret/create/forms", test_forms);
     g_test_add_func("/secret/create/from-a-file", test_file);

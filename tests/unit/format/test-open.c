@@ -8,6 +8,7 @@
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 #include "qobject/json-parser.h"
+#include "../../lib/testlib.h"
 
 /* ---- frame: each case runs in a coroutine that holds the control lock ------------------------ */
 
@@ -431,7 +432,7 @@ int main(int argc, char **argv)
         { "/open/whitelist/says-who-may-what", co_whitelist },
         { "/open/reopen/raw-window-and-file", co_reopen_raw },
     };
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         g_test_add_data_func(cases[i].path, cases[i].co_fn, run_case);

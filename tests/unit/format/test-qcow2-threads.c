@@ -17,6 +17,7 @@
 #include "qemu/iothread.h"
 #include "qemu/lockable.h"
 #include "qcow2-test.h"
+#include "../../lib/testlib.h"
 
 #define THREADS 3
 #define COROUTINES 4
@@ -427,7 +428,7 @@ static void test_all_shapes(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/qcow2/threads/every-piece-holds-what-was-written", test_all_shapes);
     return g_test_run();

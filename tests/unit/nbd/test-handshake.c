@@ -9,6 +9,7 @@
 #include "block/nbd.h"
 #include "qemu/bswap.h"
 #include "qemu/main-loop.h"
+#include "../../lib/testlib.h"
 
 #define EXPORT_SIZE UINT64_C(0x123456789a00)
 
@@ -355,7 +356,7 @@ static void test_errno(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     g_test_add_func("/nbd/handshake/go-enters", test_go);
     g_test_add_func("/nbd/handshake/info-does-not-enter", test_info_does_not_enter);

@@ -7,6 +7,7 @@
 #include "qapi/introspect.h"
 #include "qobject/json-parser.h"
 #include "qobject/json-writer.h"
+#include "../../lib/testlib.h"
 
 /* ---- handlers ---- */
 
@@ -288,7 +289,7 @@ static void test_introspect_closure(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/dispatch/run/results", test_results);
     g_test_add_func("/dispatch/run/malformed-requests", test_malformed_requests);
     g_test_add_func("/dispatch/run/argument-errors", test_argument_errors);

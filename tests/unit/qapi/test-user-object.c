@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "qapi/gen/qom-types.h"
 #include "qapi/user-object.h"
+#include "../../lib/testlib.h"
 
 typedef struct Toy {
     UserObject base;
@@ -100,7 +101,7 @@ static void test_in_use(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/user-object/add/type-nobody-registered", test_unknown_type);
     g_test_add_func("/user-object/add/and-delete", test_add_del);
     g_test_add_func("/user-object/delete/refused-while-in-use", test_in_use);

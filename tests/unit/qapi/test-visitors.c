@@ -9,6 +9,7 @@
 #include "qobject/json-parser.h"
 #include "qobject/json-writer.h"
 #include "qobject/keyval.h"
+#include "../../lib/testlib.h"
 
 /* ---- helpers ---- */
 
@@ -349,7 +350,7 @@ static void test_clone_members(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/visitors/strict/scalars", test_scalars);
     g_test_add_func("/visitors/strict/compounds", test_compounds);
     g_test_add_func("/visitors/strict/alternates", test_alternates);

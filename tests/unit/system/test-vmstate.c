@@ -353,12 +353,9 @@ static void set_sum(Fixture *f, const Spot *spot)
 static void test_no_mutant_does_harm(void)
 {
     Fixture *f = fixture_new();
-    g_autoptr(GRand) rand = NULL;
-    uint32_t seed = g_random_int();
+    g_autoptr(GRand) rand = test_rand_new();
     unsigned n_ok = 0;
 
-    g_test_message("seed %u", seed);
-    rand = g_rand_new_with_seed(seed);
     play(f, 5);
     save(f);
     g_autoptr(GArray) spots = find_records(f);
@@ -474,7 +471,7 @@ static void test_a_disk_that_goes_away_is_told(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     bql_lock();
     g_test_add_func("/vmstate/stream/comes-back", test_comes_back);

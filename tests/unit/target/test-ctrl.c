@@ -5,6 +5,7 @@
 #include "qemu/main-loop.h"
 
 #include "e2k-test.h"
+#include "../../lib/testlib.h"
 
 #define EXC(name) (UINT64_C(1) << E2K_EXC_##name)
 
@@ -563,7 +564,7 @@ int main(int argc, char **argv)
 {
     Error *err = NULL;
 
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     /* a CPU that gives up asks the main loop for a reset */
     g_assert_true(qemu_init_main_loop(&err));
     g_test_add_func("/ctrl/condition/types", test_conditions);

@@ -4,6 +4,7 @@
 
 #include "../../../target/e2k/disas.h"
 #include "../../lib/e2k-vectors.h"
+#include "../../lib/testlib.h"
 
 static bool unpack(E2kParts *parts, const char *words)
 {
@@ -148,7 +149,7 @@ static void test_table(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/decode/unpack/first-half-word-is-the-high-one", test_first_half_is_high);
     g_test_add_func("/decode/unpack/ales5-is-the-low-half", test_ales5_is_low);
     g_test_add_func("/decode/unpack/absent-ales2-has-a-default", test_absent_ales2_has_default);

@@ -4,6 +4,7 @@
 
 #include "../../../target/e2k/disas.h"
 #include "../../lib/e2k-vectors.h"
+#include "../../lib/testlib.h"
 
 typedef struct Counts {
     unsigned rows;
@@ -57,7 +58,7 @@ static void test_vectors(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/disas/vectors/all-print-as-recorded", test_vectors);
     return g_test_run();
 }

@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 
 #include "e2k-test.h"
+#include "../../lib/testlib.h"
 
 /* Operations of the first profile that have rows, and how many. */
 #define FIRST_PROFILE_ROWS 1473
@@ -222,7 +223,7 @@ static void test_vectors(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/exec/vectors/results-are-as-recorded", test_vectors);
     return g_test_run();
 }

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "e2k-test.h"
+#include "../../lib/testlib.h"
 
 #define EXC(name) (UINT64_C(1) << E2K_EXC_##name)
 #define ALL_MASKED 0x1f80
@@ -98,7 +99,7 @@ static void test_flush_to_zero(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/fpu/rounding/follows-pfpfr", test_rounding);
     g_test_add_func("/fpu/trap/unmasked-unless-speculative", test_unmasked_trap);
     g_test_add_func("/fpu/trap/disabled-by-upsr", test_disabled);

@@ -8,6 +8,7 @@
 #include "qemu/main-loop.h"
 
 #include "e2k-test.h"
+#include "../../lib/testlib.h"
 
 #define ROUNDS 4000
 #define BUNDLES 8
@@ -31,10 +32,7 @@ static bool one_in(Fuzz *fuzz, unsigned n)
 
 static void fuzz_init(Fuzz *fuzz)
 {
-    uint32_t seed = g_test_rand_int();
-
-    g_test_message("seed %u", seed);
-    fuzz->rand = g_rand_new_with_seed(seed);
+    fuzz->rand = g_rand_new_with_seed(g_test_rand_int());
     fuzz->lines = e2k_vectors_load("vectors.tsv.gz");
     fuzz->words = g_ptr_array_new_with_free_func(g_free);
     for (char **line = fuzz->lines; *line; line++) {
@@ -162,7 +160,7 @@ static void test_random_words(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort); /* a CPU that cannot go on asks it for a reset */
     g_test_add_func("/hostile/mutated-vectors/stay-in-bounds", test_mutated_vectors);
     g_test_add_func("/hostile/random-words/stay-in-bounds", test_random_words);

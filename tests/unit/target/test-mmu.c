@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "e2k-test.h"
+#include "../../lib/testlib.h"
 
 #define EXC(name) (UINT64_C(1) << E2K_EXC_##name)
 #define DATA 0x20000
@@ -201,7 +202,7 @@ static void test_rom(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/mmu/access/sizes-zero-extend", test_sizes);
     g_test_add_func("/mmu/access/big-endian-swaps", test_big_endian);
     g_test_add_func("/mmu/access/misaligned-traps-when-asked", test_alignment);

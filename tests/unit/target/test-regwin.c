@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "e2k-test.h"
+#include "../../lib/testlib.h"
 
 #define CALLEE 0x2000
 
@@ -280,7 +281,7 @@ static void test_hand_built_frame(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/regwin/call/passes-registers", test_call_passes_registers);
     g_test_add_func("/regwin/call/out-of-bounds-traps", test_call_bounds);
     g_test_add_func("/regwin/return/restores-the-caller", test_return_restores);

@@ -82,7 +82,7 @@ static void test_threads_never_share_a_buffer(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/buffer-pool/get/the-one-put-back-last-comes-first",
                     test_the_one_put_back_last_comes_first);
     g_test_add_func("/buffer-pool/put/more-than-are-kept", test_more_than_are_kept);

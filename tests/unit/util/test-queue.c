@@ -5,6 +5,7 @@
 #include "qemu/osdep.h"
 
 #include "qemu/queue.h"
+#include "../../lib/testlib.h"
 
 enum { N = 32, STEPS = 20000 };
 
@@ -240,7 +241,7 @@ static void test_simpleq(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     g_test_add_func("/queue/qtailq/matches-model", test_tailq);
     g_test_add_func("/queue/qlist/matches-model", test_list);
     g_test_add_func("/queue/qsimpleq/matches-model", test_simpleq);

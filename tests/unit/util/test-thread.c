@@ -6,6 +6,7 @@
 
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
+#include "../../lib/testlib.h"
 
 enum { THREADS = 4, ROUNDS = 20000 };
 
@@ -178,7 +179,7 @@ static void test_exit_notifier_is_called(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    test_init(&argc, &argv);
     qemu_mutex_init(&shared.lock);
     qemu_thread_set_main();
     g_assert_true(qemu_in_main_thread());
