@@ -8,6 +8,7 @@
  *
  * What moves: data and L2 tables, of the active image and of snapshots, L1 tables, the snapshot
  * table, refcounts; compressed clusters one by one, for they share host clusters (repack.h).
+ * Encryption may bind data to its place: then it is encrypted anew on its way (crypt.c).
  * Bitmaps that stand in the way are stored anew.  What stays where it is, with the file up to
  * there: clusters that are counted but not used, and those that are compressed ones and something
  * else at once.
@@ -354,6 +355,9 @@ static bool coroutine_fn co_flush_copies(Compact *c)
     int ret = qcow2_co_read_places(c->bs, c->from, c->nb_copies);
 
     if (ret >= 0) {
+        ret = qcow2_crypt_co_move(c->bs, c->from, c->to, c->nb_copies);
+    }
+    if (ret >= 0) {
         ret = qcow2_co_write_places(c->bs, c->to, c->nb_copies);
     }
     c->nb_copies = 0;
@@ -617,11 +621,6 @@ int64_t coroutine_fn qcow2_co_compact(BlockDriverState *bs, int64_t max_bytes, i
 
     if (c.s->has_data_file) {
         error_setg(errp, "Images with an external data file have nothing to compact");
-        return -ENOTSUP;
-    }
-    if (c.s->header.crypt_method == QCOW2_CRYPT_LUKS) {
-        error_setg(errp, "Encrypted images cannot be compacted, since their data is bound to its "
-                   "place");
         return -ENOTSUP;
     }
     gain = co_try_step(&c, max_bytes);

@@ -14,7 +14,9 @@
 
 #include "../luks-volume.h"
 #include "../sector-io.h"
-#include "qcow2.h"
+#include "block/thread-pool.h"
+#include "qemu/atomic.h"
+#include "refarray.h"
 
 #define PREFIX "encrypt."
 #define AES_KEY_LEN 16
@@ -185,6 +187,48 @@ int coroutine_fn qcow2_co_write_zero_cluster(BlockDriverState *bs, uint64_t host
     }
     qemu_iovec_init_buf(&qiov, zeroes, s->cluster_size);
     return qcow2_co_write_data(bs, 0, host, s->cluster_size, &qiov, 0);
+}
+
+/* ---- data that moves ----------------------------------------------------------------------- */
+
+/* Clusters that were read from @from and are to be written at @to, shared out among workers. */
+typedef struct Moving {
+    const Qcow2State *s;
+    const Qcow2Place *from, *to;
+    size_t n, next;
+} Moving;
+
+static int encrypt_anew(void *arg)
+{
+    Moving *m = arg;
+    size_t i;
+
+    while ((i = qatomic_fetch_inc(&m->next)) < m->n) {
+        uint8_t *buf = m->to[i].buf;
+        int ret = crypto_sectors_decrypt(m->s->sectors, m->from[i].offset / CRYPTO_SECTOR_SIZE,
+                                         buf, m->s->cluster_size);
+
+        if (ret >= 0) {
+            ret = crypto_sectors_encrypt(m->s->sectors, m->to[i].offset / CRYPTO_SECTOR_SIZE,
+                                         buf, m->s->cluster_size);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+int coroutine_fn qcow2_crypt_co_move(BlockDriverState *bs, const Qcow2Place *from,
+                                     const Qcow2Place *to, size_t n)
+{
+    const Qcow2State *s = bs->opaque;
+    Moving moving = { s, from, to, n, 0 };
+
+    if (s->header.crypt_method != QCOW2_CRYPT_LUKS || n == 0) {
+        return 0;
+    }
+    return s->sectors ? thread_pool_share_co(encrypt_anew, &moving, MIN(n, INT_MAX)) : -ENOTSUP;
 }
 
 /* ---- information, amend -------------------------------------------------------------------- */

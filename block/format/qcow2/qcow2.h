@@ -530,6 +530,13 @@ int coroutine_fn qcow2_co_write_data(BlockDriverState *bs, int64_t offset, uint6
                                      int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset);
 /** Let the cluster at @host read as zeroes wherever it is named; -ENOTSUP with AES. */
 int coroutine_fn qcow2_co_write_zero_cluster(BlockDriverState *bs, uint64_t host);
+typedef struct Qcow2Place Qcow2Place;
+/**
+ * @n whole clusters were read from places @from and go to places @to, with the same buffers: if
+ * encryption binds data to its place, that in the buffers is encrypted anew.  0 or negative errno.
+ */
+int coroutine_fn qcow2_crypt_co_move(BlockDriverState *bs, const Qcow2Place *from,
+                                     const Qcow2Place *to, size_t n);
 /** NULL without encryption. */
 ImageInfoSpecificQCow2Encryption *qcow2_crypt_info(const Qcow2State *s);
 /** Has the image key slots? */

@@ -136,6 +136,23 @@ def jobs_copy_into_and_out_of_it(vm):
             assert bytes([1]) * 64 not in image.read(), f"{name} has plain data"
 
 
+def it_is_compacted(vm):
+    secrets(vm)
+    create(vm, "i", **{"cluster-size": 4096})
+    write = ["-c", "write -P 1 0 512k", "-c", "write -P 2 512k 512k", "-c", "discard 0 512k"]
+    must("qemu-io", *SECRET, "-d", "unmap", *write, *opened("i"))
+    vm.add("n", "qcow2", file="f-i", encrypt={"format": "luks", "key-secret": "a"})
+    before = os.path.getsize("i")
+    vm.command("block-compact", job_id="j", node_name="n", step=64 << 10)
+    vm.wait_event("JOB_STATUS_CHANGE", id="j", status="null")
+    assert os.path.getsize("i") < before - 400 * 1024, (before, os.path.getsize("i"))
+    vm.command("quit")
+    vm.finish()
+    result = must("qemu-io", *SECRET, "-c", "read -P 0 0 512k", "-c", "read -P 2 512k 512k",
+                  *opened("i"))
+    assert "failed" not in result.text, result.text
+
+
 def it_is_handed_over(vm):
     secrets(vm)
     create(vm, "i")
@@ -166,5 +183,5 @@ if no_cipher():
     sys.exit(0)
 run("encryption", [
     is_made_opened_and_described, the_format_is_named_or_auto, passwords_are_changed,
-    a_plain_image_has_no_passwords, jobs_copy_into_and_out_of_it, it_is_handed_over,
+    a_plain_image_has_no_passwords, jobs_copy_into_and_out_of_it, it_is_compacted, it_is_handed_over,
     the_old_cipher_is_for_tools_only])

@@ -165,6 +165,32 @@ fails 'none in an AES image' 1 'qemu-img: Only LUKS encryption options can be am
     "$QEMU_IMG" amend "${A[@]}" "${B[@]}" -o encrypt.state=active,encrypt.new-secret=b \
     --image-opts "$(at t.qcow2)"
 
+# ---- compacting: what moves is encrypted for its new place ---------------------------------------
+
+for kind in "$LUKS,cluster_size=4k" "$LUKS,extended_l2=on,cluster_size=16k" "$AES,cluster_size=4k"; do
+    name=${kind#"$LUKS"}
+    rm -f c.qcow2 c.raw
+    "$QEMU_IMG" create -q "${A[@]}" -f qcow2 -o "$kind" c.qcow2 4M
+    truncate -s 4M c.raw
+    body=(-c 'write -P 1 0 2M' -c 'write -P 2 2M 1M' -c 'write -P 3 3M 700k' -c 'discard 0 2M'
+        -c 'write -z 0 2M')
+    "$QEMU_IO" "${A[@]}" "${body[@]}" -d unmap --image-opts "$(at c.qcow2)" >/dev/null
+    "$QEMU_IO" "${body[@]}" -f raw c.raw >/dev/null
+    "$QEMU_IMG" snapshot "${A[@]}" -c one --image-opts "$(at c.qcow2)"
+    "$QEMU_IO" "${A[@]}" -c 'write -P 4 3M 100k' --image-opts "$(at c.qcow2)" >/dev/null
+    "$QEMU_IO" -c 'write -P 4 3M 100k' -f raw c.raw >/dev/null
+    long=$(stat -c %s c.qcow2)
+    check "$name: is compacted" "$QEMU_IMG" compact -q "${A[@]}" --image-opts "$(at c.qcow2)"
+    is "$name: and shorter" "$(($(stat -c %s c.qcow2) < long - 1024 * 1024))" 1
+    same "$name: with the same content" c.qcow2 c.raw
+    "$QEMU_IMG" snapshot "${A[@]}" -a one --image-opts "$(at c.qcow2)"
+    "$QEMU_IO" -c 'write -P 3 3M 100k' -f raw c.raw >/dev/null
+    same "$name: also of the snapshot" c.qcow2 c.raw
+done
+fails 'not without a key' 1 \
+    "qemu-img: Could not open 'c.qcow2': Parameter 'encrypt.key-secret' is required for cipher" \
+    "$QEMU_IMG" compact c.qcow2
+
 # ---- refusals ------------------------------------------------------------------------------------
 
 # refused NAME SENTENCE OPTION...: create says so and leaves no file.
@@ -200,8 +226,6 @@ fails 'compressed and encrypted' 1 \
 fails 'also into one that exists' 1 \
     'qemu-img: Compression and encryption not supported at the same time' \
     "$QEMU_IMG" convert -c -n "${A[@]}" -f raw --target-image-opts dd.raw "$(at flat.qcow2)"
-fails 'compacting' 1 'qemu-img: Encrypted images cannot be compacted, since their data is bound to its place' \
-    "$QEMU_IMG" compact "${A[@]}" --image-opts "$(at flat.qcow2)"
 check 'info needs no secret' "$QEMU_IMG" info -U flat.qcow2
 check 'nor does check' "$QEMU_IMG" check -q -r all flat.qcow2
 done_testing

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Compaction leaves a file that is as short as its content: random images with data, compressed
- * clusters, snapshots and bitmaps, of which some are inconsistent.  Afterwards the disk, the
- * snapshots and the bitmaps are what they were, check finds nothing, not even a leak, and the file
- * has no more free clusters than one step needs.
+ * clusters, snapshots and bitmaps, of which some are inconsistent; encrypted ones.  Afterwards the
+ * disk, the snapshots and the bitmaps are what they were, check finds nothing, not even a leak, and
+ * the file has no more free clusters than one step needs.
  */
 #include "qemu/osdep.h"
 
@@ -12,6 +12,7 @@
 #include "qcow2-test.h"
 #include "../../../block/format/qcow2/bitmap.h"
 #include "../../../block/format/qcow2/refarray.h"
+#include "../lab/secrets.h"
 
 #define DISK_BYTES (4 * MiB)
 #define REQUESTS 120
@@ -24,6 +25,7 @@ typedef struct Kind {
     int compressed;     /* of ten writes */
     int snapshots;
     int bitmaps;        /* of these the odd ones are inconsistent */
+    int method;         /* of encryption: QCOW2_CRYPT_... */
 } Kind;
 
 static GRand *rand_;
@@ -94,8 +96,46 @@ static void spoil_bitmaps(void)
     }
 }
 
+static MemUser *coroutine_fn co_open(const Kind *k, int flags)
+{
+    QDict *options = qcow2_test_options("disk");
+
+    if (k->method) {
+        qdict_put_str(options, "encrypt.key-secret", "a");
+    }
+    return mem_co_use(options, flags, &error_abort);
+}
+
+static void fill_encryption(QCryptoBlockCreateOptions *o, int method)
+{
+    o->format = QCRYPTO_BLOCK_FORMAT_QCOW;
+    o->u.qcow.key_secret = (char *)"a";
+    if (method == QCOW2_CRYPT_LUKS) {
+        o->format = QCRYPTO_BLOCK_FORMAT_LUKS;
+        o->u.luks = (QCryptoBlockCreateOptionsLUKS){
+            .key_secret = (char *)"a", .has_iter_time = true, .iter_time = 1,
+            .has_cipher_alg = true, .cipher_alg = QCRYPTO_CIPHER_ALGO_AES_128,
+        };
+    }
+}
+
+/* The state of a machine lies behind the disk, and moves, too. */
+static void coroutine_fn co_vmstate(MemUser *user, const Kind *k, bool is_write)
+{
+    uint8_t state[1000], got[sizeof(state)];
+    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, is_write ? state : got, sizeof(state));
+
+    memset(state, 0x77, sizeof(state));
+    if (k->method) {
+        g_assert_cmpint(is_write ? bdrv_co_save_vmstate(user->bs, &qiov, 100)
+                                 : bdrv_co_load_vmstate(user->bs, &qiov, 100), ==, 0);
+        g_assert_true(is_write || memcmp(got, state, sizeof(state)) == 0);
+    }
+}
+
 static MemUser *coroutine_fn co_make(const Kind *k)
 {
+    QCryptoBlockCreateOptions encrypt = { 0 };
     BlockdevCreateOptionsQcow2 o = {
         .size = DISK_BYTES,
         .has_cluster_size = true, .cluster_size = k->cluster_size,
@@ -104,25 +144,30 @@ static MemUser *coroutine_fn co_make(const Kind *k)
     };
     MemUser *user;
 
+    if (k->method) {
+        fill_encryption(&encrypt, k->method);
+        o.encrypt = &encrypt;
+    }
     g_assert_true(qcow2_test_create("disk", &o, &error_abort));
-    user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    user = co_open(k, BDRV_O_RDWR | BDRV_O_UNMAP);
     for (int round = 0; round < 4; round++) {
         co_use(user, k, round);
         if (round == 1) {
             co_add_bitmaps(user, k);
         }
     }
+    co_vmstate(user, k, true);
     g_assert_cmpint(bdrv_co_pdiscard(user->root, DISK_BYTES / 4, DISK_BYTES / 4), ==, 0);
     mem_co_unuse(user);
     spoil_bitmaps();
-    return qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    return co_open(k, BDRV_O_RDWR | BDRV_O_UNMAP);
 }
 
 /* What the image holds, of all its snapshots, too; leaves it open for reading nowhere. */
 static GByteArray *coroutine_fn co_content(const Kind *k)
 {
     GByteArray *all = g_byte_array_new();
-    MemUser *user = qcow2_test_open("disk", 0);
+    MemUser *user = co_open(k, 0);
 
     for (int i = 0; i <= k->snapshots; i++) {
         g_autofree uint8_t *buf = g_malloc(DISK_BYTES);
@@ -193,7 +238,7 @@ static void coroutine_fn co_try(const Kind *k)
 
     mem_co_unuse(user);
     before = co_content(k);
-    user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    user = co_open(k, BDRV_O_RDWR | BDRV_O_UNMAP);
     nb_free = co_count_free(user);
     co_compact(user);
     bound = slack(user->bs->opaque);
@@ -201,8 +246,9 @@ static void coroutine_fn co_try(const Kind *k)
                    co_count_free(user), bound);
     g_assert_cmpuint(co_count_free(user), <=, bound);
     mem_co_unuse(user);
-    user = qcow2_test_open("disk", 0);
+    user = co_open(k, 0);
     g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    co_vmstate(user, k, false);
     mem_co_unuse(user);
     after = co_content(k);
     g_assert_cmpmem(before->data, before->len, after->data, after->len);
@@ -231,23 +277,32 @@ int main(int argc, char **argv)
         const char *path;
         Kind kind;
     } cases[] = {
-        { PREFIX "plain", { 4096, 16, false, 0, 0, 0 } },
-        { PREFIX "small-clusters", { 512, 16, false, 0, 0, 0 } },
-        { PREFIX "snapshots", { 4096, 16, false, 0, 3, 0 } },
-        { PREFIX "compressed", { 4096, 16, false, 8, 0, 0 } },
-        { PREFIX "compressed-snapshots", { 4096, 16, false, 8, 2, 0 } },
-        { PREFIX "compressed-large-clusters", { 65536, 16, false, 9, 1, 0 } },
-        { PREFIX "compressed-narrow-refcounts", { 4096, 2, false, 8, 0, 0 } },
-        { PREFIX "compressed-one-bit", { 4096, 1, false, 8, 0, 0 } },
-        { PREFIX "extended-l2", { 16384, 64, true, 3, 1, 0 } },
-        { PREFIX "bitmaps", { 4096, 16, false, 0, 0, 3 } },
-        { PREFIX "everything", { 1024, 16, false, 4, 2, 3 } },
+        { PREFIX "plain", { 4096, 16, false, 0, 0, 0, 0 } },
+        { PREFIX "small-clusters", { 512, 16, false, 0, 0, 0, 0 } },
+        { PREFIX "snapshots", { 4096, 16, false, 0, 3, 0, 0 } },
+        { PREFIX "compressed", { 4096, 16, false, 8, 0, 0, 0 } },
+        { PREFIX "compressed-snapshots", { 4096, 16, false, 8, 2, 0, 0 } },
+        { PREFIX "compressed-large-clusters", { 65536, 16, false, 9, 1, 0, 0 } },
+        { PREFIX "compressed-narrow-refcounts", { 4096, 2, false, 8, 0, 0, 0 } },
+        { PREFIX "compressed-one-bit", { 4096, 1, false, 8, 0, 0, 0 } },
+        { PREFIX "extended-l2", { 16384, 64, true, 3, 1, 0, 0 } },
+        { PREFIX "bitmaps", { 4096, 16, false, 0, 0, 3, 0 } },
+        { PREFIX "everything", { 1024, 16, false, 4, 2, 3, 0 } },
+        { PREFIX "luks", { 4096, 16, false, 0, 2, 1, QCOW2_CRYPT_LUKS } },
+        { PREFIX "luks-subclusters", { 16384, 16, true, 0, 1, 0, QCOW2_CRYPT_LUKS } },
+        { PREFIX "aes", { 4096, 16, false, 0, 2, 0, QCOW2_CRYPT_AES } },
     };
+
+    bool has_secrets;
 
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     rand_ = test_rand_new();
+    has_secrets = lab_add_secrets();
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        if (cases[i].kind.method && !has_secrets) {
+            continue;
+        }
         g_test_add_data_func(cases[i].path, &cases[i].kind, test_kind);
     }
     return g_test_run();

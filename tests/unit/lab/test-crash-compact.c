@@ -8,10 +8,17 @@
 #include "block/dirty-bitmap.h"
 #include "block/snapshot.h"
 #include "crash-lab.h"
+#include "secrets.h"
 
 #define OPEN "{'driver': 'qcow2', 'discard': 'unmap', " \
              "'file': {'driver': 'file', 'filename': 'disk'}}"
+#define OPEN_ENCRYPTED "{'driver': 'qcow2', 'discard': 'unmap', " \
+                       "'encrypt': {'format': 'auto', 'key-secret': 'keeper'}, " \
+                       "'file': {'driver': 'file', 'filename': 'disk'}}"
 #define MAKE "'driver': 'qcow2', 'file': 'file-disk'"
+#define LUKS "'encrypt': {'format': 'luks', 'key-secret': 'keeper', 'iter-time': 1, " \
+    "'cipher-alg': 'aes-128', 'cipher-mode': 'cbc', 'ivgen-alg': 'essiv'}"
+#define AES "'encrypt': {'format': 'qcow', 'key-secret': 'keeper'}"
 
 /* What all runs gained: a test in which nothing moves proves nothing. */
 static int64_t gained;
@@ -95,6 +102,14 @@ static void coroutine_fn co_compact(CrashRun *r)
       .disk_bytes = 256 * KiB, .cluster_size = size, .mix = { 10, 1, 1, 3, 16 }, \
       .rounds = n_rounds, .step = 3, .co_prepare = prepare, .co_beside = co_compact }
 
+#define ENCRYPTED(name, prepare, options, n_rounds) \
+    { .path = "/qcow2/crash/R14-compact/" name, \
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096, " options "}" }, \
+      .open = OPEN_ENCRYPTED, .disk_bytes = 256 * KiB, .cluster_size = 4096, \
+      .mix = { 10, 1, 1, 3, 16 }, .rounds = n_rounds, .step = 5, .co_prepare = prepare, \
+      .co_beside = co_compact }
+#define NB_ENCRYPTED 3 /* the last ones */
+
 static const CrashCase cases[] = {
     CASE("beside-writes", co_make_holes, 4096, 12),
     CASE("small-clusters", co_make_holes, 512, 6),
@@ -108,11 +123,15 @@ static const CrashCase cases[] = {
       .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 10, 1, 1, 3, 16 },
       .rounds = 8, .step = 3, .co_prepare = co_make_holes_below_bitmap, .co_beside = co_compact,
       .co_judge = co_judge_bitmap },
+    ENCRYPTED("luks", co_make_holes, LUKS, 8),
+    ENCRYPTED("luks-snapshot", co_make_holes_below_snapshot, LUKS, 4),
+    ENCRYPTED("aes", co_make_holes, AES, 4),
 };
 
 int main(int argc, char **argv)
 {
-    int ret = crash_lab_main(argc, argv, cases, ARRAY_SIZE(cases));
+    guint n = ARRAY_SIZE(cases) - (lab_add_secrets() ? 0 : NB_ENCRYPTED);
+    int ret = crash_lab_main(argc, argv, cases, n);
 
     printf("# %" PRId64 " bytes gained\n", gained);
     return ret ? ret : gained == 0;

@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Failing calls while an image is compacted: plain and compressed clusters, a bitmap in the way. */
+/*
+ * Failing calls while an image is compacted: plain, compressed and encrypted clusters, a bitmap in
+ * the way.
+ */
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap.h"
 #include "fault-lab.h"
+#include "secrets.h"
 
 #define OPEN "{'driver': 'qcow2', 'discard': 'unmap', " \
              "'file': {'driver': 'file', 'filename': 'disk'}}"
-#define MAKE "{'driver': 'qcow2', 'file': 'file-disk', 'size': 262144, 'cluster-size': 4096}"
+#define OPEN_ENCRYPTED "{'driver': 'qcow2', 'discard': 'unmap', " \
+                       "'encrypt': {'format': 'luks', 'key-secret': 'keeper'}, " \
+                       "'file': {'driver': 'file', 'filename': 'disk'}}"
+#define MAKE_ANY "'driver': 'qcow2', 'file': 'file-disk', 'size': 262144, 'cluster-size': 4096"
+#define MAKE "{" MAKE_ANY "}"
+#define MAKE_ENCRYPTED "{" MAKE_ANY ", 'encrypt': {'format': 'luks', 'key-secret': 'keeper', " \
+    "'iter-time': 1, 'cipher-alg': 'aes-128', 'cipher-mode': 'cbc'}}"
 #define SIZE (256 * KiB)
 #define CLUSTER 4096
 
@@ -93,11 +103,15 @@ static const FaultCase cases[] = {
       .co_prepare = co_prepare_packed, .co_operate = co_compact, .co_judge = co_judge },
     { .path = "/qcow2/fault/compact/bitmap", .create = { MAKE }, .open = OPEN,
       .co_prepare = co_prepare_bitmap, .co_operate = co_compact, .co_judge = co_judge_bitmap },
+    { .path = "/qcow2/fault/compact/encrypted", .create = { MAKE_ENCRYPTED },
+      .open = OPEN_ENCRYPTED, .co_prepare = co_prepare_plain, .co_operate = co_compact,
+      .co_judge = co_judge },
 };
 
 int main(int argc, char **argv)
 {
-    int ret = fault_lab_main(argc, argv, cases, ARRAY_SIZE(cases));
+    guint n = ARRAY_SIZE(cases) - (lab_add_secrets() ? 0 : 1);
+    int ret = fault_lab_main(argc, argv, cases, n);
 
     printf("# %" PRId64 " bytes gained\n", gained);
     return ret ? ret : gained == 0;
