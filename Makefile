@@ -46,7 +46,7 @@ dirs-hw       := hw hw/*
 extra-core     := block.c
 extra-registry := block/drivers.c
 extra-frontend := blockdev.c
-not-system     := system/main.c
+not-system     := $(patsubst $(SRC)/%,%,$(wildcard $(SRC)/system/main.c $(SRC)/system/startup-*.c))
 
 # Files that need an optional library.
 ifndef CONFIG_LINUX_IO_URING
@@ -136,7 +136,7 @@ prog-qemu-io := $(call program-sources,tools/qemu-io/*.c)
 prog-qemu-storage-daemon := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,tools/qemu-storage-daemon.c))
 # The emulator needs the command line's view of disks, and its monitor the commands of qemu-io.
 qemu-io-commands := $(filter-out tools/qemu-io/main.c,$(prog-qemu-io))
-prog-qemu-system-e2k := $(if $(wildcard $(SRC)/block/qmp/job.c),$(call program-sources,system/main.c hw/e2k/*.c) $(qemu-io-commands))
+prog-qemu-system-e2k := $(if $(wildcard $(SRC)/block/qmp/job.c),$(not-system) $(call program-sources,hw/e2k/*.c) $(qemu-io-commands))
 layer-of-qemu-system-e2k := hw
 PROGRAMS := $(foreach p,qemu-img qemu-io qemu-storage-daemon qemu-system-e2k,$(if $(prog-$(p)),$(p)))
 
