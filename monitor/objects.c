@@ -16,17 +16,26 @@ typedef struct MonitorObject {
     UserObject parent;
     Monitor *mon;            /* NULL: the program ends, and has ended it */
     char *chardev;
-    bool is_pretty;          /* QMP */
+    bool mode;               /* QMP: is it pretty?  HMP: does it have readline? */
     MonitorCloseAction close_action;
     bool must_go;            /* its client has gone, and it is to follow */
-    bool has_readline;       /* HMP */
 } MonitorObject;
 
-static void own(MonitorObject *self, Monitor *mon, const char *chardev)
+/* Begin the session. */
+static bool begin(MonitorObject *self, const char *chardev, bool mode,
+                  Monitor *(*session_new)(Chardev *chr, bool mode, Error **errp), Error **errp)
 {
+    Chardev *chr = monitor_find_chardev(chardev, errp);
+    Monitor *mon = chr ? session_new(chr, mode, errp) : NULL;
+
+    if (!mon) {
+        return false;
+    }
     self->mon = mon;
     self->chardev = g_strdup(chardev);
+    self->mode = mode;
     mon->object = self;
+    return true;
 }
 
 void monitor_object_lost(MonitorObject *object)
@@ -45,39 +54,41 @@ static void object_destroy(UserObject *obj)
     g_free(self->chardev);
 }
 
+static bool has_property(const UserObjectType *type, const char *name)
+{
+    const UserObjectProperty *p = type->properties;
+
+    while (p->name && strcmp(p->name, name)) {
+        p++;
+    }
+    return p->name;
+}
+
+static QObject *object_get(UserObject *obj, const char *property, Error **errp)
+{
+    const MonitorObject *self = (MonitorObject *)obj;
+
+    if (!has_property(obj->type, property)) {
+        return NULL;
+    }
+    if (!strcmp(property, "chardev")) {
+        return QOBJECT(qstring_from_str(self->chardev));
+    }
+    if (!strcmp(property, "close-action")) {
+        return QOBJECT(qstring_from_str(MonitorCloseAction_str(self->close_action)));
+    }
+    return QOBJECT(qbool_from_bool(self->mode));
+}
+
 /* ---- monitor-qmp ----------------------------------------------------------------------------- */
 
 static bool qmp_object_create(UserObject *obj, const ObjectOptions *options, Error **errp)
 {
     MonitorObject *self = (MonitorObject *)obj;
     const MonitorQmpProperties *p = &options->u.monitor_qmp;
-    Chardev *chr = monitor_find_chardev(p->chardev, errp);
-    Monitor *mon;
 
-    self->is_pretty = p->has_pretty && p->pretty;
     self->close_action = p->has_close_action ? p->close_action : MONITOR_CLOSE_ACTION_NONE;
-    mon = chr ? monitor_new_qmp(chr, self->is_pretty, errp) : NULL;
-    if (!mon) {
-        return false;
-    }
-    own(self, mon, p->chardev);
-    return true;
-}
-
-static QObject *qmp_object_get(UserObject *obj, const char *property, Error **errp)
-{
-    const MonitorObject *self = (MonitorObject *)obj;
-
-    if (!strcmp(property, "chardev")) {
-        return QOBJECT(qstring_from_str(self->chardev));
-    }
-    if (!strcmp(property, "pretty")) {
-        return QOBJECT(qbool_from_bool(self->is_pretty));
-    }
-    if (!strcmp(property, "close-action")) {
-        return QOBJECT(qstring_from_str(MonitorCloseAction_str(self->close_action)));
-    }
-    return NULL;
+    return begin(self, p->chardev, p->has_pretty && p->pretty, monitor_new_qmp, errp);
 }
 
 static const UserObjectProperty qmp_properties[] = {
@@ -94,7 +105,7 @@ static const UserObjectType qmp_type = {
     .destroy = object_destroy,
     .is_late = true,
     .properties = qmp_properties,
-    .get = qmp_object_get,
+    .get = object_get,
 };
 
 static void find_leaving(UserObject *obj, void *opaque)
@@ -132,31 +143,10 @@ void monitor_object_client_gone(Monitor *mon)
 
 static bool hmp_object_create(UserObject *obj, const ObjectOptions *options, Error **errp)
 {
-    MonitorObject *self = (MonitorObject *)obj;
     const MonitorHmpProperties *p = &options->u.monitor_hmp;
-    Chardev *chr = monitor_find_chardev(p->chardev, errp);
-    Monitor *mon;
 
-    self->has_readline = !p->has_readline || p->readline;
-    mon = chr ? monitor_new_hmp(chr, self->has_readline, errp) : NULL;
-    if (!mon) {
-        return false;
-    }
-    own(self, mon, p->chardev);
-    return true;
-}
-
-static QObject *hmp_object_get(UserObject *obj, const char *property, Error **errp)
-{
-    const MonitorObject *self = (MonitorObject *)obj;
-
-    if (!strcmp(property, "chardev")) {
-        return QOBJECT(qstring_from_str(self->chardev));
-    }
-    if (!strcmp(property, "readline")) {
-        return QOBJECT(qbool_from_bool(self->has_readline));
-    }
-    return NULL;
+    return begin((MonitorObject *)obj, p->chardev, !p->has_readline || p->readline,
+                 monitor_new_hmp, errp);
 }
 
 static const UserObjectProperty hmp_properties[] = {
@@ -172,7 +162,7 @@ static const UserObjectType hmp_type = {
     .destroy = object_destroy,
     .is_late = true,
     .properties = hmp_properties,
-    .get = hmp_object_get,
+    .get = object_get,
 };
 
 void monitor_register_objects(bool allow_hmp)
