@@ -3,6 +3,7 @@
 of jobs and second commands have in common."""
 
 import os
+import shutil
 
 from imgtest import MiB, must
 
@@ -47,9 +48,12 @@ JOBS = {
 
 
 def image_options(node):
-    return {"driver": "qcow2", "node-name": node, "file": f"f-{node}",
-            "backing": below(node) if node != "base" else None,
-            "read-only": node in CHAIN[:-1]}
+    """What blockdev-add and blockdev-reopen take for an image, over its file."""
+    options = {"driver": "qcow2", "node-name": node, "file": f"f-{node}"}
+    if node in CHAIN:
+        return {**options, "backing": below(node) if node != "base" else None,
+                "read-only": node in CHAIN[:-1]}
+    return {**options, "backing": None} if node == "over" else options
 
 
 def make_images(folder):
@@ -65,3 +69,53 @@ def make_images(folder):
             must("qemu-io", "-f", "qcow2", "-c", f"write -q -P {i + 1} {i * 64}k 64k", "-c",
                  f"write -q -P {i + 1} {4 * MiB + i * 65536} 64k", f"{node}.qcow2")
     os.chdir(home)
+
+
+# ---- the laboratory ------------------------------------------------------------------------------
+
+class Lab:
+    """One program after the other, each with fresh images and a job of JOBS running."""
+
+    def __init__(self, job_wanted):
+        self.job_wanted, self.vm, self.before = job_wanted, None, None
+
+    def fresh_images(self):
+        shutil.rmtree("work", ignore_errors=True)
+        shutil.copytree("images", "work")
+
+    def add_image(self, node):
+        self.vm.add(f"f-{node}", "file", filename=f"work/{node}.qcow2", cache={"no-flush": True})
+        self.vm.execute("blockdev-add", image_options(node))
+
+    def start_job(self):
+        if self.job_wanted:
+            command, arguments, status = self.job_wanted
+            self.vm.execute(command, arguments)
+            if status:
+                self.vm.wait_event("JOB_STATUS_CHANGE", **status)
+
+    def stop(self):
+        if self.vm:
+            # No clean end: that is another test's.
+            self.vm.__exit__(InterruptedError)
+            self.vm = None
+
+    def claims(self):
+        return sorted((row["node-name"], str(row["owner"]), row["reason"])
+                      for row in self.vm.command("query-block-blockers"))
+
+    def state(self):
+        """Nodes, edges, jobs and claims."""
+        graph = self.vm.command("x-debug-query-block-graph")
+        nodes = sorted(node["name"] for node in graph["nodes"])
+        edges = sorted((edge["name"], str(edge["perm"]), str(edge["shared-perm"]))
+                       for edge in graph["edges"])
+        jobs = [(row["id"], row["type"]) for row in self.vm.command("query-jobs")]
+        return nodes, edges, jobs, self.claims()
+
+    def complaint(self):
+        """What is to be said if a refused command did not leave everything as it was."""
+        if self.state() == self.before:
+            return ""
+        self.stop()
+        return " AND SOMETHING CHANGED"

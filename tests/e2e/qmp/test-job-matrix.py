@@ -8,14 +8,14 @@ and its claims as they were.  --stock PROGRAM asks another storage daemon and te
 otherwise; matrix/README.md has the reasons."""
 
 import os
-import shutil
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from celltable import TableTest           # noqa: E402
-from jobchain import CHAIN, IMAGES, JOBS, SIZE, below, image_options, make_images  # noqa: E402
+from jobchain import (CHAIN, IMAGES, JOBS, Lab, SIZE, below, image_options,  # noqa: E402
+                      make_images)
 from qmptest import QMPError, Vm          # noqa: E402
 
 EXPECTED = os.path.join(HERE, "matrix", "jobs.txt")
@@ -125,54 +125,36 @@ def arguments_of(entry, node):
 
 # ---- the laboratory -----------------------------------------------------------------------------
 
-class Lab:
-    """One daemon after the other, each with fresh images and the job running."""
+class DaemonLab(Lab):
+    """Of the storage daemon, ours or stock's."""
 
-    def __init__(self, program, wanted):
-        self.program, self.wanted, self.vm = program, wanted, None
+    def __init__(self, program, job_wanted):
+        super().__init__(job_wanted)
+        self.program = program
         self.is_stock = program.startswith("/")
 
     def start(self):
-        shutil.rmtree("work", ignore_errors=True)
-        shutil.copytree("images", "work")
+        self.fresh_images()
         self.vm = Vm("--object", "iothread,id=io", "--nbd-server",
                      "addr.type=unix,addr.path=nbd.sock", program=self.program)
         if self.is_stock:
             self.vm.timeout = 5.0
         for node in IMAGES:
-            self.vm.add(f"f-{node}", "file", filename=f"work/{node}.qcow2",
-                        cache={"no-flush": True})
-            self.vm.execute("blockdev-add", image_options(node) if node in CHAIN else
-                            {"driver": "qcow2", "node-name": node, "file": f"f-{node}",
-                             **({"backing": None} if node == "over" else {})})
+            self.add_image(node)
         for node in CHAIN:
             self.vm.command("block-dirty-bitmap-add", node=node, name="kept")
         self.vm.command("block-export-add", id="guest", type="nbd", node_name="top",
                         writable=True)
-        if self.wanted:
-            command, arguments, status = self.wanted
-            self.vm.execute(command, arguments)
-            if status:
-                self.vm.wait_event("JOB_STATUS_CHANGE", **status)
+        self.start_job()
+        self.before = self.state()
 
-    def stop(self):
-        if self.vm:
-            # No clean end: that is another test's.
-            self.vm.__exit__(InterruptedError)
-            self.vm = None
+    def claims(self):
+        return [] if self.is_stock else super().claims()
 
-    def state(self):
-        """Nodes, edges and claims."""
-        graph = self.vm.command("x-debug-query-block-graph")
-        edges = sorted((edge["name"], str(edge["perm"]), str(edge["shared-perm"]))
-                       for edge in graph["edges"])
-        nodes = sorted(node["name"] for node in graph["nodes"])
-        jobs = [(row["id"], row["type"]) for row in self.vm.command("query-jobs")]
-        claims = []
-        if not self.is_stock:
-            claims = sorted((row["node-name"], str(row["owner"]), row["reason"])
-                            for row in self.vm.command("query-block-blockers"))
-        return nodes, edges, jobs, claims
+    def complaint(self):
+        """Of ours; stock is not judged here."""
+        text = super().complaint()
+        return "" if self.is_stock else text
 
     def ask(self, entry, node):
         """The answer of one cell."""
@@ -180,7 +162,6 @@ class Lab:
             return "-"
         if not self.vm:
             self.start()
-            self.before = self.state()
         try:
             self.vm.execute(entry[1], arguments_of(entry, node))
         except QMPError as error:
@@ -192,13 +173,6 @@ class Lab:
             return "THE PROGRAM DIED" if isinstance(error, ConnectionError) else "NO ANSWER"
         self.undo(entry, node)
         return "ok"
-
-    def complaint(self):
-        """After a refusal: ours must have left everything as it was."""
-        if self.state() == self.before:
-            return ""
-        self.stop()
-        return "" if self.is_stock else " AND SOMETHING CHANGED"
 
     def undo(self, entry, node):
         """Take back what was accepted, where that is possible; else begin anew."""
@@ -225,7 +199,7 @@ def answers(program, jobs):
     make_images("images")
     found = {}
     for name in jobs:
-        lab = Lab(program, JOBS[name])
+        lab = DaemonLab(program, JOBS[name])
         for entry in COMMANDS:
             found[name, entry[0]] = [lab.ask(entry, node) for node in CHAIN]
         lab.stop()

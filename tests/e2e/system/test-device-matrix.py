@@ -9,14 +9,13 @@ was.  Prints the table and compares it with
 ../qmp/matrix/devices.txt; --write writes that file."""
 
 import os
-import shutil
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from celltable import TableTest           # noqa: E402
-from jobchain import CHAIN, IMAGES, JOBS, SIZE, image_options, make_images  # noqa: E402
+from jobchain import CHAIN, IMAGES, JOBS, Lab, SIZE, make_images  # noqa: E402
 from qmptest import QMPError, Vm          # noqa: E402
 
 EXPECTED = os.path.join(HERE, "../qmp/matrix/devices.txt")
@@ -92,11 +91,12 @@ READER_IN_THE_WAY = "are both required by block device 'cd'"
 MOVE_THE_TRAY = ("blockdev-remove-medium", "eject", "blockdev-change-medium")
 
 
-class Lab:
-    """One machine after the other, each with fresh images and the job running."""
+class MachineLab(Lab):
+    """Of the emulator; in the reader r lies @medium."""
 
-    def __init__(self, wanted, medium):
-        self.wanted, self.medium, self.vm, self.before = wanted, medium, None, None
+    def __init__(self, job_wanted, medium):
+        super().__init__(job_wanted)
+        self.medium = medium
 
     def nodes(self):
         for node in IMAGES:
@@ -104,15 +104,11 @@ class Lab:
                 text = self.vm.hmp(TOP)
                 assert text == "OK\r\n", text
                 continue
-            self.vm.add(f"f-{node}", "file", filename=f"work/{node}.qcow2", cache={"no-flush": True})
-            self.vm.execute("blockdev-add", image_options(node) if node in CHAIN else
-                            {"driver": "qcow2", "node-name": node, "file": f"f-{node}",
-                             **({"backing": None} if node == "over" else {})})
+            self.add_image(node)
 
     def start(self):
         """False if the job cannot run beside the reader."""
-        shutil.rmtree("work", ignore_errors=True)
-        shutil.copytree("images", "work")
+        self.fresh_images()
         self.vm = Vm(*MACHINE, program=EMULATOR)
         self.nodes()
         for reader in "re":
@@ -121,35 +117,19 @@ class Lab:
         self.vm.command("blockdev-close-tray", id="r")
         self.vm.command("device_add", driver="virtio-blk-pci", id="v", iothread="io", share_rw=True,
                         drive="top" if self.medium == "top" else "d")
-        if self.wanted:
-            command, arguments, status = self.wanted
-            try:
-                self.vm.execute(command, arguments)
-            except QMPError as error:
-                assert READER_IN_THE_WAY in error.desc, error
-                return False
-            if status:
-                self.vm.wait_event("JOB_STATUS_CHANGE", **status)
+        try:
+            self.start_job()
+        except QMPError as error:
+            assert READER_IN_THE_WAY in error.desc, error
+            return False
         self.before = self.state()
         return True
 
-    def stop(self):
-        if self.vm:
-            # No clean end: that is another test's.
-            self.vm.__exit__(InterruptedError)
-            self.vm = None
-
     def state(self):
-        """Edges, jobs, claims and what devices have."""
-        graph = self.vm.command("x-debug-query-block-graph")
-        edges = sorted((edge["name"], str(edge["perm"]), str(edge["shared-perm"]))
-                       for edge in graph["edges"])
-        jobs = [(row["id"], row["type"]) for row in self.vm.command("query-jobs")]
-        claims = sorted((row["node-name"], str(row["owner"]), row["reason"])
-                        for row in self.vm.command("query-block-blockers"))
+        """And what devices have."""
         drives = [(row["device"], row.get("qdev"), row.get("tray_open"),
                    row.get("inserted", {}).get("file")) for row in self.vm.command("query-block")]
-        return edges, jobs, claims, drives
+        return super().state(), drives
 
     def refusal(self, command, arguments):
         """Carry it out: what is said against it, or None."""
@@ -192,13 +172,6 @@ class Lab:
             return "THE PROGRAM DIED"
         return "ok"
 
-    def complaint(self):
-        """After a refusal everything must be as it was."""
-        if self.state() == self.before:
-            return ""
-        self.stop()
-        return " AND SOMETHING CHANGED"
-
 
 def answers(_program, jobs):
     """(job, command) -> the answers for the nodes of the chain."""
@@ -206,7 +179,7 @@ def answers(_program, jobs):
     found = {(job, entry[0]): [] for job in jobs for entry in COMMANDS}
     for job in jobs:
         for node in CHAIN:
-            lab = Lab(JOBS[job], node)
+            lab = MachineLab(JOBS[job], node)
             try:
                 for entry in COMMANDS:
                     found[job, entry[0]].append(lab.ask(entry))
