@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tests of the reader isa-cdrom share: its ports, a guest that uses them, events of its tray."""
+"""What tests of media share: the ports of the reader isa-cdrom, a guest that uses them, events of its
+tray; what lies in a drive, and a job that keeps it there."""
 
+import os
+
+from qmptest import MiB, make_raw
 from qtest import Ports
 
 SECTOR = 2048
@@ -47,3 +51,29 @@ def moves(vm):
              if e["event"] == "DEVICE_TRAY_MOVED"]
     vm.events.clear()
     return found
+
+
+def drive(vm, name="cd"):
+    """What query-block tells of a drive."""
+    row, = (row for row in vm.command("query-block") if row["device"] == name)
+    return row
+
+
+def file_name(row):
+    """Of the medium in such a drive; None without one."""
+    return os.path.basename(row["inserted"]["file"]) if "inserted" in row else None
+
+
+def put_under_a_job(vm, **which):
+    """A medium that a backup reads: what refuses to take it out says."""
+    make_raw("a.raw", 2 * MiB)
+    vm.command("blockdev-change-medium", filename="a.raw", format="raw",
+               read_only_mode="read-write", **which)
+    vm.null("t", 2 * MiB)
+    vm.command("blockdev-backup", job_id="j", device="cd", target="t", sync="full", speed=1)
+    return "Node 'cd' is busy: block device is in use by block job: backup"
+
+
+def end_the_job(vm):
+    vm.command("job-cancel", id="j")
+    vm.wait_event("BLOCK_JOB_CANCELLED")

@@ -7,32 +7,30 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from qmptest import MiB, make_qcow2, make_raw, run, same  # noqa: E402
+from qmptest import make_qcow2, make_raw, run, same                   # noqa: E402
+from readertest import drive, end_the_job, file_name, put_under_a_job  # noqa: E402
 
 
-def inserted(vm, drive):
-    """File name of the medium and whether it is read-only; None without a medium."""
-    for row in vm.command("query-block"):
-        if row["device"] == drive:
-            medium = row.get("inserted")
-            return medium and (os.path.basename(medium["file"]), medium["ro"])
-    raise AssertionError(f"no drive {drive}")
+def inserted(vm):
+    """File name of the medium in cd and whether it is read-only; None without a medium."""
+    row = drive(vm)
+    return (file_name(row), row["inserted"]["ro"]) if "inserted" in row else None
 
 
 def a_medium_is_changed(vm):
     make_raw("a.raw")
     make_qcow2("b.qcow2")
-    same(inserted(vm, "cd"), None)
+    same(inserted(vm), None)
     vm.command("blockdev-change-medium", device="cd", filename="a.raw", format="raw")
-    same(inserted(vm, "cd"), ("a.raw", True))
+    same(inserted(vm), ("a.raw", True))
     vm.command("blockdev-change-medium", device="cd", filename="b.qcow2",
                read_only_mode="read-write")
-    same(inserted(vm, "cd"), ("b.qcow2", False))
+    same(inserted(vm), ("b.qcow2", False))
     vm.command("blockdev-change-medium", device="cd", filename="a.raw", format="raw",
                read_only_mode="read-only")
-    same(inserted(vm, "cd"), ("a.raw", True))
+    same(inserted(vm), ("a.raw", True))
     vm.command("eject", device="cd")
-    same(inserted(vm, "cd"), None)
+    same(inserted(vm), None)
     vm.command("eject", device="cd")
 
 
@@ -41,22 +39,16 @@ def what_cannot_be_opened_takes_nothing_out(vm):
     vm.command("blockdev-change-medium", device="cd", filename="a.raw", format="raw")
     vm.refused("Could not open 'none.iso': No such file or directory", "blockdev-change-medium",
                device="cd", filename="none.iso")
-    same(inserted(vm, "cd"), ("a.raw", True))
+    same(inserted(vm), ("a.raw", True))
 
 
 def a_medium_in_use_stays(vm):
-    make_raw("a.raw", 2 * MiB)
-    vm.command("blockdev-change-medium", device="cd", filename="a.raw", format="raw",
-               read_only_mode="read-write")
-    vm.null("target", 2 * MiB)
-    vm.command("blockdev-backup", job_id="j", device="cd", target="target", sync="full", speed=1)
-    busy = "Node 'cd' is busy: block device is in use by block job: backup"
+    busy = put_under_a_job(vm, device="cd")
     vm.refused(busy, "eject", device="cd")
     vm.refused(busy, "eject", device="cd", force=True)
     vm.refused(busy, "blockdev-change-medium", device="cd", filename="a.raw", format="raw")
-    vm.command("job-cancel", id="j")
-    vm.wait_event("BLOCK_JOB_CANCELLED")
-    same(inserted(vm, "cd"), ("a.raw", False))
+    end_the_job(vm)
+    same(inserted(vm), ("a.raw", False))
     vm.command("eject", device="cd")
 
 
@@ -84,13 +76,13 @@ def drives_are_named_in_one_way(vm):
 def people_change_media_too(vm):
     make_raw("a.raw")
     same(vm.hmp("change cd a.raw raw"), "")
-    same(inserted(vm, "cd"), ("a.raw", True))
+    same(inserted(vm), ("a.raw", True))
     same(vm.hmp("change cd none.iso"),
          "Error: Could not open 'none.iso': No such file or directory\r\n")
     same(vm.hmp("change cd a.raw raw read-write"), "")
-    same(inserted(vm, "cd"), ("a.raw", False))
+    same(inserted(vm), ("a.raw", False))
     same(vm.hmp("eject -f cd"), "")
-    same(inserted(vm, "cd"), None)
+    same(inserted(vm), None)
     same(vm.hmp("eject d"), "Error: Device 'd' is not removable\r\n")
     same(vm.hmp("eject nope"), "Error: Device 'nope' not found\r\n")
     same(vm.hmp("change nope x"), "Error: Device 'nope' not found\r\n")

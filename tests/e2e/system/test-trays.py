@@ -7,10 +7,11 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from qmptest import MiB, make_raw, run, same  # noqa: E402
-from qtest import OPTIONS                     # noqa: E402
+from qmptest import run, same      # noqa: E402
+from qtest import OPTIONS          # noqa: E402
 from readertest import (BUSY, CHANGED, CLOSE, EJECT, ERROR, Guest, LOCK, LOCKED, MEDIUM,  # noqa: E402
-                        OPEN, PORTS, READ, SECTOR, TRAY_OPEN, UNLOCK, moves)
+                        OPEN, PORTS, READ, SECTOR, TRAY_OPEN, UNLOCK, drive, end_the_job,
+                        file_name, moves, put_under_a_job)
 
 
 def medium(name, sectors):
@@ -21,10 +22,9 @@ def medium(name, sectors):
 
 def tray(vm):
     """(locked, open, file of the medium) as query-block tells."""
-    row, = (row for row in vm.command("query-block") if row["device"] == "cd")
+    row = drive(vm)
     same((row["removable"], row["qdev"]), (True, "r"))
-    file = row.get("inserted", {}).get("file")
-    return row["locked"], row["tray_open"], file and os.path.basename(file)
+    return row["locked"], row["tray_open"], file_name(row)
 
 
 OPENED, CLOSED = [("cd", "r", True)], [("cd", "r", False)]
@@ -122,23 +122,17 @@ def a_changed_medium_tells_of_both_moves(vm):
     # The reader never writes, so that a medium others may write to is none of its business.
     vm.command("blockdev-change-medium", id="r", filename="a.raw", format="raw",
                read_only_mode="read-write")
-    same(vm.command("query-block")[0]["inserted"]["ro"], False)
+    same(drive(vm)["inserted"]["ro"], False)
 
 
 def a_medium_under_a_job_stays(vm):
-    make_raw("a.raw", 2 * MiB)
-    vm.command("blockdev-change-medium", id="r", filename="a.raw", format="raw",
-               read_only_mode="read-write")
-    vm.null("t", 2 * MiB)
-    vm.command("blockdev-backup", job_id="j", device="cd", target="t", sync="full", speed=1)
-    busy = "Node 'cd' is busy: block device is in use by block job: backup"
+    busy = put_under_a_job(vm, id="r")
     moves(vm)
     vm.refused(busy, "eject", id="r")
     same((moves(vm), tray(vm)[:2]), (OPENED, (False, True)))
-    assert "inserted" in vm.command("query-block")[0]
+    assert "inserted" in drive(vm)
     vm.refused(busy, "blockdev-remove-medium", id="r")
-    vm.command("job-cancel", id="j")
-    vm.wait_event("BLOCK_JOB_CANCELLED")
+    end_the_job(vm)
     vm.command("blockdev-remove-medium", id="r")
     same(tray(vm), (False, True, None))
 
@@ -146,7 +140,7 @@ def a_medium_under_a_job_stays(vm):
 def a_slot_has_no_tray(vm):
     medium("a.raw", 7)
     with Guest() as guest:
-        row, = (row for row in vm.command("query-block") if row["device"] == "cd")
+        row = drive(vm)
         assert row["removable"] and "tray_open" not in row, row
         vm.add("m", "raw", file={"driver": "file", "filename": "a.raw"}, read_only=True)
         vm.command("blockdev-open-tray", id="r")
