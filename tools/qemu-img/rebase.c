@@ -248,7 +248,7 @@ static void coroutine_fn co_work(void *opaque)
 {
     Rebase *r = opaque;
     uint8_t *buf = blk_try_blockalign(r->image, 2 * r->chunk);
-    Piece piece;
+    Piece piece = { 0 };
 
     if (!buf) {
         fail(r, -ENOMEM, "reading from old backing file at", r->next);
