@@ -40,6 +40,14 @@ note() {
     printf '%s\n' "$1" | sed 's/^/  # /'
 }
 
+# until_true COMMAND...: wait for another program, with patience.
+until_true() {
+    for lib_turn_ in $(seq 3000); do
+        "$@" && return
+        sleep 0.1
+    done
+}
+
 # random_bytes COUNT [PURPOSE]: the same ones for a TEST_SEED; another purpose has others.
 random_bytes() {
     python3 "$SRC/tests/lib/seeds.py" "$@"

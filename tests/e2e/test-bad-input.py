@@ -174,14 +174,14 @@ def try_unfit(tap):
     for title, path, words in UNFIT:
         for name, status, command in openers(path):
             if have(command[0]):
-                expect(tap, f"{name}: {title}", run(*command, timeout=20), status, words, before)
+                expect(tap, f"{name}: {title}", run(*command), status, words, before)
 
 
 def try_wrong(tap):
     before = snapshot_of(".")
     for title, words, status, command in WRONG:
         if have(command[0]):
-            expect(tap, title, run(*command, timeout=20), status, words, before)
+            expect(tap, title, run(*command), status, words, before)
 
 
 def try_locked(tap):
@@ -199,7 +199,7 @@ def try_locked(tap):
         for name, status, command in commands:
             if name in ("compare", "overlay", "daemon") or not have(command[0]):
                 continue  # the first opens it as the second; the others do not use it yet
-            expect(tap, f"{name}: locked by {os.path.basename(owner)}", run(*command, timeout=20),
+            expect(tap, f"{name}: locked by {os.path.basename(owner)}", run(*command),
                    status, "Failed to get .*lock", before)
         result = run(IMG, "info", "-U", "good.qcow2")
         tap.ok(result.status == 0, f"info -U: reads what {os.path.basename(owner)} has locked",
@@ -223,7 +223,7 @@ def try_monitor(tap):
     for program, words in ((DAEMON, ["--chardev", "stdio,id=m", "--monitor", "chardev=m"]),
                            (EMULATOR, [*DISPLAY, "-S", "-qmp", "stdio"])):
         if have(program):
-            result = run(program, *words, stdin=talk, timeout=20)
+            result = run(program, *words, stdin=talk)
             good = result.status == 0 and "JSON parse error" in result.out \
                 and "CommandNotFound" in result.out and result.out.count('"error"') >= 3
             tap.ok(good, f"{program}: malformed JSON on the monitor", result)

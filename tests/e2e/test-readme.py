@@ -10,7 +10,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../lib"))
 
-from imgtest import BUILD, SRC, Tap  # noqa: E402
+from imgtest import BUILD, PATIENCE, SRC, Tap  # noqa: E402
 
 NEEDS = ("qemu-img", "qemu-storage-daemon", "qemu-system-e2k", "guests/disk.elf")
 
@@ -28,7 +28,7 @@ def run(line, background):
         background.append(subprocess.Popen(["bash", "-c", "exec " + line[:-1]],
                                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
         return 0, ""
-    done = subprocess.run(["bash", "-c", line], stdin=subprocess.DEVNULL, text=True, timeout=120,
+    done = subprocess.run(["bash", "-c", line], stdin=subprocess.DEVNULL, text=True, timeout=PATIENCE,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.returncode, done.stdout
 
@@ -54,7 +54,7 @@ def main():
             tap.ok(good, f"/readme/example-{number}", f"$ {line}\nstatus {status}\n{out}")
         for process in background:
             try:
-                status = process.wait(timeout=30)
+                status = process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 status = None

@@ -6,7 +6,7 @@ import subprocess
 import threading
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-TIMEOUT = 120
+TIMEOUT = 300
 
 PASS = 1                                      # exit status of a passing guest
 SANITIZED = 99                                # of a process in which a sanitizer found something

@@ -7,9 +7,9 @@ import queue
 import subprocess
 import threading
 
+from imgtest import PATIENCE                  # noqa: E402
 from qmptest import BUILD, Client, same       # noqa: E402
 
-LIMIT = 60      # seconds for anything that is waited for
 
 
 class Guest:
@@ -25,7 +25,7 @@ class Guest:
         self.said = queue.Queue()
         self.ear = threading.Thread(target=self.listen, daemon=True)
         self.ear.start()
-        self.vm = Client("qmp.sock", timeout=LIMIT)
+        self.vm = Client("qmp.sock", timeout=PATIENCE)
 
     def listen(self):
         for line in self.process.stdout:
@@ -35,7 +35,7 @@ class Guest:
     def until(self, words):
         """Read the console up to a new line with @words in it."""
         while True:
-            line = self.said.get(timeout=LIMIT)
+            line = self.said.get(timeout=PATIENCE)
             assert line is not None, f"the guest ended before it said '{words}'"
             if words in line:
                 return line
@@ -51,7 +51,7 @@ class Guest:
         self.process.stdin.write(b"q")
         self.process.stdin.flush()
         self.until("guest: PASS")
-        same(self.process.wait(timeout=LIMIT), 1)
+        same(self.process.wait(timeout=PATIENCE), 1)
 
     def __enter__(self):
         return self

@@ -23,6 +23,9 @@ from tap import Tap                           # noqa: E402,F401 (for those who i
 
 KiB, MiB = 1 << 10, 1 << 20
 
+# Seconds until a test gives up what hangs.  What goes well never takes that long, on no machine.
+PATIENCE = 300
+
 
 @functools.lru_cache(None)
 def sanitized():
@@ -74,7 +77,7 @@ class Run:
         return f"$ {' '.join(self.words)}\nstatus {self.status}\n{self.text[-4000:]}"
 
 
-def run(*words, timeout=60, memory=None, stdin=None, env=None):
+def run(*words, timeout=PATIENCE, memory=None, stdin=None, env=None):
     """Run a program; a bare name means ours, a path is taken as it is.  @memory bounds the
     address space in bytes."""
     words = [str(w) for w in words]

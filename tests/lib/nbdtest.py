@@ -5,6 +5,8 @@ contexts, and raw access for those who test what happens to clients that do not 
 import socket
 import struct
 
+from imgtest import PATIENCE
+
 NBDMAGIC, IHAVEOPT = 0x4e42444d41474943, 0x49484156454f5054
 OPT_EXPORT_NAME, OPT_ABORT, OPT_LIST, OPT_STARTTLS, OPT_INFO, OPT_GO = 1, 2, 3, 5, 6, 7
 OPT_STRUCTURED, OPT_LIST_META, OPT_SET_META = 8, 9, 10
@@ -25,7 +27,7 @@ class NbdClient:
 
     def __init__(self, path, export=None, flags=3, contexts=None):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(path)
         magic, self.option_magic, self.server_flags = struct.unpack(">QQH", self.recv(18))
         assert (magic, self.option_magic) == (NBDMAGIC, IHAVEOPT)

@@ -12,7 +12,7 @@ import traceback
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.realpath(__file__)))), "scripts"))
 
-from imgtest import BUILD, Tap, have          # noqa: E402
+from imgtest import BUILD, PATIENCE, Tap, have  # noqa: E402
 from qmp import Client, JobError, QMPError    # noqa: E402,F401 (for those who import us)
 
 MiB = 1 << 20
@@ -29,7 +29,8 @@ class Vm(Client):
                   ["-qmp", "stdio"])
         self.log = tempfile.TemporaryFile()
         super().__init__(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                          stderr=self.log, env=dict(os.environ, **(env or {}))))
+                                          stderr=self.log, env=dict(os.environ, **(env or {}))),
+                         timeout=PATIENCE)
 
     def __exit__(self, *exc):
         if self.process.poll() is None and not exc[0]:
@@ -42,7 +43,7 @@ class Vm(Client):
 
     def finish(self):
         """Wait for the end; it must be a clean one."""
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=PATIENCE)
         self.log.seek(0)
         said = self.log.read().decode(errors="replace")
         assert status == 0, f"ended with status {status}: {said}"

@@ -13,7 +13,7 @@ import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import must  # noqa: E402
+from imgtest import PATIENCE, must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import BUILD, Client, MiB, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
@@ -23,7 +23,7 @@ DAEMON = os.path.join(BUILD, "qemu-storage-daemon")
 def call(*args):
     """Run to the end: status, output, errors."""
     done = subprocess.run([DAEMON, *args], stdin=subprocess.DEVNULL, capture_output=True,
-                          timeout=60, check=False)
+                          timeout=PATIENCE, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -155,7 +155,7 @@ def a_signal_ends_it_cleanly():
             with Client("m"), NbdClient("s", "f") as client:
                 client.write(0, b"data")
                 process.send_signal(number)
-                same((process.wait(timeout=30), process.stderr.read()), (0, b""))
+                same((process.wait(timeout=PATIENCE), process.stderr.read()), (0, b""))
         same(os.path.exists("pid"), False)
 
 
@@ -190,7 +190,7 @@ def monitors_speak_over_pipes():
         write = os.open("p.in", os.O_WRONLY)
         read = os.open("p.out", os.O_RDONLY)
         says_hello(read, write)
-        same(process.wait(timeout=30), 0)
+        same(process.wait(timeout=PATIENCE), 0)
         os.close(write)
         os.close(read)
 
@@ -203,7 +203,7 @@ def monitors_speak_over_terminals():
         terminal = os.open(path.group(1), os.O_RDWR | os.O_NOCTTY)
         tty.setraw(terminal)
         says_hello(terminal, terminal)
-        same(process.wait(timeout=30), 0)
+        same(process.wait(timeout=PATIENCE), 0)
         os.close(terminal)
 
 
@@ -220,7 +220,7 @@ def monitors_take_sockets_they_are_given():
         with Client("given") as first, Client("n") as second:
             same(first.command("query-jobs"), second.command("query-jobs"))
             second.command("quit")
-        same((process.wait(timeout=30), process.stdout.read()), (0, b""))
+        same((process.wait(timeout=PATIENCE), process.stdout.read()), (0, b""))
 
 
 # ---- signals while jobs run ----------------------------------------------------------------------
@@ -269,7 +269,7 @@ def a_signal_during_jobs_closes_all_images():
             slow = {} if job == "create" else {"speed": 65536}
             vm.execute(command, {"job-id": "j", **slow, **arguments})
             process.send_signal(number)
-            same((job, process.wait(timeout=30), process.stdout.read()), (job, 0, b""))
+            same((job, process.wait(timeout=PATIENCE), process.stdout.read()), (job, 0, b""))
         assert not os.path.exists("pid"), job
         for name in ("base", "mid", "top", "t"):
             must("qemu-img", "check", f"{name}.qcow2")

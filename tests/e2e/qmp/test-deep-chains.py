@@ -47,7 +47,7 @@ def a_daemon_lives_with_it(vm):
     vm.command("block_resize", node_name="over", size=8 * MiB)
     vm.null("dst", 8 * MiB)
     vm.command("blockdev-backup", job_id="j", device="over", target="dst", sync="full")
-    vm.wait_event("BLOCK_JOB_COMPLETED", timeout=60)
+    vm.wait_event("BLOCK_JOB_COMPLETED")
     vm.command("blockdev-del", node_name="over")
     vm.command("blockdev-del", node_name="top")
     vm.command("blockdev-del", node_name="dst")
@@ -65,7 +65,7 @@ def filters_in_a_stack_cost_what_they_are(vm):
         vm.add(f"n{i}", "copy-on-read", file=f"n{i - 1}")
     vm.null("dst", 4 * MiB)
     vm.command("blockdev-backup", job_id="j", device=f"n{DEPTH}", target="dst", sync="full")
-    vm.wait_event("BLOCK_JOB_COMPLETED", timeout=60)
+    vm.wait_event("BLOCK_JOB_COMPLETED")
     rows = vm.command("query-named-block-nodes")
     same(len(rows), DEPTH + 5)
     for row in rows:

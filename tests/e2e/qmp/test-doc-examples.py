@@ -19,7 +19,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import SRC  # noqa: E402
+from imgtest import PATIENCE, SRC  # noqa: E402
 from qmptest import BUILD, Client, Tap, Vm, have  # noqa: E402
 
 DOCUMENT = os.path.join(SRC, "docs", "qmp-commands.md")
@@ -76,7 +76,7 @@ class Player:
         log = subprocess.DEVNULL
         self.process = subprocess.Popen([os.path.join(BUILD, words[0]), *words[1:]], stderr=log,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.client = Client(self.process, timeout=60, negotiate=False)
+        self.client = Client(self.process, timeout=PATIENCE, negotiate=False)
 
     def stop(self):
         if self.process:

@@ -9,6 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
+from imgtest import PATIENCE  # noqa: E402
 from qmptest import BUILD, MiB, QMPError, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
@@ -18,7 +19,7 @@ BASE = ["-M", "none", "-display", "none", "-nodefaults", "-S"]
 def fails(message, option, argument):
     """The emulator must not start and say why, with the option in front."""
     done = subprocess.run([os.path.join(BUILD, EMULATOR), *BASE, option, argument],
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
     same(done.stderr.decode(), f"{EMULATOR}: {option} {argument}: {message}\n")
     same(done.returncode, 1)
 

@@ -249,7 +249,7 @@ def connections_are_limited(vm):
     except TimeoutError:
         pass
     first.close()
-    third.settimeout(20)
+    third.settimeout(nbd.PATIENCE)
     same(third.recv(8), b"NBDMAGIC")
     third.close()
     second.close()

@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from answertest import difference  # noqa: E402
-from imgtest import must  # noqa: E402
+from imgtest import PATIENCE, must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import MiB, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
@@ -200,7 +200,7 @@ class Terminal:
 
     def __init__(self, path):
         self.sock, self.seen = socket.socket(socket.AF_UNIX), b""
-        self.sock.settimeout(30)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(path)
         self.until(b"(qemu) ")
 

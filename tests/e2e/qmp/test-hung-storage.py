@@ -7,11 +7,10 @@ Calls on r.raw hang while the file "hang" exists (tests/lib/ioshim.c)."""
 import os
 import signal
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import shim                      # noqa: E402
+from imgtest import PATIENCE, shim            # noqa: E402
 from nbdtest import CMD_READ, CMD_WRITE, NbdClient, NbdError  # noqa: E402
 from qmptest import (Client, JobError, MiB, Tap, Vm, case_name, have,  # noqa: E402
                      run_one, same)
@@ -47,16 +46,14 @@ class Hung(Vm):
         self.writer.flush()
 
     def answers(self):
-        """Every query is answered at once on the second monitor."""
-        start = time.monotonic()
+        """Every query is answered on the second monitor, while the storage hangs."""
         for name in ("query-block", "query-named-block-nodes", "query-blockstats", "query-jobs",
                      "query-block-jobs", "query-block-exports", "query-block-blockers"):
             self.second.command(name)
-        assert time.monotonic() - start < 10, "queries waited"
 
     def must_give_up(self, node="f"):
         """It ends by itself, soon, and says for whom it did not wait."""
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=PATIENCE)
         self.log.seek(0)
         said = self.log.read().decode()
         assert status == 1, f"status {status}: {said}"

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import Tap, have  # noqa: E402
+from imgtest import PATIENCE, Tap, have  # noqa: E402
 from qmptest import Client, QMPError, Vm, case_name, run_one, same, skip_unless  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
@@ -20,7 +20,7 @@ LATE = "monitor-qmp,id=late,chardev=d"
 
 def connect(path):
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     sock.connect(path)
     return sock
 

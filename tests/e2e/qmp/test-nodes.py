@@ -219,9 +219,9 @@ def quorum_reports_what_lost(vm):
     vm.add("q", "quorum", vote_threshold=2, children=["q0", "q1", "q2"])
     vm.null("t")
     vm.command("blockdev-backup", job_id="j", device="q", target="t", sync="full")
-    data = vm.wait_event("QUORUM_REPORT_BAD", timeout=20)["data"]
+    data = vm.wait_event("QUORUM_REPORT_BAD")["data"]
     same((data["type"], data["node-name"], "error" in data), ("read", "q1", False))
-    vm.wait_event("BLOCK_JOB_COMPLETED", timeout=20)
+    vm.wait_event("BLOCK_JOB_COMPLETED")
 
 
 run("nodes", [add_and_delete, add_refuses_bad_options, a_failed_add_leaves_nothing_open,

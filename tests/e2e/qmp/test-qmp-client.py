@@ -11,7 +11,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import SRC  # noqa: E402
+from imgtest import PATIENCE, SRC  # noqa: E402
 from qmptest import Client, JobError, MiB, QMPError, make_raw, run, same  # noqa: E402
 import qmp  # noqa: E402
 
@@ -20,7 +20,7 @@ QMP = os.path.join(SRC, "scripts", "qmp.py")
 
 def shell(*args, stdin=None, status=0):
     """Run the script on the socket m: what it printed; its exit status must be @status."""
-    done = subprocess.run([sys.executable, QMP, *args], input=stdin, text=True, timeout=60,
+    done = subprocess.run([sys.executable, QMP, *args], input=stdin, text=True, timeout=PATIENCE,
                           stdin=None if stdin is not None else subprocess.DEVNULL,
                           capture_output=True, check=False)
     assert done.returncode == status, done

@@ -11,6 +11,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
+from imgtest import PATIENCE  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
 from qmptest import MiB, Vm, run, same  # noqa: E402
 import seeds                            # noqa: E402
@@ -20,7 +21,7 @@ READY = b'{"execute": "qmp_capabilities"}\n'
 
 def connect(path="m"):
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(30)
+    sock.settimeout(PATIENCE)
     sock.connect(path)
     return sock
 

@@ -22,7 +22,7 @@ import tempfile
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [os.path.join(HERE, "../../lib"), os.path.join(HERE, "../../../scripts")]
 
-from imgtest import BUILD, have  # noqa: E402
+from imgtest import BUILD, PATIENCE, have  # noqa: E402
 from qmp import Client  # noqa: E402
 
 FOLDER = os.path.join(HERE, "transcripts")
@@ -137,7 +137,7 @@ class Player:
         words[0] = os.path.join(BUILD, PROGRAMS.get(words[0], words[0]))
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.DEVNULL)
-        self.vm = Listener(process, timeout=20, negotiate=False)
+        self.vm = Listener(process, timeout=PATIENCE, negotiate=False)
 
     def stop(self, failed=False):
         if self.vm:
@@ -145,7 +145,7 @@ class Player:
             try:
                 if not failed:
                     self.vm.read_to_the_end()
-                    self.vm.process.wait(20)
+                    self.vm.process.wait(PATIENCE)
             finally:
                 self.vm.process.kill()
                 self.vm.process.stdout.close()
@@ -181,7 +181,8 @@ class Player:
         name, *fields = text.split()
         data = dict(field.split("=", 1) for field in fields)
         try:
-            self.vm.wait_event(name, timeout=0.2 if self.number in self.hopeless else 10, **data)
+            limit = 0.2 if self.number in self.hopeless else PATIENCE
+            self.vm.wait_event(name, timeout=limit, **data)
         except TimeoutError:
             self.differing[self.number] = f"no event {text}"
 

@@ -11,7 +11,8 @@ import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from guesttest import LIMIT, Guest                                   # noqa: E402
+from guesttest import Guest                                          # noqa: E402
+from imgtest import PATIENCE                                         # noqa: E402
 from qmptest import BUILD, MiB, Tap, have, make_raw, same            # noqa: E402
 
 
@@ -37,14 +38,14 @@ def fails_and_goes_on(iotype, number, policy, operation, text):
     rule = {"event": "none", "iotype": iotype, "errno": number, "once": True}
     with guest(rule, policy) as it:
         it.vm.command("cont")
-        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=LIMIT)["data"]
+        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=PATIENCE)["data"]
         same(event["operation"], operation)
         same(event["action"], "stop")
         same(event["nospace"], number == 28)
         same(event["reason"], text)
         same(event["node-name"], "disk")
         assert "v" in event["qom-path"], event
-        it.vm.wait_event("STOP", timeout=LIMIT)
+        it.vm.wait_event("STOP", timeout=PATIENCE)
         same(it.vm.command("query-status")["status"], "io-error")
         same(info(it.vm)["io-status"], "nospace" if number == 28 else "failed")
         it.vm.command("cont")
@@ -74,7 +75,7 @@ def error_is_reported_to_the_guest():
     rule = {"event": "none", "iotype": "flush", "errno": 5, "once": True}
     with guest(rule, "werror=report") as it:
         it.vm.command("cont")
-        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=LIMIT)["data"]
+        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=PATIENCE)["data"]
         same((event["operation"], event["action"]), ("write", "report"))
         it.until("FAIL")
 
@@ -83,7 +84,7 @@ def failure_is_ignored():
     rule = {"event": "none", "iotype": "flush", "errno": 5, "once": True}
     with guest(rule, "werror=ignore") as it:
         it.vm.command("cont")
-        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=LIMIT)["data"]
+        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=PATIENCE)["data"]
         same((event["operation"], event["action"]), ("write", "ignore"))
         it.works()
         it.stop()
@@ -96,7 +97,7 @@ def requests_are_counted():
         it.vm.command("block-latency-histogram-set", id="v", boundaries=[1000, 1000000])
         it.vm.command("block-latency-histogram-set", id="v", **{"boundaries-flush": [5]})
         it.vm.command("cont")
-        it.vm.wait_event("STOP", timeout=LIMIT)
+        it.vm.wait_event("STOP", timeout=PATIENCE)
         it.vm.command("cont")
         it.works()
         it.vm.command("stop")

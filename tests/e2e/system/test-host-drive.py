@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from devtest import Drive                     # noqa: E402
-from imgtest import Clock, run                # noqa: E402
+from imgtest import PATIENCE, Clock, run      # noqa: E402
 from qmptest import Vm, make_qcow2, run_alone, same  # noqa: E402
 from qtest import OPTIONS                     # noqa: E402
 from readertest import (CLOSE, ERROR, Guest, LOCK, LOCKED, MEDIUM, OPEN, SECTOR,  # noqa: E402
@@ -34,7 +34,7 @@ def state(vm):
 
 def until(check):
     """The drive's commands are carried out in the background."""
-    clock = Clock(10)
+    clock = Clock(PATIENCE)
     while not check():
         assert not clock.is_over(), "it never comes"
 

@@ -10,8 +10,8 @@ import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from guesttest import LIMIT, Guest                                     # noqa: E402
-from imgtest import SRC, stock                                        # noqa: E402
+from guesttest import Guest                                            # noqa: E402
+from imgtest import PATIENCE, SRC, stock                               # noqa: E402
 from qmptest import BUILD, MiB, Tap, have, make_qcow2, make_raw, same  # noqa: E402
 
 IMG = os.path.join(BUILD, "qemu-img")
@@ -113,7 +113,7 @@ def stock_respects_the_guests_disk():
         guest.works()
         for words, status in ((["-f", "raw"], 1), (["-r", "-U", "-f", "raw"], 0)):
             done = subprocess.run([stock("qemu-io"), *words, "-c", "quit", "a.raw"], text=True,
-                                  capture_output=True, check=False, timeout=LIMIT)
+                                  capture_output=True, check=False, timeout=PATIENCE)
             same((done.returncode, '"write" lock' in done.stderr), (status, status == 1))
         guest.stop()
     return None
@@ -125,7 +125,7 @@ def a_disk_that_is_pulled_is_safe():
         guest.works()
         guest.vm.command("human-monitor-command", command_line="drive_del d")
         guest.until("status 1")
-        same(guest.process.wait(timeout=LIMIT), 7)
+        same(guest.process.wait(timeout=PATIENCE), 7)
     consistent("a.qcow2")
 
 

@@ -13,10 +13,10 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from guesttest import LIMIT, Guest                                     # noqa: E402
-from imgtest import sanitized, shim                                    # noqa: E402
-from qmptest import BUILD, QMPError, Vm, make_qcow2, run_alone, same             # noqa: E402
-import seeds                                                                     # noqa: E402
+from guesttest import Guest                                            # noqa: E402
+from imgtest import PATIENCE, sanitized, shim                         # noqa: E402
+from qmptest import BUILD, QMPError, Vm, make_qcow2, run_alone, same   # noqa: E402
+import seeds                                                           # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
 BASE = ["-display", "none", "-nodefaults", "-m", "8", "-accel", "qtest"]
@@ -99,7 +99,7 @@ def each_failure(operation, judge):
                 n_failed += error is not None
                 judge(vm, error, where)
                 vm.command("quit")
-                vm.process.wait(timeout=LIMIT)
+                vm.process.wait(timeout=PATIENCE)
             finally:
                 vm.process.kill()
                 vm.process.wait()
@@ -151,7 +151,7 @@ def a_request_that_waits_is_saved():
         more = ["-object", "iothread,id=io0", "-device", device]
         with Guest("-S", *failing_disk(rule), *more, words="progress=16 irq=2") as guest:
             guest.vm.command("cont")
-            guest.vm.wait_event("STOP", timeout=LIMIT)
+            guest.vm.wait_event("STOP", timeout=PATIENCE)
             same(guest.vm.command("query-status")["status"], "io-error")
             same(guest.vm.hmp("savevm s"), "")
             same(guest.vm.command("query-status")["status"], "io-error")

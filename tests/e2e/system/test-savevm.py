@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from guesttest import Guest                                            # noqa: E402
-from imgtest import SRC                                                # noqa: E402
+from imgtest import PATIENCE, SRC                                      # noqa: E402
 from qmptest import BUILD, Vm, make_qcow2, make_raw, run_alone, same   # noqa: E402
 from qtest import OPTIONS                                              # noqa: E402
 from readertest import BUSY, PORTS, READ, SECTOR, Guest as Reader      # noqa: E402
@@ -105,7 +105,7 @@ def is_refused_at_start():
     make_qcow2("a.qcow2")
     done = subprocess.run([os.path.join(BUILD, "qemu-system-e2k"), "-nodefaults", "-display",
                            "none", *disk(), "-loadvm", "s"], capture_output=True, text=True,
-                          check=False, timeout=60)
+                          check=False, timeout=PATIENCE)
     same((done.returncode, done.stderr), (1, "qemu-system-e2k: Snapshot 's' does not exist in "
                                              "one or more devices\n"))
 

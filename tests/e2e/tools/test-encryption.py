@@ -70,7 +70,7 @@ def make(img, row):
         if os.path.exists("disk"):
             os.remove("disk")
         result = run(img, "create", "-q", *SECRET, "-f", row[-1], "-o", options(row), "disk",
-                     "512k", timeout=20)
+                     "512k")
         if UNTIMED not in result.err:
             break
     return None if result.status == 0 else result

@@ -10,8 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from imgtest import BUILD, Tap, must, run, stock  # noqa: E402
-from qmptest import Vm                            # noqa: E402
+from imgtest import BUILD, PATIENCE, Tap, must, run, stock  # noqa: E402
+from qmptest import Vm                                      # noqa: E402
 
 DAEMON = "qemu-storage-daemon"
 IMAGE = "i.qcow2"
@@ -149,7 +149,7 @@ def check_wait(tap, words, name, stdin=""):
             line = waiter.stderr.readline()
             was_waiting = waiter.poll() is None
             holder.end()
-            out, err = waiter.communicate(stdin, timeout=60)
+            out, err = waiter.communicate(stdin, timeout=PATIENCE)
     pattern = (r"Waiting for the \"write\" lock on 'i\.qcow2', held by process "
                rf"{holder.process.pid} \(qemu-io\): .* \(0 of 60 s\)\n")
     tap.ok(was_waiting and re.fullmatch(pattern, line) and waiter.returncode == 0, name,
@@ -176,7 +176,7 @@ def check_wait_sees_what_changed(tap):
             waiter.stderr.readline()
             holder.process.stdin.write(b"write -P 7 1M 2M\n")
             holder.end()
-            out, err = waiter.communicate(timeout=60)
+            out, err = waiter.communicate(timeout=PATIENCE)
     tap.ok(waiter.returncode == 0 and "verification failed" not in out,
            "/locks/waiting-sees-what-changed", out + err)
 

@@ -89,13 +89,12 @@ expect 'a target too small' 1 "$QEMU_IMG" convert -n -O raw -f raw plain.raw gar
 is 'the target of a refused convert is as before' "$(cksum <garbage.img)" "$sum"
 
 # ---- locked by another process
-# It says when it has the lock; asking for the lock would get in its way.
-"$QEMU_IO" -c length -c 'sleep 30000' locked.qcow2 >holder.out 2>&1 &
-holder=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ ! -s holder.out ] || break
-    sleep 0.3
-done
+# It answers once it has the lock; asking for the lock would get in its way.
+mkfifo orders
+"$QEMU_IO" locked.qcow2 <orders >holder.out 2>&1 &
+exec 3>orders
+echo length >&3
+until_true grep -q MiB holder.out
 sum=$(cksum <locked.qcow2)
 expect 'info of a locked image' 1 "$QEMU_IMG" info locked.qcow2
 expect 'check of a locked image' 1 "$QEMU_IMG" check locked.qcow2
@@ -105,6 +104,6 @@ expect 'create over a locked image' 1 "$QEMU_IMG" create -q -f qcow2 locked.qcow
 expect 'compare of a locked image' 2 "$QEMU_IMG" compare locked.qcow2 locked.qcow2
 check 'info -U of a locked image' "$QEMU_IMG" info -U locked.qcow2
 is 'the locked image is as before' "$(cksum <locked.qcow2)" "$sum"
-kill "$holder" 2>/dev/null
-wait "$holder" 2>/dev/null
+exec 3>&-
+wait
 done_testing

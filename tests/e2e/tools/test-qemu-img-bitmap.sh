@@ -8,10 +8,7 @@ requires "$STOCK_IMG" "$STOCK_IO" qemu-nbd
 dirty() {
     rm -f socket
     qemu-nbd -r -k "$PWD/socket" -B "$2" -f qcow2 "$1" &
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        [ -S socket ] && break
-        sleep 0.1
-    done
+    until_true test -S socket
     "$STOCK_IMG" map --output=json --image-opts \
         "driver=nbd,server.type=unix,server.path=$PWD/socket,x-dirty-bitmap=qemu:dirty-bitmap:$2" |
         python3 -c 'import json, sys

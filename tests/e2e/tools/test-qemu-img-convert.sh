@@ -157,10 +157,7 @@ else
 fi
 "$QEMU_IMG" convert -r 1M -f raw -O raw source.raw slow.raw 2>/dev/null &
 converter=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -s slow.raw ] && break
-    sleep 0.1
-done
+until_true test -s slow.raw
 kill -TERM "$converter"
 wait "$converter"
 is 'an interrupted convert: status' "$?" 1

@@ -60,9 +60,9 @@ is 'info --backing-chain names the same files' \
 # just when PROGRAM opens and so keep it out; then PROGRAM tries again.
 hold() {
     holder=
-    for _ in $(seq 100); do
+    for _ in $(seq 1000); do
         if [ -z "$holder" ] || ! kill -0 "$holder" 2>/dev/null; then
-            "$1" -c 'sleep 60000' ours.qcow2 >/dev/null 2>&1 &
+            "$1" -c 'sleep 300000' ours.qcow2 >/dev/null 2>&1 &
             holder=$!
         fi
         sleep 0.1

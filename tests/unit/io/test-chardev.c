@@ -9,6 +9,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 #include "../../lib/testlib.h"
+#include "../../lib/waituntil.h"
 
 typedef struct User {
     CharFrontend fe;
@@ -60,15 +61,6 @@ static void user_end(User *u)
     chr_fe_deinit(&u->fe);
     g_string_free(u->input, TRUE);
 }
-
-#define wait_until(condition) \
-    do { \
-        gint64 until_ = g_get_monotonic_time() + 10 * G_USEC_PER_SEC; \
-        while (!(condition)) { \
-            g_assert_cmpint(g_get_monotonic_time(), <, until_); \
-            aio_poll(qemu_get_aio_context(), false); \
-        } \
-    } while (0)
 
 static Chardev *make(const char *format, const char *name, char **path)
 {

@@ -27,7 +27,7 @@
 
 #define MODEL_FILES 4
 #define MODEL_MAX_GROUP 6
-#define MODEL_SECONDS 30      /* for one attempt */
+#define MODEL_SECONDS 120     /* for one attempt */
 #define MODEL_SHRINKS 200     /* attempts to shorten a failing list */
 
 /* What a stack cannot do, or does in its own way. */

@@ -5,6 +5,7 @@
 
 #include "../../../monitor/readline.h"
 #include "../../lib/testlib.h"
+#include "../../lib/waituntil.h"
 #include "io/sockets.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
@@ -164,15 +165,6 @@ static const HMPCommand commands[] = {
 static Chardev *chr;
 static int client = -1;
 static GString *in;
-
-#define wait_until(condition) \
-    do { \
-        gint64 until_ = g_get_monotonic_time() + 20 * G_USEC_PER_SEC; \
-        while (!(condition)) { \
-            g_assert_cmpint(g_get_monotonic_time(), <, until_); \
-            aio_poll(qemu_get_aio_context(), false); \
-        } \
-    } while (0)
 
 static bool client_read(void)
 {

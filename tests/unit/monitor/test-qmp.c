@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "../../lib/testlib.h"
+#include "../../lib/waituntil.h"
 #include "io/channel.h"
 #include "io/sockets.h"
 #include "monitor/hmp.h"
@@ -94,15 +95,6 @@ typedef struct Client {
     int fd;
     GString *in;
 } Client;
-
-#define wait_until(condition) \
-    do { \
-        gint64 until_ = g_get_monotonic_time() + 20 * G_USEC_PER_SEC; \
-        while (!(condition)) { \
-            g_assert_cmpint(g_get_monotonic_time(), <, until_); \
-            aio_poll(qemu_get_aio_context(), false); \
-        } \
-    } while (0)
 
 static void client_connect(Client *c)
 {
