@@ -8,6 +8,7 @@
 
 #include "crypto/luks.h"
 #include "qemu/bswap.h"
+#include "qemu/cutils.h"
 #include "qemu/uuid.h"
 
 #define MIN_ITERATIONS 1000
@@ -158,6 +159,43 @@ bool crypto_luks_fill_slot(CryptoLuks *luks, unsigned index, const CryptoBytes *
         return false;
     }
     slot->active = true;
+    return true;
+}
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+bool crypto_luks_time_limit(int64_t *millisec, Error **errp)
+{
+    const char *text = getenv(CRYPTO_LUKS_MAX_SECONDS_ENV);
+    unsigned seconds = CRYPTO_LUKS_MAX_SECONDS;
+
+    if (text && qemu_strtoui(text, NULL, 10, &seconds) < 0) {
+        error_setg(errp, "Variable " CRYPTO_LUKS_MAX_SECONDS_ENV " is no number of seconds: '%s'",
+                   text);
+        return false;
+    }
+    *millisec = seconds * INT64_C(1000);
+    return true;
+}
+
+bool crypto_luks_take_time(const CryptoLuks *luks, unsigned index, int64_t *left, Error **errp)
+{
+    uint32_t iterations = luks->slots[index].iterations;
+    int64_t slot = crypto_pbkdf2_millisec(luks->hash, luks->key_len, iterations, errp), digest;
+
+    digest = slot < 0 ? -1 : crypto_pbkdf2_millisec(luks->hash, CRYPTO_LUKS_DIGEST_LEN,
+                                                    luks->digest_iterations, errp);
+    if (digest < 0) {
+        return false;
+    }
+    *left -= slot + digest;
+    if (*left < 0) {
+        error_setg(errp, "Trying keyslot %u would take too long (%" PRIu32 " iterations, and %"
+                   PRIu32 " for the master key)", index, iterations, luks->digest_iterations);
+        error_append_hint(errp, "If you trust the image, set variable " CRYPTO_LUKS_MAX_SECONDS_ENV
+                          " to the seconds that opening may take.\n");
+        return false;
+    }
     return true;
 }
 

@@ -86,15 +86,14 @@ static int64_t thread_time_ns(void)
     return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
-uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t millisec,
-                                  uint32_t minimum, Error **errp)
+/* Iterations in a millisecond, by measuring for some @millisec; 0 with @errp set. */
+static double measure_speed(QCryptoHashAlgo hash, size_t out_len, uint64_t millisec, Error **errp)
 {
     static const uint8_t sample[32];
     uint8_t out[CRYPTO_MAX_DIGEST];
     CryptoPbkdf kdf = { hash, sample, sizeof(sample), sample, sizeof(sample), FIRST_GUESS };
     uint64_t measure_ns = MIN(MAX(millisec, MIN_MEASURE_MS), MAX_MEASURE_MS) * 1000000;
     int64_t spent;
-    double wanted;
 
     assert(out_len <= sizeof(out));
     for (;; kdf.iterations *= 2) {
@@ -105,13 +104,34 @@ uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t
         }
         spent = thread_time_ns() - start;
         if (spent >= (int64_t)measure_ns || kdf.iterations >= MAX_GUESS) {
-            break;
+            return (double)kdf.iterations / spent * 1e6;
         }
     }
-    wanted = (double)kdf.iterations / spent * 1e6 * millisec;
+}
+
+uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t millisec,
+                                  uint32_t minimum, Error **errp)
+{
+    double speed = measure_speed(hash, out_len, millisec, errp), wanted = speed * millisec;
+
+    if (speed == 0) {
+        return 0;
+    }
     if (wanted > UINT32_MAX) {
         error_setg(errp, "PBKDF iterations %.0f larger than %" PRIu32, wanted, UINT32_MAX);
         return 0;
     }
     return MAX((uint32_t)wanted, minimum);
+}
+
+int64_t crypto_pbkdf2_millisec(QCryptoHashAlgo hash, size_t out_len, uint32_t iterations,
+                               Error **errp)
+{
+    double speed;
+
+    if (iterations <= CRYPTO_PBKDF2_FEW) {
+        return iterations / 1000;
+    }
+    speed = measure_speed(hash, out_len, MAX_MEASURE_MS, errp);
+    return speed > 0 ? (int64_t)(iterations / speed) : -1;
 }

@@ -36,7 +36,8 @@ static void read_number(const QemuOpts *opts, const char *prefix, const char *na
     g_autofree char *full = g_strconcat(prefix, name, NULL);
 
     *has = qemu_opt_is_set(opts, full);
-    *value = *has ? (int64_t)MIN(qemu_opt_get_number(opts, full, 0), INT64_MAX) : 0;
+    /* A negative number is read as a large one. */
+    *value = *has ? (int64_t)qemu_opt_get_number(opts, full, 0) : 0;
 }
 
 bool luks_create_options_read(const QemuOpts *opts, const char *prefix,

@@ -89,41 +89,58 @@ CryptoBytes *luks_volume_password(const LuksPlace *place, const char *id, Error 
     return crypto_secret_lookup_utf8(id, errp);
 }
 
-/* One slot tried in a worker. */
-typedef struct Attempt {
+/* A password that is tried on slots, one after the other, in workers. */
+typedef struct Trial {
+    const LuksPlace *place;
     const CryptoLuks *luks;
-    unsigned index;
     const CryptoBytes *password;
+    int64_t left_ms; /* of the time that it may take */
+    /* The slot being tried: */
+    unsigned index;
     uint8_t *material;
     CryptoBytes *key;
     Error *err;
-} Attempt;
+} Trial;
 
-static int run_attempt(void *arg)
+static int run_trial(void *arg)
 {
-    Attempt *a = arg;
+    Trial *t = arg;
 
-    return crypto_luks_open_slot(a->luks, a->index, a->password, a->material, &a->key, &a->err);
+    return crypto_luks_take_time(t->luks, t->index, &t->left_ms, &t->err)
+               ? crypto_luks_open_slot(t->luks, t->index, t->password, t->material, &t->key,
+                                       &t->err)
+               : -1;
 }
 
-/* Does @password open slot @index?  As crypto_luks_open_slot(). */
-static int coroutine_fn co_try_slot(const LuksPlace *place, const CryptoLuks *luks, unsigned index,
-                                    const CryptoBytes *password, CryptoBytes **key, Error **errp)
+static bool begin_trial(Trial *t, const LuksPlace *place, const CryptoLuks *luks,
+                        const CryptoBytes *password, Error **errp)
 {
-    size_t len = crypto_luks_material_len(luks);
-    Attempt a = { luks, index, password, g_try_malloc(len), NULL, NULL };
+    *t = (Trial){ .place = place, .luks = luks, .password = password };
+    return crypto_luks_time_limit(&t->left_ms, errp);
+}
+
+/* Does the password open slot @index, which must be active?  As crypto_luks_open_slot(). */
+static int coroutine_fn co_try_slot(Trial *t, unsigned index, CryptoBytes **key, Error **errp)
+{
+    size_t len = crypto_luks_material_len(t->luks);
     int ret = -1;
 
-    if (!a.material) {
+    *key = NULL;
+    if (!t->luks->slots[index].active) {
+        return 0;
+    }
+    t->index = index;
+    t->material = g_try_malloc(len);
+    if (!t->material) {
         error_setg_errno(errp, ENOMEM, "Unable to read encryption header");
         return -1;
     }
-    if (co_read_at(place, slot_offset(luks, index), a.material, len, errp)) {
-        ret = thread_pool_submit_co(run_attempt, &a);
-        error_propagate(errp, a.err);
+    if (co_read_at(t->place, slot_offset(t->luks, index), t->material, len, errp)) {
+        ret = thread_pool_submit_co(run_trial, t);
+        error_propagate(errp, g_steal_pointer(&t->err));
+        *key = g_steal_pointer(&t->key);
     }
-    crypto_free(a.material, len);
-    *key = a.key;
+    crypto_free(t->material, len);
     return ret;
 }
 
@@ -131,9 +148,14 @@ static int coroutine_fn co_try_slot(const LuksPlace *place, const CryptoLuks *lu
 static CryptoBytes *coroutine_fn co_find_key(const LuksPlace *place, const CryptoLuks *luks,
                                              const CryptoBytes *password, Error **errp)
 {
+    Trial trial;
+
+    if (!begin_trial(&trial, place, luks, password, errp)) {
+        return NULL;
+    }
     for (unsigned i = 0; i < CRYPTO_LUKS_SLOTS; i++) {
-        CryptoBytes *key = NULL;
-        int ret = luks->slots[i].active ? co_try_slot(place, luks, i, password, &key, errp) : 0;
+        CryptoBytes *key;
+        int ret = co_try_slot(&trial, i, &key, errp);
 
         if (ret != 0) {
             return ret > 0 ? key : NULL;
@@ -202,9 +224,22 @@ static bool coroutine_fn co_make_slot(const LuksPlace *place, CryptoLuks *luks, 
 
 static bool read_iter_time(bool has, int64_t value, uint64_t *iter_time, Error **errp)
 {
+    int64_t limit;
+
     *iter_time = has ? value : CRYPTO_LUKS_DEFAULT_ITER_TIME;
-    if (has && value <= 0) {
+    if (!has) {
+        return true;
+    }
+    if (value <= 0) {
         error_setg(errp, "iter-time must be larger than 0");
+        return false;
+    }
+    if (!crypto_luks_time_limit(&limit, errp)) {
+        return false;
+    }
+    if (value > limit / 2) { /* nobody could open it, at least on a machine half as fast */
+        error_setg(errp, "iter-time is more than %" PRId64 " milliseconds, half of what opening "
+                   "may take", limit / 2);
         return false;
     }
     return true;
@@ -341,10 +376,14 @@ static unsigned coroutine_fn co_matching_slots(const LuksPlace *place, const Cry
                                                const CryptoBytes *password, Error **errp)
 {
     unsigned found = 0;
+    Trial trial;
 
+    if (!begin_trial(&trial, place, luks, password, errp)) {
+        return 0;
+    }
     for (unsigned i = 0; i < CRYPTO_LUKS_SLOTS; i++) {
-        CryptoBytes *key = NULL;
-        int ret = luks->slots[i].active ? co_try_slot(place, luks, i, password, &key, errp) : 0;
+        CryptoBytes *key;
+        int ret = co_try_slot(&trial, i, &key, errp);
 
         crypto_bytes_free(key);
         if (ret < 0) {
@@ -365,18 +404,19 @@ static unsigned coroutine_fn co_slot_to_erase(const LuksPlace *place, const Cryp
                                               Error **errp)
 {
     if (old_password) {
-        CryptoBytes *key = NULL;
-        int ret = luks->slots[o->keyslot].active
-                      ? co_try_slot(place, luks, o->keyslot, old_password, &key, errp) : 0;
+        CryptoBytes *key;
+        Trial trial;
+        int ret = begin_trial(&trial, place, luks, old_password, errp)
+                      ? co_try_slot(&trial, o->keyslot, &key, errp) : -1;
 
-        crypto_bytes_free(key);
         if (ret == 0) {
-            error_setg(errp, "This keyslot %" PRId64 " can't be erased because it doesn't match "
-                       "the given (old) password", o->keyslot);
+            error_setg(errp, "Given keyslot %" PRId64 " doesn't contain the given old password for "
+                       "erase operation", o->keyslot);
         }
         if (ret <= 0) {
             return 0;
         }
+        crypto_bytes_free(key);
     }
     if (!force && !luks->slots[o->keyslot].active) {
         error_setg(errp, "Given keyslot %" PRId64 " is already erased (inactive) ", o->keyslot);
@@ -452,8 +492,8 @@ bool coroutine_fn luks_volume_co_amend(const LuksPlace *place, CryptoLuks *luks,
                                        Error **errp)
 {
     if (o->has_keyslot && (o->keyslot < 0 || o->keyslot >= CRYPTO_LUKS_SLOTS)) {
-        error_setg(errp, "Invalid keyslot %" PRId64 ". Must be between 0 and %d", o->keyslot,
-                   CRYPTO_LUKS_SLOTS - 1);
+        error_setg(errp, "Invalid keyslot %" PRId64 " specified, must be between 0 and %d",
+                   o->keyslot, CRYPTO_LUKS_SLOTS - 1);
         return false;
     }
     return o->state == QCRYPTO_BLOCK_LUKS_KEYSLOT_STATE_ACTIVE

@@ -20,6 +20,9 @@
 #define CRYPTO_LUKS_STRIPES 4000
 #define CRYPTO_LUKS_MAX_KEY 64
 #define CRYPTO_LUKS_DEFAULT_ITER_TIME 2000 /* milliseconds */
+/* A header may ask for years.  What it gets, and the environment's variable that says otherwise. */
+#define CRYPTO_LUKS_MAX_SECONDS 120
+#define CRYPTO_LUKS_MAX_SECONDS_ENV "QEMU_LUKS_MAX_SECONDS"
 
 typedef struct CryptoLuksSlot {
     bool active;
@@ -74,6 +77,13 @@ CryptoBytes *crypto_luks_make_key(CryptoLuks *luks, uint64_t iter_time, Error **
 bool crypto_luks_fill_slot(CryptoLuks *luks, unsigned index, const CryptoBytes *key,
                            const CryptoBytes *password, uint64_t iter_time, uint8_t *material,
                            Error **errp);
+/** The time that the slots of a header may take when a password is tried on them. */
+bool crypto_luks_time_limit(int64_t *millisec, Error **errp);
+/**
+ * Take the time for trying slot @index, as the header has it, from *@left milliseconds; false with
+ * @errp set if that is not enough.  Slow.
+ */
+bool crypto_luks_take_time(const CryptoLuks *luks, unsigned index, int64_t *left, Error **errp);
 /**
  * Try @password on active slot @index, whose material is @material (it is overwritten).  Returns 1
  * and *@key; 0 if it does not fit; -1 with @errp set.  Slow.

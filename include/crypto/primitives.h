@@ -92,4 +92,13 @@ bool crypto_pbkdf2(const CryptoPbkdf *kdf, uint8_t *out, size_t out_len, Error *
 uint32_t crypto_pbkdf2_iterations(QCryptoHashAlgo hash, size_t out_len, uint64_t millisec,
                                   uint32_t minimum, Error **errp);
 
+/* So many take some seconds wherever they are made: not worth measuring. */
+#define CRYPTO_PBKDF2_FEW (1U << 22)
+/**
+ * About how many milliseconds @iterations take here.  Measures if they are more than
+ * CRYPTO_PBKDF2_FEW.  -1 with @errp set if this build has no such hash.
+ */
+int64_t crypto_pbkdf2_millisec(QCryptoHashAlgo hash, size_t out_len, uint32_t iterations,
+                               Error **errp);
+
 #endif

@@ -60,8 +60,28 @@ is 'its key material is gone' \
     "$("$QEMU_IMG" info --output=json d.luks | grep -c '"active": true')" 1
 fails 'the last password stays' 1 'qemu-img: All the active keyslots match the (old) password that was given and erasing them will erase all the data in the image irreversibly - refusing operation' \
     "$QEMU_IMG" amend "${B[@]}" -o state=inactive,old-secret=b --image-opts "$(at d.luks b)"
-fails 'a slot that is none' 1 'qemu-img: Invalid keyslot 8. Must be between 0 and 7' \
+fails 'a slot that is none' 1 'qemu-img: Invalid keyslot 8 specified, must be between 0 and 7' \
     "$QEMU_IMG" amend "${B[@]}" -o state=inactive,keyslot=8 --image-opts "$(at d.luks b)"
+
+# A header that asks for years of iterations: for slot 1, the only one, or for the master key.
+for field in 'slot 260' 'key 164'; do
+    read -r name at <<<"$field"
+    cp d.luks slow.luks
+    printf '\377\377\377\377' | dd of=slow.luks bs=1 seek="$at" conv=notrunc status=none
+    run "$QEMU_IO" "${B[@]}" -c 'read 0 1' --image-opts "$(at slow.luks b)"
+    is "too many iterations for the $name" \
+        "$status$(grep -c 'keyslot 1 would take too long (.*4294967295' <<<"$err")" 11
+done
+is 'the way round it is told' "$(grep -c QEMU_LUKS_MAX_SECONDS <<<"$err")" 1
+fails 'a limit that is none' 1 \
+    "qemu-io: can't open: Variable QEMU_LUKS_MAX_SECONDS is no number of seconds: 'x'" \
+    env QEMU_LUKS_MAX_SECONDS=x "$QEMU_IO" "${B[@]}" -c 'read 0 1' --image-opts "$(at d.luks b)"
+fails 'slots that nobody could open' 1 \
+    'qemu-img: iter-time is more than 500 milliseconds, half of what opening may take' \
+    env QEMU_LUKS_MAX_SECONDS=1 "$QEMU_IMG" amend "${A[@]}" "${B[@]}" \
+    -o state=active,new-secret=a,iter-time=501 --image-opts "$(at d.luks b)"
+check 'more time' env QEMU_LUKS_MAX_SECONDS=1000 "$QEMU_IO" "${B[@]}" -c 'read 0 1' --image-opts \
+    "$(at d.luks b)"
 
 check 'the disk grows' "$QEMU_IMG" resize -q "${B[@]}" --image-opts "$(at d.luks b)" 4M
 run "$QEMU_IO" "${B[@]}" -c 'write -P 9 3M 4k' -c 'read -P 9 3M 4k' -c 'write -P 3 100 10' \

@@ -178,6 +178,37 @@ static void test_spoilt(gconstpointer data)
     error_free(err);
 }
 
+/* ---- time ---------------------------------------------------------------------------------- */
+
+static void test_time(void)
+{
+    QCryptoBlockCreateOptionsLUKS options = { 0 };
+    CryptoLuks luks;
+    Error *err = NULL;
+    int64_t left = 120000;
+
+    plan(&options, &luks);
+    luks.slots[3].active = true;
+    luks.slots[3].iterations = luks.digest_iterations = 1000000;
+    for (int i = 0; i < 60; i++) { /* a second each, as long as they are not measured */
+        g_assert_true(crypto_luks_take_time(&luks, 3, &left, &error_abort));
+    }
+    g_assert_cmpint(left, ==, 0);
+    g_assert_false(crypto_luks_take_time(&luks, 3, &left, &err));
+    g_assert_true(g_str_has_prefix(error_get_pretty(err), "Trying keyslot 3 would take too long"));
+    g_clear_pointer(&err, error_free);
+    /* These are measured: no machine does so many in a second. */
+    left = 1000;
+    luks.slots[3].iterations = UINT32_MAX;
+    g_assert_false(crypto_luks_take_time(&luks, 3, &left, &err));
+    g_clear_pointer(&err, error_free);
+    left = 1000;
+    luks.slots[3].iterations = 1000;
+    luks.digest_iterations = UINT32_MAX;
+    g_assert_false(crypto_luks_take_time(&luks, 3, &left, &err));
+    error_free(err);
+}
+
 int main(int argc, char **argv)
 {
     test_init(&argc, &argv);
@@ -188,6 +219,7 @@ int main(int argc, char **argv)
     g_test_add_func("/luks/plan/layout", test_layout);
     g_test_add_func("/luks/plan/refusals", test_plan_refusals);
     g_test_add_func("/luks/slots/round-trip", test_round_trip);
+    g_test_add_func("/luks/slots/time", test_time);
     for (size_t i = 0; i < ARRAY_SIZE(spoilt); i++) {
         g_autofree char *path = g_strdup_printf("/luks/parse/spoilt-%s", spoilt[i].name);
 
