@@ -179,51 +179,46 @@ bool crypto_hash_supports(QCryptoHashAlgo alg)
     return init_library() && gcry_md_test_algo(hash_ids[alg]) == 0;
 }
 
-/* A hash of @prefix and @buf; with @key a MAC. */
-static bool digest_of(QCryptoHashAlgo alg, unsigned flags, const gcry_buffer_t key,
-                      const gcry_buffer_t parts[2], uint8_t *digest, Error **errp)
+bool crypto_hash(QCryptoHashAlgo alg, const void *prefix, size_t prefix_len, const void *buf,
+                 size_t len, uint8_t *digest, Error **errp)
+{
+    const gcry_buffer_t parts[2] = {
+        { .len = prefix_len, .data = (void *)prefix },
+        { .len = len, .data = (void *)buf },
+    };
+
+    /* Without a handle: key slots are joined by thousands of hashes of some bytes each. */
+    if (!check_library(errp)) {
+        return false;
+    }
+    if (gcry_md_hash_buffers(hash_ids[alg], 0, digest, parts, ARRAY_SIZE(parts))) {
+        error_setg(errp, "Hash algorithm '%s' not supported", QCryptoHashAlgo_str(alg));
+        return false;
+    }
+    return true;
+}
+
+bool crypto_hmac(QCryptoHashAlgo alg, const void *key, size_t key_len, const void *buf, size_t len,
+                 uint8_t *digest, Error **errp)
 {
     gcry_md_hd_t md;
 
     if (!check_library(errp)) {
         return false;
     }
-    if (gcry_md_open(&md, hash_ids[alg], flags)) {
+    if (gcry_md_open(&md, hash_ids[alg], GCRY_MD_FLAG_HMAC)) {
         error_setg(errp, "Hash algorithm '%s' not supported", QCryptoHashAlgo_str(alg));
         return false;
     }
-    if ((flags & GCRY_MD_FLAG_HMAC) && gcry_md_setkey(md, key.data, key.len)) {
+    if (gcry_md_setkey(md, key, key_len)) {
         error_setg(errp, "Cannot set the key of HMAC with '%s'", QCryptoHashAlgo_str(alg));
         gcry_md_close(md);
         return false;
     }
-    for (int i = 0; i < 2; i++) {
-        gcry_md_write(md, parts[i].data, parts[i].len);
-    }
+    gcry_md_write(md, buf, len);
     memcpy(digest, gcry_md_read(md, 0), crypto_hash_len(alg));
     gcry_md_close(md);
     return true;
-}
-
-bool crypto_hash(QCryptoHashAlgo alg, const void *prefix, size_t prefix_len, const void *buf,
-                 size_t len, uint8_t *digest, Error **errp)
-{
-    const gcry_buffer_t key = { .len = 0 };
-    const gcry_buffer_t parts[2] = {
-        { .len = prefix_len, .data = (void *)prefix },
-        { .len = len, .data = (void *)buf },
-    };
-
-    return digest_of(alg, 0, key, parts, digest, errp);
-}
-
-bool crypto_hmac(QCryptoHashAlgo alg, const void *key, size_t key_len, const void *buf, size_t len,
-                 uint8_t *digest, Error **errp)
-{
-    const gcry_buffer_t k = { .len = key_len, .data = (void *)key };
-    const gcry_buffer_t parts[2] = { { .len = 0 }, { .len = len, .data = (void *)buf } };
-
-    return digest_of(alg, GCRY_MD_FLAG_HMAC, k, parts, digest, errp);
 }
 
 /* ---- keys from passwords ------------------------------------------------------------------- */
