@@ -283,7 +283,7 @@ check-long: all unit-tests
 	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --new-seed --limit 7200 --verbose tests/unit/lab/ tests/crash/ tests/fault/ \
 	    tests/corpus/test-mutants.py tests/corpus/test-repair.py tests/e2e/qmp/test-bitmap-model.py \
 	    tests/e2e/qmp/test-two-loops.py tests/e2e/tools/test-qemu-img-measure.py \
-	    tests/e2e/tools/test-encryption.py tests/e2e/system/test-savevm.py \
+	    tests/e2e/tools/test-encryption.py tests/e2e/tools/test-keyslots.py tests/e2e/system/test-savevm.py \
 	    tests/e2e/system/test-savevm-faults.py $(TEST)
 check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
