@@ -530,7 +530,8 @@ static int unix_listen(const UnixSocketAddress *addr, int backlog, Error **errp)
     return fd;
 }
 
-static int unix_connect(const UnixSocketAddress *addr, Error **errp)
+/* @type_flags: SOCK_NONBLOCK, with which there is no waiting for the other side, or 0. */
+static int unix_connect(const UnixSocketAddress *addr, int type_flags, Error **errp)
 {
     struct sockaddr_un un;
     socklen_t len;
@@ -539,7 +540,7 @@ static int unix_connect(const UnixSocketAddress *addr, Error **errp)
     if (!unix_sockaddr(addr, &un, &len, errp)) {
         return -1;
     }
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | type_flags, 0);
     if (fd < 0) {
         error_setg_errno(errp, errno, "Failed to create socket");
         return -1;
@@ -550,6 +551,13 @@ static int unix_connect(const UnixSocketAddress *addr, Error **errp)
         return -1;
     }
     return fd;
+}
+
+int socket_connect_unix_at_once(const char *path, Error **errp)
+{
+    const UnixSocketAddress addr = { .path = (char *)path };
+
+    return unix_connect(&addr, SOCK_NONBLOCK, errp);
 }
 
 /* ---- vsock ----------------------------------------------------------------------------------- */
@@ -622,7 +630,7 @@ int socket_connect(const SocketAddress *addr, Error **errp)
     case SOCKET_ADDRESS_TYPE_INET:
         return inet_connect(&addr->u.inet, errp);
     case SOCKET_ADDRESS_TYPE_UNIX:
-        return unix_connect(&addr->u.q_unix, errp);
+        return unix_connect(&addr->u.q_unix, 0, errp);
     case SOCKET_ADDRESS_TYPE_VSOCK:
         return vsock_open(&addr->u.vsock, 0, errp);
     case SOCKET_ADDRESS_TYPE_FD:

@@ -255,7 +255,9 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
         return false;
     }
     s->fd = s->lock_fd = open.fd;
-    if (!probe_alignment(s, errp)) {
+    s->pr_manager = opts->pr_manager ? pr_manager_use(opts->pr_manager, errp) : NULL;
+    if ((opts->pr_manager && !s->pr_manager) || !probe_alignment(s, errp)) {
+        pr_manager_release(s->pr_manager);
         qemu_close(s->fd);
         return false;
     }
@@ -303,6 +305,7 @@ void coroutine_fn file_co_close(BlockDriverState *bs)
     }
     file_extents_destroy(s);
     thread_pool_group_free(s->writes);
+    pr_manager_release(s->pr_manager);
 }
 
 /* ---- reopen: another descriptor for the same file -------------------------------------------- */

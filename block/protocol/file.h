@@ -32,6 +32,8 @@ typedef struct FileKind {
     int (*discard)(void *request);
 } FileKind;
 
+struct sg_io_hdr;
+typedef struct PrManager PrManager;
 typedef struct FileState FileState;
 struct FileState {
     const FileKind *kind;
@@ -62,6 +64,7 @@ struct FileState {
     uint64_t discards_ok, discards_failed, discard_bytes_ok;
 
     struct FileZones *zones; /* zoned.c; NULL: not zoned */
+    PrManager *pr_manager;   /* pr-manager.c; NULL: none */
 
     /* What SEEK_DATA told of (file-status.c): sorted extents of data, disjoint; NULL: none. */
     QemuMutex extent_lock;
@@ -129,6 +132,19 @@ int coroutine_fn file_zones_co_append(BlockDriverState *bs, int64_t *offset, QEM
 /* ---- taking over from another host (file-cache.c) ------------------------------------------ */
 
 bool coroutine_fn file_co_activate(BlockDriverState *bs, Error **errp);
+
+/* ---- persistent reservations, by a helper (pr-manager.c) ------------------------------------- */
+
+/* The manager with this id, which stays until it is released.  Main thread. */
+PrManager *pr_manager_use(const char *id, Error **errp);
+void pr_manager_release(PrManager *mgr);
+/* Is it a command about reservations? */
+bool pr_manager_takes(const struct sg_io_hdr *header);
+/*
+ * Have the helper carry out the command on the device @fd; what came of it is in @header, also if
+ * there is no helper.  Returns negative errno only if @header makes no sense.
+ */
+int coroutine_fn pr_manager_co_execute(PrManager *mgr, int fd, struct sg_io_hdr *header);
 
 /* ---- devices (host-device.c) ----------------------------------------------------------------- */
 

@@ -285,6 +285,9 @@ int coroutine_fn device_co_ioctl(BlockDriverState *bs, unsigned long request, vo
     const FileState *s = bs->opaque;
     Ioctl call = { s->fd, request, arg };
 
+    if (s->pr_manager && request == SG_IO && pr_manager_takes(arg)) {
+        return pr_manager_co_execute(s->pr_manager, s->fd, arg);
+    }
     return thread_pool_submit_co(ioctl_worker, &call);
 }
 

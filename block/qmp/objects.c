@@ -6,8 +6,10 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/pr-manager.h"
 #include "block/throttle-group.h"
 #include "crypto/secret.h"
+#include "qapi/gen/block-info-commands.h"
 #include "qapi/gen/qom-commands.h"
 #include "qapi/object-tree.h"
 #include "qapi/user-object.h"
@@ -17,6 +19,7 @@ void block_objects_register(void)
 {
     loop_objects_register();
     throttle_group_register_type();
+    pr_manager_register_type();
     crypto_secret_register_type();
     user_object_register_branch();
 }
@@ -31,6 +34,11 @@ void coroutine_fn qmp_object_add(ObjectOptions *arg, Error **errp)
 void coroutine_fn qmp_object_del(const char *id, Error **errp)
 {
     user_object_del(id, errp);
+}
+
+PRManagerInfoList *coroutine_fn qmp_query_pr_managers(Error **errp)
+{
+    return pr_manager_query();
 }
 
 ObjectPropertyInfoList *coroutine_fn qmp_qom_list(const char *path, Error **errp)

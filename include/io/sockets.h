@@ -40,6 +40,13 @@ int socket_listen(const SocketAddress *addr, int backlog, Error **errp);
 /** Connect to @addr, blocking.  Returns: a descriptor, or -1 with @errp set. */
 int socket_connect(const SocketAddress *addr, Error **errp);
 
+/**
+ * Connect to the unix socket @path without waiting: a listener that has no room for one more is
+ * an error, too.  For loop threads.
+ * Returns: a non-blocking descriptor, or -1 with @errp set.
+ */
+int socket_connect_unix_at_once(const char *path, Error **errp);
+
 /** Remove what socket_listen() made in the file system.  Never fails. */
 void socket_listen_cleanup(const SocketAddress *addr);
 

@@ -3,6 +3,7 @@
 """The tree of objects (qom-*), and commands that are about one node."""
 
 import os
+import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
@@ -144,6 +145,35 @@ def iothreads_leave_workers_to_the_main_loop(vm):
     same(vm.command("qom-get", path="i", property="aio-max-batch"), 3)
 
 
+def reservations_have_a_manager(vm):
+    manager = {"qom_type": "pr-manager-helper", "id": "pr0", "path": os.path.abspath("pr.sock")}
+    make_raw("r.raw")
+    disk = {"driver": "file", "node-name": "r", "filename": "r.raw"}
+    vm.refused(f"Failed to connect to '{manager['path']}': No such file or directory",
+               "object-add", **manager)
+    vm.refused("No persistent reservation manager with id 'pr0'", "blockdev-add",
+               **disk, pr_manager="pr0")
+    same(vm.command("query-pr-managers"), [])
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(manager["path"])
+        listener.listen(0)
+        vm.command("object-add", **manager)
+        same(vm.wait_event("PR_MANAGER_STATUS_CHANGED")["data"], {"id": "pr0", "connected": True})
+        same(vm.command("query-pr-managers"), [{"id": "pr0", "connected": True}])
+        same(vm.command("qom-get", path="pr0", property="path"), manager["path"])
+        # Nobody waits for a helper that takes no more connections.
+        vm.refused(f"Failed to connect to '{manager['path']}': Resource temporarily unavailable",
+                   "object-add", **{**manager, "id": "pr1"})
+    vm.command("blockdev-add", **disk, pr_manager="pr0")
+    vm.refused("object 'pr0' is in use, can not be deleted", "object-del", id="pr0")
+    vm.command("blockdev-reopen", options=[{**disk, "pr-manager": "pr0", "read-only": True}])
+    vm.refused("Option 'pr-manager' cannot be reset to its default value", "blockdev-reopen",
+               options=[disk])
+    vm.command("blockdev-del", node_name="r")
+    vm.command("object-del", id="pr0")
+
+
 run("objects", [the_daemon_shows_its_objects, values_come_together, what_is_not_there_is_refused,
                 types_have_properties, a_write_threshold_is_told_once, old_commands_make_exports,
-                the_main_loop_has_an_object, iothreads_leave_workers_to_the_main_loop])
+                the_main_loop_has_an_object, reservations_have_a_manager,
+                iothreads_leave_workers_to_the_main_loop])
