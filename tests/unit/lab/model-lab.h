@@ -46,6 +46,7 @@ typedef struct ModelCase {
     const char *files[MODEL_FILES]; /* made with disk_bytes zeroes beforehand */
     const char *object;       /* made beforehand, as by --object; or NULL */
     const char *open;         /* JSON of the stack; '@' before names of files */
+    const char *snapshot;     /* JSON of a node that reads as the stack did when opened; or NULL */
     int64_t disk_bytes;
     int64_t file_bytes;       /* of @files, if they are longer than the disk */
     ModelFlags flags;
@@ -54,12 +55,12 @@ typedef struct ModelCase {
 typedef enum ModelOpKind {
     MODEL_READ, MODEL_WRITE, MODEL_WRITE_FUA, MODEL_ZERO, MODEL_ZERO_UNMAP, MODEL_ZERO_STRICT,
     MODEL_DISCARD, MODEL_FLUSH, MODEL_STATUS, MODEL_COMPRESSED, MODEL_COPY, MODEL_RESIZE,
-    MODEL_REOPEN, MODEL_KINDS,
+    MODEL_REOPEN, MODEL_SNAPSHOT, MODEL_KINDS,
 } ModelOpKind;
 
 static const char *const model_op_names[MODEL_KINDS] = {
     "read", "write", "write-fua", "zero", "zero-unmap", "zero-strict", "discard", "flush",
-    "status", "compressed", "copy", "resize", "reopen",
+    "status", "compressed", "copy", "resize", "reopen", "snapshot",
 };
 
 typedef struct ModelOp {
@@ -73,8 +74,8 @@ typedef struct ModelOp {
 
 typedef struct ModelRun {
     const ModelCase *k;
-    BlockBackend *blk;
-    uint8_t *model;
+    BlockBackend *blk, *snapshot;
+    uint8_t *model, *moment; /* the latter is what @snapshot has */
     int64_t bytes;        /* of the disk */
     int64_t capacity;     /* of the model */
     MemCrew crew;
@@ -92,7 +93,8 @@ typedef struct ModelJob {
 
 static inline bool model_changes(ModelOpKind kind)
 {
-    return kind != MODEL_READ && kind != MODEL_FLUSH && kind != MODEL_STATUS;
+    return kind != MODEL_READ && kind != MODEL_FLUSH && kind != MODEL_STATUS &&
+           kind != MODEL_SNAPSHOT;
 }
 
 static inline bool model_is_alone(ModelOpKind kind)
@@ -131,7 +133,8 @@ static inline bool model_fits(const GArray *ops, const ModelOp *op)
         if (other->group != op->group) {
             return true;
         }
-        if (model_overlap(op, other) && (model_changes(op->kind) || model_changes(other->kind))) {
+        if (op->kind != MODEL_SNAPSHOT && other->kind != MODEL_SNAPSHOT &&
+            model_overlap(op, other) && (model_changes(op->kind) || model_changes(other->kind))) {
             return false;
         }
     }
@@ -140,16 +143,17 @@ static inline bool model_fits(const GArray *ops, const ModelOp *op)
 
 static inline ModelOpKind model_pick_kind(GRand *rand, const ModelCase *k)
 {
-    static const int shares[MODEL_KINDS] = { 8, 10, 2, 3, 3, 1, 3, 2, 3, 1, 1, 1, 1 };
+    static const int shares[MODEL_KINDS] = { 8, 10, 2, 3, 3, 1, 3, 2, 3, 1, 1, 1, 1, 12 };
     ModelOpKind kind;
 
     do {
-        int dice = test_rand_below(rand, 39);
+        int dice = test_rand_below(rand, 51);
 
         for (kind = 0; dice >= shares[kind]; kind++) {
             dice -= shares[kind];
         }
-    } while ((k->flags & MODEL_READ_ONLY && model_changes(kind)) ||
+    } while ((kind == MODEL_SNAPSHOT && !k->snapshot) ||
+             (k->flags & MODEL_READ_ONLY && model_changes(kind)) ||
              (k->flags & MODEL_FIXED_SIZE && kind == MODEL_RESIZE) ||
              (k->flags & MODEL_STAYS_OPEN && kind == MODEL_REOPEN));
     return kind;
@@ -204,13 +208,20 @@ static inline void model_complain(ModelRun *r, const ModelOp *op, const char *fo
     va_end(args);
 }
 
+static inline const uint8_t *model_content(const ModelRun *r, const ModelOp *op)
+{
+    return op && op->kind == MODEL_SNAPSHOT ? r->moment : r->model;
+}
+
 static inline void model_compare(ModelRun *r, const ModelOp *op, const uint8_t *buf,
                                  int64_t offset, int64_t bytes)
 {
+    const uint8_t *content = model_content(r, op) + offset;
+
     for (int64_t i = 0; i < bytes; i++) {
-        if (buf[i] != r->model[offset + i]) {
+        if (buf[i] != content[i]) {
             model_complain(r, op, "byte %" PRIi64 " is %d, not %d", offset + i, buf[i],
-                           r->model[offset + i]);
+                           content[i]);
             return;
         }
     }
@@ -228,12 +239,14 @@ static inline void model_wake(void *opaque, int ret)
 static inline int coroutine_fn model_co_status(ModelJob *job)
 {
     const ModelOp *op = job->op;
+    const uint8_t *content = model_content(job->r, op);
+    BlockBackend *blk = op->kind == MODEL_SNAPSHOT ? job->r->snapshot : job->r->blk;
     int64_t offset = op->offset, end = op->offset + op->bytes;
 
     while (offset < end) {
         int64_t pnum = 0, map;
         BlockDriverState *file;
-        int ret = blk_co_block_status_above(job->r->blk, NULL, offset, end - offset, &pnum, &map,
+        int ret = blk_co_block_status_above(blk, NULL, offset, end - offset, &pnum, &map,
                                             &file, NULL);
 
         if (ret < 0) {
@@ -244,9 +257,9 @@ static inline int coroutine_fn model_co_status(ModelJob *job)
             return 0;
         }
         for (int64_t i = offset; ret & BDRV_BLOCK_ZERO && i < offset + pnum; i++) {
-            if (job->r->model[i]) {
+            if (content[i]) {
                 model_complain(job->r, op, "byte %" PRIi64 " is said to be zero, is %d", i,
-                               job->r->model[i]);
+                               content[i]);
                 return 0;
             }
         }
@@ -281,6 +294,9 @@ static inline int coroutine_fn model_co_do(ModelJob *job)
         return blk_co_flush(blk);
     case MODEL_STATUS:
         return model_co_status(job);
+    case MODEL_SNAPSHOT:
+        return blk_co_pread(job->r->snapshot, op->offset, op->bytes, job->buf, 0) ?:
+               model_co_status(job);
     case MODEL_COPY:
         return blk_co_copy_range(blk, op->value, blk, op->offset, op->bytes, 0);
     default:
@@ -374,6 +390,7 @@ static inline void coroutine_fn model_co_finish(ModelRun *r, ModelJob *job)
     }
     switch (op->kind) {
     case MODEL_READ:
+    case MODEL_SNAPSHOT:
         model_compare(r, op, job->buf, op->offset, op->bytes);
         break;
     case MODEL_WRITE:
@@ -431,6 +448,16 @@ static inline void coroutine_fn model_co_group(ModelRun *r, GArray *ops, guint f
     }
 }
 
+/* From now on it reads as the disk is. */
+static inline void coroutine_fn model_co_open_snapshot(ModelRun *r)
+{
+    g_autoptr(BlockDriverState) bs = bdrv_co_open(NULL, NULL, lab_parse(r->k->snapshot), 0,
+                                                  &error_abort);
+
+    r->snapshot = blk_co_new_with_bs(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, &error_abort);
+    r->moment = memcpy(r->moment ?: g_malloc(r->capacity), r->model, r->bytes);
+}
+
 static inline void coroutine_fn model_co_open(ModelRun *r)
 {
     bool is_read_only = r->k->flags & MODEL_READ_ONLY;
@@ -446,10 +473,15 @@ static inline void coroutine_fn model_co_open(ModelRun *r)
         model_complain(r, NULL, "it has %" PRIi64 " bytes, not %" PRIi64,
                        blk_co_getlength(r->blk), r->bytes);
     }
+    if (r->k->snapshot) {
+        model_co_open_snapshot(r);
+    }
 }
 
 static inline void coroutine_fn model_co_close(ModelRun *r)
 {
+    blk_co_unref(g_steal_pointer(&r->snapshot));
+    lab_co_settle();
     blk_co_unref(g_steal_pointer(&r->blk));
     lab_co_settle();
 }

@@ -10,6 +10,9 @@
 #define BLKDEBUG_OF(align) "{'driver': 'blkdebug', 'align': " align ", 'image': " \
                            FILE_OF("disk") "}"
 #define MAKE_QCOW2 "'driver': 'qcow2', 'file': 'file-disk', 'size': 1048576"
+#define CBW_OF(disk, target) "{'driver': 'copy-before-write', 'node-name': 'cbw', 'file': " disk \
+                             ", 'target': " target "}"
+#define ACCESS "{'driver': 'snapshot-access', 'file': 'cbw'}"
 #define OVER_BASE "'backing-file': '@base', 'backing-fmt': 'raw'"
 
 static const ModelCase cases[] = {
@@ -54,12 +57,21 @@ static const ModelCase cases[] = {
       .open = "{'driver': 'compress', 'file': " QCOW2_OF("disk") "}" },
     { .path = "/model/copy-before-write/raw-to-raw", .files = { "disk", "target" },
       .disk_bytes = 1 * MiB, .flags = MODEL_FIXED_SIZE,
-      .open = "{'driver': 'copy-before-write', 'file': " FILE_OF("disk") ", 'target': "
-              FILE_OF("target") "}" },
+      .open = CBW_OF(FILE_OF("disk"), FILE_OF("target")) },
     { .path = "/model/copy-before-write/qcow2-over-a-base", .files = { "target" },
       .disk_bytes = 1 * MiB, .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096, " OVER_BASE "}" },
-      .open = "{'driver': 'copy-before-write', 'file': " QCOW2_OF("disk") ", 'target': "
-              FILE_OF("target") "}", .flags = MODEL_BASE | MODEL_FIXED_SIZE },
+      .open = CBW_OF(QCOW2_OF("disk"), FILE_OF("target")), .flags = MODEL_BASE | MODEL_FIXED_SIZE },
+    { .path = "/model/snapshot-access/raw", .files = { "disk", "target" },
+      .disk_bytes = 1 * MiB, .flags = MODEL_FIXED_SIZE, .snapshot = ACCESS,
+      .open = CBW_OF(FILE_OF("disk"), FILE_OF("target")) },
+    { .path = "/model/snapshot-access/real-files", .files = { "disk", "target" },
+      .disk_bytes = 1 * MiB, .flags = MODEL_FIXED_SIZE | MODEL_REAL_FILES, .snapshot = ACCESS,
+      .open = CBW_OF(FILE_OF("disk"), FILE_OF("target")) },
+    { .path = "/model/snapshot-access/qcow2-over-a-base", .disk_bytes = 1 * MiB,
+      .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096, " OVER_BASE "}",
+                  "{'driver': 'qcow2', 'file': 'file-target', 'size': 1048576}" },
+      .open = CBW_OF(QCOW2_OF("disk"), QCOW2_OF("target")), .snapshot = ACCESS,
+      .flags = MODEL_BASE | MODEL_FIXED_SIZE },
     { .path = "/model/copy-on-read/qcow2-over-a-base", .disk_bytes = 1 * MiB,
       .create = { "{" MAKE_QCOW2 ", 'cluster-size': 4096, " OVER_BASE "}" },
       .open = "{'driver': 'copy-on-read', 'file': " QCOW2_OF("disk") "}", .flags = MODEL_BASE },
