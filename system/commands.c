@@ -41,13 +41,18 @@ void coroutine_fn qmp_stop(Error **errp)
     vm_stop_request(RUN_STATE_PAUSED);
     do {
         wait_for_main_loop();
-    } while (runstate_is_running());
+    } while (vm_stop_is_pending());
 }
 
 void coroutine_fn qmp_cont(Error **errp)
 {
-    RunState state = runstate_get();
+    RunState state;
 
+    /* Of the error that somebody was told of and answers with this, for one. */
+    while (vm_stop_is_pending()) {
+        wait_for_main_loop();
+    }
+    state = runstate_get();
     if (state == RUN_STATE_SHUTDOWN || state == RUN_STATE_INTERNAL_ERROR) {
         error_setg(errp, "Resetting the Virtual Machine is required");
         return;

@@ -92,11 +92,6 @@ static QmpCommandList *register_commands(void)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static void stop_on_io_error(void)
-{
-    vm_stop_request(RUN_STATE_IO_ERROR);
-}
-
 static void coroutine_fn flush_entry(void *opaque)
 {
     blk_co_flush_all();
@@ -205,7 +200,7 @@ static void start(Startup *s)
     system_reset(SHUTDOWN_CAUSE_NONE);
     runstate_add_listener(disks_follow_run_state, NULL);
     runstate_set_end_hook(blockdev_watch_shutdown);
-    blk_set_stop_hook(stop_on_io_error);
+    blk_set_stop_hooks(vm_announce_error_stop, vm_error_stop_request);
     load_snapshot(s); /* nobody sees the machine before */
     options_foreach(&s->options, OPT_QTEST, start_qtest, &s->options);
     if (!options_has(&s->options, OPT_PRECONFIG)) {

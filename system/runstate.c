@@ -28,6 +28,7 @@ static struct {
     int reset;
     int stop;
     int powerdown;
+    int n_announced; /* stops */
 } request;
 
 /* Main thread. */
@@ -39,6 +40,7 @@ static struct {
     GArray *powerdown_listeners; /* of PowerdownListener */
     void (*end_hook)(void);
     bool has_ended;        /* the main loop */
+    bool is_stopping;
     bool is_held;
     RunState hold_state, before_hold, after_hold;
     Coroutine *hold_waiter; /* sleeps until the main loop has stopped the machine */
@@ -134,8 +136,10 @@ void vm_stop(RunState state)
         qemu_clock_enable(QEMU_CLOCK_VIRTUAL, false);
         pause_cpu();
         run.state = state;
+        run.is_stopping = true; /* a listener may wait for disks, and meanwhile coroutines run */
         call_listeners(false);
         qapi_event_send_stop();
+        run.is_stopping = false;
     } else {
         run.state = state;
     }
@@ -148,9 +152,6 @@ void vm_start(void)
         return;
     }
     if (runstate_is_running()) {
-        /* As stock does: clients see that the machine was told to run. */
-        qapi_event_send_stop();
-        qapi_event_send_resume();
         return;
     }
     qapi_event_send_resume();
@@ -245,6 +246,18 @@ static int take(int *slot)
     return __atomic_exchange_n(slot, 0, __ATOMIC_SEQ_CST);
 }
 
+static bool is_asked(const int *slot)
+{
+    return __atomic_load_n(slot, __ATOMIC_SEQ_CST);
+}
+
+bool vm_stop_is_pending(void)
+{
+    /* In this order: an announced stop is asked for before it is no longer announced. */
+    return !run.has_ended &&
+           (run.is_stopping || is_asked(&request.n_announced) || is_asked(&request.stop));
+}
+
 /* The guest expects nothing of itself to run after it asked for an end. */
 static void stop_cpu_now(ShutdownCause cause)
 {
@@ -256,6 +269,17 @@ static void stop_cpu_now(ShutdownCause cause)
 void vm_stop_request(RunState state)
 {
     post(&request.stop, state + 1);
+}
+
+void vm_announce_error_stop(void)
+{
+    __atomic_fetch_add(&request.n_announced, 1, __ATOMIC_SEQ_CST);
+}
+
+void vm_error_stop_request(void)
+{
+    vm_stop_request(RUN_STATE_IO_ERROR);
+    __atomic_fetch_sub(&request.n_announced, 1, __ATOMIC_SEQ_CST);
 }
 
 void system_reset_request(ShutdownCause cause)
@@ -323,11 +347,6 @@ static bool do_shutdown(ShutdownCause cause)
         return false;
     }
     return true;
-}
-
-static bool is_asked(const int *slot)
-{
-    return __atomic_load_n(slot, __ATOMIC_SEQ_CST);
 }
 
 static void wake_holder(RunState after)

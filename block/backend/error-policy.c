@@ -8,10 +8,12 @@
 
 #include "qapi/gen/block-core-events.h"
 
+static void (*announce_stop)(void);
 static void (*stop_machine)(void);
 
-void blk_set_stop_hook(void (*stop)(void))
+void blk_set_stop_hooks(void (*announce)(void), void (*stop)(void))
 {
+    announce_stop = announce;
     stop_machine = stop;
 }
 
@@ -61,21 +63,24 @@ void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, 
     bool has_path = blk->dev_ops && blk->dev_ops->get_path;
     g_autofree char *path = has_path ? blk->dev_ops->get_path(blk->dev_opaque) : g_strdup("");
 
-    if (action == BLOCK_ERROR_ACTION_STOP) {
-        if (blk->iostatus_enabled) {
-            /* The first error counts. */
-            qatomic_cmpxchg(&blk->iostatus, BLOCK_DEVICE_IO_STATUS_OK,
-                            error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
-                                            : BLOCK_DEVICE_IO_STATUS_FAILED);
-        }
-        if (stop_machine) {
-            stop_machine();
-        }
+    bool stops = action == BLOCK_ERROR_ACTION_STOP;
+
+    if (stops && blk->iostatus_enabled) {
+        /* The first error counts. */
+        qatomic_cmpxchg(&blk->iostatus, BLOCK_DEVICE_IO_STATUS_OK,
+                        error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
+                                        : BLOCK_DEVICE_IO_STATUS_FAILED);
+    }
+    if (stops && announce_stop) {
+        announce_stop();
     }
     qapi_event_send_block_io_error(path, blk_name(blk), node_name,
                                    is_read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE,
                                    action, blk->iostatus_enabled, error == ENOSPC,
                                    strerror(error));
+    if (stops && stop_machine) {
+        stop_machine();
+    }
 }
 
 void blk_iostatus_enable(BlockBackend *blk)

@@ -176,8 +176,11 @@ void blk_iostatus_enable(BlockBackend *blk);
 bool blk_iostatus_is_enabled(const BlockBackend *blk);
 BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
 void blk_iostatus_reset(BlockBackend *blk);
-/** Set by the machine: stop all vCPUs because of an I/O error. */
-void blk_set_stop_hook(void (*stop)(void));
+/**
+ * Set by the machine: @stop all vCPUs because of an I/O error.  @announce is called before clients
+ * hear of the error, which is before they hear of the stop.  Any thread.
+ */
+void blk_set_stop_hooks(void (*announce)(void), void (*stop)(void));
 
 /* ---- coroutine I/O --------------------------------------------------------------------------- */
 

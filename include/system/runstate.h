@@ -60,6 +60,11 @@ void vm_release(void);
 
 /** Ask for a stop in @state, from any thread. */
 void vm_stop_request(RunState state);
+/** Say that the stop of an error will be asked for.  Any thread; the next call is the request. */
+void vm_announce_error_stop(void);
+void vm_error_stop_request(void);
+/** Whether a stop was asked for or announced and is not over yet: whoever starts waits for it. */
+bool vm_stop_is_pending(void);
 /** Ask for a reset. */
 void system_reset_request(ShutdownCause cause);
 /** Ask for the end of the run; with SHUTDOWN_PAUSE the machine only stops. */

@@ -23,10 +23,10 @@ def disk(*rules, node="disk"):
     return ["-blockdev", json.dumps(node)]
 
 
-def guest(rule, policy, **options):
+def guest(rule, policy):
     make_raw("t.raw", 4 * MiB)
-    return Guest("-S", *disk(rule), "-device", f"virtio-blk-pci,drive=disk,id=v,{policy}",
-                 **options)
+    return Guest("-S", *disk(rule), "-object", "iothread,id=io0",
+                 "-device", f"virtio-blk-pci,drive=disk,id=v,{policy}")
 
 
 def info(vm):
@@ -38,14 +38,16 @@ def fails_and_goes_on(iotype, number, policy, operation, text):
     rule = {"event": "none", "iotype": iotype, "errno": number, "once": True}
     with guest(rule, policy) as it:
         it.vm.command("cont")
-        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=PATIENCE)["data"]
+        before, error, stop = [it.vm.next_event(timeout=PATIENCE) for _ in range(3)]
+        same([event["event"] for event in (before, error, stop)],
+             ["RESUME", "BLOCK_IO_ERROR", "STOP"])
+        event = error["data"]
         same(event["operation"], operation)
         same(event["action"], "stop")
         same(event["nospace"], number == 28)
         same(event["reason"], text)
         same(event["node-name"], "disk")
         assert "v" in event["qom-path"], event
-        it.vm.wait_event("STOP", timeout=PATIENCE)
         same(it.vm.command("query-status")["status"], "io-error")
         same(info(it.vm)["io-status"], "nospace" if number == 28 else "failed")
         it.vm.command("cont")
@@ -69,6 +71,24 @@ def full_disk_stops_by_default():
 
 def failed_read_stops():
     fails_and_goes_on("read", 5, "rerror=stop", "read", "Input/output error")
+
+
+def iothread_tells_of_the_error_before_the_stop():
+    fails_and_goes_on("write", 5, "werror=stop,iothread=io0", "write", "Input/output error")
+
+
+def answer_to_the_error_waits_for_the_stop():
+    """Whoever hears of the error and says `cont` at once is not stopped after that."""
+    for where in ("", ",iothread=io0"):
+        rule = {"event": "none", "iotype": "write", "errno": 5, "once": True}
+        with guest(rule, "werror=stop" + where) as it:
+            it.vm.command("cont")
+            it.vm.wait_event("BLOCK_IO_ERROR", timeout=PATIENCE)
+            it.vm.command("cont")
+            same(it.vm.command("query-status")["status"], "running")
+            it.works()
+            same([event["event"] for event in it.vm.events], ["RESUME", "STOP", "RESUME"])
+            it.stop()
 
 
 def error_is_reported_to_the_guest():
@@ -121,8 +141,9 @@ def main():
         print("1..0 # SKIP the emulator or its guests are not built")
         return 0
     for case in (failed_write_stops, failed_flush_stops, full_disk_stops_by_default,
-                 failed_read_stops, error_is_reported_to_the_guest, failure_is_ignored,
-                 requests_are_counted):
+                 failed_read_stops, iothread_tells_of_the_error_before_the_stop,
+                 answer_to_the_error_waits_for_the_stop, error_is_reported_to_the_guest,
+                 failure_is_ignored, requests_are_counted):
         name = f"/disk-errors/{case.__name__.replace('_', '-')}"
         home = os.getcwd()
         with tempfile.TemporaryDirectory() as folder:
