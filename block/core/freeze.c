@@ -91,6 +91,21 @@ static void hold_above(BdrvFreeze *freeze, BlockDriverState *bs)
     }
 }
 
+/* The nodes on @stack, which is used up, and perhaps all below. */
+static void drain_stack(BdrvFreeze *freeze, GPtrArray *stack, bool with_children)
+{
+    while (stack->len) {
+        BlockDriverState *bs = g_ptr_array_steal_index_fast(stack, stack->len - 1);
+        if (!hold_drained(freeze, bs) || !with_children) {
+            continue;
+        }
+        BdrvChild *child;
+        QLIST_FOREACH(child, &bs->children, next) {
+            g_ptr_array_add(stack, child->bs);
+        }
+    }
+}
+
 /*
  * Every marked node, and, since requests that came through a stopped gate may be held back anywhere
  * below it, all nodes below.
@@ -105,16 +120,7 @@ static void drain_below(BdrvFreeze *freeze)
     while (g_hash_table_iter_next(&iter, &node, NULL)) {
         g_ptr_array_add(stack, node);
     }
-    while (stack->len) {
-        BlockDriverState *bs = g_ptr_array_steal_index_fast(stack, stack->len - 1);
-        if (!hold_drained(freeze, bs) || !may_have_requests) {
-            continue;
-        }
-        BdrvChild *child;
-        QLIST_FOREACH(child, &bs->children, next) {
-            g_ptr_array_add(stack, child->bs);
-        }
-    }
+    drain_stack(freeze, stack, may_have_requests);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -222,6 +228,17 @@ BdrvFreeze *coroutine_fn bdrv_co_freeze_all(void)
     drain_below(freeze);
     freeze_wait(freeze);
     return freeze;
+}
+
+BdrvFreeze *bdrv_hurry(BlockDriverState *const *nodes, size_t n)
+{
+    BdrvFreeze *hurry = freeze_new();
+    g_autoptr(GPtrArray) stack = g_ptr_array_new();
+    for (size_t i = 0; i < n; i++) {
+        g_ptr_array_add(stack, nodes[i]);
+    }
+    drain_stack(hurry, stack, true);
+    return hurry;
 }
 
 void bdrv_thaw(BdrvFreeze *freeze)

@@ -183,25 +183,28 @@ static bool none_is_blocked(const GPtrArray *disks, BlockOpType op, Error **errp
 }
 
 /* All that devices use, also what gets no snapshot; devices neither come nor go meanwhile. */
-static void coroutine_fn co_drain_devices(void)
+static BdrvFreeze *hurry_devices(void)
 {
     g_autoptr(GPtrArray) used = g_ptr_array_new();
 
     for (BlockBackend *blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
-        if (blk_get_attached_dev(blk)) {
-            g_ptr_array_add(used, blk);
+        if (blk_get_attached_dev(blk) && blk_bs(blk)) {
+            g_ptr_array_add(used, blk_bs(blk));
         }
     }
-    for (guint i = 0; i < used->len; i++) {
-        blk_co_drain(used->pdata[i]);
-    }
+    return bdrv_hurry((BlockDriverState *const *)used->pdata, used->len);
 }
 
-/* Requests that a throttled disk or medium holds back go on at once. */
+/*
+ * Requests that a throttled disk or medium holds back go on at once, and so does what is on its way
+ * there: until none is left.
+ */
 static void coroutine_fn co_bring_to_rest(bool is_load)
 {
+    g_autoptr(BdrvFreeze) hurry = NULL;
+
     the_machine->co_hold(is_load);
-    co_drain_devices();
+    hurry = hurry_devices();
     the_machine->co_settle();
 }
 

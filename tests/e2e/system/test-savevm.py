@@ -5,6 +5,7 @@
 The guest knows what it wrote: a disk that does not fit to its memory, a request or an interrupt
 that is lost, or registers of a device that are not as they were, make it fail or stop."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from guesttest import Guest                                            # noqa: E402
-from imgtest import PATIENCE, SRC                                      # noqa: E402
+from imgtest import PATIENCE, SRC, shim                                # noqa: E402
 from qmptest import BUILD, Vm, make_qcow2, make_raw, run_alone, same   # noqa: E402
 from qtest import OPTIONS                                              # noqa: E402
 from readertest import BUSY, PORTS, READ, SECTOR, Guest as Reader      # noqa: E402
@@ -197,6 +198,34 @@ def does_not_wait_for_a_slow_medium():
             same((line, reader.status() & BUSY), (line, 0))
 
 
+def does_not_wait_for_a_slow_medium_that_is_asked_late():
+    """The same for what is held back while another medium is waited for already: calls on h.raw
+    hang while there is a file "hang" (tests/lib/ioshim.c)."""
+    other = PORTS + 0x20
+    make_qcow2("a.qcow2")
+    make_raw("cd.raw", 4 * SECTOR)
+    make_raw("h.raw", 4 * SECTOR)
+    with Vm("-M", "e2k", "-display", "none", "-nodefaults", *OPTIONS,
+            "-blockdev", "qcow2,node-name=a,file.driver=file,file.filename=a.qcow2",
+            "-object", "throttle-group,id=slow,x-bps-read=1",
+            "-blockdev", "raw,node-name=m,read-only=on,file.driver=file,file.filename=cd.raw",
+            "-blockdev", "throttle,node-name=cd,read-only=on,throttle-group=slow,file=m",
+            "-blockdev", "raw,node-name=h,read-only=on,file.driver=file,file.filename=h.raw",
+            "-device", "isa-cdrom,drive=cd", "-device", f"isa-cdrom,drive=h,iobase={other}",
+            program="qemu-system-e2k", env=shim("/h.raw", hang="hang")) as vm, Reader() as reader:
+        assert reader.read(0)
+        with open("hang", "wb"):
+            reader.ask(f"outb {other:#x} {READ}")
+        vm.send(json.dumps({"execute": "human-monitor-command",
+                            "arguments": {"command-line": "savevm s"}}))
+        vm.wait_event("STOP")
+        reader.status()
+        reader.ask(f"outb {PORTS:#x} {READ}")
+        os.unlink("hang")
+        same(vm.read_reply(), {"return": ""})
+        same((reader.status() & BUSY, reader.ask(f"inb {other:#x}") & BUSY), (0, 0))
+
+
 def named(name, case):
     case.__name__ = name
     return case
@@ -208,4 +237,5 @@ run_alone("savevm", [
       for irq in range(3) for with_iothread in (False, True)),
     begins_where_another_process_ended, is_refused_at_start, takes_all_disks,
     is_stopped_and_started_meanwhile, does_not_wait_for_a_slow_medium,
+    does_not_wait_for_a_slow_medium_that_is_asked_late,
 ], "qemu-system-e2k")
