@@ -4,30 +4,31 @@
 #include "monitor-int.h"
 
 static HMPCompleter *device_completer;
-static GHashTable *completers; /* first name of a command -> HMPCompleter */
+static GHashTable *completers; /* "NAME N", the command's first name -> HMPCompleter */
 
-void hmp_set_completer(const char *command, HMPCompleter *completer)
+void hmp_set_completer(const char *command, unsigned n, HMPCompleter *completer)
 {
     if (!command) {
         device_completer = completer;
         return;
     }
     if (!completers) {
-        completers = g_hash_table_new(g_str_hash, g_str_equal);
+        completers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     }
-    g_hash_table_insert(completers, (gpointer)command, completer);
+    g_hash_table_insert(completers, g_strdup_printf("%s %u", command, n), completer);
 }
 
-static HMPCompleter *completer_of(const HMPCommand *cmd)
+static HMPCompleter *completer_of(const HMPCommand *cmd, unsigned n)
 {
-    g_autofree char *name = g_strndup(cmd->name, strcspn(cmd->name, "|"));
+    g_autofree char *key = g_strdup_printf("%.*s %u", (int)strcspn(cmd->name, "|"), cmd->name, n);
 
-    return completers ? g_hash_table_lookup(completers, name) : NULL;
+    return completers ? g_hash_table_lookup(completers, key) : NULL;
 }
 
 void hmp_add_choice(GPtrArray *words, const char *word, const char *prefix)
 {
-    if (g_str_has_prefix(word, prefix)) {
+    if (g_str_has_prefix(word, prefix) &&
+        !g_ptr_array_find_with_equal_func(words, word, g_str_equal, NULL)) {
         g_ptr_array_add(words, g_strdup(word));
     }
 }
@@ -67,23 +68,26 @@ static char type_of_argument(const char *args_type, unsigned n)
 static void complete_argument(GPtrArray *words, const HMPCommand *cmd, const char *args)
 {
     g_auto(GStrv) given = g_strsplit_set(args, " ", 0);
-    HMPCompleter *completer = completer_of(cmd);
+    g_autoptr(GPtrArray) before = g_ptr_array_new();
+    HMPCompleter *completer;
     const char *prefix = "";
-    unsigned n = 0;
 
     /* The last one is what is to be completed; between two blanks there is an empty one. */
     for (char **word = given; *word; word++) {
         prefix = *word;
-        n += word[1] && *prefix && *prefix != '-';
+        if (word[1] && *prefix && *prefix != '-') {
+            g_ptr_array_add(before, *word);
+        }
     }
-    if (completer && n == 0) {
-        completer(words, prefix);
+    completer = completer_of(cmd, before->len);
+    if (completer) {
+        completer(words, before, prefix);
         return;
     }
-    switch (type_of_argument(cmd->args_type, n)) {
+    switch (type_of_argument(cmd->args_type, before->len)) {
     case 'B':
         if (device_completer) {
-            device_completer(words, prefix);
+            device_completer(words, before, prefix);
         }
         break;
     case 'F':

@@ -468,7 +468,7 @@ static void coroutine_fn hmp_info_chardev(Monitor *mon, const QDict *args)
     chardev_foreach(print_chardev, mon);
 }
 
-static void complete_command(GPtrArray *words, const char *prefix)
+static void complete_command(GPtrArray *words, const GPtrArray *before, const char *prefix)
 {
     hmp_add_command_names(words, false, prefix);
 }
@@ -488,7 +488,7 @@ static const HMPCommand builtin_infos[] = {
 
 void hmp_register_builtin(void)
 {
-    hmp_set_completer("help", complete_command);
+    hmp_set_completer("help", 0, complete_command);
     hmp_register_commands(builtin_commands);
     hmp_register_info(builtin_infos);
 }

@@ -264,7 +264,7 @@ static void coroutine_fn hmp_device_del(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
-static void complete_device_type(GPtrArray *words, const char *prefix)
+static void complete_device_type(GPtrArray *words, const GPtrArray *before, const char *prefix)
 {
     for (const DeviceType *const *type = device_types(); *type; type++) {
         if ((*type)->user_creatable && (*type)->hotpluggable) {
@@ -288,7 +288,7 @@ static bool add_device_id(Device *dev, void *opaque)
     return true;
 }
 
-static void complete_device_id(GPtrArray *words, const char *prefix)
+static void complete_device_id(GPtrArray *words, const GPtrArray *before, const char *prefix)
 {
     Ids ids = {words, prefix};
 
@@ -388,8 +388,8 @@ void system_register_commands(void)
 {
     hmp_register_commands(hmp_commands);
     hmp_register_info(hmp_infos);
-    hmp_set_completer("device_add", complete_device_type);
-    hmp_set_completer("device_del", complete_device_id);
+    hmp_set_completer("device_add", 0, complete_device_type);
+    hmp_set_completer("device_del", 0, complete_device_id);
     device_set_deleted_hook(device_deleted);
     /* They set flags or stop CPUs; a job that holds the control lock must not delay them. */
     monitor_exempt_command("stop");

@@ -453,7 +453,7 @@ static const HMPCommand infos[] = {
     { .name = NULL },
 };
 
-static void complete_drive(GPtrArray *words, const char *prefix)
+static void complete_drive(GPtrArray *words, const GPtrArray *before, const char *prefix)
 {
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
         hmp_add_choice(words, blk_name(blk), prefix);
@@ -462,7 +462,7 @@ static void complete_drive(GPtrArray *words, const char *prefix)
 
 void hmp_block_register(void)
 {
-    hmp_set_completer(NULL, complete_drive);
+    hmp_set_completer(NULL, 0, complete_drive);
     hmp_register_commands(commands);
     hmp_register_info(infos);
     hmp_snapshot_register();

@@ -81,6 +81,13 @@ static void coroutine_fn hmp_nbd_server_stop(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+static void complete_export(GPtrArray *words, const GPtrArray *before, const char *prefix)
+{
+    for (BlockExport *exp = blk_exp_next(NULL); exp; exp = blk_exp_next(exp)) {
+        hmp_add_choice(words, exp->id, prefix);
+    }
+}
+
 static const HMPCommand commands[] = {
     { "nbd_server_start", "all:-a,writable:-w,uri:s", "[-a] [-w] host:port|unix:path",
       "serve block devices over NBD; -a: all of them, -w: also for writing",
@@ -97,4 +104,5 @@ static const HMPCommand commands[] = {
 void hmp_nbd_register(void)
 {
     hmp_register_commands(commands);
+    hmp_set_completer("nbd_server_remove", 0, complete_export);
 }

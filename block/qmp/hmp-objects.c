@@ -24,7 +24,7 @@ static void coroutine_fn hmp_object_del(Monitor *mon, const QDict *args)
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
-static void complete_type(GPtrArray *words, const char *prefix)
+static void complete_type(GPtrArray *words, const GPtrArray *before, const char *prefix)
 {
     for (int i = 0; i < OBJECT_TYPE__MAX; i++) {
         if (user_object_find_type(ObjectType_str(i))) {
@@ -45,7 +45,7 @@ static void add_id(UserObject *obj, void *opaque)
     hmp_add_choice(ids->words, obj->id, ids->prefix);
 }
 
-static void complete_id(GPtrArray *words, const char *prefix)
+static void complete_id(GPtrArray *words, const GPtrArray *before, const char *prefix)
 {
     Ids ids = { words, prefix };
 
@@ -62,6 +62,6 @@ static const HMPCommand commands[] = {
 void hmp_objects_register(void)
 {
     hmp_register_commands(commands);
-    hmp_set_completer("object_add", complete_type);
-    hmp_set_completer("object_del", complete_id);
+    hmp_set_completer("object_add", 0, complete_type);
+    hmp_set_completer("object_del", 0, complete_id);
 }

@@ -173,6 +173,24 @@ static void coroutine_fn hmp_snapshot_delete_blkdev_internal(Monitor *mon, const
     hmp_handle_error(mon, err);
 }
 
+void hmp_add_snapshots(GPtrArray *words, BlockDriverState *bs, const char *prefix)
+{
+    g_autoptr(SnapshotInfoList) list = bdrv_snapshot_list(bs);
+
+    for (SnapshotInfoList *entry = list; entry; entry = entry->next) {
+        hmp_add_choice(words, entry->value->name, prefix);
+    }
+}
+
+static void complete_name(GPtrArray *words, const GPtrArray *before, const char *prefix)
+{
+    BlockDriverState *bs = qmp_lookup_root(before->pdata[0], NULL);
+
+    if (bs) {
+        hmp_add_snapshots(words, bs, prefix);
+    }
+}
+
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 static const HMPCommand commands[] = {
@@ -187,5 +205,6 @@ static const HMPCommand commands[] = {
 void hmp_snapshot_register(void)
 {
     hmp_register_commands(commands);
+    hmp_set_completer("snapshot_delete_blkdev_internal", 1, complete_name);
     hmp_vm_snapshot_register();
 }

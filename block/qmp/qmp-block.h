@@ -128,6 +128,8 @@ bool coroutine_fn vm_snapshot_co_go_back(const GPtrArray *disks, const char *tag
 
 /* HMP commands about them. */
 void hmp_snapshot_register(void);
+/** Add the names of @bs's snapshots to what completes @prefix. */
+void hmp_add_snapshots(GPtrArray *words, BlockDriverState *bs, const char *prefix);
 /** Those about all disks together (vm-snapshot.c). */
 void hmp_vm_snapshot_register(void);
 /** The same for commit (hmp-commit.c). */

@@ -330,6 +330,16 @@ static void coroutine_fn hmp_delvm(Monitor *mon, const QDict *args)
     hmp_handle_error(mon, err);
 }
 
+/* Also those that only some disks have: delvm deletes them. */
+static void complete_tag(GPtrArray *words, const GPtrArray *before, const char *prefix)
+{
+    g_autoptr(GPtrArray) disks = snapshot_disks();
+
+    for (guint i = 0; i < disks->len; i++) {
+        hmp_add_snapshots(words, disks->pdata[i], prefix);
+    }
+}
+
 static const HMPCommand commands[] = {
     { "savevm", "name:s?", "[tag]", "save the machine and its disks in a snapshot",
       hmp_savevm, false },
@@ -349,4 +359,6 @@ void hmp_vm_snapshot_register(void)
 {
     hmp_register_commands(commands);
     hmp_register_info(infos);
+    hmp_set_completer("loadvm", 0, complete_tag);
+    hmp_set_completer("delvm", 0, complete_tag);
 }

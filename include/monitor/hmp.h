@@ -17,8 +17,11 @@
 #include "monitor/monitor.h"
 #include "qobject/qdict.h"
 
-/** Add what an argument that begins with @prefix may be, by hmp_add_choice(). */
-typedef void HMPCompleter(GPtrArray *words, const char *prefix);
+/**
+ * Add what an argument that begins with @prefix may be, by hmp_add_choice().  @before: the
+ * arguments in front of it, without flags.
+ */
+typedef void HMPCompleter(GPtrArray *words, const GPtrArray *before, const char *prefix);
 
 typedef struct HMPCommand {
     const char *name;      /* several names as "quit|q"; NULL ends a table */
@@ -33,9 +36,9 @@ typedef struct HMPCommand {
 void hmp_register_commands(const HMPCommand *table);
 /** The same for what follows "info"; all of them are exempt. */
 void hmp_register_info(const HMPCommand *table);
-/** What completes the first argument of @command, or with NULL all arguments of type B. */
-void hmp_set_completer(const char *command, HMPCompleter *completer);
-/** Append a copy of @word, if it begins with @prefix. */
+/** What completes argument @n, from 0 on, of @command, or with NULL all arguments of type B. */
+void hmp_set_completer(const char *command, unsigned n, HMPCompleter *completer);
+/** Append a copy of @word, if it begins with @prefix and is not there. */
 void hmp_add_choice(GPtrArray *words, const char *word, const char *prefix);
 
 /** Report @err (taken) as "Error: MESSAGE", if there is one; true then. */

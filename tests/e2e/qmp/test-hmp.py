@@ -221,6 +221,7 @@ class Terminal:
 
 def words_are_completed():
     make_raw("disk.img")
+    make_qcow2("s.qcow2")
     os.mkdir("folder")
     words = ("-chardev", "socket,id=h,path=h,server=on,wait=off", "-mon", "chardev=h,mode=readline")
     with Vm("-M", "e2k", "-accel", "qtest", "-display", "none", "-nodefaults", "-object",
@@ -228,6 +229,11 @@ def words_are_completed():
             "if=none,id=drive1,driver=null-co", "-drive", "if=none,id=drives,media=cdrom", "-device",
             "virtio-blk-pci,drive=drive1,id=disk1", *words, program=EMULATOR) as vm:
         terminal = Terminal("h")
+        vm.add("snaps", "qcow2", file={"driver": "file", "filename": "s.qcow2"})
+        for name in ("morning", "noon"):
+            vm.command("blockdev-snapshot-internal-sync", device="snaps", name=name)
+        vm.command("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd"}})
+        vm.command("nbd-server-add", device="drive1", name="export1")
         for typed, shown in (
                 ("block_resi", "block_resize "), ("info blockst", "info blockstats "),
                 ("help eje", "help eject "), ("eject d", "eject drive"),
@@ -238,12 +244,17 @@ def words_are_completed():
                 ("change drives fo", "change drives folder/"),
                 ("device_del d", "device_del disk1 "),
                 ("device_add virtio", "device_add virtio-blk-pci "),
+                ("loadvm m", "loadvm morning "), ("delvm n", "delvm noon "),
+                ("snapshot_delete_blkdev_internal snaps m",
+                 "snapshot_delete_blkdev_internal snaps morning "),
+                ("nbd_server_remove -f e", "nbd_server_remove -f export1 "),
                 ("object_del th", "object_del thread1 "),
                 ("object_add throttle-g", "object_add throttle-group ")):
             screen = terminal.type(typed)
             assert shown in screen, (typed, screen)
         assert "drive1              drives" in terminal.type("eject drive"), "no choices"
-        for typed in ("nosuch x", "block_resize drive1 8", "eject nosuch", "info nosuch "):
+        for typed in ("nosuch x", "savevm m", "loadvm evening", "loadvm morning m",
+                      "snapshot_delete_blkdev_internal nosuch m", "block_resize drive1 8", "eject nosuch", "info nosuch "):
             assert typed + " " not in terminal.type(typed), typed
         terminal.sock.close()
         same(vm.command("query-status")["running"], True)
