@@ -37,7 +37,8 @@ BlockDriverState *coroutine_fn creation_co_open_ref(const BlockdevRef *ref, Erro
     }
     bs = bdrv_find_node(ref->u.reference);
     if (!bs) {
-        error_setg(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference);
+        error_setg(errp, "Cannot find device='%s' nor node-name='%s'", ref->u.reference,
+                   ref->u.reference);
         return NULL;
     }
     return bdrv_ref(bs);

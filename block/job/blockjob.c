@@ -77,10 +77,6 @@ void *block_job_create(const BlockJobArgs *args, Error **errp)
     if (!internal && !id) {
         return NULL;
     }
-    if (args->speed < 0) {
-        error_setg(errp, "Parameter 'speed' expects a non-negative value");
-        return NULL;
-    }
     job = (BlockJob *)job_create(id, args->driver, args->txn, args->flags, errp);
     if (!job) {
         return NULL;
@@ -91,11 +87,15 @@ void *block_job_create(const BlockJobArgs *args, Error **errp)
     job->nodes = g_ptr_array_new();
     job->claims = g_ptr_array_new();
     job->frozen = g_ptr_array_new();
-    job->speed = args->speed;
     job->paid_ns = job_clock_ns();
     qemu_mutex_init(&job->limit_lock);
     bdrv_gate_init(&job->gate, &gate_ops);
     job->gate.is_job = true;
+    /* Clients of stock see the job begin and end. */
+    if (!block_job_set_speed(job, args->speed, errp)) {
+        job_early_fail(&job->job);
+        return NULL;
+    }
     return job;
 }
 
