@@ -227,12 +227,13 @@ static void coroutine_fn co_read_commands(Program *p)
         ret = thread_pool_submit_co(read_line, &read);
         if (ret < 0) {
             free(read.line);
+            /* The shell's prompt shall not follow ours; scripts compare every byte. */
+            printf("%s", isatty(STDIN_FILENO) ? "\n" : "");
             break;
         }
         p->failed |= !qemuio_co_command(&p->io, read.line);
         free(read.line);
     }
-    printf("\n");
 }
 
 static void coroutine_fn co_main(void *opaque)
