@@ -10,8 +10,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
+from imgtest import must  # noqa: E402
 from nbdtest import NbdClient  # noqa: E402
-from qmptest import BUILD, MiB, make_qcow2, run, same  # noqa: E402
+from qmptest import BUILD, MiB, Vm, make_qcow2, run, same  # noqa: E402
 
 CHUNK = 64 << 10
 
@@ -117,9 +118,9 @@ def persistent(vm):
     write_through_export(vm, 0)
 
 
-def write_through_export(vm, offset):
+def write_through_export(vm, offset, server="s"):
     vm.command("block-export-add", type="nbd", id="e", node_name="a", writable=True)
-    with NbdClient("s", "a") as client:
+    with NbdClient(server, "a") as client:
         client.write(offset, b"x")
     vm.command("block-export-del", id="e", mode="hard")
     vm.wait_event("BLOCK_EXPORT_DELETED")
@@ -170,6 +171,36 @@ def it_follows_the_image_that_is_handed_over(vm):
     write_through_export(vm, MiB)
     again(vm)
     same(count(vm, "b"), 2 * CHUNK)
+
+
+def hand_over(giver, taker):
+    giver.command("blockdev-set-active", active=False, node_name="a")
+    taker.command("blockdev-set-active", active=True, node_name="a")
+
+
+def it_goes_from_process_to_process(vm):
+    """With its bits, on or off, as that of a machine that moves to another host; one that is not
+    kept in the image stays behind."""
+    persistent(vm)
+    add(vm, "off", persistent=True, disabled=True)
+    add(vm, "here")
+    with Vm() as other:
+        qcow2(other, active=False)
+        other.command("nbd-server-start", addr={"type": "unix", "data": {"path": "o"}})
+        hand_over(vm, other)
+        same({name: (row["count"], row["recording"], row["persistent"], "inconsistent" in row)
+              for name, row in bitmaps(other).items()},
+             {"b": (CHUNK, True, True, False), "off": (0, False, True, False)})
+        write_through_export(other, MiB, "o")
+        hand_over(other, vm)
+        same((count(vm, "b"), count(vm, "off"), bitmaps(vm)["off"]["recording"]),
+             (2 * CHUNK, 0, False))
+        assert bitmaps(vm)["here"]["recording"], "it was here all the time"
+        vm.command("block-dirty-bitmap-enable", node="a", name="off")
+        vm.command("block-dirty-bitmap-remove", node="a", name="b")
+        hand_over(vm, other)
+        same({name: row["recording"] for name, row in bitmaps(other).items()}, {"off": True})
+    same(json.loads(must("qemu-img", "check", "--output=json", "t.qcow2").out)["check-errors"], 0)
 
 
 def a_failed_transaction_changes_nothing(vm):
@@ -240,6 +271,7 @@ def its_sha256_is_that_of_the_bits(vm):
 run("bitmaps", [writes_are_recorded, a_disabled_bitmap_records_nothing, merge_adds_up,
                 merge_is_all_or_nothing, bad_arguments_are_refused, it_is_there_after_closing,
                 it_is_stored_when_the_node_becomes_read_only,
-                it_follows_the_image_that_is_handed_over, a_failed_transaction_changes_nothing,
+                it_follows_the_image_that_is_handed_over, it_goes_from_process_to_process,
+                a_failed_transaction_changes_nothing,
                 a_failed_transaction_leaves_it_in_the_file, a_backup_that_cleared_it_is_remembered,
                 its_sha256_is_that_of_the_bits])
