@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The human monitor's commands about disks: all of them are there, and do what they say."""
 
+import json
 import os
 import socket
 import sys
@@ -11,7 +12,7 @@ sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from answertest import difference  # noqa: E402
 from imgtest import PATIENCE, must  # noqa: E402
-from nbdtest import NbdClient  # noqa: E402
+from nbdtest import NbdClient, NbdError  # noqa: E402
 from qmptest import MiB, Vm, make_qcow2, make_raw, run_alone, same  # noqa: E402
 
 EMULATOR = "qemu-system-e2k"
@@ -195,6 +196,75 @@ def what_cannot_be_done_is_told():
     same(set(COMMANDS) - {line.split()[0] for line in asked}, {"savevm", "loadvm", "delvm"})
 
 
+def backups_follow_their_flags():
+    """-n: into the image that is there; -f: with what lies below; -c: compressed."""
+    chain(["base.qcow2", "top.qcow2"])
+    make_qcow2("there.qcow2", "-o", "cluster_size=4k")
+    with vm_with("if=none,id=d,file=top.qcow2,format=qcow2") as vm:
+        def backup(flags, name):
+            same(vm.hmp(f"drive_backup {flags} d {name} qcow2"), "")
+            same(vm.wait_event("BLOCK_JOB_COMPLETED", device="d")["data"].get("error"), None)
+
+        backup("-n -f", "there.qcow2")
+        backup("-c", "top-only.qcow2")
+        backup("-f -c", "all.qcow2")
+        assert "No such file" in vm.hmp("drive_backup -n d nope.qcow2 qcow2")
+        assert not os.path.exists("nope.qcow2")
+    for name in ("there.qcow2", "top-only.qcow2", "all.qcow2"):
+        holds(name, (1, 0, "1M"), (2, "1M", "1M"), (2, "3M", "64k"))
+    info = {name: json.loads(must("qemu-img", "info", "--output=json", name).out)
+            for name in ("there.qcow2", "top-only.qcow2", "all.qcow2")}
+    same([(row["cluster-size"], row.get("backing-filename")) for row in info.values()],
+         [(4096, None), (65536, "base.qcow2"), (65536, None)])
+    same([any(extent["compressed"] for extent in
+              json.loads(must("qemu-img", "map", "--output=json", name).out)) for name in info],
+         [False, True, True])
+
+
+def media_are_changed_as_told():
+    """With a format, by force, and for reading or writing."""
+    make_raw("m.raw")
+    with vm_with("if=none,id=cd,media=cdrom") as vm:
+        for mode, is_read_only in (("retain", True), ("read-write", False), ("read-only", True)):
+            same(vm.hmp(f"change cd -f m.raw raw {mode}"), "")
+            inserted = vm.command("query-block")[0]["inserted"]
+            same((mode, inserted["drv"], inserted["ro"]), (mode, "raw", is_read_only))
+        same(vm.hmp("change cd m.raw raw nope"), "Error: invalid parameter value: nope\r\n")
+        assert "nope.raw" in vm.hmp("change cd nope.raw raw")
+        same(vm.command("query-block")[0]["inserted"]["file"], "m.raw")
+
+
+def all_drives_are_served():
+    make_raw("a.raw")
+    make_raw("b.raw")
+    with vm_with("if=none,id=a,file=a.raw,format=raw", "if=none,id=empty,media=cdrom",
+                 "if=none,id=b,file=b.raw,format=raw") as vm:
+        same(vm.hmp("nbd_server_start -w unix:s"), "Error: -w only valid together with -a\r\n")
+        for flags in ("-a", "-a -w"):
+            same(vm.hmp(f"nbd_server_start {flags} unix:s"), "")
+            same(sorted(row["id"] for row in vm.command("query-block-exports")), ["a", "b"])
+            for name in "ab":
+                with NbdClient("s", name) as guest:
+                    try:
+                        guest.write(0, b"x")
+                        same(flags, "-a -w")
+                    except NbdError:
+                        same(flags, "-a")
+            same(vm.hmp("nbd_server_stop"), "")
+            same(vm.command("query-block-exports"), [])
+
+
+def a_ready_mirror_is_cancelled_softly_or_by_force():
+    make_raw("r.raw")
+    with vm_with("if=none,id=d,file=r.raw,format=raw") as vm:
+        for flag, event in (("", "BLOCK_JOB_COMPLETED"), ("-f", "BLOCK_JOB_CANCELLED")):
+            same(vm.hmp("drive_mirror -f d copy.raw raw"), "")
+            vm.wait_event("BLOCK_JOB_READY", device="d")
+            same(vm.hmp(f"block_job_cancel {flag} d"), "")
+            vm.wait_event(event, device="d")
+        same(vm.command("query-block")[0]["inserted"]["file"], "r.raw")
+
+
 class Terminal:
     """A human monitor with line editing."""
 
@@ -263,5 +333,6 @@ def words_are_completed():
 run_alone("hmp", [
     every_command_has_help, what_cannot_be_done_is_told, words_are_completed, commit_moves_data_down_and_empties, commit_goes_one_image_down,
     commit_all_takes_each_disk_that_can, commit_makes_a_short_base_longer, commit_says_why_not,
-    commit_lets_guests_write, jobs_are_started_and_steered, block_stream_takes_speed_and_base,
+    backups_follow_their_flags, media_are_changed_as_told, all_drives_are_served,
+    a_ready_mirror_is_cancelled_softly_or_by_force, commit_lets_guests_write, jobs_are_started_and_steered, block_stream_takes_speed_and_base,
 ], EMULATOR)
