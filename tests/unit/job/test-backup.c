@@ -531,9 +531,10 @@ static void coroutine_fn co_refusals(void)
                    "Required max-chunk (4096) is less than backup cluster size (65536)");
     expect_refusal(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .job_id = (char *)"" },
                    "Invalid job ID ''");
+    events_expect("");
     expect_refusal(&s, (BackupCommon) { .sync = MIRROR_SYNC_MODE_FULL, .speed = -1 },
                    "Parameter 'speed' expects a non-negative value");
-    events_expect("");
+    events_expect("j:created j:null");
     bdrv_release_named_dirty_bitmaps(s.source);
     co_tear_down(&s);
 }
