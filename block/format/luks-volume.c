@@ -230,8 +230,8 @@ static bool read_iter_time(bool has, int64_t value, uint64_t *iter_time, Error *
     if (!has) {
         return true;
     }
-    if (value <= 0) {
-        error_setg(errp, "iter-time must be larger than 0");
+    if (value < 0) {
+        error_setg(errp, "iter-time must not be negative");
         return false;
     }
     if (!crypto_luks_time_limit(&limit, errp)) {
