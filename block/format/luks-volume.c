@@ -63,8 +63,13 @@ static bool coroutine_fn co_write_header(const LuksPlace *place, const CryptoLuk
 bool coroutine_fn luks_volume_co_read(const LuksPlace *place, CryptoLuks *luks, Error **errp)
 {
     uint8_t buf[CRYPTO_LUKS_HEADER_LEN];
+    int64_t file_len = bdrv_co_getlength(place->child->bs);
     uint64_t end = 0;
 
+    if (file_len >= 0 && file_len < (int64_t)sizeof(buf)) {
+        error_setg(errp, "The file is too short for a LUKS header");
+        return false;
+    }
     if (!co_read_at(place, 0, buf, sizeof(buf), errp) || !crypto_luks_parse(buf, luks, errp)) {
         return false;
     }

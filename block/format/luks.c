@@ -42,6 +42,18 @@ static bool check_detached(const LuksState *s, Error **errp)
     return true;
 }
 
+static bool coroutine_fn co_check_length(BlockDriverState *bs, const LuksState *s, Error **errp)
+{
+    int64_t bytes = bdrv_co_getlength(bs->file->bs);
+
+    if (bytes < 0) {
+        error_setg_errno(errp, -bytes, "Could not get the length of the image file");
+    } else if (bytes < s->payload) {
+        error_setg(errp, "The LUKS payload begins behind the end of the file");
+    }
+    return bytes >= s->payload;
+}
+
 /* Header and key, into @s. */
 static bool coroutine_fn co_read_volume(BlockDriverState *bs, LuksState *s, const char *key_secret,
                                         int flags, Error **errp)
@@ -52,6 +64,9 @@ static bool coroutine_fn co_read_volume(BlockDriverState *bs, LuksState *s, cons
         return false;
     }
     s->payload = (int64_t)s->luks.payload_sector * CRYPTO_SECTOR_SIZE;
+    if (!co_check_length(bs, s, errp)) {
+        return false;
+    }
     if (!(flags & BDRV_O_NO_IO)) {
         if (!check_detached(s, errp)) {
             return false;

@@ -63,6 +63,19 @@ fails 'the last password stays' 1 'qemu-img: All the active keyslots match the (
 fails 'a slot that is none' 1 'qemu-img: Invalid keyslot 8 specified, must be between 0 and 7' \
     "$QEMU_IMG" amend "${B[@]}" -o state=inactive,keyslot=8 --image-opts "$(at d.luks b)"
 
+# Places outside the file.
+cp d.luks far.luks
+printf '\377\377\377\377' | dd of=far.luks bs=1 seek=104 conv=notrunc status=none
+fails 'a payload that is nowhere' 1 \
+    "qemu-io: can't open: The LUKS payload begins behind the end of the file" \
+    "$QEMU_IO" "${B[@]}" -c 'read 0 1' --image-opts "$(at far.luks b)"
+truncate -s 500 far.luks
+fails 'a part of a header' 1 "qemu-io: can't open: The file is too short for a LUKS header" \
+    "$QEMU_IO" "${B[@]}" -c 'read 0 1' --image-opts "$(at far.luks b)"
+{ printf 'LUKS\272\276\0\2'; head -c 1M /dev/zero; } >v2.luks
+fails 'a second version' 1 "qemu-io: can't open: LUKS version 2 is not supported" \
+    "$QEMU_IO" "${B[@]}" -c 'read 0 1' --image-opts "driver=luks,key-secret=b,file.filename=v2.luks"
+
 # A header that asks for years of iterations: for slot 1, the only one, or for the master key.
 for field in 'slot 260' 'key 164'; do
     read -r name at <<<"$field"
