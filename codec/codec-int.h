@@ -14,15 +14,6 @@ ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len
 /* Only with CONFIG_LIBDEFLATE.  False: perhaps zlib can. */
 bool deflate_read_fast(void *dst, size_t dst_len, const void *src, size_t src_len);
 
-/* A function of a library, and where its address goes. */
-typedef struct CodecSymbol {
-    const char *name;
-    void **function;
-} CodecSymbol;
-
-/* Load a library and find @symbols, of which the last has no name.  False: it cannot be used. */
-bool codec_library_load(const char *soname, const CodecSymbol *symbols);
-
 /* Only with CONFIG_ISAL.  -ENOTSUP: the library is not there. */
 ssize_t isal_write(void *dst, size_t dst_len, const void *src, size_t src_len);
 

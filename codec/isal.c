@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "codec-int.h"
+#include "qemu/library.h"
 
 #define LEVEL 3
 
@@ -31,13 +32,13 @@ static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
-    const CodecSymbol symbols[] = {
+    const LibrarySymbol symbols[] = {
         { "isal_deflate_stateless_init", (void **)&lib.stateless_init },
         { "isal_deflate_stateless", (void **)&lib.stateless },
         { NULL, NULL },
     };
 
-    lib.is_there = codec_library_load("libisal.so.2", symbols);
+    lib.is_there = library_load("libisal.so.2", symbols);
 }
 
 /* One for each worker: it is large. */

@@ -7,6 +7,7 @@
 #include <zstd_errors.h>
 
 #include "codec-int.h"
+#include "qemu/library.h"
 
 /* A frame may ask for a window much larger than what we want of it. */
 #define MAX_WINDOW_LOG 27
@@ -28,7 +29,7 @@ static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
-    const CodecSymbol symbols[] = {
+    const LibrarySymbol symbols[] = {
         { "ZSTD_createDCtx", (void **)&lib.createDCtx },
         { "ZSTD_DCtx_setParameter", (void **)&lib.DCtx_setParameter },
         { "ZSTD_DCtx_reset", (void **)&lib.DCtx_reset },
@@ -42,7 +43,7 @@ static void load(void)
         { NULL, NULL },
     };
 
-    lib.is_there = codec_library_load("libzstd.so.1", symbols);
+    lib.is_there = library_load("libzstd.so.1", symbols);
 }
 
 static bool is_there(void)

@@ -5,6 +5,7 @@
 #include <gcrypt.h>
 
 #include "crypto/primitives.h"
+#include "qemu/library.h"
 
 #define MIN_VERSION "1.9.0"
 
@@ -16,18 +17,39 @@ struct CryptoCipher {
 
 /* ---- the library --------------------------------------------------------------------------- */
 
+#define FUNCTIONS(F)                                                                             \
+    F(check_version) F(control) F(strerror) F(randomize) F(kdf_derive)                           \
+    F(cipher_open) F(cipher_close) F(cipher_setkey) F(cipher_setiv) F(cipher_setctr)             \
+    F(cipher_encrypt) F(cipher_decrypt)                                                          \
+    F(md_algo_info) F(md_hash_buffers) F(md_open) F(md_close) F(md_setkey) F(md_write) F(md_read)
+
+#define MEMBER(name) typeof(gcry_##name) *name;
+static struct {
+    FUNCTIONS(MEMBER)
+} lib;
+#undef MEMBER
+
+static bool load_library(void)
+{
+#define SYMBOL(name) { "gcry_" #name, (void **)&lib.name },
+    static const LibrarySymbol symbols[] = { FUNCTIONS(SYMBOL) { NULL, NULL } };
+#undef SYMBOL
+
+    return library_load("libgcrypt.so.20", symbols) && lib.check_version(MIN_VERSION);
+}
+
 /* Any thread may be the first. */
 static bool init_library(void)
 {
     static gsize once;
 
     if (g_once_init_enter(&once)) {
-        bool ok = gcry_check_version(MIN_VERSION);
+        bool ok = load_library();
 
-        if (ok && !gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P)) {
+        if (ok && !lib.control(GCRYCTL_INITIALIZATION_FINISHED_P)) {
             /* Locked pages are few; secrets are wiped by who holds them. */
-            gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
-            gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+            lib.control(GCRYCTL_DISABLE_SECMEM, 0);
+            lib.control(GCRYCTL_INITIALIZATION_FINISHED, 0);
         }
         g_once_init_leave(&once, ok ? 1 : 2);
     }
@@ -42,7 +64,7 @@ bool crypto_available(void)
 static bool check_library(Error **errp)
 {
     if (!init_library()) {
-        error_setg(errp, "libgcrypt is older than version " MIN_VERSION);
+        error_setg(errp, "libgcrypt is missing, or older than version " MIN_VERSION);
         return false;
     }
     return true;
@@ -53,7 +75,7 @@ bool crypto_random(void *buf, size_t len, Error **errp)
     if (!check_library(errp)) {
         return false;
     }
-    gcry_randomize(buf, len, GCRY_STRONG_RANDOM);
+    lib.randomize(buf, len, GCRY_STRONG_RANDOM);
     return true;
 }
 
@@ -110,16 +132,16 @@ CryptoCipher *crypto_cipher_new(QCryptoCipherAlgo alg, QCryptoCipherMode mode, c
     if (!check_library(errp) || !check_key(alg, mode, key_len, errp)) {
         return NULL;
     }
-    err = gcry_cipher_open(&handle, cipher_ids[alg], mode_ids[mode], 0);
+    err = lib.cipher_open(&handle, cipher_ids[alg], mode_ids[mode], 0);
     if (err) {
         error_setg(errp, "Algorithm '%s' with mode '%s' not supported", QCryptoCipherAlgo_str(alg),
                    QCryptoCipherMode_str(mode));
         return NULL;
     }
-    err = gcry_cipher_setkey(handle, key, key_len);
+    err = lib.cipher_setkey(handle, key, key_len);
     if (err) {
-        error_setg(errp, "Cannot set the key of the cipher: %s", gcry_strerror(err));
-        gcry_cipher_close(handle);
+        error_setg(errp, "Cannot set the key of the cipher: %s", lib.strerror(err));
+        lib.cipher_close(handle);
         return NULL;
     }
     cipher = g_new0(CryptoCipher, 1);
@@ -132,7 +154,7 @@ CryptoCipher *crypto_cipher_new(QCryptoCipherAlgo alg, QCryptoCipherMode mode, c
 void crypto_cipher_free(CryptoCipher *cipher)
 {
     if (cipher) {
-        gcry_cipher_close(cipher->handle); /* wipes */
+        lib.cipher_close(cipher->handle); /* wipes */
         g_free(cipher);
     }
 }
@@ -140,14 +162,14 @@ void crypto_cipher_free(CryptoCipher *cipher)
 static gcry_error_t set_iv(CryptoCipher *cipher, const uint8_t *iv)
 {
     if (cipher->mode == QCRYPTO_CIPHER_MODE_CTR) {
-        return gcry_cipher_setctr(cipher->handle, iv, cipher->iv_len);
+        return lib.cipher_setctr(cipher->handle, iv, cipher->iv_len);
     }
-    return cipher->iv_len ? gcry_cipher_setiv(cipher->handle, iv, cipher->iv_len) : 0;
+    return cipher->iv_len ? lib.cipher_setiv(cipher->handle, iv, cipher->iv_len) : 0;
 }
 
 int crypto_cipher_encrypt(CryptoCipher *cipher, const uint8_t *iv, void *buf, size_t len)
 {
-    if (set_iv(cipher, iv) || gcry_cipher_encrypt(cipher->handle, buf, len, NULL, 0)) {
+    if (set_iv(cipher, iv) || lib.cipher_encrypt(cipher->handle, buf, len, NULL, 0)) {
         return -EIO;
     }
     return 0;
@@ -155,7 +177,7 @@ int crypto_cipher_encrypt(CryptoCipher *cipher, const uint8_t *iv, void *buf, si
 
 int crypto_cipher_decrypt(CryptoCipher *cipher, const uint8_t *iv, void *buf, size_t len)
 {
-    if (set_iv(cipher, iv) || gcry_cipher_decrypt(cipher->handle, buf, len, NULL, 0)) {
+    if (set_iv(cipher, iv) || lib.cipher_decrypt(cipher->handle, buf, len, NULL, 0)) {
         return -EIO;
     }
     return 0;
@@ -176,7 +198,7 @@ static const int hash_ids[QCRYPTO_HASH_ALGO__MAX] = {
 
 bool crypto_hash_supports(QCryptoHashAlgo alg)
 {
-    return init_library() && gcry_md_test_algo(hash_ids[alg]) == 0;
+    return init_library() && lib.md_algo_info(hash_ids[alg], GCRYCTL_TEST_ALGO, NULL, NULL) == 0;
 }
 
 bool crypto_hash(QCryptoHashAlgo alg, const void *prefix, size_t prefix_len, const void *buf,
@@ -191,7 +213,7 @@ bool crypto_hash(QCryptoHashAlgo alg, const void *prefix, size_t prefix_len, con
     if (!check_library(errp)) {
         return false;
     }
-    if (gcry_md_hash_buffers(hash_ids[alg], 0, digest, parts, ARRAY_SIZE(parts))) {
+    if (lib.md_hash_buffers(hash_ids[alg], 0, digest, parts, ARRAY_SIZE(parts))) {
         error_setg(errp, "Hash algorithm '%s' not supported", QCryptoHashAlgo_str(alg));
         return false;
     }
@@ -206,18 +228,18 @@ bool crypto_hmac(QCryptoHashAlgo alg, const void *key, size_t key_len, const voi
     if (!check_library(errp)) {
         return false;
     }
-    if (gcry_md_open(&md, hash_ids[alg], GCRY_MD_FLAG_HMAC)) {
+    if (lib.md_open(&md, hash_ids[alg], GCRY_MD_FLAG_HMAC)) {
         error_setg(errp, "Hash algorithm '%s' not supported", QCryptoHashAlgo_str(alg));
         return false;
     }
-    if (gcry_md_setkey(md, key, key_len)) {
+    if (lib.md_setkey(md, key, key_len)) {
         error_setg(errp, "Cannot set the key of HMAC with '%s'", QCryptoHashAlgo_str(alg));
-        gcry_md_close(md);
+        lib.md_close(md);
         return false;
     }
-    gcry_md_write(md, buf, len);
-    memcpy(digest, gcry_md_read(md, 0), crypto_hash_len(alg));
-    gcry_md_close(md);
+    lib.md_write(md, buf, len);
+    memcpy(digest, lib.md_read(md, 0), crypto_hash_len(alg));
+    lib.md_close(md);
     return true;
 }
 
@@ -230,10 +252,10 @@ bool crypto_pbkdf2(const CryptoPbkdf *kdf, uint8_t *out, size_t out_len, Error *
     if (!check_library(errp)) {
         return false;
     }
-    err = gcry_kdf_derive(kdf->password, kdf->password_len, GCRY_KDF_PBKDF2, hash_ids[kdf->hash],
+    err = lib.kdf_derive(kdf->password, kdf->password_len, GCRY_KDF_PBKDF2, hash_ids[kdf->hash],
                           kdf->salt, kdf->salt_len, kdf->iterations, out_len, out);
     if (err) {
-        error_setg(errp, "Cannot derive a key from the password: %s", gcry_strerror(err));
+        error_setg(errp, "Cannot derive a key from the password: %s", lib.strerror(err));
         return false;
     }
     return true;

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Libraries that few runs of a program need: loaded when first used, since finding their symbols
- * would take a quarter of the time in which a program starts.
- */
 #include "qemu/osdep.h"
 
 #include <dlfcn.h>
 
-#include "codec-int.h"
+#include "qemu/library.h"
 
-bool codec_library_load(const char *soname, const CodecSymbol *symbols)
+bool library_load(const char *soname, const LibrarySymbol *symbols)
 {
     void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
 
