@@ -6,6 +6,7 @@
  * that list; a dict that outgrows SMALL_DICT gets buckets, chained through the same entries.
  */
 #include "qemu/osdep.h"
+#include "qemu/cutils.h"
 #include "qobject-internal.h"
 #include "qobject/qbool.h"
 #include "qobject/qdict.h"
@@ -29,7 +30,7 @@ static uint64_t hash_seed(void)
     static uint64_t seed;
 
     if (g_once_init_enter(&initialized)) {
-        seed = ((uint64_t)g_random_int() << 32) | g_random_int() | 1;
+        seed = random_u64() | 1;
         g_once_init_leave(&initialized, 1);
     }
     return seed;

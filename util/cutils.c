@@ -5,6 +5,7 @@
 #include "qemu/osdep.h"
 
 #include <math.h>
+#include <sys/random.h>
 
 #include "qemu/cutils.h"
 
@@ -413,6 +414,17 @@ bool id_wellformed(const char *id)
     return true;
 }
 
+uint64_t random_u64(void)
+{
+    uint64_t number;
+
+    /* Setting up GLib's generator for one number would be a good part of a short run. */
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+        number = (uint64_t)g_random_int() << 32 | g_random_int();
+    }
+    return number;
+}
+
 char *id_generate(IdSubSystem subsystem)
 {
     static const char *const names[ID_MAX] = { "qdev", "block", "chardev", "net" };
@@ -422,6 +434,6 @@ char *id_generate(IdSubSystem subsystem)
     assert(subsystem < ID_MAX);
     number = __atomic_fetch_add(&counters[subsystem], 1, __ATOMIC_RELAXED);
     /* Two random digits keep people from relying on the numbers. */
-    return g_strdup_printf("#%s%" PRIu64 "%02d", names[subsystem], number,
-                           g_random_int_range(0, 100));
+    return g_strdup_printf("#%s%" PRIu64 "%02u", names[subsystem], number,
+                           (unsigned)(random_u64() % 100));
 }

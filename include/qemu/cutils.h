@@ -72,6 +72,9 @@ int qemu_parse_fd(const char *param);
 /* Whether @id begins with a letter and goes on with letters, digits, '-', '.' and '_'. */
 bool id_wellformed(const char *id);
 
+/* A number that nobody can foretell.  Any thread. */
+uint64_t random_u64(void);
+
 typedef enum IdSubSystem {
     ID_QDEV,
     ID_BLOCK,
