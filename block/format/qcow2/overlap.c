@@ -98,7 +98,8 @@ int coroutine_fn qcow2_overlap_co_load(BlockDriverState *bs, Error **errp)
     s->metadata = g_hash_table_new(g_direct_hash, g_direct_equal);
     bitmap_zero(s->metadata_filter, 1 << QCOW2_OVERLAP_FILTER_BITS);
     s->has_shared_tables |= !load_l2_places(s);
-    for (uint32_t i = 0; i < s->reftable.size; i++) {
+    for (uint32_t i = qcow2_table_next(&s->reftable, 0); i < s->reftable.size;
+         i = qcow2_table_next(&s->reftable, i + 1)) {
         uint64_t offset = s->reftable.entries[i] & QCOW2_REFTABLE_MASK;
 
         if (offset && !add_table(s, offset)) {

@@ -7,6 +7,7 @@
 #include "block/dirty-bitmap.h"
 #include "bitmap.h"
 #include "qemu/atomic.h"
+#include "qemu/iszero.h"
 
 /* ---- open: the header ---------------------------------------------------------------------- */
 
@@ -103,6 +104,16 @@ static bool check_writable(const Qcow2State *s, int flags, Error **errp)
 
 /* ---- open: the tables ---------------------------------------------------------------------- */
 
+uint32_t qcow2_table_next(const Qcow2Table *table, uint32_t i)
+{
+    while (i < table->size && !table->entries[i]) {
+        uint32_t n = MIN(table->size - i, 512);
+
+        i += i % 512 == 0 && buffer_is_zero(&table->entries[i], n * 8) ? n : 1;
+    }
+    return i;
+}
+
 static bool coroutine_fn co_load_table(BlockDriverState *bs, Qcow2Table *table, uint64_t offset,
                                        uint32_t size, const char *name, Error **errp)
 {
@@ -119,7 +130,7 @@ static bool coroutine_fn co_load_table(BlockDriverState *bs, Qcow2Table *table, 
         error_setg_errno(errp, -ret, "Could not read %s", name);
         return false;
     }
-    for (uint32_t i = 0; i < size; i++) {
+    for (uint32_t i = qcow2_table_next(table, 0); i < size; i = qcow2_table_next(table, i + 1)) {
         be64_to_cpus(&table->entries[i]);
     }
     return true;

@@ -301,6 +301,8 @@ void qcow2_cache_dirty(Qcow2CacheEntry *entry, uint32_t start, uint32_t len);
 void qcow2_cache_drop(Qcow2Cache *cache, uint64_t offset, uint64_t bytes);
 /** Does it hold anything that is not in the file yet?  Lock held. */
 bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
+/* The first entry from @i on that is not zero, in whatever order its bytes are; the size: none. */
+uint32_t qcow2_table_next(const Qcow2Table *table, uint32_t i);
 void qcow2_table_dirty(Qcow2Table *table, uint32_t index);
 /**
  * Write all changed metadata in an order that is safe at every instant, and flush.  Takes both
