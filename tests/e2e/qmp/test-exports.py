@@ -289,11 +289,16 @@ def one_export_has_several_iothreads(vm):
 
 
 def thread_times(vm):
-    """What the threads have used of the processors, by the last word of their names."""
+    """What the threads have used of the processors, by the last word of their names.  A new thread
+    has the name of who started it until it takes its own; it has used the least."""
     times = {}
     for path in glob.glob(f"/proc/{vm.process.pid}/task/*/comm"):
-        with open(path, encoding="utf-8") as comm, open(path[:-4] + "schedstat") as stat:
-            times[comm.read().split()[-1]] = int(stat.read().split()[0])
+        try:
+            with open(path, encoding="utf-8") as comm, open(path[:-4] + "schedstat") as stat:
+                name, time = comm.read().split()[-1], int(stat.read().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # an idle one that has ended
+        times[name] = max(time, times.get(name, 0))
     return times
 
 

@@ -126,11 +126,14 @@ is 'bench' "$status$err" 0
 if [ -x "$STOCK_IMG" ]; then
     for opts in encrypt.cipher-alg=aes-128 cluster_size=4k,encrypt.cipher-mode=cbc \
         preallocation=full; do
-        # Its measuring of time fails now and then.
+        # Its measuring of time fails now and then, or does not end.
         for _ in 1 2 3 4 5 6; do
-            run "$STOCK_IMG" measure "${A[@]}" -O qcow2 -o "$LUKS,$opts" --size 10M
-            case $err in *'accurate CPU usage'*) ;; *) break ;; esac
+            run timeout 30 "$STOCK_IMG" measure "${A[@]}" -O qcow2 -o "$LUKS,$opts" --size 10M
+            case $status$err in 124* | *'accurate CPU usage'*) ;; *) break ;; esac
         done
+        case $status$err in
+        124* | *'accurate CPU usage'*) skip "measure $opts" 'stock cannot measure time here'; continue ;;
+        esac
         wanted=$out
         run "$QEMU_IMG" measure "${A[@]}" -O qcow2 -o "$LUKS,$opts" --size 10M
         is "measure $opts" "$out$err" "$wanted"
