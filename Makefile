@@ -277,11 +277,12 @@ unit-tests: $(UNIT_TESTS) $(FUZZ_TESTS) $(TEST_PRELOAD)
 RUN_TESTS := $(SRC)/tests/run-tests --build .
 check: all unit-tests
 	@$(RUN_TESTS) $(TEST)
-# The labs with new seeds until each program tried this many states, and every call failing.
+# The labs with new seeds until each program tried this many distinct states, every call failing, and a
+# fifth as many mutants of each fuzz seed.
 LAB_STATES ?= 100000
 check-long: all unit-tests
 	@LAB_STATES=$(LAB_STATES) ROUNDS=10 $(RUN_TESTS) --new-seed --limit 7200 --verbose tests/unit/lab/ tests/crash/ tests/fault/ \
-	    tests/corpus/test-mutants.py tests/corpus/test-repair.py tests/e2e/qmp/test-bitmap-model.py \
+	    tests/fuzz/test-fuzz-qcow2 tests/corpus/test-mutants.py tests/corpus/test-repair.py tests/e2e/qmp/test-bitmap-model.py \
 	    tests/e2e/qmp/test-two-loops.py tests/e2e/tools/test-qemu-img-measure.py \
 	    tests/e2e/tools/test-encryption.py tests/e2e/tools/test-keyslots.py tests/e2e/system/test-savevm.py \
 	    tests/e2e/system/test-savevm-faults.py $(TEST)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * main() for a fuzz entry in a normal build: feeds it the seeds in tests/fuzz/seeds/<entry>/ and of
- * each some random mutants.  $G_TEST_SRCDIR says where the sources are, $TEST_SEED chooses;
- * $FUZZ_KEEP is a file that each input is put into first: after a crash it has the culprit.
+ * each some random mutants, in long runs (LAB_STATES=100000) 20,000.  $G_TEST_SRCDIR says where the
+ * sources are, $TEST_SEED chooses; $FUZZ_KEEP is a file that each input is put into first: after a
+ * crash it has the culprit.
  */
 #include "qemu/osdep.h"
 
 #include "../lib/testlib.h"
 
-#define MUTANTS 300
+#define MUTANTS 300u
+#define LONG_SHARE 5 /* of the states of a long run */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Optional; as libFuzzer has it. */
@@ -80,11 +82,12 @@ static void mutate(GByteArray *bytes, GRand *rand)
 static void test_seed(gconstpointer path)
 {
     g_autoptr(GRand) rand = test_rand_new();
+    guint mutants = MAX(MUTANTS, test_states_wanted() / LONG_SHARE);
     g_autofree char *content = NULL;
     gsize len;
 
     g_assert_true(g_file_get_contents(path, &content, &len, NULL));
-    for (int i = 0; i <= MUTANTS; i++) {
+    for (guint i = 0; i <= mutants; i++) {
         g_autoptr(GByteArray) bytes = g_byte_array_new();
 
         g_byte_array_append(bytes, (const uint8_t *)content, len);

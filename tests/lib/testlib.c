@@ -71,6 +71,13 @@ uint64_t test_rand_below(GRand *rand, uint64_t limit)
     return value % limit;
 }
 
+unsigned test_states_wanted(void)
+{
+    const char *text = g_getenv("LAB_STATES");
+
+    return text ? g_ascii_strtoull(text, NULL, 10) : 0;
+}
+
 void test_rand_fill(GRand *rand, void *buf, size_t len)
 {
     unsigned char *bytes = buf;

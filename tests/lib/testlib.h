@@ -26,6 +26,9 @@ uint64_t test_rand_below(GRand *rand, uint64_t limit);
 /* Fill @buf with random bytes. */
 void test_rand_fill(GRand *rand, void *buf, size_t len);
 
+/* $LAB_STATES, 0 if there is none: how long a long run is (make check-long). */
+unsigned test_states_wanted(void);
+
 /* A directory for this process, made at the first call, removed with all in it at exit. */
 const char *test_tmpdir(void);
 /* A path in it.  Caller frees. */

@@ -12,246 +12,14 @@
  * every n-th state, writing goes on and a check with repair leaves nothing to repair.
  *
  * A workload is one CrashCase; see tests/crash/README.md for how to add one.  All runs in one
- * thread, so a seed (TEST_SEED) repeats a run.  LAB_STATES=n: new seeds until n states were tried.
+ * thread, so a seed (TEST_SEED) repeats a run.  LAB_STATES=n: new seeds until n states that differ
+ * were tried.  The last lines say how many states had each kind of operation under way, or done
+ * and not yet flushed.
  */
 #ifndef TESTS_UNIT_LAB_CRASH_LAB_H
 #define TESTS_UNIT_LAB_CRASH_LAB_H
 
-#include "lab.h"
-
-#define CRASH_MAX_SECTORS 16384
-#define CRASH_WORKERS 4
-#define CRASH_BLOCK 16         /* sectors that one worker has to itself, if a case does not say */
-#define CRASH_FILES 4
-#define CRASH_GO_ON_EVERY 16   /* states */
-/* Operations left out, and kept alone, at each cut; in long runs all. */
-#define CRASH_SINGLES 3
-
-/* How often each kind of request is made, in shares of their sum. */
-typedef struct CrashMix {
-    int write, zero, discard, flush;
-    int max_sectors; /* of a request, 1 to a block */
-    int compress;    /* whole clusters, so of at most a block */
-} CrashMix;
-
-typedef struct CrashRun CrashRun;
-
-typedef struct CrashCase {
-    const char *path;
-    const char *create[4];  /* JSON for blockdev-create; file 'f' in memory is node 'file-f' */
-    const char *open;       /* JSON of the stack that the workload runs on and that is judged */
-    int64_t disk_bytes;
-    uint32_t cluster_size;  /* discard of whole clusters zeroes them for good; 0: never certain */
-    CrashMix mix;
-    int block;              /* sectors that one worker has to itself; 0: CRASH_BLOCK */
-    int rounds;             /* requests of each of CRASH_WORKERS workers */
-    guint step;             /* cut at every n-th operation, besides those around flushes */
-    const char *files[CRASH_FILES]; /* that are recorded; none: "disk" */
-    bool has_base;          /* file "base" is there, raw, with words crash_base_word() */
-    bool no_check;          /* the format has no check */
-    bool open_writes;       /* judged with write access: opening or reading writes */
-    bool unlocked;          /* co_beside takes the control lock itself, when it needs it */
-    /* Other images take the place of those of @open: has it happened?  Asked before requests. */
-    bool (*has_switched)(const CrashRun *r);
-    const char *open_switched; /* JSON of the stack that is judged from then on */
-    /* All may be NULL.  Before recording, the stack being open; */
-    void coroutine_fn (*co_prepare)(CrashRun *r);
-    /* beside the workers, once; */
-    void coroutine_fn (*co_beside)(CrashRun *r);
-    /* on each state, opened as @user; @cut: operations recorded before it. */
-    void coroutine_fn (*co_judge)(CrashRun *r, MemUser *user, guint cut);
-    /* Is there anything new at this cut?  Not asked in long runs. */
-    bool (*wants_cut)(const CrashRun *r, guint cut);
-} CrashCase;
-
-/* One write to one sector: all its 4-byte words are @value. */
-typedef struct CrashStamp {
-    uint32_t value;
-    guint start;   /* length of the log when it began */
-    uint64_t done; /* time at which it had ended; 0: it had not */
-} CrashStamp;
-
-typedef struct CrashAck {
-    uint64_t begun; /* time */
-    guint log_len;  /* when it returned */
-} CrashAck;
-
-typedef struct CrashFile {
-    MemFile *file;
-    GByteArray *durable; /* content at its last flush */
-    guint flushed;       /* operations before this one are in it */
-} CrashFile;
-
-struct CrashRun {
-    const CrashCase *k;
-    MemUser *user;
-    GRand *rand;
-    CrashFile files[CRASH_FILES];
-    int n_files;
-    GArray *log;                         /* of MemOp, of all files */
-    GArray *stamps[CRASH_MAX_SECTORS];   /* of CrashStamp, oldest first */
-    GArray *acks;                        /* of CrashAck */
-    uint64_t now;
-    uint32_t next_value;
-    MemCrew crew;
-    guint states;
-    guint switched;                      /* length of the log when it was seen, or G_MAXUINT */
-    void *opaque;                        /* of the case's functions */
-};
-
-typedef struct CrashWorker {
-    CrashRun *r;
-    int index;
-} CrashWorker;
-
-static inline int64_t crash_sectors(const CrashRun *r)
-{
-    return r->k->disk_bytes / 512;
-}
-
-/* The words of a sector of file "base". */
-static inline uint32_t crash_base_word(int64_t sector)
-{
-    return 0x80000000u | sector;
-}
-
-/* ---- what the guest does --------------------------------------------------------------------- */
-
-/* A request that makes [sector, sector + n) hold @value starts ... */
-static inline void crash_stamp_begin(CrashRun *r, int64_t sector, int64_t n, uint32_t value)
-{
-    CrashStamp stamp = { value, r->log->len, 0 };
-
-    for (int64_t i = sector; i < sector + n; i++) {
-        g_array_append_val(r->stamps[i], stamp);
-    }
-}
-
-/* ... and has succeeded. */
-static inline void crash_stamp_end(CrashRun *r, int64_t sector, int64_t n)
-{
-    r->now++;
-    for (int64_t i = sector; i < sector + n; i++) {
-        g_array_index(r->stamps[i], CrashStamp, r->stamps[i]->len - 1).done = r->now;
-    }
-}
-
-static inline int crash_block(const CrashRun *r)
-{
-    return r->k->block ? r->k->block : CRASH_BLOCK;
-}
-
-/* Blocks are dealt out in turn, so that clusters have several writers. */
-static inline int64_t crash_pick(CrashWorker *w, int64_t *n)
-{
-    CrashRun *r = w->r;
-    int blocks = crash_sectors(r) / crash_block(r) / CRASH_WORKERS;
-    int64_t block = g_rand_int_range(r->rand, 0, blocks) * CRASH_WORKERS + w->index;
-    int64_t first = g_rand_int_range(r->rand, 0, crash_block(r));
-
-    *n = g_rand_int_range(r->rand, 1, MIN(r->k->mix.max_sectors, crash_block(r) - first) + 1);
-    return block * crash_block(r) + first;
-}
-
-static inline void coroutine_fn crash_co_write(CrashWorker *w, unsigned flags)
-{
-    CrashRun *r = w->r;
-    int64_t n, sector = crash_pick(w, &n);
-    uint32_t value = ++r->next_value;
-    g_autofree uint32_t *buf = NULL;
-
-    if (flags & BDRV_REQ_WRITE_COMPRESSED) {
-        n = r->k->cluster_size / 512;
-        g_assert_cmpint(n, <=, crash_block(r));
-        sector -= sector % n;
-    }
-    buf = g_new(uint32_t, n * 128);
-    for (int64_t i = 0; i < n * 128; i++) {
-        buf[i] = value;
-    }
-    crash_stamp_begin(r, sector, n, value);
-    g_assert_cmpint(bdrv_co_pwrite(r->user->root, sector * 512, n * 512, buf, flags), ==, 0);
-    crash_stamp_end(r, sector, n);
-}
-
-static inline void coroutine_fn crash_co_zero(CrashWorker *w)
-{
-    CrashRun *r = w->r;
-    int64_t n, sector = crash_pick(w, &n);
-
-    crash_stamp_begin(r, sector, n, 0);
-    g_assert_cmpint(bdrv_co_pwrite_zeroes(r->user->root, sector * 512, n * 512,
-                                          BDRV_REQ_MAY_UNMAP), ==, 0);
-    crash_stamp_end(r, sector, n);
-}
-
-static inline void coroutine_fn crash_co_discard(CrashWorker *w)
-{
-    CrashRun *r = w->r;
-    int64_t n, sector = crash_pick(w, &n), bytes;
-
-    if (r->k->cluster_size && r->k->cluster_size <= (uint32_t)crash_block(r) * 512) {
-        bytes = r->k->cluster_size;
-        n = QEMU_ALIGN_UP(n * 512, bytes) / 512;
-        sector = QEMU_ALIGN_DOWN(sector * 512, bytes) / 512;
-        n = MIN(n, crash_block(r) - sector % crash_block(r));
-    }
-    crash_stamp_begin(r, sector, n, 0);
-    g_assert_cmpint(bdrv_co_pdiscard(r->user->root, sector * 512, n * 512), ==, 0);
-    /* Parts of clusters stay: then both are allowed for good. */
-    if (r->k->cluster_size && r->k->cluster_size <= (uint32_t)crash_block(r) * 512) {
-        crash_stamp_end(r, sector, n);
-    }
-}
-
-static inline void coroutine_fn crash_co_flush(CrashRun *r)
-{
-    CrashAck ack = { ++r->now, 0 };
-
-    g_assert_cmpint(bdrv_co_flush(r->user->root->bs), ==, 0);
-    ack.log_len = r->log->len;
-    g_array_append_val(r->acks, ack);
-}
-
-static inline void coroutine_fn crash_co_worker(void *opaque)
-{
-    CrashWorker *w = opaque;
-    CrashRun *r = w->r;
-    const CrashMix *m = &r->k->mix;
-
-    for (int i = 0; i < r->k->rounds; i++) {
-        int dice = g_rand_int_range(r->rand, 0, m->write + m->zero + m->discard + m->flush +
-                                    m->compress);
-
-        /* As every user's requests; so what freezes the stack has it for itself. */
-        bdrv_gate_co_enter(&r->user->gate);
-        if (r->switched == G_MAXUINT && r->k->has_switched && r->k->has_switched(r)) {
-            r->switched = r->log->len;
-        }
-        if (dice < m->write) {
-            crash_co_write(w, 0);
-        } else if ((dice -= m->write) < m->zero) {
-            crash_co_zero(w);
-        } else if ((dice -= m->zero) < m->discard) {
-            crash_co_discard(w);
-        } else if ((dice -= m->discard) < m->flush) {
-            crash_co_flush(r);
-        } else {
-            crash_co_write(w, BDRV_REQ_WRITE_COMPRESSED);
-        }
-        bdrv_gate_leave(&r->user->gate);
-    }
-    g_free(w);
-    mem_crew_leave(&r->crew);
-}
-
-static inline void coroutine_fn crash_co_beside(void *opaque)
-{
-    CrashRun *r = opaque;
-
-    r->k->co_beside(r);
-    mem_crew_leave(&r->crew);
-}
+#include "crash-guest.h"
 
 /* ---- what may be there afterwards ------------------------------------------------------------ */
 
@@ -384,6 +152,52 @@ static inline bool crash_is_chosen(CrashChoice *c, guint op, MemOpKind kind)
     return kind == MEM_WRITE || crash_pick_sector(c);
 }
 
+static GHashTable *crash_seen;    /* hashes of states */
+static GHashTable *crash_kinds;   /* of operations -> states that had one */
+
+static inline uint64_t crash_hash(const CrashRun *r)
+{
+    uint64_t hash = 0;
+
+    for (int f = 0; f < r->n_files; f++) {
+        const GByteArray *data = r->files[f].file->data;
+
+        for (guint at = 0; at < data->len; at += 8) {
+            uint64_t word = 0;
+
+            memcpy(&word, data->data + at, MIN(8, data->len - at));
+            hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+            hash ^= hash >> 29;
+        }
+        hash = (hash ^ data->len) * UINT64_C(0x9e3779b97f4a7c15);
+    }
+    return hash;
+}
+
+static inline guint crash_states_with(const char *kind)
+{
+    return GPOINTER_TO_UINT(g_hash_table_lookup(crash_kinds, kind));
+}
+
+/* Count the state that the files hold, which a cut at @t left, if there was none like it. */
+static inline void crash_count(CrashRun *r, guint t)
+{
+    g_autoptr(GHashTable) kinds = g_hash_table_new(g_str_hash, g_str_equal);
+
+    if (!g_hash_table_add(crash_seen, GSIZE_TO_POINTER(crash_hash(r)))) {
+        return;
+    }
+    r->distinct++;
+    for (guint i = 0; i < r->ops->len; i++) {
+        const CrashOp *op = &g_array_index(r->ops, CrashOp, i);
+
+        if (op->from <= t && t <= op->until && g_hash_table_add(kinds, (char *)op->kind)) {
+            g_hash_table_insert(crash_kinds, (char *)op->kind,
+                                GUINT_TO_POINTER(crash_states_with(op->kind) + 1));
+        }
+    }
+}
+
 /* Files as a cut after @t operations leaves them. */
 static inline void coroutine_fn crash_co_try(CrashRun *r, guint t, CrashChoice choice)
 {
@@ -403,6 +217,7 @@ static inline void coroutine_fn crash_co_try(CrashRun *r, guint t, CrashChoice c
             }
         }
     }
+    crash_count(r, t);
     crash_co_judge(r, t);
 }
 
@@ -426,7 +241,7 @@ static inline GArray *crash_undecided(const CrashRun *r, guint t)
 static inline void coroutine_fn crash_co_cut(CrashRun *r, guint t, bool is_edge)
 {
     g_autoptr(GArray) ops = crash_undecided(r, t);
-    guint singles = lab_states_wanted() ? ops->len : MIN(ops->len, CRASH_SINGLES);
+    guint singles = test_states_wanted() ? ops->len : MIN(ops->len, CRASH_SINGLES);
 
     crash_co_try(r, t, (CrashChoice) { .of_four = 4, .without = -1, .alone = -1 });
     if (!ops->len) {
@@ -479,7 +294,7 @@ static inline void coroutine_fn crash_co_all_cuts(CrashRun *r)
         /* Just before a flush the most is undecided; just after it, the least. */
         bool is_edge = t == r->log->len || after_flush || crash_is_flush(r, t);
 
-        if (r->k->wants_cut && !lab_states_wanted() && !r->k->wants_cut(r, t)) {
+        if (r->k->wants_cut && !test_states_wanted() && !r->k->wants_cut(r, t)) {
             continue;
         }
         if (is_edge || t % r->k->step == 0) {
@@ -507,6 +322,32 @@ static inline void coroutine_fn crash_co_workload(CrashRun *r)
         bdrv_co_control_lock();
     } else {
         mem_crew_wait(&r->crew);
+    }
+}
+
+/* All is on disk when an image is closed. */
+static inline void coroutine_fn crash_co_close(CrashRun *r)
+{
+    bool stores = bdrv_dirty_bitmap_next(r->user->root->bs, NULL);
+    guint op = crash_op_begin(r, stores ? "bitmaps stored" : "close");
+    uint64_t begun = ++r->now;
+
+    mem_co_unuse(r->user);
+    r->user = NULL;
+    crash_op_end(r, op, true);
+    crash_acknowledge(r, begun);
+}
+
+static inline void coroutine_fn crash_co_phases(CrashRun *r)
+{
+    for (;;) {
+        crash_co_workload(r);
+        crash_look_for_switch(r);
+        crash_co_close(r);
+        if (++r->phase >= r->k->phases) {
+            return;
+        }
+        r->user = lab_co_use(crash_stack(r, r->log->len), BDRV_O_RDWR | BDRV_O_UNMAP);
     }
 }
 
@@ -546,16 +387,19 @@ static inline void crash_free(CrashRun *r)
         g_array_unref(r->stamps[i]);
     }
     g_array_unref(r->acks);
+    g_array_unref(r->ops);
     g_array_unref(r->log);
 }
 
-/* Record one workload and try its cuts; returns the number of states. */
-static inline guint coroutine_fn crash_co_run(const CrashCase *k, GRand *rand)
+/* Record one workload and try its cuts; adds the numbers of states and of those that differ. */
+static inline void coroutine_fn crash_co_run(const CrashCase *k, GRand *rand, guint *states,
+                                             guint *distinct)
 {
     CrashRun r = {
         .k = k,
         .rand = rand,
         .acks = g_array_new(FALSE, FALSE, sizeof(CrashAck)),
+        .ops = g_array_new(FALSE, FALSE, sizeof(CrashOp)),
         .switched = G_MAXUINT,
     };
 
@@ -578,8 +422,7 @@ static inline guint coroutine_fn crash_co_run(const CrashCase *k, GRand *rand)
     }
     mem_rand = rand;
     crash_record(&r);
-    crash_co_workload(&r);
-    mem_co_unuse(r.user);
+    crash_co_phases(&r);
     for (int f = 0; f < r.n_files; f++) {
         g_clear_pointer(&r.files[f].file->log, g_array_unref);
     }
@@ -587,26 +430,40 @@ static inline guint coroutine_fn crash_co_run(const CrashCase *k, GRand *rand)
     g_test_message("%u operations, %u flushes returned, %u states", r.log->len, r.acks->len,
                    r.states);
     g_assert_cmpuint(r.states, >, 0);
+    *states += r.states;
+    *distinct += r.distinct;
     crash_free(&r);
-    return r.states;
 }
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-static guint crash_states;       /* of all cases */
+static guint crash_states, crash_distinct; /* of all cases */
 static const CrashCase *crash_case;
 static guint crash_cases;
+
+/* Were there states enough with each kind of operation that the case asks for? */
+static inline bool crash_has_kinds(const CrashCase *k)
+{
+    for (size_t i = 0; k->kinds && k->kinds[i]; i++) {
+        if (crash_states_with(k->kinds[i]) < MAX(test_states_wanted(), 1)) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static inline void coroutine_fn crash_co_case(void)
 {
     g_autoptr(GRand) rand = test_rand_new();
-    guint wanted = lab_states_wanted() / crash_cases, states = 0;
+    guint wanted = test_states_wanted() / crash_cases, states = 0, distinct = 0;
 
     do {
-        states += crash_co_run(crash_case, rand);
+        crash_co_run(crash_case, rand, &states, &distinct);
         g_hash_table_remove_all(mem_files);
-    } while (states < wanted);
+    } while ((distinct < wanted && states < CRASH_PATIENCE * wanted) ||
+             !crash_has_kinds(crash_case));
     crash_states += states;
+    crash_distinct += distinct;
 }
 
 static inline void crash_test_case(gconstpointer data)
@@ -618,15 +475,25 @@ static inline void crash_test_case(gconstpointer data)
 /* The main() of a program with these cases. */
 static inline int crash_lab_main(int argc, char **argv, const CrashCase *cases, guint n)
 {
+    GHashTableIter iter;
+    gpointer kind, count;
     int ret;
 
     lab_init(&argc, &argv);
     crash_cases = n;
+    crash_seen = g_hash_table_new(NULL, NULL);
+    crash_kinds = g_hash_table_new(g_str_hash, g_str_equal);
     for (guint i = 0; i < n; i++) {
         g_test_add_data_func(cases[i].path, &cases[i], crash_test_case);
     }
     ret = g_test_run();
-    printf("# %u states tried\n", crash_states);
+    printf("# %u states tried, %u of them distinct\n", crash_states, crash_distinct);
+    g_hash_table_iter_init(&iter, crash_kinds);
+    while (g_hash_table_iter_next(&iter, &kind, &count)) {
+        printf("# %u with: %s\n", GPOINTER_TO_UINT(count), (char *)kind);
+    }
+    g_hash_table_unref(crash_seen);
+    g_hash_table_unref(crash_kinds);
     return ret;
 }
 

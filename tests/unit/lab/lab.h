@@ -26,14 +26,6 @@ static inline BlockDriver *const *lab_drivers(void)
     return drivers;
 }
 
-/* $LAB_STATES, 0 if there is none: how long a long run is. */
-static inline guint lab_states_wanted(void)
-{
-    const char *text = g_getenv("LAB_STATES");
-
-    return text ? g_ascii_strtoull(text, NULL, 10) : 0;
-}
-
 /* Warnings would disturb TAP. */
 static inline bool lab_swallow(const char *line)
 {
@@ -113,6 +105,17 @@ static inline void coroutine_fn lab_co_keep_length(MemUser *user)
 {
     bdrv_co_child_set_perm(user->root, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE, BLK_PERM_ALL,
                            &error_abort);
+}
+
+/* Amend image @bs by options as qemu-img takes them; false with @errp set if that fails. */
+static inline bool coroutine_fn lab_co_amend(BlockDriverState *bs, const char *text, bool force,
+                                             Error **errp)
+{
+    g_autoptr(QemuOpts) opts = qemu_opts_create(bdrv_amend_opts(bs->drv), NULL, false,
+                                                &error_abort);
+
+    g_assert_true(qemu_opts_do_parse(opts, text, NULL, &error_abort));
+    return bdrv_co_amend_options(bs, opts, force, NULL, errp);
 }
 
 static inline void lab_report(void *opaque, const char *line)

@@ -759,7 +759,7 @@ static inline void model_test_case(gconstpointer data)
     const ModelCase *k = data;
     g_autoptr(GRand) rand = test_rand_new();
     g_autofree char *folder = g_strconcat(test_tmpdir(), "/", NULL);
-    guint wanted = lab_states_wanted() ? lab_states_wanted() : 400, done = 0;
+    guint wanted = test_states_wanted() ? test_states_wanted() : 400, done = 0;
     guint batch = CLAMP(wanted / 2, 1, 200); /* so that both paths are tried */
     const char *replay = g_getenv("LAB_REPLAY");
 

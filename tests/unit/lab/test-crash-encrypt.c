@@ -28,11 +28,7 @@ typedef struct Slots {
 
 static void coroutine_fn co_amend(BlockDriverState *bs, const char *text)
 {
-    g_autoptr(QemuOpts) opts = qemu_opts_create(bdrv_amend_opts(bs->drv), NULL, false,
-                                                &error_abort);
-
-    g_assert_true(qemu_opts_do_parse(opts, text, NULL, &error_abort));
-    g_assert_true(bdrv_co_amend_options(bs, opts, true, NULL, &error_abort));
+    g_assert_true(lab_co_amend(bs, text, true, &error_abort));
 }
 
 static void coroutine_fn co_change_slots(CrashRun *r, Slots slots)

@@ -34,23 +34,15 @@ static void coroutine_fn co_prepare_known(CrashRun *r)
     g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "known", &error_abort));
 }
 
-static void coroutine_fn co_dawdle(CrashRun *r)
-{
-    for (int i = g_rand_int_range(r->rand, 0, 200); i > 0; i--) {
-        aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
-        qemu_coroutine_yield();
-    }
-}
-
 static void coroutine_fn co_make_and_delete(CrashRun *r)
 {
     for (int i = 0; i < 6; i++) {
         g_autofree char *name = g_strdup_printf("s%d", i);
         g_autoptr(SnapshotInfo) info = NULL;
 
-        co_dawdle(r);
+        crash_co_dawdle(r);
         g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, name, &error_abort));
-        co_dawdle(r);
+        crash_co_dawdle(r);
         if (i % 3) {
             info = bdrv_snapshot_find(r->user->bs, NULL, name);
             g_assert_true(bdrv_co_snapshot_delete(r->user->bs, info->id, &error_abort));
@@ -92,7 +84,7 @@ static void coroutine_fn co_prepare_apply(CrashRun *r)
 static void coroutine_fn co_apply(CrashRun *r)
 {
     for (int i = 0; i < 6; i++) {
-        co_dawdle(r);
+        crash_co_dawdle(r);
         g_assert_true(bdrv_co_snapshot_goto(r->user->bs, i % 2 ? "new" : "old", &error_abort));
     }
 }

@@ -21,11 +21,7 @@ static void coroutine_fn co_prepare(FaultRun *r)
 
 static bool coroutine_fn co_amend(FaultRun *r, const char *text, Error **errp)
 {
-    BlockDriver *drv = bdrv_find_format("qcow2");
-    g_autoptr(QemuOpts) opts = qemu_opts_create(bdrv_amend_opts(drv), NULL, false, &error_abort);
-
-    g_assert_true(qemu_opts_do_parse(opts, text, NULL, &error_abort));
-    return bdrv_co_amend_options(r->user->bs, opts, false, NULL, errp);
+    return lab_co_amend(r->user->bs, text, false, errp);
 }
 
 static bool coroutine_fn co_width(FaultRun *r, Error **errp)

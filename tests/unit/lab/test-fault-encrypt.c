@@ -125,7 +125,7 @@ static const FaultCase cases[] = {
 
 int main(int argc, char **argv)
 {
-    guint n = ARRAY_SIZE(cases) - (lab_states_wanted() ? 0 : 1);
+    guint n = ARRAY_SIZE(cases) - (test_states_wanted() ? 0 : 1);
 
     return lab_with_secrets() ? fault_lab_main(argc, argv, cases, n) : 0;
 }

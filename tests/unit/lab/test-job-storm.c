@@ -235,9 +235,7 @@ static void coroutine_fn co_end(Storm *s)
 
 static int orders_wanted(void)
 {
-    const char *text = g_getenv("LAB_STATES");
-
-    return text ? MAX(ORDERS, (int)g_ascii_strtoull(text, NULL, 10) / 100) : ORDERS;
+    return MAX(ORDERS, (int)test_states_wanted() / 100);
 }
 
 static void coroutine_fn co_storm(Storm *s, AioContext *const *ctxs)
