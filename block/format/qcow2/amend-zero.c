@@ -241,8 +241,11 @@ static bool coroutine_fn co_expand_table(Expand *e, Qcow2Place *table, Error **e
     int ret = co_expand_entries(bs, table, &is_changed);
 
     if (ret >= 0 && is_changed) {
-        /* R1: counts of new clusters first. */
+        /* R1: counts of new clusters first; R2: and their zeroes. */
         ret = qcow2_co_write_back(bs);
+        if (ret >= 0) {
+            ret = bdrv_co_flush(bs->file->bs);
+        }
         if (ret >= 0) {
             qemu_co_mutex_lock(&s->lock);
             qcow2_cache_drop(s->l2_cache, table->offset, s->cluster_size);
@@ -276,7 +279,15 @@ static bool coroutine_fn co_expand_snapshots(Expand *e, Error **errp)
         error_setg_errno(errp, -ret, "Failed to turn zero into data clusters");
         return false;
     }
-    return co_for_each_snapshot(e, co_expand_table, errp);
+    if (!co_for_each_snapshot(e, co_expand_table, errp)) {
+        return false;
+    }
+    /* No table with zero clusters is left when the header says version 2 (R5). */
+    ret = bdrv_co_flush(e->bs->file->bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to turn zero into data clusters");
+    }
+    return ret >= 0;
 }
 
 bool coroutine_fn qcow2_amend_co_expand_zeroes(BlockDriverState *bs,

@@ -4,6 +4,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/snapshot.h"
 #include "crash-lab.h"
 
 #define OPEN "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': 'disk'}}"
@@ -11,11 +12,7 @@
 
 static void coroutine_fn co_amend(BlockDriverState *bs, const char *text)
 {
-    BlockDriver *drv = bdrv_find_format("qcow2");
-    g_autoptr(QemuOpts) opts = qemu_opts_create(bdrv_amend_opts(drv), NULL, false, &error_abort);
-
-    g_assert_true(qemu_opts_do_parse(opts, text, NULL, &error_abort));
-    g_assert_true(bdrv_co_amend_options(bs, opts, false, NULL, &error_abort));
+    g_assert_true(lab_co_amend(bs, text, false, &error_abort));
 }
 
 /* A disk with something of everything. */
@@ -48,6 +45,14 @@ static void coroutine_fn co_versions(CrashRun *r)
     co_amend(r->user->bs, "compat=0.10,refcount_bits=16");
 }
 
+/* The disk shares tables with a snapshot; zero clusters must be gone from them before the step. */
+static void coroutine_fn co_version_with_snapshot(CrashRun *r)
+{
+    co_fill(r);
+    g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "kept", &error_abort));
+    co_amend(r->user->bs, "compat=0.10");
+}
+
 static void coroutine_fn co_size(CrashRun *r)
 {
     g_autofree char *text = g_strdup_printf("size=%" PRIi64, 3 * r->k->disk_bytes);
@@ -69,6 +74,10 @@ static const CrashCase cases[] = {
                   "'backing-fmt': 'raw'}" }, .open = OPEN, .has_base = true,
       .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 0, 0, 0, 1, 16 }, .rounds = 5,
       .step = 1, .co_beside = co_versions },
+    { .path = "/qcow2/crash/R15-amend/version-with-snapshot",
+      .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 0, 0, 0, 1, 16 }, .rounds = 5,
+      .step = 1, .co_beside = co_version_with_snapshot },
     { .path = "/qcow2/crash/R15-amend/size",
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 512}" }, .open = OPEN,
       .disk_bytes = 256 * KiB, .cluster_size = 512, .mix = { 10, 2, 2, 2, 16 }, .rounds = 30,
