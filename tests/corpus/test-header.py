@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Each field of a header, out of range: one sentence of its own, and nothing is opened.  An installed
-stock says the same, but where OURS holds."""
+"""Each field of a header out of range, of its extensions, of an entry of the table of snapshots and of
+the directory of bitmaps: one sentence of its own, and nothing is opened.  An installed stock says the
+same, but where OURS holds."""
 
 import os
 import struct
@@ -30,6 +31,7 @@ def bitmaps(nb, reserved, size, offset):
 EXTENSIONS = 112    # where they begin
 # Field, [(offset, format, value)], the sentence.
 FIELDS = (
+    ("magic", [(0, "I", 0x514649fa)], "Image is not in qcow2 format"),
     ("version", [(4, "I", 4)], "Unsupported qcow2 version 4"),
     ("version", [(4, "I", 0)], "Unsupported qcow2 version 0"),
     ("cluster_bits", [(20, "I", 8)], "Unsupported cluster size: 2^8"),
@@ -48,6 +50,8 @@ FIELDS = (
     ("crypt_method", [(32, "I", 3)], "Unsupported encryption method 3"),
     ("l1_size", [(36, "I", 0)], "L1 table is too small"),
     ("l1_size", [(36, "I", (4 << 20) + 1)], "Active L1 table too large"),
+    ("l1_table_offset", [(40, "Q", 1 << 40)],
+     "qcow2: The L1 table at offset 0x10000000000 lies past the end of the file", OURS),
     ("l1_table_offset", [(40, "Q", 0x30200)], "Active L1 table offset invalid"),
     ("l1_table_offset", [(40, "Q", 1 << 63)], "Active L1 table offset invalid"),
     ("refcount_table_offset", [(48, "Q", 0x10200)], "Reference count table offset invalid"),
@@ -91,16 +95,87 @@ FIELDS = (
      "CRYPTO header extension only expected with LUKS encryption method"),
     ("LUKS header: length", [(EXTENSIONS, "s", ext(EXT_CRYPTO, bytes(8))), (32, "I", 2)],
      "CRYPTO header extension size 8, but expected size 16"),
+    ("LUKS header: none", [(32, "I", 2)], "Missing CRYPTO header for crypt method 2",
+     OURS),
+    ("LUKS header: no place",
+     [(EXTENSIONS, "s", ext(EXT_CRYPTO, struct.pack(">QQ", 0, 4096))), (32, "I", 2)],
+     "Encryption header offset '0' is invalid", OURS),
+    ("LUKS header: too far",
+     [(EXTENSIONS, "s", ext(EXT_CRYPTO, struct.pack(">QQ", 1 << 60, 4096))), (32, "I", 2)],
+     "Encryption header offset '1152921504606846976' is invalid", OURS),
+    ("LUKS header: too small",
+     [(EXTENSIONS, "s", ext(EXT_CRYPTO, struct.pack(">QQ", 65536, 591))), (32, "I", 2)],
+     "Encryption header of 591 bytes is too small", OURS),
+    ("LUKS header: too large",
+     [(EXTENSIONS, "s", ext(EXT_CRYPTO, struct.pack(">QQ", 65536, 1 << 40))), (32, "I", 2)],
+     "Encryption header of 1099511627776 bytes is too large", OURS),
     ("LUKS header: place",
      [(EXTENSIONS, "s", ext(EXT_CRYPTO, struct.pack(">QQ", 512, 512))), (32, "I", 2)],
      "Encryption header offset '512' is not a multiple of cluster size '65536'"),
 )
 
 
-def spoil(patches):
-    with open("sound", "rb") as file:
+# The same for places counted from the entry of a snapshot; the command that needs them.
+LOAD = ("convert", "-f", "qcow2", "-O", "raw", "-l", "s1", "image", "out.raw")
+INFO = ("info", "-f", "qcow2", "image")
+NOT_LOADED = "Failed to load snapshot: "
+NOT_OPEN = "Could not open 'image': "
+SNAPSHOT = (
+    ("l1_table_offset", [(0, "Q", 512)], "Snapshot L1 table offset invalid", LOAD),
+    ("l1_table_offset", [(0, "Q", 1 << 60)], "Snapshot L1 table offset invalid", LOAD, OURS),
+    ("l1_size", [(8, "I", (4 << 20) + 1)], "Snapshot L1 table too large", LOAD),
+    ("l1_size", [(8, "I", U32)], "Snapshot L1 table too large", LOAD),
+    ("extra data size", [(36, "I", 1025)], "Too much extra metadata in snapshot table entry 0\n"
+     "You can force-remove this extra metadata with qemu-img check -r all", INFO),
+    ("extra data size", [(36, "I", U32)], "Too much extra metadata in snapshot table entry 0\n"
+     "You can force-remove this extra metadata with qemu-img check -r all", INFO),
+)
+# From the extension that says where the bitmaps are.
+EXTENSION = (
+    ("number", [(0, "I", 2)], "Less bitmaps found than specified in header extension", INFO),
+    ("directory size", [(8, "Q", 64)], "More bitmaps found than specified in header extension", INFO),
+    ("directory size", [(8, "Q", 0)], "Requested bitmap directory size is zero", INFO),
+    ("directory offset", [(16, "Q", 1 << 63)], "bitmaps_ext: invalid bitmap directory offset", INFO,
+     OURS),
+)
+# From the entry of a bitmap, and from its table.
+BAD = "Bitmap directory entry 0 is invalid: "
+CLEAR = ("bitmap", "--clear", "-f", "qcow2", "image", "b0")
+BITMAP = (
+    ("table offset", [(0, "Q", 0)], BAD + "the offset of its table", INFO, OURS),
+    ("table offset", [(0, "Q", 512)], BAD + "the offset of its table", INFO, OURS),
+    ("table offset", [(0, "Q", 1 << 60)], BAD + "the offset of its table", INFO, OURS),
+    ("table size", [(8, "I", 0)], BAD + "the size of its table", INFO, OURS),
+    ("table size", [(8, "I", 0x8000001)], BAD + "the size of its table", INFO, OURS),
+    ("table size", [(8, "I", 5)], "Bitmap 'b0' does not have the size that the disk needs", CLEAR,
+     OURS),
+    ("flags", [(12, "I", 4)], BAD + "a flag that is not known", INFO, OURS),
+    ("flags", [(12, "I", 1 << 31)], BAD + "a flag that is not known", INFO, OURS),
+    ("type", [(16, "B", 0)], BAD + "its type", INFO, OURS),
+    ("type", [(16, "B", 2)], BAD + "its type", INFO, OURS),
+    ("granularity", [(17, "B", 8)], BAD + "its granularity", INFO, OURS),
+    ("granularity", [(17, "B", 32)], BAD + "its granularity", INFO, OURS),
+    ("name length", [(18, "H", 0)], BAD + "the length of its name", INFO, OURS),
+    ("name length", [(18, "H", 1024)], BAD + "the length of its name", INFO, OURS),
+    ("name length", [(18, "H", 20)], BAD + "the length of its name", INFO, OURS),
+    ("name", [(24, "B", 0)], BAD + "its name", INFO, OURS),
+    ("extra data", [(20, "I", 4)], BAD + "extra data, which nobody knows", INFO, OURS),
+)
+TABLE = (
+    ("entry", [(0, "Q", 65536 + 512)], "Entry 0 of the table of bitmap 'b0' is invalid: 0x10200",
+     CLEAR, OURS),
+    ("entry", [(0, "Q", 2)], "Entry 0 of the table of bitmap 'b0' is invalid: 0x2", CLEAR, OURS),
+    ("entry", [(0, "Q", 1 << 60)],
+     "Entry 0 of the table of bitmap 'b0' is invalid: 0x1000000000000000", CLEAR, OURS),
+)
+
+
+def spoil(patches, sound="sound", base=0):
+    """Make "image" of @sound, with each patch at its offset from @base."""
+    with open(sound, "rb") as file:
         image = bytearray(file.read())
     for offset, kind, value in patches:
+        offset += base
         if kind == "s":
             image[offset:offset + len(value)] = value
         else:
@@ -110,13 +185,43 @@ def spoil(patches):
         file.write(image)
 
 
-def sentence(tool):
+def sentence(tool, command):
     """What it says of the image; None if it opens it."""
-    done = run(tool, "info", "-f", "qcow2", "image")
-    start = "qemu-img: Could not open 'image': "
-    if done.status == 0 or done.crashed or not done.err.startswith(start):
-        return str(done)
-    return done.err[len(start):].rstrip("\n")
+    done = run(tool, *command)
+    said = done.err.removeprefix("qemu-img: ").rstrip("\n")
+    for start in (NOT_OPEN, NOT_LOADED):
+        if done.status == 1 and not done.crashed and said.startswith(start):
+            return said[len(start):]
+    return str(done)
+
+
+def try_field(tap, where, want, how, command=INFO):
+    said = sentence("qemu-img", command)
+    tap.ok(said == want, f"{where}: {want.splitlines()[0]}", said)
+    if stock("qemu-img") and OURS not in how:
+        theirs = sentence(stock("qemu-img"), command)
+        tap.ok(theirs == want, f"{where}: so says stock", theirs)
+
+
+def place(offset, kind="Q", base=0):
+    """A number in the image with a snapshot and a bitmap."""
+    with open("full", "rb") as file:
+        file.seek(base + offset)
+        return struct.unpack(f">{kind}", file.read(struct.calcsize(kind)))[0]
+
+
+def make_full():
+    """An image with snapshot s1 and bitmap b0: where the snapshot's entry, the extension for bitmaps,
+    the bitmap's entry and its table are."""
+    must("qemu-img", "create", "-q", "-f", "qcow2", "full", str(MiB))
+    must("qemu-io", "-f", "qcow2", "-c", "write -q 0 64k", "full")
+    must("qemu-img", "snapshot", "-c", "s1", "full")
+    must("qemu-img", "bitmap", "-f", "qcow2", "--add", "full", "b0")
+    at = EXTENSIONS
+    while place(at, "I") != EXT_BITMAPS:
+        at += 8 + (place(at + 4, "I") + 7 & ~7)
+    directory = place(at + 8 + 16)
+    return place(64), at + 8, directory, place(directory)
 
 
 def main():
@@ -124,12 +229,12 @@ def main():
     must("qemu-img", "create", "-q", "-f", "qcow2", "sound", str(MiB))
     for field, patches, want, *how in FIELDS:
         spoil(patches)
-        said = sentence("qemu-img")
-        where = f"{field} {[patch[2] for patch in patches if patch[1] != 's']}"
-        tap.ok(said == want, f"{where}: {want}", said)
-        if stock("qemu-img") and OURS not in how:
-            theirs = sentence(stock("qemu-img"))
-            tap.ok(theirs == want, f"{where}: so says stock", theirs)
+        try_field(tap, f"{field} {[patch[2] for patch in patches if patch[1] != 's']}", want, how)
+    for (what, rows), base in zip((("snapshot", SNAPSHOT), ("extension for bitmaps", EXTENSION),
+                                   ("bitmap", BITMAP), ("table of bitmap", TABLE)), make_full()):
+        for field, patches, want, command, *how in rows:
+            spoil(patches, "full", base)
+            try_field(tap, f"{what}: {field} {patches[0][2]}", want, how, command)
     return tap.finish()
 
 

@@ -51,15 +51,36 @@ Qcow2Bitmap *qcow2_bitmaps_find(const GArray *bitmaps, const char *name)
     return NULL;
 }
 
-static bool entry_is_sane(const Qcow2Bitmap *bm, const uint8_t *buf, uint32_t cluster_size)
+/* What is wrong with an entry of the directory, of which @len bytes are there; NULL: nothing. */
+static const char *entry_fault(const Qcow2Bitmap *bm, const uint8_t *buf, size_t len,
+                               uint32_t cluster_size)
 {
-    return bm->table_offset && !(bm->table_offset & (cluster_size - 1)) &&
-           bm->table_offset < QCOW2_MAX_HOST_OFFSET && bm->table_size &&
-           bm->table_size <= MAX_TABLE_ENTRIES &&
-           !(bm->flags & ~(QCOW2_BITMAP_IN_USE | QCOW2_BITMAP_AUTO)) &&
-           buf[16] == TYPE_DIRTY_TRACKING &&
-           bm->granularity_bits >= QCOW2_MIN_BITMAP_GRANULARITY_BITS &&
-           bm->granularity_bits <= QCOW2_MAX_BITMAP_GRANULARITY_BITS && ldl_be_p(buf + 20) == 0;
+    size_t name_len = lduw_be_p(buf + 18);
+
+    if (!bm->table_offset || (bm->table_offset & (cluster_size - 1)) ||
+        bm->table_offset >= QCOW2_MAX_HOST_OFFSET) {
+        return "the offset of its table";
+    }
+    if (!bm->table_size || bm->table_size > MAX_TABLE_ENTRIES) {
+        return "the size of its table";
+    }
+    if (bm->flags & ~(QCOW2_BITMAP_IN_USE | QCOW2_BITMAP_AUTO)) {
+        return "a flag that is not known";
+    }
+    if (buf[16] != TYPE_DIRTY_TRACKING) {
+        return "its type";
+    }
+    if (bm->granularity_bits < QCOW2_MIN_BITMAP_GRANULARITY_BITS ||
+        bm->granularity_bits > QCOW2_MAX_BITMAP_GRANULARITY_BITS) {
+        return "its granularity";
+    }
+    if (name_len == 0 || name_len > QCOW2_MAX_BITMAP_NAME || name_len > len - ENTRY_FIXED_LEN) {
+        return "the length of its name";
+    }
+    if (memchr(buf + ENTRY_FIXED_LEN, 0, name_len)) {
+        return "its name";
+    }
+    return ldl_be_p(buf + 20) ? "extra data, which nobody knows" : NULL;
 }
 
 GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_t cluster_size,
@@ -70,6 +91,7 @@ GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_
 
     for (uint32_t i = 0; i < nb; i++) {
         const uint8_t *buf = dir + pos;
+        const char *fault;
         Qcow2Bitmap bm;
         size_t name_len;
 
@@ -83,13 +105,12 @@ GArray *qcow2_bitmaps_parse(const uint8_t *dir, size_t len, uint32_t nb, uint32_
             .flags = ldl_be_p(buf + 12),
             .granularity_bits = buf[17],
         };
-        name_len = lduw_be_p(buf + 18);
-        if (name_len == 0 || name_len > QCOW2_MAX_BITMAP_NAME ||
-            len - pos - ENTRY_FIXED_LEN < name_len ||
-            memchr(buf + ENTRY_FIXED_LEN, 0, name_len) || !entry_is_sane(&bm, buf, cluster_size)) {
-            error_setg(errp, "Bitmap directory entry %" PRIu32 " is invalid", i);
+        fault = entry_fault(&bm, buf, len - pos, cluster_size);
+        if (fault) {
+            error_setg(errp, "Bitmap directory entry %" PRIu32 " is invalid: %s", i, fault);
             return NULL;
         }
+        name_len = lduw_be_p(buf + 18);
         bm.name = g_strndup((const char *)buf + ENTRY_FIXED_LEN, name_len);
         g_array_append_val(bitmaps, bm);
         pos += MIN(QEMU_ALIGN_UP(ENTRY_FIXED_LEN + name_len, 8), len - pos);
@@ -132,6 +153,10 @@ GArray *coroutine_fn qcow2_bitmaps_co_read(BlockDriverState *bs, Error **errp)
 
     if (!s->ext.has_bitmaps || !(s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         return qcow2_bitmaps_new();
+    }
+    if (s->ext.bitmap_dir_size == 0) {
+        error_setg(errp, "Requested bitmap directory size is zero");
+        return NULL;
     }
     dir = g_try_malloc(s->ext.bitmap_dir_size);
     if (!dir) {

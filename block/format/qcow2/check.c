@@ -114,6 +114,11 @@ static void check_snapshots(Qcow2Check *c)
                                "cluster aligned; snapshot table entry corrupted", sn->id, sn->name,
                                sn->l1_offset);
             c->res->corruptions++;
+        } else if (sn->l1_offset >= QCOW2_MAX_HOST_OFFSET) {
+            qcow2_check_report(c, "ERROR snapshot %s (%s) l1_offset=%#" PRIx64 ": L1 table is "
+                               "too far; snapshot table entry corrupted", sn->id, sn->name,
+                               sn->l1_offset);
+            c->res->corruptions++;
         } else if (!qcow2_snapshot_l1_is_sane(s, sn)) {
             qcow2_check_report(c, "ERROR snapshot %s (%s) l1_size=%#" PRIx32 ": L1 table is too "
                                "large; snapshot table entry corrupted", sn->id, sn->name,

@@ -316,8 +316,11 @@ static bool read_bitmaps_ext(const uint8_t *data, uint32_t len, Qcow2Extensions 
                    "maximum of %d", ext->nb_bitmaps, QCOW2_MAX_BITMAPS);
         return false;
     }
-    if (ext->bitmap_dir_size > QCOW2_MAX_BITMAP_DIR_BYTES ||
-        ext->bitmap_dir_offset > INT64_MAX - QCOW2_MAX_BITMAP_DIR_BYTES) {
+    if (ext->bitmap_dir_offset > INT64_MAX - QCOW2_MAX_BITMAP_DIR_BYTES) {
+        error_setg(errp, "bitmaps_ext: invalid bitmap directory offset");
+        return false;
+    }
+    if (ext->bitmap_dir_size > QCOW2_MAX_BITMAP_DIR_BYTES) {
         error_setg(errp, "bitmaps_ext: bitmap directory size (%" PRIu64 ") exceeds the maximum "
                    "supported size (%" PRIu64 ")", ext->bitmap_dir_size,
                    (uint64_t)QCOW2_MAX_BITMAP_DIR_BYTES);

@@ -109,7 +109,8 @@ uint64_t *coroutine_fn qcow2_snapshot_co_read_l1(BlockDriverState *bs, const Qco
     int ret;
 
     if (!qcow2_snapshot_l1_is_sane(bs->opaque, sn)) {
-        error_setg(errp, "The L1 table of snapshot '%s' is misplaced or too large", sn->id);
+        error_setg(errp, (uint64_t)sn->l1_size * 8 > QCOW2_MAX_L1_BYTES
+                   ? "Snapshot L1 table too large" : "Snapshot L1 table offset invalid");
         return NULL;
     }
     l1 = qcow2_co_read_l1(bs, sn->l1_offset, sn->l1_size, &ret);
