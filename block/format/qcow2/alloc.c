@@ -4,13 +4,19 @@
  *
  * begin  decides for a run of clusters: overwrite in place (the image alone refers to them), or
  *        take new ones.  In the second case the Qcow2Alloc is on a list until it ends, and
- *        whoever wants to change an overlapping cluster waits for it.
+ *        whoever wants to change an overlapping cluster waits for it, or joins.
  * link   makes the L2 entries refer to the new clusters, after the data was written (R2), and
  *        frees what they referred to (R4).
  * abort  gives the clusters back.
  *
  * A request holds at most one Qcow2Alloc and does not wait while it holds one, so there is no
  * cycle.
+ *
+ * Joining: small writes one after the other meet in every cluster.  If it reads as zeroes before
+ * and so does the new one, nothing needs to be copied around what is written: each writes its own
+ * piece, at the same time.  Whoever has written links the clusters of his piece, since he is about
+ * to say that it is there; what the others have not written yet reads as zeroes, as before.  Who
+ * began links all, and is the end of it; if his write failed, the last of the others is.
  */
 #include "qemu/osdep.h"
 
@@ -70,7 +76,13 @@ static int64_t coroutine_fn co_avoid_others(BlockDriverState *bs, int64_t offset
     return bytes;
 }
 
-static void alloc_end_of_life(Qcow2Alloc *alloc)
+static void alloc_enlist(Qcow2State *s, Qcow2Alloc *alloc)
+{
+    qemu_co_queue_init(&alloc->waiters);
+    QLIST_INSERT_HEAD(&s->allocs, alloc, next);
+}
+
+static void alloc_delist(Qcow2Alloc *alloc)
 {
     QLIST_REMOVE(alloc, next);
     qemu_co_queue_restart_all(&alloc->waiters);
@@ -85,13 +97,25 @@ void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
         /* Look again. */
     }
     *alloc = (Qcow2Alloc){ .guest_offset = offset, .nb_clusters = nb_clusters };
-    qemu_co_queue_init(&alloc->waiters);
-    QLIST_INSERT_HEAD(&s->allocs, alloc, next);
+    alloc_enlist(s, alloc);
 }
 
 void qcow2_alloc_release(Qcow2Alloc *alloc)
 {
-    alloc_end_of_life(alloc);
+    alloc_delist(alloc);
+}
+
+Qcow2Alloc *qcow2_alloc_join(Qcow2State *s, int64_t offset, int64_t *bytes, uint64_t *host_offset)
+{
+    Qcow2Alloc *alloc = find_overlapping(s, offset, *bytes);
+
+    if (!alloc || !alloc->is_open || alloc->guest_offset > offset) {
+        return NULL;
+    }
+    *bytes = MIN(*bytes, alloc_end(s, alloc) - offset);
+    *host_offset = alloc->host_offset + (offset - alloc->guest_offset);
+    alloc->nb_writers++;
+    return alloc;
 }
 
 /* ---- begin --------------------------------------------------------------------------------- */
@@ -235,6 +259,25 @@ static void plan_cow(BlockDriverState *bs, Qcow2Alloc *alloc, L2Entry first, L2E
     alloc->tail_is_zero = range_is_zero(bs, last, alloc->data_end, alloc->cow_end);
 }
 
+/* Do all clusters of the run read as zeroes, the old ones and the new ones? */
+static bool run_is_zero(BlockDriverState *bs, const Qcow2Alloc *alloc,
+                        const Qcow2CacheEntry *slice, uint32_t index)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!alloc->is_fresh || s->is_extended_l2) {
+        return false;
+    }
+    for (uint32_t i = 0; i < alloc->nb_clusters; i++) {
+        Qcow2Kind kind = qcow2_entry_kind(s, qcow2_slice_get(s, slice, index + i));
+
+        if (!kind_is_zero(bs, kind, alloc->guest_offset + ((int64_t)i << s->cluster_bits))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- begin: all ---------------------------------------------------------------------------- */
 
 /* What the entries refer to must be well formed before anything is built on it. */
@@ -313,7 +356,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
     }
     alloc->is_fresh &= !s->header.crypt_method; /* zeroes on the host are not zeroes */
     *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
-    alloc->nb_clusters = n;
+    alloc->nb_clusters = alloc->nb_unlinked = n;
     alloc->data_start = offset;
     alloc->data_end = offset + *bytes;
     *host_offset = alloc->host_offset + in_cluster;
@@ -321,15 +364,15 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
         return 1;
     }
     plan_cow(bs, alloc, first, get_entry(s, slice, index + n - 1));
-    qemu_co_queue_init(&alloc->waiters);
-    QLIST_INSERT_HEAD(&s->allocs, alloc, next);
+    alloc->reads_zero = run_is_zero(bs, alloc, slice, index);
     return 0;
 }
 
 int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int64_t *bytes,
-                                      uint64_t *host_offset, Qcow2Alloc *alloc)
+                                      uint64_t *host_offset, Qcow2Alloc **alloc)
 {
     Qcow2CacheEntry *slice;
+    Qcow2Alloc plan;
     uint32_t index;
     int ret;
 
@@ -338,8 +381,14 @@ int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int6
     if (ret < 0) {
         return ret;
     }
-    ret = co_begin_in_slice(bs, offset, bytes, host_offset, alloc, slice, index);
+    ret = co_begin_in_slice(bs, offset, bytes, host_offset, &plan, slice, index);
     qcow2_cache_put(slice);
+    if (ret == 0) {
+        plan.nb_writers = 1;
+        *alloc = g_new(Qcow2Alloc, 1);
+        **alloc = plan;
+        alloc_enlist(bs->opaque, *alloc);
+    }
     return ret;
 }
 
@@ -358,52 +407,112 @@ static uint64_t linked_bitmap(const Qcow2State *s, const Qcow2Alloc *alloc, int6
     return (kept | written) & ~(written << QCOW2_SUBCLUSTERS);
 }
 
-int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
+static bool is_linked(const Qcow2State *s, const Qcow2Alloc *alloc, const Qcow2CacheEntry *slice,
+                      uint32_t first, uint32_t i)
+{
+    return qcow2_slice_get(s, slice, first + i) ==
+           ((alloc->host_offset + ((uint64_t)i << s->cluster_bits)) | QCOW2_COPIED);
+}
+
+/* Cluster @i of the run, whose entry is number @first + @i of @slice. */
+static void link_cluster(BlockDriverState *bs, Qcow2Alloc *alloc, Qcow2CacheEntry *slice,
+                         uint32_t first, uint32_t i)
 {
     Qcow2State *s = bs->opaque;
-    Qcow2CacheEntry *slice;
-    uint32_t index;
-    int ret = qcow2_co_get_slice_for_write(bs, alloc->guest_offset, &slice, &index);
+    L2Entry old = get_entry(s, slice, first + i);
+    uint64_t in_run = (uint64_t)i << s->cluster_bits;
 
-    if (ret < 0) {
-        qcow2_alloc_co_abort(bs, alloc);
-        return ret;
+    qcow2_slice_set(s, slice, first + i, (alloc->host_offset + in_run) | QCOW2_COPIED |
+                    (alloc->is_reserve ? QCOW2_ZERO : 0));
+    if (s->is_extended_l2) {
+        qcow2_slice_set_bitmap(s, slice, first + i,
+                               linked_bitmap(s, alloc, alloc->guest_offset + in_run, old));
     }
-    for (uint32_t i = 0; i < alloc->nb_clusters; i++) {
-        L2Entry old = get_entry(s, slice, index + i);
-        uint64_t in_run = (uint64_t)i << s->cluster_bits;
+    if (!alloc->in_place) {
+        qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_NEVER);
+    }
+    alloc->nb_unlinked--;
+}
 
-        qcow2_slice_set(s, slice, index + i, (alloc->host_offset + in_run) | QCOW2_COPIED |
-                        (alloc->is_reserve ? QCOW2_ZERO : 0));
-        if (s->is_extended_l2) {
-            qcow2_slice_set_bitmap(s, slice, index + i,
-                                   linked_bitmap(s, alloc, alloc->guest_offset + in_run, old));
-        }
-        if (!alloc->in_place) {
-            qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_NEVER);
+/* Give back the clusters that nobody has linked.  At worst a leak. */
+static void coroutine_fn co_free_unlinked(BlockDriverState *bs, const Qcow2Alloc *alloc)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *slice = NULL;
+    uint32_t first;
+
+    if (alloc->in_place || s->has_data_file) {
+        return;
+    }
+    if (alloc->nb_unlinked == alloc->nb_clusters) {
+        qcow2_co_free_unused(bs, alloc->host_offset, alloc->nb_clusters);
+        return;
+    }
+    if (qcow2_co_get_slice(bs, alloc->guest_offset, &slice, &first) < 0) {
+        return;
+    }
+    for (uint32_t i = 0; slice && i < alloc->nb_clusters; i++) {
+        if (!is_linked(s, alloc, slice, first, i)) {
+            qcow2_co_free_unused(bs, alloc->host_offset + ((uint64_t)i << s->cluster_bits), 1);
         }
     }
     qcow2_cache_put(slice);
-    alloc_end_of_life(alloc);
-    return 0;
+}
+
+/* One writer less.  It ends when nothing is left to be linked, or nobody to do so. */
+static void coroutine_fn co_leave(BlockDriverState *bs, Qcow2Alloc *alloc)
+{
+    bool is_last = alloc->nb_writers == 1;
+
+    if (!alloc->has_ended && (is_last || !alloc->nb_unlinked)) {
+        if (alloc->nb_unlinked) {
+            co_free_unlinked(bs, alloc);
+        }
+        alloc_delist(alloc);
+        alloc->has_ended = true;
+    }
+    alloc->nb_writers--;
+    if (is_last) {
+        g_free(alloc);
+    }
+}
+
+int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
+                                     int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t from = (offset - alloc->guest_offset) >> s->cluster_bits;
+    uint32_t to = qcow2_nb_clusters(s, offset + bytes - alloc->guest_offset);
+    Qcow2CacheEntry *slice = NULL;
+    uint32_t first;
+    int ret = 0;
+
+    if (!alloc->has_ended) {
+        ret = qcow2_co_get_slice_for_write(bs, alloc->guest_offset, &slice, &first);
+    }
+    for (uint32_t i = from; slice && i < to; i++) {
+        if (!alloc->is_open || !is_linked(s, alloc, slice, first, i)) {
+            link_cluster(bs, alloc, slice, first, i);
+        }
+    }
+    qcow2_cache_put(slice);
+    co_leave(bs, alloc);
+    return ret;
 }
 
 void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc)
 {
-    if (!alloc->in_place && !((const Qcow2State *)bs->opaque)->has_data_file) {
-        /* At worst a leak. */
-        qcow2_co_free_unused(bs, alloc->host_offset, alloc->nb_clusters);
-    }
-    alloc_end_of_life(alloc);
+    co_leave(bs, alloc);
 }
 
-int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int ret)
+int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
+                                       int64_t bytes, int ret)
 {
     Qcow2State *s = bs->opaque;
 
     CO_LOCK_GUARD(&s->lock);
     if (ret >= 0) {
-        return qcow2_alloc_co_link(bs, alloc);
+        return qcow2_alloc_co_link(bs, alloc, offset, bytes);
     }
     qcow2_alloc_co_abort(bs, alloc);
     return ret;

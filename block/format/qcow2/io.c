@@ -195,6 +195,29 @@ int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret)
     return ret < 0 ? ret : qcow2_co_relieve(bs);
 }
 
+/* Where a prefix goes; its length to *@bytes.  *@alloc: NULL, or to be ended.  Lock held. */
+static int coroutine_fn co_find_place(BlockDriverState *bs, int64_t offset, int64_t *bytes,
+                                      uint64_t *host, Qcow2Alloc **alloc)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    *alloc = qcow2_alloc_join(s, offset, bytes, host);
+    if (!*alloc) {
+        ret = qcow2_alloc_co_begin(bs, offset, bytes, host, alloc);
+    }
+    if (ret >= 0 && !s->has_data_file) {
+        ret = qcow2_overlap_co_check(bs, *host, *bytes);
+        if (ret < 0 && *alloc) {
+            qcow2_alloc_co_abort(bs, *alloc);
+        }
+    }
+    if (ret >= 0 && *alloc) {
+        (*alloc)->is_open = (*alloc)->reads_zero;
+    }
+    return ret;
+}
+
 /* Write a prefix; its length to *@done, which may be 0: try again. */
 static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, int64_t *done)
@@ -202,31 +225,27 @@ static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int6
     Qcow2State *s = bs->opaque;
     int64_t n = bytes;
     uint64_t host;
-    Qcow2Alloc alloc;
-    bool in_place;
+    Qcow2Alloc *alloc;
     int ret;
 
     *done = 0;
     qemu_co_mutex_lock(&s->lock);
-    ret = qcow2_alloc_co_begin(bs, offset, &n, &host, &alloc);
-    in_place = ret == 1;
-    if (ret >= 0 && !s->has_data_file) {
-        ret = qcow2_overlap_co_check(bs, host, n);
-        if (ret < 0 && !in_place) {
-            qcow2_alloc_co_abort(bs, &alloc);
-        }
-    }
+    ret = co_find_place(bs, offset, &n, &host, &alloc);
     qemu_co_mutex_unlock(&s->lock);
     if (ret < 0) {
         return qcow2_co_after_step(bs, ret);
     }
-    if (in_place) {
-        *done = n;
+    if (!alloc || alloc->is_open) {
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        return qcow2_co_write_data(bs, offset, host, n, qiov, qiov_offset);
+        ret = qcow2_co_write_data(bs, offset, host, n, qiov, qiov_offset);
+    } else {
+        ret = co_write_alloc(bs, alloc, qiov, qiov_offset);
     }
-    ret = co_write_alloc(bs, &alloc, qiov, qiov_offset);
-    ret = qcow2_alloc_co_finish(bs, &alloc, ret);
+    if (!alloc) {
+        *done = n;
+        return ret;
+    }
+    ret = qcow2_alloc_co_finish(bs, alloc, offset, n, ret);
     /* -EAGAIN also from linking: then the data went to clusters that were given back. */
     *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);

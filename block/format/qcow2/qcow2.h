@@ -68,10 +68,10 @@ typedef struct Qcow2Free {
 
 /* ---- allocating writes (alloc.c) ----------------------------------------------------------- */
 
-/* A write that will link new clusters, on its coroutine's stack; overlapping writers wait. */
+/* A write that will link new clusters; overlapping writers wait, or join. */
 typedef struct Qcow2Alloc {
     int64_t guest_offset;     /* of the first cluster */
-    uint32_t nb_clusters;
+    uint32_t nb_clusters, nb_unlinked;
     uint64_t host_offset;
     int64_t data_start, data_end; /* guest range that the request itself writes */
     int64_t cow_start, cow_end;   /* the same with what has to be copied around it */
@@ -79,6 +79,10 @@ typedef struct Qcow2Alloc {
     bool is_fresh;            /* the host clusters were never written: they read as zeroes */
     bool is_reserve;          /* no data is written: zero clusters are linked */
     bool head_is_zero, tail_is_zero; /* what must be copied before and after is all zeroes */
+    bool reads_zero;          /* all of it, before and, but for what is being written, after */
+    bool is_open;             /* others may join: they write where the new clusters are */
+    bool has_ended;           /* nobody waits any more */
+    unsigned nb_writers;
     CoQueue waiters;
     QLIST_ENTRY(Qcow2Alloc) next;
 } Qcow2Alloc;
@@ -447,15 +451,25 @@ int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int
 
 /**
  * Find room for a write to a prefix of [@offset, @offset + *@bytes), which is shortened to it.
- * Returns 1: write to *@host_offset in place; 0: @alloc was begun and must be ended by
+ * Returns 1: write to *@host_offset in place; 0: *@alloc was begun and must be ended by
  * qcow2_alloc_co_link() or qcow2_alloc_co_abort(); -EAGAIN as qcow2_co_alloc_clusters().
  */
 int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int64_t *bytes,
-                                      uint64_t *host_offset, Qcow2Alloc *alloc);
-int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc);
+                                      uint64_t *host_offset, Qcow2Alloc **alloc);
+/**
+ * Take part in the allocating write that has @offset, if it is open: write the prefix to which
+ * *@bytes is shortened to *@host_offset, and end what is returned in the same way.  NULL: there
+ * is none.
+ */
+Qcow2Alloc *qcow2_alloc_join(Qcow2State *s, int64_t offset, int64_t *bytes, uint64_t *host_offset);
+/** [@offset, + @bytes) was written: link its clusters.  Ends the caller's part in @alloc. */
+int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
+                                     int64_t bytes);
+/** The caller did not write.  Ends its part in @alloc. */
 void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc);
 /** Takes the lock: link if the data was written (@ret >= 0), else abort; what came of it. */
-int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int ret);
+int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
+                                       int64_t bytes, int ret);
 /** Reserve the range for a writer of its own kind: others that overlap it wait for the end. */
 void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
                                          uint32_t nb_clusters, Qcow2Alloc *alloc);

@@ -201,7 +201,7 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
                                             PreallocMode mode, int64_t *done, Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    Qcow2Alloc alloc;
+    Qcow2Alloc *alloc;
     uint64_t host, end;
     int64_t n = bytes;
     int ret;
@@ -220,21 +220,21 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
     }
     if (s->is_extended_l2 && !qcow2_data_is_raw(s)) {
         /* Subclusters get host space, and show what they showed. */
-        alloc.cow_start = alloc.cow_end = alloc.guest_offset;
+        alloc->cow_start = alloc->cow_end = alloc->guest_offset;
     }
-    alloc.is_reserve = s->header.crypt_method && !s->is_extended_l2;
-    end = alloc.host_offset + ((uint64_t)alloc.nb_clusters << s->cluster_bits);
+    alloc->is_reserve = s->header.crypt_method && !s->is_extended_l2;
+    end = alloc->host_offset + ((uint64_t)alloc->nb_clusters << s->cluster_bits);
     ret = 0;
     if (s->has_data_file) {
-        ret = co_clear_data_file(bs, &alloc, end);
+        ret = co_clear_data_file(bs, alloc, end);
     } else if (end > (uint64_t)bdrv_getlength(bs->file->bs)) {
         ret = bdrv_co_truncate(bs->file, end, false,
                                mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode, 0, errp);
     }
-    if (ret >= 0 && !alloc.is_fresh && !s->has_data_file && !s->header.crypt_method) {
-        ret = bdrv_co_pwrite_zeroes(bs->file, alloc.host_offset, end - alloc.host_offset, 0);
+    if (ret >= 0 && !alloc->is_fresh && !s->has_data_file && !s->header.crypt_method) {
+        ret = bdrv_co_pwrite_zeroes(bs->file, alloc->host_offset, end - alloc->host_offset, 0);
     }
-    ret = qcow2_alloc_co_finish(bs, &alloc, ret);
+    ret = qcow2_alloc_co_finish(bs, alloc, offset, n, ret);
     *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);
 }
