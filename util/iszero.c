@@ -15,6 +15,8 @@
 
 /* Scans @len >= 256 bytes. */
 typedef bool ScanFunc(const unsigned char *buf, size_t len);
+/* Counts zero words before any other. */
+typedef size_t CountFunc(const unsigned char *p, size_t n);
 
 static uint64_t load64(const unsigned char *p)
 {
@@ -96,32 +98,116 @@ static bool scan_avx2(const unsigned char *buf, size_t len)
 }
 #endif
 
+/* ---- zero words ---------------------------------------------------------------------------- */
+
+static size_t count_words(const unsigned char *p, size_t n)
+{
+    size_t done = 0;
+
+    for (; n - done >= 4; done += 4) {
+        const unsigned char *at = p + done * 8;
+
+        if (load64(at) | load64(at + 8) | load64(at + 16) | load64(at + 24)) {
+            break;
+        }
+    }
+    while (done < n && load64(p + done * 8) == 0) {
+        done++;
+    }
+    return done;
+}
+
+#if defined(__x86_64__)
+/* Which of 8 words at @p are not zero, so that a zero has no bit; two bits for each. */
+static unsigned used_of_8(const unsigned char *p)
+{
+    const __m128i *v = (const __m128i *)p;
+    const __m128i zero = _mm_setzero_si128();
+    __m128i a = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v), zero),
+                                _mm_cmpeq_epi32(_mm_loadu_si128(v + 1), zero));
+    __m128i b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v + 2), zero),
+                                _mm_cmpeq_epi32(_mm_loadu_si128(v + 3), zero));
+
+    return _mm_movemask_epi8(_mm_packs_epi16(a, b)) ^ 0xffff;
+}
+
+static size_t count_sse2(const unsigned char *p, size_t n)
+{
+    size_t done = 0;
+
+    for (; n - done >= 8; done += 8) {
+        unsigned used = used_of_8(p + done * 8);
+
+        if (used) {
+            return done + (unsigned)__builtin_ctz(used) / 2;
+        }
+    }
+    return done + count_words(p + done * 8, n - done);
+}
+
+__attribute__((target("avx2")))
+static size_t count_avx2(const unsigned char *p, size_t n)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    size_t done = 0;
+
+    for (; n - done >= 16; done += 16) {
+        const __m256i *v = (const __m256i *)(p + done * 8);
+        __m256i any = _mm256_or_si256(
+            _mm256_or_si256(_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)),
+            _mm256_or_si256(_mm256_loadu_si256(v + 2), _mm256_loadu_si256(v + 3)));
+        if (!_mm256_testz_si256(any, any)) {
+            break;
+        }
+    }
+    for (; n - done >= 4; done += 4) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(p + done * 8));
+        unsigned zeroes = _mm256_movemask_pd((__m256d)_mm256_cmpeq_epi64(v, zero));
+
+        if (zeroes != 0xf) {
+            return done + (unsigned)__builtin_ctz(~zeroes);
+        }
+    }
+    while (done < n && load64(p + done * 8) == 0) {
+        done++;
+    }
+    return done;
+}
+#endif
+
+/* ---- the best for this processor ----------------------------------------------------------- */
+
+typedef struct Variant {
+    ScanFunc *scan;
+    CountFunc *count;
+} Variant;
+
 /* Best first; the words variant, last, runs everywhere (and compilers vectorize it). */
-static int list_variants(ScanFunc *variants[3])
+static int list_variants(Variant variants[3])
 {
     int n = 0;
 
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2")) {
-        variants[n++] = scan_avx2;
+        variants[n++] = (Variant){ scan_avx2, count_avx2 };
     }
-    variants[n++] = scan_sse2;
+    variants[n++] = (Variant){ scan_sse2, count_sse2 };
 #endif
-    variants[n++] = scan_words;
+    variants[n++] = (Variant){ scan_words, count_words };
     return n;
 }
 
 /* Set before main(), so that readers need no synchronisation. */
-static ScanFunc *best_scan = scan_words;
+static Variant best = { scan_words, count_words };
 
 __attribute__((constructor))
-static void choose_scan(void)
+static void choose_best(void)
 {
-    ScanFunc *variants[3];
+    Variant variants[3];
 
     list_variants(variants);
-    best_scan = variants[0];
+    best = variants[0];
 }
 
 static bool is_zero(ScanFunc *scan, const unsigned char *buf, size_t len)
@@ -137,61 +223,36 @@ static bool is_zero(ScanFunc *scan, const unsigned char *buf, size_t len)
 
 bool buffer_is_zero(const void *buf, size_t len)
 {
-    return is_zero(best_scan, buf, len);
-}
-
-/* Which of 8 words at @p are not zero, so that a zero has no bit; two bits for each. */
-static unsigned used_of_8(const unsigned char *p)
-{
-#if defined(__x86_64__)
-    const __m128i *v = (const __m128i *)p;
-    const __m128i zero = _mm_setzero_si128();
-    __m128i a = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v), zero),
-                                _mm_cmpeq_epi32(_mm_loadu_si128(v + 1), zero));
-    __m128i b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v + 2), zero),
-                                _mm_cmpeq_epi32(_mm_loadu_si128(v + 3), zero));
-
-    return _mm_movemask_epi8(_mm_packs_epi16(a, b)) ^ 0xffff;
-#else
-    unsigned used = 0;
-
-    for (int i = 0; i < 8; i++) {
-        used |= (load64(p + i * 8) != 0) << (i * 2);
-    }
-    return used;
-#endif
+    return is_zero(best.scan, buf, len);
 }
 
 size_t buffer_count_zero_words(const void *buf, size_t n)
 {
-    const unsigned char *p = buf;
-    size_t done = 0;
-
-    for (; n - done >= 8; done += 8) {
-        unsigned used = used_of_8(p + done * 8);
-
-        if (used) {
-            return done + (unsigned)__builtin_ctz(used) / 2;
-        }
-    }
-    while (done < n && load64(p + done * 8) == 0) {
-        done++;
-    }
-    return done;
+    return best.count(buf, n);
 }
 
 int buffer_is_zero_variants(void)
 {
-    ScanFunc *variants[3];
+    Variant variants[3];
 
     return list_variants(variants);
 }
 
-bool buffer_is_zero_variant(int variant, const void *buf, size_t len)
+static Variant get_variant(int i)
 {
-    ScanFunc *variants[3];
+    Variant variants[3];
     int n = list_variants(variants);
 
-    assert(variant >= 0 && variant < n);
-    return is_zero(variants[variant], buf, len);
+    assert(i >= 0 && i < n);
+    return variants[i];
+}
+
+bool buffer_is_zero_variant(int variant, const void *buf, size_t len)
+{
+    return is_zero(get_variant(variant).scan, buf, len);
+}
+
+size_t buffer_count_zero_words_variant(int variant, const void *buf, size_t n)
+{
+    return get_variant(variant).count(buf, n);
 }

@@ -14,8 +14,9 @@ bool buffer_is_zero(const void *buf, size_t len);
 /* How many of the @n words of 8 bytes at @buf, from the first on, are 0.  Any alignment. */
 size_t buffer_count_zero_words(const void *buf, size_t n);
 
-/* For tests: the number of implementations this processor can run, and a call of one of them. */
+/* For tests: the number of implementations this processor can run, and calls of one of them. */
 int buffer_is_zero_variants(void);
 bool buffer_is_zero_variant(int variant, const void *buf, size_t len);
+size_t buffer_count_zero_words_variant(int variant, const void *buf, size_t n);
 
 #endif

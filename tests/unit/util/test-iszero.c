@@ -37,20 +37,28 @@ static void test_every_length_and_position(void)
     }
 }
 
+static void assert_zero_words(const void *buf, size_t n, size_t expected)
+{
+    g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, expected);
+    for (int i = 0; i < buffer_is_zero_variants(); i++) {
+        g_assert_cmpuint(buffer_count_zero_words_variant(i, buf, n), ==, expected);
+    }
+}
+
 static void test_zero_words_before_any_other(void)
 {
-    uint8_t memory[32 * 8 + 5];
+    uint8_t memory[72 * 8 + 5];
 
-    for (size_t n = 0; n <= 30; n++) {
+    for (size_t n = 0; n <= 70; n++) {
         uint8_t *buf = memory + n % 5;
         memset(memory, 0xff, sizeof(memory));
         memset(buf, 0, n * 8);
-        g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, n);
+        assert_zero_words(buf, n, n);
         for (size_t at = 0; at < n * 8; at++) {
             buf[at] = 0x80;
-            g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, at / 8);
+            assert_zero_words(buf, n, at / 8);
             memset(buf + at + 1, 0x11, n * 8 - at - 1);
-            g_assert_cmpuint(buffer_count_zero_words(buf, n), ==, at / 8);
+            assert_zero_words(buf, n, at / 8);
             memset(buf + at, 0, n * 8 - at);
         }
     }
