@@ -38,7 +38,7 @@ typedef struct MapEntry {
 /* Asked for, and written to the output, at a time. */
 #define EXTENTS_AT_ONCE 8192
 #define OUTPUT_BYTES (256 * 1024)
-#define MAX_ROW_BYTES 256
+#define MAX_ROW_BYTES 512
 
 #define MAP_FLAGS (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID | \
                    BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_COMPRESSED)
@@ -63,38 +63,50 @@ static char *put_text(char *to, const char *text, size_t len)
 /* The length is known when this is compiled. */
 #define PUT(to, text) put_text(to, text, sizeof(text) - 1)
 
-/* The eight digits of @value < 100,000,000 as the bytes of a little-endian word. */
-static uint64_t eight_digits(uint32_t value)
-{
-    /* Halves of four digits, then of two, then of one, all at once by multiplication. */
-    uint64_t parts = value / 10000 | (uint64_t)(value % 10000) << 32;
-    uint64_t high = (parts * 10486) >> 20 & UINT64_C(0x7f0000007f);
+/* Numbers are written by four digits at a time. */
+#define GROUP 10000u
+#define GROUP_ZEROES 0x30303030u
 
-    parts = high | (parts - high * 100) << 16;
-    high = (parts * 103) >> 10 & UINT64_C(0x000f000f000f000f);
-    return high | (parts - high * 10) << 8;
+/* The digits of each number below GROUP as the bytes of a little-endian word. */
+static uint32_t digits_of[GROUP];
+
+static void make_digits(void)
+{
+    for (uint32_t i = 0; i < GROUP; i++) {
+        digits_of[i] = i / 1000 | i / 100 % 10 << 8 | i / 10 % 10 << 16 | i % 10 << 24;
+    }
 }
 
-/* There must be room for seven bytes more. */
+/* @value < GROUP, with the zeroes before it. */
+static char *put_group(char *to, uint32_t value)
+{
+    stl_le_p(to, digits_of[value] | GROUP_ZEROES);
+    return to + 4;
+}
+
+/* @value < GROUP * GROUP.  There must be room for three bytes more. */
+static inline char *put_short(char *to, uint32_t value)
+{
+    uint32_t high = value / GROUP, first = high ? high : value;
+    unsigned skip = first ? ctz32(digits_of[first]) / 8 : 3;
+
+    stl_le_p(to, (digits_of[first] | GROUP_ZEROES) >> (skip * 8));
+    to += 4 - skip;
+    return high ? put_group(to, value % GROUP) : to;
+}
+
+/* The same for any. */
 static char *put_number(char *to, uint64_t value)
 {
-    const uint64_t zeroes = UINT64_C(0x3030303030303030), unit = 100000000;
-    uint64_t digits;
-    unsigned skip;
+    const uint32_t unit = GROUP * GROUP;
+    uint64_t high = value / unit;
+    uint32_t low = value % unit;
 
-    if (value < 10) {
-        *to = '0' + value;
-        return to + 1;
+    if (high == 0) {
+        return put_short(to, low);
     }
-    if (value >= unit) {
-        to = put_number(to, value / unit);
-        stq_le_p(to, eight_digits(value % unit) | zeroes);
-        return to + 8;
-    }
-    digits = eight_digits(value);
-    skip = ctz64(digits) / 8;
-    stq_le_p(to, (digits | zeroes) >> (skip * 8));
-    return to + 8 - skip;
+    to = high < unit ? put_short(to, high) : put_number(to, high);
+    return put_group(put_group(to, low / GROUP), low % GROUP);
 }
 
 static char *put_bool(char *to, int value)
@@ -108,24 +120,48 @@ static void flush_rows(GString *rows)
     rows->len = 0;
 }
 
-static void print_json(GString *rows, const MapEntry *entry, bool is_first)
+/* What a row says between its length and its offset, which most rows say alike. */
+typedef struct RowMiddle {
+    int flags, depth;
+    int len;        /* 0: not made yet */
+    char text[128]; /* copied whole, which is faster */
+} RowMiddle;
+
+static void make_middle(RowMiddle *middle, int flags, int depth)
 {
+    char *to = put_number(PUT(middle->text, ", \"depth\": "), depth);
+
+    to = put_bool(PUT(to, ", \"present\": "), flags & BDRV_BLOCK_ALLOCATED);
+    to = put_bool(PUT(to, ", \"zero\": "), flags & BDRV_BLOCK_ZERO);
+    to = put_bool(PUT(to, ", \"data\": "), flags & BDRV_BLOCK_DATA);
+    to = put_bool(PUT(to, ", \"compressed\": "), flags & BDRV_BLOCK_COMPRESSED);
+    to = flags & BDRV_BLOCK_OFFSET_VALID ? PUT(to, ", \"offset\": ") : PUT(to, "}");
+    middle->flags = flags;
+    middle->depth = depth;
+    middle->len = to - middle->text;
+}
+
+/* @middles: one for rows with an offset, one for others. */
+static void print_json(GString *rows, RowMiddle middles[2], const MapEntry *entry, bool is_first)
+{
+    bool has_offset = entry->flags & BDRV_BLOCK_OFFSET_VALID;
+    RowMiddle *middle = &middles[has_offset];
+
     if (rows->len > OUTPUT_BYTES - MAX_ROW_BYTES) {
         flush_rows(rows);
+    }
+    if (middle->len == 0 || middle->flags != entry->flags || middle->depth != entry->depth) {
+        make_middle(middle, entry->flags, entry->depth);
     }
     char *to = rows->str + rows->len;
     to = is_first ? PUT(to, "[") : PUT(to, ",\n");
     to = put_number(PUT(to, "{ \"start\": "), entry->start);
     to = put_number(PUT(to, ", \"length\": "), entry->length);
-    to = put_number(PUT(to, ", \"depth\": "), entry->depth);
-    to = put_bool(PUT(to, ", \"present\": "), entry->flags & BDRV_BLOCK_ALLOCATED);
-    to = put_bool(PUT(to, ", \"zero\": "), entry->flags & BDRV_BLOCK_ZERO);
-    to = put_bool(PUT(to, ", \"data\": "), entry->flags & BDRV_BLOCK_DATA);
-    to = put_bool(PUT(to, ", \"compressed\": "), entry->flags & BDRV_BLOCK_COMPRESSED);
-    if (entry->flags & BDRV_BLOCK_OFFSET_VALID) {
-        to = put_number(PUT(to, ", \"offset\": "), entry->offset);
+    memcpy(to, middle->text, sizeof(middle->text));
+    to += middle->len;
+    if (has_offset) {
+        to = PUT(put_number(to, entry->offset), "}");
     }
-    to = PUT(to, "}");
     rows->len = to - rows->str;
 }
 
@@ -149,6 +185,7 @@ static bool print_human(const MapEntry *entry)
 /* What is being printed. */
 typedef struct Map {
     GString *rows;  /* of JSON; NULL: for people */
+    RowMiddle middles[2];
     MapEntry entry; /* not printed yet: it may go on; length 0: none */
     bool is_first;
 } Map;
@@ -161,7 +198,7 @@ static bool print_last(Map *map)
     if (!map->rows) {
         return print_human(&map->entry);
     }
-    print_json(map->rows, &map->entry, map->is_first);
+    print_json(map->rows, map->middles, &map->entry, map->is_first);
     map->is_first = false;
     return true;
 }
@@ -212,6 +249,7 @@ static int coroutine_fn co_map(ImgBackend *image, int64_t start, int64_t end, Im
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     } else {
         map.rows = g_string_sized_new(OUTPUT_BYTES);
+        make_digits();
     }
     bool ok = co_add_all(&map, image, start, end);
     if (map.rows) {
