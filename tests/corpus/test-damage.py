@@ -263,6 +263,22 @@ def misplaced_in_data_file():
     return None if sentence in done.text and "write failed" in done.text else str(done)
 
 
+def reference_past_all_counts():
+    """What is wrong with how snapshots meet a cluster that no refcount could count; None if nothing is."""
+    for command in (["-c", "new"], ["-a", "one"], ["-d", "one"]):
+        image = Image("sound")
+        image.put(image.entry(0), 1 << 50 | 1 << 63)
+        with open("ours", "wb") as file:
+            file.write(image.bytes)
+        done = run("qemu-img", "snapshot", *command, "ours")
+        refused = "The reference to a cluster at 0x4000000000000 is damaged; check the image first"
+        if done.crashed or (done.status != 0 and refused not in done.text):
+            return str(done)
+        if check("qemu-img", "ours").crashed:
+            return "check crashed"
+    return None
+
+
 def try_counted(sound, damage, table, repaired):
     """What is wrong; None if nothing is."""
     image = Image(sound)
@@ -297,6 +313,8 @@ def main():
     for name, *how in COUNTED:
         wrong = try_counted(*how)
         tap.ok(not wrong, f"{name}, as the counts say", wrong)
+    wrong = reference_past_all_counts()
+    tap.ok(not wrong, "snapshots meet a cluster past all counts", wrong)
     wrong = misplaced_in_data_file()
     tap.ok(not wrong, "a cluster of a data file at another's place", wrong)
     return tap.finish()

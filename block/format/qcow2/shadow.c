@@ -309,6 +309,12 @@ bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1
 
 /* ---- COPIED flags -------------------------------------------------------------------------- */
 
+/* What is past all counts is in use nowhere. */
+static bool is_single(const Qcow2Shadow *sh, uint64_t cluster)
+{
+    return cluster < sh->nb_bits && qcow2_refarray_get(sh->counts, cluster) == 1;
+}
+
 /* Right flags in @table; true if any was wrong. */
 static bool fix_table(const Qcow2Shadow *sh, uint8_t *table)
 {
@@ -324,7 +330,7 @@ static bool fix_table(const Qcow2Shadow *sh, uint8_t *table)
             continue;
         }
         if (host && !(entry & QCOW2_COMPRESSED) &&
-            qcow2_refarray_get(sh->counts, host >> s->cluster_bits) == 1) {
+            is_single(sh, host >> s->cluster_bits)) {
             new |= QCOW2_COPIED;
         }
         if (new != entry) {
@@ -379,7 +385,7 @@ static bool coroutine_fn co_fix_window(Qcow2Shadow *sh, const Qcow2Walk *walk, u
             moved[nb_moved++] = place;
         }
         sh->l1[index] = place.offset;
-        if (qcow2_refarray_get(sh->counts, place.offset >> s->cluster_bits) == 1) {
+        if (is_single(sh, place.offset >> s->cluster_bits)) {
             sh->l1[index] |= QCOW2_COPIED;
         }
     }
