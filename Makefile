@@ -293,6 +293,7 @@ check-emulator: all
 check-lint:
 	@$(SRC)/scripts/check-layers
 	@$(SRC)/scripts/check-style
+	@$(SRC)/scripts/check-docs
 # Ours against stock's tools where installed, as ratios; make bench BENCH="--quick null".
 bench: all $(BENCH_PROGRAMS)
 	$(Q)$(PYTHON) $(SRC)/tests/bench/bench.py --build . $(BENCH)
@@ -330,7 +331,7 @@ help:
 	@echo 'make                 the programs and the guests'
 	@echo 'make check           all tests; TEST=word for those with the word in their path'
 	@echo 'make check-long      the crash and model labs, for minutes; LAB_STATES=n states for each program'
-	@echo 'make check-unit      the unit tests; check-emulator: those of the machine; check-lint: layers and style'
+	@echo 'make check-unit      the unit tests; check-emulator: those of the machine; check-lint: layers, style, names of files in docs'
 	@echo 'make bench           measure, against stock where installed; BENCH="--quick null" for a part'
 	@echo 'make docs            docs/qmp-reference.md, from the schema'
 	@echo 'make fuzzers         tests/fuzz/fuzz-*, after configure --enable-fuzz'
