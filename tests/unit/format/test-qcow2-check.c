@@ -181,7 +181,8 @@ static void coroutine_fn co_cut_within_a_cluster(void)
     g_assert_cmpint(bdrv_co_pwrite(user->root, 0, bytes, buf, 0), ==, 0);
     mem_co_unuse(user);
     file = mem_file("disk")->data;
-    for (uint64_t cluster = file->len / CLUSTER - 1; cluster > bytes / CLUSTER / 2; cluster--) {
+    for (uint64_t cluster = file->len / CLUSTER - 1; cluster > (uint64_t)bytes / CLUSTER / 2;
+         cluster--) {
         g_autoptr(GHashTable) told = new_lines();
         g_autofree char *leaked = g_strdup_printf("Leaked cluster %" PRIu64 " refcount=1 "
                                                   "reference=0", cluster);
