@@ -74,6 +74,7 @@ double block_acct_queue_depth(BlockAcctStats *stats, BlockAcctTimedStats *timed,
  */
 bool block_latency_histogram_set(BlockAcctStats *stats, BlockAcctType type,
                                  const uint64_t *boundaries, int n);
+/** Stop counting in intervals, of all types. */
 void block_latency_histograms_clear(BlockAcctStats *stats);
 
 #endif

@@ -59,26 +59,39 @@ BlockBackend *coroutine_fn blk_co_new_with_bs(BlockDriverState *bs, uint64_t per
 /** Open a node and a backend on it; @flags without RDWR: read only.  @options: taken. */
 BlockBackend *coroutine_fn blk_co_new_open(const char *filename, const char *reference,
                                            QDict *options, int flags, Error **errp);
+/** Take a reference.  Main thread. */
 BlockBackend *blk_ref(BlockBackend *blk);
 /**
  * Drop a reference; NULL is fine.  Of the last one: the root is detached by a coroutine of the main
  * loop as soon as the control lock is free; blk_co_unref(), under the lock, does it at once.
  */
 void blk_unref(BlockBackend *blk);
+/** The same, under the control lock. */
 void coroutine_fn blk_co_unref(BlockBackend *blk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, blk_unref)
 
 /** Attach @bs as root (takes a reference of its own). */
 bool coroutine_fn blk_co_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
+/**
+ * Wait for the requests in flight, then detach the root, if there is one.  Context: control lock.
+ */
 void coroutine_fn blk_co_remove_bs(BlockBackend *blk);
+/** The node at the root, or NULL; no reference is taken.  Main thread, or inside of the gate. */
 BlockDriverState *blk_bs(const BlockBackend *blk);
+/** The same as an edge, for what the core offers beyond requests. */
 BdrvChild *blk_root(const BlockBackend *blk);
+/**
+ * Use and share other rights.  False with @errp set, and nothing changed, if others at the root do
+ * not agree.  Context: control lock.
+ */
 bool coroutine_fn blk_co_set_perm(BlockBackend *blk, uint64_t perm, uint64_t shared, Error **errp);
+/** The rights last asked for, in force if there is a root. */
 void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared);
 
 /* Names: a backend named by -drive id= belongs to the monitor and is found by blk_by_name(). */
 bool blk_set_name(BlockBackend *blk, const char *name, Error **errp); /* NULL takes the name away */
 const char *blk_name(const BlockBackend *blk); /* "" if none */
+/** The backend of that name, or NULL; no reference is taken.  Main thread, as all about names. */
 BlockBackend *blk_by_name(const char *name);
 BlockBackend *blk_next(BlockBackend *blk);     /* every named backend */
 BlockBackend *blk_all_next(BlockBackend *blk); /* every backend */
@@ -110,15 +123,23 @@ bool bdrv_blockers_dump(const char *node, const char *op, GString *out, Error **
 
 /** Attach a device; one per backend.  @id: qdev id or path. */
 bool blk_attach_dev(BlockBackend *blk, void *dev, const char *id, Error **errp);
+/** The device @dev goes; its operations are not called any more.  Drops the reference it had. */
 void blk_detach_dev(BlockBackend *blk, void *dev);
+/** What blk_attach_dev() was given, or NULL. */
 void *blk_get_attached_dev(const BlockBackend *blk);
 const char *blk_get_attached_dev_id(const BlockBackend *blk); /* "" if none */
+/** The backend that @dev is attached to, or NULL. */
 BlockBackend *blk_by_dev(void *dev);
 /** The backend of the device called @id, or at path @id; DeviceNotFound. */
 BlockBackend *blk_by_qdev_id(const char *id, Error **errp);
+/** Offer upward calls; @ops and @opaque live until blk_detach_dev().  Main thread. */
 void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque);
 /** May the medium change while the device is there?  Without a device: yes. */
 bool blk_dev_has_removable_media(const BlockBackend *blk);
+/**
+ * About the tray and the door, as the device says now.  Without a tray: shut, without a door: not
+ * locked.
+ */
 bool blk_dev_has_tray(const BlockBackend *blk);
 bool blk_dev_is_tray_open(const BlockBackend *blk);
 bool blk_dev_is_medium_locked(const BlockBackend *blk);
@@ -140,38 +161,60 @@ bool blk_dev_change_medium(BlockBackend *blk, bool load, Error **errp);
 
 /** Loop in which blk_aio_* of threads without a loop run and complete.  Device not running. */
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
+/** The loop that blk_set_aio_context() set; at first that of the main thread. */
 AioContext *blk_get_aio_context(const BlockBackend *blk);
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
+/**
+ * Is there a node, and a medium in it?  As last known.  Main thread, or inside of the gate, as the
+ * next three.
+ */
 bool blk_is_inserted(BlockBackend *blk);
+/** The same, and the tray is shut: would requests reach the medium? */
 bool blk_is_available(BlockBackend *blk);
+/** May it be written to now: is the node writable, and does the backend have the right? */
 bool blk_is_writable(BlockBackend *blk);
+/** Could the right to write be had, as far as the node is concerned?  Without one: yes. */
 bool blk_supports_write_perm(BlockBackend *blk);
 int64_t blk_getlength(BlockBackend *blk); /* bytes as last known; -ENOMEDIUM.  Any thread */
+/** Length in bytes, asking the driver again; -ENOMEDIUM.  Inside of the gate, or main thread. */
 int64_t coroutine_fn blk_co_getlength(BlockBackend *blk);
+/**
+ * Limits of requests that go through without being cut or padded; bytes, and elements of a vector.
+ * Without a root: the least.
+ */
 uint32_t blk_get_request_alignment(BlockBackend *blk);
 uint64_t blk_get_max_transfer(BlockBackend *blk); /* bytes, never 0 */
 int blk_get_max_iov(BlockBackend *blk);
 
 /** Inside of the gate, or while nobody changes the root. */
 BlockZoneLimits blk_get_zone_limits(BlockBackend *blk);
+/** Is a write done before it is on stable storage?  Any thread, as all to blk_get_stats(). */
 bool blk_enable_write_cache(const BlockBackend *blk);
 /** false: every write is followed by a flush. */
 void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
+/** May requests reach past the end?  For who makes images; else they get -EIO. */
 bool blk_get_allow_write_beyond_eof(const BlockBackend *blk);
 void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow);
+/** The counters, which count from the first call on; they live as long as @blk. */
 BlockAcctStats *blk_get_stats(BlockBackend *blk);
+/** Memory for requests that need no other buffer; a size of 0 is fine.  Any thread. */
 void *blk_blockalign(BlockBackend *blk, size_t size); /* aborts if out of memory; qemu_vfree() */
 void *blk_try_blockalign(BlockBackend *blk, size_t size);
 
 /* ---- error policy ---------------------------------------------------------------------------- */
 
+/** What is to happen when a request of the device fails.  Main thread; no request is in flight. */
 void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read, BlockdevOnError on_write);
 BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read);
+/** What is to be done about @error (positive errno), by that policy. */
 BlockErrorAction blk_get_error_action(BlockBackend *blk, bool is_read, int error);
 /** Carry out @action: event BLOCK_IO_ERROR, stop of the machine (by the hook below), iostatus. */
 void blk_error_action(BlockBackend *blk, BlockErrorAction action, bool is_read, int error);
+/**
+ * Whether query-block tells of the first error since the last reset; only with a policy that stops.
+ */
 void blk_iostatus_enable(BlockBackend *blk);
 bool blk_iostatus_is_enabled(const BlockBackend *blk);
 BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
@@ -184,22 +227,36 @@ void blk_set_stop_hooks(void (*announce)(void), void (*stop)(void));
 
 /* ---- coroutine I/O --------------------------------------------------------------------------- */
 
+/*
+ * Each enters the gate, where it may sleep while the graph changes, and is counted until it ends.
+ * Any thread with a loop.  @offset and @bytes: bytes; @flags: BDRV_REQ_*.  Return 0 or a negative
+ * errno: -ENOMEDIUM without a medium or with an open tray, -EIO past the end, else the driver's.
+ */
+
+/** Read into, or write from, the vector; buffers live until it returns.  @qiov: borrowed. */
 int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
                                unsigned flags);
 int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes,
                                 QEMUIOVector *qiov, unsigned flags);
+/** The same with one buffer. */
 int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset, int64_t bytes, void *buf,
                               unsigned flags);
 int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes, const void *buf,
                                unsigned flags);
+/** Make a range read as zeroes; without BDRV_REQ_MAY_UNMAP its space stays taken. */
 int coroutine_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes,
                                       unsigned flags);
+/** The content of a range is not needed any more: a hint, whose unaligned ends may be left out. */
 int coroutine_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes);
+/** What was written before is on stable storage when this returns 0. */
 int coroutine_fn blk_co_flush(BlockBackend *blk);
+/** Copy without the data passing through us; -ENOTSUP: read and write instead. */
 int coroutine_fn blk_co_copy_range(BlockBackend *src, int64_t src_offset, BlockBackend *dst,
                                    int64_t dst_offset, int64_t bytes, unsigned flags);
+/** Change the length to @offset bytes, as bdrv_co_truncate(). */
 int coroutine_fn blk_co_truncate(BlockBackend *blk, int64_t offset, bool exact,
                                  PreallocMode prealloc, unsigned flags, Error **errp);
+/** As bdrv_co_block_status_above(). */
 int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *base,
                                            int64_t offset, int64_t bytes, int64_t *pnum,
                                            int64_t *map, BlockDriverState **file, int *depth);
@@ -207,6 +264,7 @@ int coroutine_fn blk_co_block_status_above(BlockBackend *blk, BlockDriverState *
 int coroutine_fn blk_co_block_extents_above(BlockBackend *blk, BlockDriverState *base,
                                             int64_t offset, int64_t bytes, BdrvExtent *extents,
                                             int max);
+/** As bdrv_co_is_allocated_above(). */
 int coroutine_fn blk_co_is_allocated_above(BlockBackend *blk, BlockDriverState *base,
                                            bool include_base, int64_t offset, int64_t bytes,
                                            int64_t *pnum);
@@ -220,10 +278,19 @@ int coroutine_fn blk_co_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVe
                                     unsigned flags);
 /** Wait until none of this backend's requests is in flight. */
 void coroutine_fn blk_co_drain(BlockBackend *blk);
+/** Flush every backend that has a medium; 0, or the first error, after trying all.  Main thread. */
 int coroutine_fn blk_co_flush_all(void);
 
 /* ---- callback I/O ---------------------------------------------------------------------------- */
 
+/*
+ * The same without a coroutine of the caller's.  Any thread: @cb gets what the coroutine would
+ * return, once: in the caller's loop, and not before this returns; or in the loop that
+ * blk_set_aio_context() named if the caller has none.  Vectors and buffers live until @cb.  What is
+ * returned is only good for being compared.
+ */
+
+/** Read and write; zeroes; discard; flush. */
 BlockAIOCB *blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
                            BlockCompletionFunc *cb, void *opaque);
 BlockAIOCB *blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, unsigned flags,
@@ -243,6 +310,7 @@ BlockAIOCB *blk_aio_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset,
                               BlockCompletionFunc *cb, void *opaque);
 BlockAIOCB *blk_aio_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
                                 unsigned flags, BlockCompletionFunc *cb, void *opaque);
+/** How many requests are inside of the gate now. */
 int blk_in_flight(BlockBackend *blk);
 
 #endif

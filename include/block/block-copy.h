@@ -104,6 +104,7 @@ void block_copy_mark_dirty(BlockCopyState *state, int64_t offset, int64_t bytes)
 
 /* A range nobody else copies or locks; on its owner's stack. */
 typedef struct BlockCopyLock BlockCopyLock;
+/** Wait for those who have clusters of the range; released by block_copy_unlock(). */
 BlockCopyLock *coroutine_fn block_copy_co_lock(BlockCopyState *state, int64_t offset,
                                                int64_t bytes);
 /** Copy the clusters of the range, whole; 0 or a negative errno. */

@@ -232,13 +232,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockDriverState, bdrv_unref)
 
 /* Several option changes, all or nothing (reopen.c).  @options of each entry: full or keep_old. */
 typedef struct BdrvReopenQueue BdrvReopenQueue;
+/** Add to @queue (NULL: make one) what @bs is to have; takes @options.  Returns the queue. */
 BdrvReopenQueue *bdrv_reopen_queue(BdrvReopenQueue *queue, BlockDriverState *bs, QDict *options,
                                    bool keep_old_options);
 bool coroutine_fn bdrv_co_reopen_multiple(BdrvReopenQueue *queue, Error **errp); /* takes queue */
 /** Forget a queue instead; NULL is fine. */
 void bdrv_reopen_queue_free(BdrvReopenQueue *queue);
+/**
+ * The same of one node, at once.  Takes @options.  False with @errp set, and nothing changed.
+ * Context: control lock.
+ */
 bool coroutine_fn bdrv_co_reopen(BlockDriverState *bs, QDict *options, bool keep_old_options,
                                  Error **errp);
+/** The same of that option alone. */
 bool coroutine_fn bdrv_co_reopen_set_read_only(BlockDriverState *bs, bool read_only, Error **errp);
 
 /**
@@ -398,13 +404,23 @@ int64_t bdrv_get_cluster_size(const BlockDriverState *bs); /* 0: none */
 
 /* The chain: a filter's filtered child, an overlay's backing node. */
 BlockDriverState *bdrv_filter_bs(const BlockDriverState *bs);
+/**
+ * Each is NULL where there is none.  Filter: the filtered child.  Cow: the backing node.  Primary:
+ * the one whose data is that of the node (bs->file of a format).
+ */
 BlockDriverState *bdrv_cow_bs(const BlockDriverState *bs);
 BlockDriverState *bdrv_filter_or_cow_bs(const BlockDriverState *bs);
 BlockDriverState *bdrv_primary_bs(const BlockDriverState *bs);
+/**
+ * The first node from @bs (may be NULL) down that is no filter; or none that was made implicitly.
+ */
 BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
 BlockDriverState *bdrv_skip_implicit_filters(BlockDriverState *bs);
+/** The next image of the chain, filters skipped before and behind; NULL: @bs is the last. */
 BlockDriverState *bdrv_backing_chain_next(BlockDriverState *bs);
+/** Is @base met from @top (itself included) down, filters too? */
 bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *base);
+/** The image of @active's chain right over @bs, or NULL. */
 BlockDriverState *bdrv_find_overlay(BlockDriverState *active, BlockDriverState *bs);
 /** The node of @bs's backing chain whose file is @filename, or NULL. */
 BlockDriverState *coroutine_fn bdrv_co_find_backing_image(BlockDriverState *bs,

@@ -421,6 +421,7 @@ void bdrv_register_drivers(BlockDriver *const *drivers);
 void bdrv_set_whitelist(const char *const *rw, const char *const *ro);
 /* Is this a system emulator, which is to use safe formats only?  (bdrv_init_with_whitelist()) */
 void bdrv_use_whitelist(void);
+/** Whether bdrv_use_whitelist() was called. */
 bool bdrv_uses_whitelist(void);
 
 /* ---- for open of a driver -------------------------------------------------------------------- */
@@ -463,10 +464,15 @@ bool bdrv_apply_auto_read_only(BlockDriverState *bs, const char *message, Error 
 BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild *child,
                                           BdrvChildRole role, BlockRights parent_uses,
                                           BlockRights parent_shared);
+/** Does the edge use a right to write, be it only what is there already? */
 bool bdrv_is_child_writable(const BdrvChild *child);
 
 /* ---- the request path: I/O on an edge.  Any thread, coroutine. ------------------------------- */
 
+/**
+ * Read into, or write from, [@qiov_offset, @qiov_offset + @bytes) of the vector, which is borrowed.
+ * Bytes; what is not aligned is padded.  0 or a negative errno; -EPERM without the right.
+ */
 int coroutine_fn bdrv_co_preadv_part(BdrvChild *child, int64_t offset, int64_t bytes,
                                      QEMUIOVector *qiov, size_t qiov_offset, unsigned flags);
 int coroutine_fn bdrv_co_pwritev_part(BdrvChild *child, int64_t offset, int64_t bytes,
@@ -492,8 +498,15 @@ int coroutine_fn bdrv_co_pwrite(BdrvChild *child, int64_t offset, int64_t bytes,
 /** Write and flush: on stable storage when it returns. */
 int coroutine_fn bdrv_co_pwrite_sync(BdrvChild *child, int64_t offset, int64_t bytes,
                                      const void *buf, unsigned flags);
+/**
+ * Make a range read as zeroes, by whatever is cheapest; @flags as in QEMU (BDRV_REQ_MAY_UNMAP ...).
+ */
 int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset, int64_t bytes,
                                        unsigned flags);
+/**
+ * The content of a range is not needed any more: a hint, which a driver that cannot use it takes
+ * for done.
+ */
 int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset, int64_t bytes);
 /* Copy without the data passing through us; -ENOTSUP: read and write instead. */
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
@@ -524,6 +537,10 @@ int coroutine_fn bdrv_co_zone_mgmt(BdrvChild *child, BlockZoneOp op, int64_t off
  */
 int coroutine_fn bdrv_co_zone_append(BdrvChild *child, int64_t *offset, QEMUIOVector *qiov,
                                      unsigned flags);
+/**
+ * Change the length to @offset bytes.  @exact: or fail; else it may be longer, where that is all
+ * there is; @prealloc: how new space is taken.  0, or a negative errno with @errp set.
+ */
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc, unsigned flags, Error **errp);
 /** Everything written before is on stable storage; elided if nothing was written since the last. */
@@ -552,6 +569,7 @@ int coroutine_fn bdrv_co_block_extents_above(BlockDriverState *bs, BlockDriverSt
 int coroutine_fn bdrv_co_is_allocated_above(BlockDriverState *top, BlockDriverState *base,
                                             bool include_base, int64_t offset, int64_t bytes,
                                             int64_t *pnum);
+/** The same in @bs alone. */
 int coroutine_fn bdrv_co_is_allocated(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       int64_t *pnum);
 /** 1: the range reads as zeroes for sure. */
@@ -570,6 +588,7 @@ void coroutine_fn bdrv_co_debug_event(BlockDriverState *bs, BlkdebugEvent event)
 
 /** Memory aligned for direct I/O on @bs; NULL if it can't be had.  Free with qemu_vfree(). */
 void *bdrv_try_blockalign(BlockDriverState *bs, size_t size);
+/** The alignment of memory that suits direct I/O on @bs best; bytes, a power of two. */
 size_t bdrv_opt_mem_align(BlockDriverState *bs);
 
 /** Offset and bytes are sane (>= 0, no overflow, <= BDRV_MAX_LENGTH); 0 or -EIO. */
@@ -602,6 +621,7 @@ void bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
 void bdrv_refresh_filename(BlockDriverState *bs);
 /** Resolve @backing_file relative to @bs's own file. */
 char *bdrv_get_full_backing_filename(BlockDriverState *bs, Error **errp);
+/** Facts about the image, of the first filtered node that knows; 0 or a negative errno. */
 int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 
 /* Drivers that claim their own node (an image that cannot bear something). */

@@ -96,6 +96,7 @@ BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError on_err, b
 
 /** The block job called @id; otherwise NULL, with @errp of class DeviceNotActive. */
 BlockJob *block_job_get(const char *id, Error **errp);
+/** Does @job begin with a BlockJob? */
 bool job_is_block_job(const Job *job);
 /** One row of query-block-jobs. */
 BlockJobInfo *block_job_query(BlockJob *job);
@@ -199,10 +200,10 @@ BlockJob *coroutine_fn mirror_job_co_create(const MirrorJobArgs *args, Error **e
 bool coroutine_fn compact_job_co_start(const char *job_id, BlockDriverState *bs, int64_t step,
                                        int flags, Error **errp);
 
-/** Start a job that makes an image from @options (copied): blockdev-create. */
-/** Change an image by what bdrv_co_amend() can change. */
+/** Start a job that changes an image by what bdrv_co_amend() can change; @options: copied. */
 bool amend_job_start(const char *job_id, BlockDriverState *bs, const BlockdevAmendOptions *options,
                      bool force, Error **errp);
+/** Start a job that makes an image from @options (copied): blockdev-create. */
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options, Error **errp);
 
 #endif

@@ -53,6 +53,7 @@ void coroutine_main(void) QEMU_NORETURN;
 /* ---- coroutine-pool.c ------------------------------------------------------------------------ */
 /** A coroutine with a stack, from the pools if possible; but the fixed fields all is stale. */
 Coroutine *coroutine_pool_get(void);
+/** Give it back after its end; freed if the pools are full. */
 void coroutine_pool_put(Coroutine *co);
 
 #endif

@@ -63,11 +63,17 @@ bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, unsigned flags, Erro
 
 /** Change a property.  Storing what persists is the format driver's business. */
 void bdrv_enable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
+/** Record no more writes; not while there is a successor. */
 void bdrv_disable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
+/** Whether an operation has it: nobody else may use it then. */
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
+/** Whether it may be changed: not in an image that is opened read-only. */
 void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool value);
+/** Whether it is to be stored in the image. */
 void bdrv_dirty_bitmap_set_persistence(BdrvDirtyBitmap *bitmap, bool persistent);
+/** It has missed writes: it is disabled for good. */
 void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
+/** Whether it is left out when bitmaps are stored though it persists. */
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
 
 /**
@@ -75,11 +81,20 @@ void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
  * (abdicate).
  */
 bool bdrv_dirty_bitmap_create_successor(BdrvDirtyBitmap *bitmap, Error **errp);
+/**
+ * The successor takes name and properties of @bitmap, which is freed; NULL with @errp set if there
+ * is none.
+ */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap, Error **errp);
+/** The successor is merged into @bitmap, which is returned, and freed.  As above. */
 BdrvDirtyBitmap *bdrv_reclaim_dirty_bitmap(BdrvDirtyBitmap *bitmap, Error **errp);
+/** The successor records writes from now on; there is one. */
 void bdrv_enable_dirty_bitmap_successor(BdrvDirtyBitmap *bitmap);
 
-/** Ask for a property.  Strings: the bitmap's, NULL for an internal one's name. */
+/**
+ * Ask for a property.  Strings: the bitmap's; NULL: an internal one's name.  Granularity and size
+ * (that of the node): bytes.  Busy: has an operation, or a successor.  Persistent: will be stored.
+ */
 const char *bdrv_dirty_bitmap_name(const BdrvDirtyBitmap *bitmap);
 BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap);
 uint32_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
@@ -90,9 +105,13 @@ bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);
+/** Is one of the bitmaps of @bs read-only? */
 bool bdrv_has_readonly_bitmaps(BlockDriverState *bs);
+/** Bytes that are copied at once if one of them is dirty, unless the user says so. */
 uint32_t bdrv_get_default_bitmap_granularity(BlockDriverState *bs);
+/** What query-block tells of the bitmaps of @bs; caller frees. */
 BlockDirtyInfoList *bdrv_query_dirty_bitmaps(BlockDriverState *bs);
+/** A digest of the bits, for tests; free with g_free(). */
 char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap, Error **errp);
 
 /** Bits.  Thread-safe.  Offsets and lengths in bytes. */
@@ -102,11 +121,18 @@ void bdrv_set_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t byte
 void bdrv_reset_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
 /** Clear all; @backup: if not NULL receives the old content for bdrv_restore_dirty_bitmap(). */
 void bdrv_clear_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap **backup);
+/** Take @backup, as it was given, for the content. */
 void bdrv_restore_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap *backup);
+/**
+ * Add the bits of @src, of any node; @backup as above.  False with @errp set if one of them may not
+ * be used, or their sizes differ.
+ */
 bool bdrv_merge_dirty_bitmap(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src, HBitmap **backup,
                              Error **errp);
+/** The first dirty (clean) byte of [@offset, @offset + @bytes), or -1. */
 int64_t bdrv_dirty_bitmap_next_dirty(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
 int64_t bdrv_dirty_bitmap_next_zero(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
+/** The first dirty range of [@start, @end), at most @max bytes of it; false if there is none. */
 bool bdrv_dirty_bitmap_next_dirty_area(BdrvDirtyBitmap *bitmap, int64_t start, int64_t end,
                                        int64_t max, int64_t *dirty_start, int64_t *dirty_bytes);
 

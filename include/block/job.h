@@ -130,6 +130,7 @@ Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn, int flags,
 bool job_id_is_free(const char *id, Error **errp);
 /** Run it; it works until it yields before this returns. */
 void job_start(Job *job);
+/** References; main thread.  The last one frees. */
 Job *job_ref(Job *job);
 void job_unref(Job *job);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Job, job_unref)
@@ -151,19 +152,23 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(JobTxn, job_txn_unref)
 
 /** Is @verb accepted in this state?  Sets "Job 'x' in state 's' cannot accept command verb 'v'". */
 bool job_verb_allowed(Job *job, JobVerb verb, Error **errp);
+/** What the user asks for: each false with @errp set if the verb is not accepted now. */
 bool job_user_pause(Job *job, Error **errp);
 bool job_user_resume(Job *job, Error **errp);
 /** @force false: a job that is ready may end well instead. */
 bool job_user_cancel(Job *job, bool force, Error **errp);
+/** Let a job that is ready end well. */
 bool job_complete(Job *job, Error **errp);
 /** Make the results of the job's whole transaction permanent.  Context: control lock. */
 bool coroutine_fn job_co_finalize(Job *job, Error **errp);
+/** Forget a job that has concluded, and drop the list's reference. */
 bool job_dismiss(Job *job, Error **errp);
 /**
  * Cancel by force and wait until it has ended and gone from the list, or, if that comes first, has
  * ended well.  Not under the control lock.  Returns the job's result.
  */
 int coroutine_fn job_co_cancel_sync(Job *job);
+/** The same with every job, internal ones too, until there is none. */
 void coroutine_fn job_co_cancel_sync_all(void);
 /** Complete it as soon as it is ready, and wait for its end.  Not under the control lock. */
 int coroutine_fn job_co_complete_sync(Job *job, Error **errp);
@@ -194,14 +199,16 @@ bool job_is_cancelled(const Job *job);
 bool job_is_interrupted(const Job *job);
 /** In any way. */
 bool job_cancel_requested(const Job *job);
+/** The target has what the source has: tell it by status and event; to be called once. */
 void job_transition_to_ready(Job *job);
+/** Ready, or paused while ready. */
 bool job_is_ready(const Job *job);
 /** Concluded, or gone. */
 bool job_has_ended(const Job *job);
 /** Must a freeze wait for it? */
 bool job_is_busy(const Job *job);
 
-/* Progress: any thread. */
+/* Progress: any thread; in the job's own unit, bytes as a rule. */
 void job_progress_update(Job *job, uint64_t done);
 void job_progress_set_remaining(Job *job, uint64_t remaining);
 void job_progress_increase_remaining(Job *job, uint64_t delta);

@@ -61,6 +61,7 @@ typedef struct BdrvRequest {
 int coroutine_fn bdrv_request_co_begin(BdrvRequest *req, BlockDriverState *bs, BdrvRequestKind kind,
                                        int64_t offset, int64_t bytes, int64_t align,
                                        bool serialising, bool no_wait);
+/** End it: whoever waits for it goes on. */
 void bdrv_request_end(BdrvRequest *req);
 
 /**
@@ -68,6 +69,7 @@ void bdrv_request_end(BdrvRequest *req);
  * serial s may be reused once this is greater than s.
  */
 uint64_t bdrv_oldest_serial(BlockDriverState *bs);
+/** The serial that the next request on @bs will have at the least. */
 uint64_t bdrv_current_serial(BlockDriverState *bs);
 
 /** Sleep until every request older than @serial has ended. */

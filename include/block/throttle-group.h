@@ -37,6 +37,7 @@ typedef struct ThrottleMember {
 ThrottleGroup *throttle_group_use(const char *name, Error **errp);
 /** The same, making one without limits if there is none. */
 ThrottleGroup *throttle_group_use_or_new(const char *name);
+/** Drop a reference; the last one frees the group.  Main thread. */
 void throttle_group_unref(ThrottleGroup *group);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ThrottleGroup, throttle_group_unref)
 
@@ -45,6 +46,7 @@ const char *throttle_group_name(const ThrottleGroup *group);
 
 /** Use @cfg, which is valid, from now on; whoever need not wait any more goes. */
 void throttle_group_set_config(ThrottleGroup *group, const ThrottleConfig *cfg);
+/** A copy of what is in force. */
 void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *cfg);
 
 /** @limits over @cfg: members that are given replace what is there.  Checks the result. */
@@ -69,6 +71,7 @@ void coroutine_fn throttle_group_co_wait(ThrottleMember *member, ThrottleDirecti
 
 /** Let go of all who wait, and make nobody wait until throttle_member_hold().  Does not wait. */
 void throttle_member_release(ThrottleMember *member);
+/** Limits count again. */
 void throttle_member_hold(ThrottleMember *member);
 
 /* ---- the filter that -drive and block_set_io_throttle put over a drive's node ---------------- */
