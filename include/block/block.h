@@ -370,9 +370,11 @@ const char *bdrv_get_node_name(const BlockDriverState *bs);
 const char *bdrv_get_device_name(const BlockDriverState *bs);
 /** The device name, else the node name: what "is busy" sentences use. */
 const char *bdrv_get_device_or_node_name(const BlockDriverState *bs);
+/** Name of the driver, or NULL without one; static. */
 const char *bdrv_get_format_name(const BlockDriverState *bs);
 /** The name users see: a plain file name where one says it all, else json:{...}. */
 const char *bdrv_get_filename(BlockDriverState *bs);
+/** BDRV_O_* that it was opened, or reopened, with. */
 int bdrv_get_open_flags(const BlockDriverState *bs);
 
 /** State, as fixed by open or reopen. */
