@@ -58,14 +58,19 @@ void claim_link(BdrvClaim *claim, BlockDriverState *bs);
 void claim_unlink(BdrvClaim *claim);
 /** Set rights without looking for conflicts. */
 void claim_assign(BdrvClaim *claim, BlockRights uses, BlockRights forbids);
-/** The same, undone when @tran is aborted. */
-void claim_assign_tran(Transaction *tran, BdrvClaim *claim, BlockRights uses, BlockRights forbids);
 /** Forbid @op, and be the latest to do so. */
 void claim_forbid_op(BdrvClaim *claim, BlockOpType op);
 /** The latest claim that forbids @op to the owner of @asker (NULL: anybody); NULL: none. */
 BdrvClaim *claim_find_op_blocker(BlockDriverState *bs, BlockOpType op, const BdrvClaim *asker);
 /** Set "Node 'x' is busy: REASON" and the hint that names @holder. */
 void claim_report_busy(const BdrvClaim *holder, BlockOpType op, Error **errp);
+/** Among all claims on @bs, is there no pair of owners in conflict over data? */
+bool claims_agree(BlockDriverState *bs, Error **errp);
+
+/* ---- claim-edges.c --------------------------------------------------------------------------- */
+
+/** claim_assign(), undone when @tran is aborted. */
+void claim_assign_tran(Transaction *tran, BdrvClaim *claim, BlockRights uses, BlockRights forbids);
 /** What the edges above @bs use and share in sum. */
 void claims_sum_edges(const BlockDriverState *bs, BlockRights *uses, BlockRights *shared);
 
