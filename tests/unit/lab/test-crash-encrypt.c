@@ -14,7 +14,7 @@
 #define LUKS "'encrypt': {'format': 'luks', 'key-secret': 'keeper', 'iter-time': 1, " \
     "'cipher-alg': 'aes-128', 'cipher-mode': 'cbc', 'ivgen-alg': 'essiv'}"
 #define AES "'encrypt': {'format': 'qcow', 'key-secret': 'keeper'}"
-#define MAKE "'driver': 'qcow2', 'file': 'file-disk', 'size': 262144"
+#define MAKE "'driver': 'qcow2', 'file': 'file-disk', 'size': 98304"
 
 /* ---- key slots ----------------------------------------------------------------------------- */
 
@@ -124,19 +124,19 @@ static void coroutine_fn co_clear(CrashRun *r)
 static const CrashCase cases[] = {
     { .path = "/qcow2/crash/encrypt/luks",
       .create = { "{" MAKE ", 'cluster-size': 512, " LUKS "}" }, .open = OPEN("luks", "keeper"),
-      .disk_bytes = 256 * KiB, .cluster_size = 512, .mix = { 10, 2, 2, 2, 16 }, .rounds = 12,
+      .disk_bytes = 96 * KiB, .cluster_size = 512, .mix = { 10, 2, 2, 2, 16 }, .rounds = 12,
       .step = 9 },
     { .path = "/qcow2/crash/encrypt/aes",
       .create = { "{" MAKE ", 'cluster-size': 4096, " AES "}" }, .open = OPEN("aes", "keeper"),
-      .disk_bytes = 256 * KiB, .cluster_size = 4096, .mix = { 10, 4, 4, 3, 16 }, .rounds = 60,
+      .disk_bytes = 96 * KiB, .cluster_size = 4096, .mix = { 10, 4, 4, 3, 16 }, .rounds = 60,
       .step = 5 },
     { .path = "/qcow2/crash/encrypt/aes-over-a-base", .has_base = true,
       .create = { "{" MAKE ", 'cluster-size': 16384, 'extended-l2': true, 'backing-file': 'base', "
                   "'backing-fmt': 'raw', " AES "}" }, .open = OPEN("aes", "keeper"),
-      .disk_bytes = 256 * KiB, .mix = { 10, 4, 0, 3, 16 }, .rounds = 200, .step = 5 },
+      .disk_bytes = 96 * KiB, .mix = { 10, 4, 0, 3, 16 }, .rounds = 200, .step = 5 },
     { .path = "/qcow2/crash/encrypt/a-password-replaces-another",
       .create = { "{" MAKE ", " LUKS "}" }, .open = OPEN("luks", "keeper"),
-      .disk_bytes = 256 * KiB, .mix = { 0, 0, 0, 1, 16 }, .rounds = 1, .step = 1,
+      .disk_bytes = 96 * KiB, .mix = { 0, 0, 0, 1, 16 }, .rounds = 1, .step = 1,
       .co_beside = co_replace, .co_judge = co_judge_slots, .wants_cut = is_not_between_passes },
     { .path = "/luks/crash/a-password-comes-and-goes", .no_check = true,
       .create = { "{'driver': 'luks', 'file': 'file-disk', 'size': 65536, 'key-secret': 'keeper', "
