@@ -35,17 +35,16 @@ char *bdrv_resolve_backing_filename(BlockDriverState *bs, const char *backing, E
     if (has_protocol_prefix(backing) || *backing == '/') {
         return g_strdup(backing);
     }
-    const char *own = bdrv_get_filename(bs);
-    BlockDriverState *storage = bs;
-    /* A node that takes options to describe may still lie in one file. */
-    while (strstart(own, "json:", NULL) && (storage = bdrv_primary_bs(storage))) {
-        own = bdrv_get_filename(storage);
+    /* Names of nodes between may be made up of several: the bottom is where the image lies. */
+    BlockDriverState *storage = bs, *below;
+    while (!storage->drv->lies_in_many && (below = bdrv_primary_bs(storage))) {
+        storage = below;
     }
-    if (!storage) {
-        own = bdrv_get_filename(bs);
-        error_setg(errp, "Cannot use relative backing file names for '%s'", own);
-        error_append_hint(errp, "A node described by json: has no directory of its own; "
-                          "use an absolute backing file name.\n");
+    const char *own = bdrv_get_filename(storage);
+    if (storage->drv->lies_in_many || strstart(own, "json:", NULL)) {
+        error_setg(errp, "Cannot generate a base directory for %s nodes",
+                   bdrv_get_format_name(storage));
+        error_append_hint(errp, "Use an absolute backing file name.\n");
         return NULL;
     }
     g_autofree char *dir = dirname_of(own);

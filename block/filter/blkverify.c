@@ -275,6 +275,7 @@ BlockDriver bdrv_blkverify = {
     .instance_size = sizeof(BlkverifyState),
     .options_type = BLOCKDEV_DRIVER_BLKVERIFY,
     .is_filter = true,
+    .lies_in_many = true,
     .guessed_child = "test",
     .bdrv_parse_filename = blkverify_parse_filename,
     .bdrv_refresh_filename = blkverify_refresh_filename,

@@ -552,6 +552,7 @@ BlockDriver bdrv_quorum = {
     .format_name = "quorum",
     .instance_size = sizeof(QuorumState),
     .options_type = BLOCKDEV_DRIVER_QUORUM,
+    .lies_in_many = true,
     .guessed_child = "children",
     .strong_runtime_opts = quorum_strong_opts,
     .bdrv_co_open = quorum_co_open,

@@ -175,6 +175,7 @@ struct BlockDriver {
     bool is_protocol;            /* bottom of the graph: has no "file" child */
     bool is_filter;
     bool filtered_is_backing;    /* the filtered child is "backing", else "file" */
+    bool lies_in_many;           /* of its files none says where relative names start */
     bool supports_backing;
     bool new_is_undefined;                  /* a new image does not read as zeroes */
     bool has_variable_length;    /* length may change behind our back: ask each time */

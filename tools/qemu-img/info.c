@@ -79,7 +79,8 @@ static bool coroutine_fn co_collect(const InfoOptions *opts, const char *filenam
             break;
         }
         if (!info->full_backing_filename) {
-            error_report("Could not determine the backing file name.");
+            error_report("Could not determine absolute backing filename, but backing filename '%s' "
+                         "present", info->backing_filename);
             return false;
         }
         how.filename = info->full_backing_filename;

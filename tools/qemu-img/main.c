@@ -9,10 +9,10 @@
 #include <getopt.h>
 #include <signal.h>
 
+#include "block/blockdev.h"
 #include "block/coroutine.h"
 #include "block/graph.h"
 #include "block/lock-wait.h"
-#include "crypto/secret.h"
 #include "qapi/user-object.h"
 #include "qemu-img.h"
 #include "qemu/log.h"
@@ -50,7 +50,7 @@ static int run_command(const ImgCommand *cmd, int argc, char **argv)
     argv[0] = name; /* getopt's messages begin with it */
     qemu_init_main_loop(&error_fatal);
     bdrv_init();
-    crypto_secret_register_type();
+    block_objects_register();
     co_run(co_run_command, &run);
     user_object_del_all();
     if (fflush(stdout) != 0 || ferror(stdout)) {
