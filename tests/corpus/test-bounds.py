@@ -48,12 +48,13 @@ class Image:
             self.field(offset, kind, value)
 
     def close(self, length):
-        head = bytearray(112)
+        head = bytearray(256)
         struct.pack_into(">II", head, 0, 0x514649fb, 3)
         struct.pack_into(">I", head, 20, self.bits)
         struct.pack_into(">II", head, 96, 4, 112)
         for offset, (kind, value) in self.header.items():
-            struct.pack_into(f">{kind}", head, offset, value)
+            struct.pack_into(f">{kind}", head, offset,
+                             *(value if isinstance(value, tuple) else (value,)))
         self.file.seek(0)
         self.file.write(head)
         self.file.truncate(length)
@@ -125,6 +126,49 @@ def compressed_into_one_place():
     image.close(6 * MiB + 512 * CLUSTER)
 
 
+def a_million_snapshots():
+    """More entries than there may be: none of the commands but a repair opens it."""
+    image = Image(1 * MiB)
+    entry = struct.pack(">QIHHIIQII", 4 * MiB, 1, 1, 1, 0, 0, 0, 0, 16)
+    entry += struct.pack(">QQ", 0, 1 * MiB) + b"ss" + bytes(6)
+    image.put(1 * MiB, [2 * MiB])
+    image.file.seek(8 * MiB)
+    for _ in range(1024):
+        image.file.write(entry * 1024)
+    image.tables(3 * MiB, 1, 1 * MiB, 1)
+    image.field(60, "I", 1 << 20)
+    image.field(64, "Q", 8 * MiB)
+    image.close(80 * MiB)
+
+
+def bitmaps_without_end():
+    """65,535 entries, all with the same table, all of whose entries are the same cluster."""
+    image = Image(1 << 40)
+    count, entries = 65535, b""
+    image.put(1 * MiB, [2 * MiB])
+    image.put(64 * MiB, [8 * MiB], 8192)
+    image.file.seek(32 * MiB)
+    for i in range(count):
+        entries += struct.pack(">QIIBBHI8s", 64 * MiB, 8192, 0, 1, 16, 8, 0, b"b%07d" % i)
+        if len(entries) >= MiB or i == count - 1:
+            image.file.write(entries)
+            entries = b""
+    image.field(112, "II", (0x23852875, 24))
+    image.field(120, "IIQQ", (count, 0, 32 * count, 32 * MiB))
+    image.field(88, "Q", 1)
+    image.tables(3 * MiB, 2048, 1 * MiB, 1)
+    image.close(65 * MiB)
+
+
+def the_longest_refcount_table():
+    """8 MiB that name a million blocks, each another one, in a file that is one hole."""
+    image = Image(64 * MiB)
+    for i in range(0, 1 << 20, 1 << 16):
+        image.put(4 * MiB + 8 * i, [(i + k) * CLUSTER + 16 * MiB for k in range(1 << 16)])
+    image.tables(1 * MiB, 1, 4 * MiB, 128)
+    image.close(16 * MiB + (CLUSTER << 20))
+
+
 def measured(words):
     """(status, seconds of the processor, bytes of memory at most)."""
     def limit():
@@ -158,7 +202,8 @@ def main():
     must("qemu-img", "create", "-q", "-f", "qcow2", "image", "1M")
     base = measured(["check"])[2]
     for make in (one_l2_table_for_all, the_l1_table_is_its_own_l2, one_refcount_block_for_all,
-                 clusters_as_far_as_can_be, snapshots_without_end, compressed_into_one_place):
+                 clusters_as_far_as_can_be, snapshots_without_end, compressed_into_one_place,
+                 a_million_snapshots, bitmaps_without_end, the_longest_refcount_table):
         wrong, most = complaints(make, COMMANDS, base)
         tap.ok(not wrong, f"R1 {make.__name__.replace('_', ' ')}: {most >> 20} MiB",
                "\n".join(wrong))

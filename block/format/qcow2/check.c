@@ -21,6 +21,10 @@
 /* Passes after the first: one for the counts, the list, places of tables, and the flags. */
 #define MAX_REPEATS 4
 
+/* Entries of a bitmap's table that are read at once, and bytes of such tables looked at in all. */
+#define BITMAP_PART 8192u
+#define MAX_BITMAP_TABLES (256 * MiB)
+
 /* Lines in all; damage may be made to give millions. */
 #define MAX_REPORTS 100000
 
@@ -139,33 +143,42 @@ static void count_snapshot_list(Qcow2Check *c)
     qcow2_check_add(c, c->s->header.snapshots_offset, bytes, 1);
 }
 
+static void check_bitmap_entry(Qcow2Check *c, const Qcow2Bitmap *bm, uint32_t index, uint64_t entry)
+{
+    uint64_t offset = entry & QCOW2_OFFSET_MASK;
+
+    if ((entry & ~(QCOW2_OFFSET_MASK | 1)) || (offset && (entry & 1)) ||
+        qcow2_offset_in_cluster(c->s, offset)) {
+        qcow2_check_report(c, "ERROR bitmap '%s': table entry %" PRIu32 " is invalid: %#" PRIx64,
+                           bm->name, index, entry);
+        c->res->corruptions++;
+    } else if (offset) {
+        qcow2_check_add(c, offset, c->s->cluster_size, 1);
+    }
+}
+
 static int coroutine_fn co_check_bitmap(Qcow2Check *c, const Qcow2Bitmap *bm)
 {
     uint64_t bytes = (uint64_t)bm->table_size * 8;
-    g_autofree uint64_t *table = NULL;
-    int ret;
+    g_autofree uint64_t *part = NULL;
 
     qcow2_check_add(c, bm->table_offset, bytes, 1);
     if (bm->table_offset + bytes > c->nb_clusters << c->s->cluster_bits) {
         return 0; /* reported */
     }
-    table = g_try_new(uint64_t, bm->table_size);
-    ret = table ? bdrv_co_pread(c->bs->file, bm->table_offset, bytes, table, 0) : -ENOMEM;
-    if (ret < 0) {
-        c->res->check_errors++;
-        return ret;
-    }
-    for (uint32_t i = 0; i < bm->table_size; i++) {
-        uint64_t entry = be64_to_cpu(table[i]);
-        uint64_t offset = entry & QCOW2_OFFSET_MASK;
+    part = g_try_new(uint64_t, BITMAP_PART);
+    for (uint32_t i = 0, n; i < bm->table_size; i += n) {
+        int ret;
 
-        if ((entry & ~(QCOW2_OFFSET_MASK | 1)) || (offset && (entry & 1)) ||
-            qcow2_offset_in_cluster(c->s, offset)) {
-            qcow2_check_report(c, "ERROR bitmap '%s': table entry %" PRIu32 " is invalid: %#"
-                               PRIx64, bm->name, i, entry);
-            c->res->corruptions++;
-        } else if (offset) {
-            qcow2_check_add(c, offset, c->s->cluster_size, 1);
+        n = MIN(BITMAP_PART, bm->table_size - i);
+        ret = part ? bdrv_co_pread(c->bs->file, bm->table_offset + i * UINT64_C(8), n * 8, part, 0)
+                   : -ENOMEM;
+        if (ret < 0) {
+            c->res->check_errors++;
+            return ret;
+        }
+        for (uint32_t k = 0; k < n; k++) {
+            check_bitmap_entry(c, bm, i + k, be64_to_cpu(part[k]));
         }
     }
     return 0;
@@ -174,19 +187,28 @@ static int coroutine_fn co_check_bitmap(Qcow2Check *c, const Qcow2Bitmap *bm)
 static int coroutine_fn co_check_bitmaps(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
+    uint64_t bytes = 0;
+    int ret = 0;
 
     if (!s->ext.has_bitmaps || !(s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         return 0; /* without the bit the directory is lost as well */
     }
     qcow2_check_add(c, s->ext.bitmap_dir_offset, s->ext.bitmap_dir_size, 1);
-    for (guint i = 0; i < s->bitmaps->len; i++) {
-        int ret = co_check_bitmap(c, &g_array_index(s->bitmaps, Qcow2Bitmap, i));
+    for (guint i = 0; i < s->bitmaps->len && ret >= 0; i++) {
+        const Qcow2Bitmap *bm = &g_array_index(s->bitmaps, Qcow2Bitmap, i);
 
-        if (ret < 0) {
-            return ret;
+        bytes += (uint64_t)bm->table_size * 8;
+        if (bytes > MAX_BITMAP_TABLES) {
+            qcow2_check_report(c, "ERROR: the tables of the bitmaps take more than %" PRIu64
+                               " MiB; those left are not checked",
+                               (uint64_t)(MAX_BITMAP_TABLES / MiB));
+            c->res->check_errors++;
+            c->is_incomplete = true;
+            break;
         }
+        ret = co_check_bitmap(c, bm);
     }
-    return 0;
+    return ret;
 }
 
 /* ---- refcount structures ------------------------------------------------------------------- */
