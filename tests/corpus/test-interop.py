@@ -81,6 +81,114 @@ def test_kinds(tap):
             tap.ok(not wrong, f"{kind}, {name}", wrong)
 
 
+# ---- sizes, snapshots, bitmaps ---------------------------------------------------------------------
+
+def agree(makers):
+    """What is wrong with the image as both see it; None if nothing is."""
+    for img, _ in makers:
+        done = check(img, "image")
+        if done.status != 0:
+            return str(done)
+    return None if len({content(img) for img, _ in makers}) == 1 else "they do not read the same"
+
+
+def resized(mode, makers):
+    """One makes the disk larger and writes there, the other smaller, and the first larger again."""
+    (img, io_), (other_img, other_io) = makers
+    for name in ("image", "data"):
+        if os.path.exists(name):
+            os.remove(name)
+    must(img, "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "image", "1M")
+    must(io_, "-f", "qcow2", "-c", "write -q -P 1 0 1M", "image")
+    must(img, "resize", "-q", "-f", "qcow2", f"--preallocation={mode}", "image", "3M")
+    must(other_io, "-f", "qcow2", "-c", "write -q -P 2 1500k 700k", "image")
+    must(other_img, "resize", "-q", "-f", "qcow2", "--shrink", "image", "1900k")
+    wrong = agree(makers)
+    must(img, "resize", "-q", "-f", "qcow2", f"--preallocation={mode}", "image", "2M")
+    done = run(other_io, "-r", "-f", "qcow2", "-c", "read -P 2 1500k 400k", "-c", "read -P 0 1900k 148k",
+               "image")
+    if done.status or "Pattern verification failed" in done.text:
+        wrong = f"{wrong or ''}{done}"
+    return wrong or agree(makers)
+
+
+def snapshots_of_sizes(makers):
+    """A snapshot of each size that the disk had, made by one and applied by the other."""
+    (img, io_), (other_img, other_io) = makers
+    must(img, "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "image", "1M")
+    must(io_, "-f", "qcow2", "-c", "write -q -P 1 0 1M", "image")
+    must(img, "snapshot", "-c", "small", "image")
+    must(other_img, "resize", "-q", "-f", "qcow2", "image", "3M")
+    must(other_io, "-f", "qcow2", "-c", "write -q -P 2 512k 2M", "image")
+    must(other_img, "snapshot", "-c", "large", "image")
+    for name, size in (("small", MiB), ("large", 3 * MiB), ("small", MiB)):
+        must(img, "snapshot", "-a", name, "image")
+        for tool, _ in makers:
+            must(tool, "convert", "-f", "qcow2", "-O", "raw", "image", "out.raw")
+            if os.path.getsize("out.raw") != size:
+                return f"{name} has {os.path.getsize('out.raw')} bytes for {tool}"
+        wrong = agree(makers)
+        if wrong:
+            return wrong
+        makers = makers[::-1]
+        img = makers[0][0]
+    must(other_img, "snapshot", "-d", "large", "image")
+    return agree(makers)
+
+
+def bits(name):
+    """The content of bitmap @name as the file has it, and its flags."""
+    at = 112
+    while field(at, "I") != 0x23852875:
+        at += 8 + (field(at + 4, "I") + 7 & ~7)
+    at = field(at + 8 + 16)
+    while True:
+        table, entries, flags, _, _, length, extra = struct.unpack(
+            ">QIIBBHI", b"".join(field(at + i, "c") for i in range(24)))
+        with open("image", "rb") as file:
+            file.seek(at + 24 + extra)
+            if file.read(length).decode() == name:
+                break
+        at += 24 + extra + length + 7 & ~7
+    content_ = b""
+    for i in range(entries):
+        entry = field(table + 8 * i)
+        with open("image", "rb") as file:
+            file.seek(entry & OFFSET)
+            content_ += file.read(64 * KiB) if entry & OFFSET else bytes([255 * (entry & 1)]) * 64 * KiB
+    return int.from_bytes(content_[:32], "little"), flags
+
+
+def bitmaps(makers):
+    """Each adds a bitmap, writes, merges what the other has, and removes one."""
+    (img, io_), (other_img, other_io) = makers
+    must(img, "create", "-q", "-f", "qcow2", "image", "1M")
+    must(img, "bitmap", "--add", "-g", "64k", "image", "first")
+    must(other_io, "-f", "qcow2", "-c", "write -q 64k 100k", "image")
+    must(other_img, "bitmap", "--add", "-g", "64k", "image", "second")
+    must(io_, "-f", "qcow2", "-c", "write -q 640k 1k", "image")
+    seen = [bits("first"), bits("second")]
+    must(img, "bitmap", "--disable", "image", "second")
+    must(io_, "-f", "qcow2", "-c", "write -q 0 1k", "image")
+    must(other_img, "bitmap", "--add", "--merge", "first", "-g", "64k", "image", "third")
+    must(img, "bitmap", "--remove", "image", "first")
+    seen += [bits("second"), bits("third")]
+    want = [(0x406, 2), (0x400, 2), (0x400, 0), (0x407, 2)]
+    return f"{seen} and not {want}" if seen != want else agree(makers)
+
+
+def test_changes(tap):
+    ours, theirs = ("qemu-img", "qemu-io"), (stock("qemu-img"), stock("qemu-io"))
+    for name, makers in (("ours first", (ours, theirs)), ("theirs first", (theirs, ours))):
+        for mode in ("off", "metadata", "falloc", "full"):
+            wrong = resized(mode, makers)
+            tap.ok(not wrong, f"resize, preallocation {mode}, {name}", wrong)
+        wrong = snapshots_of_sizes(makers)
+        tap.ok(not wrong, f"snapshots of a disk that changed its size, {name}", wrong)
+        wrong = bitmaps(makers)
+        tap.ok(not wrong, f"bitmaps added, written, merged, removed, {name}", wrong)
+
+
 # ---- traces in the file ----------------------------------------------------------------------------
 
 def field(offset, kind="Q"):
@@ -180,6 +288,7 @@ def main():
     tap = Tap()
     if stock("qemu-img") and stock("qemu-io"):
         test_kinds(tap)
+        test_changes(tap)
     test_overlap(tap)
     test_discard_no_unref(tap)
     test_unknown(tap)
