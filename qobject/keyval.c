@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "qobject/keyval.h"
 #include "qobject/qstring.h"
+#include "qobject-internal.h"
 
 #define MAX_PART 127
 #define MAX_PARTS 200
@@ -124,22 +125,6 @@ static bool put_value(QDict *root, const char *key, size_t len, char *value, Err
     return true;
 }
 
-/* Read a value up to its comma; *@p becomes what follows the comma. */
-static char *read_value(const char **p)
-{
-    GString *value = g_string_new(NULL);
-    const char *s = *p;
-
-    for (; *s; s++) {
-        if (*s == ',' && *++s != ',') {
-            break;
-        }
-        g_string_append_c(value, *s);
-    }
-    *p = s;
-    return g_string_free(value, FALSE);
-}
-
 /* Parse the item at *@p, up to its comma.  @first: it may be the implied key's value. */
 static bool parse_item(Keyval *kv, const char **p, bool first, Error **errp)
 {
@@ -148,7 +133,7 @@ static bool parse_item(Keyval *kv, const char **p, bool first, Error **errp)
 
     if (item[len] == '=') {
         *p = item + len + 1;
-        return put_value(kv->root, item, len, read_value(p), errp);
+        return put_value(kv->root, item, len, option_value_read(p), errp);
     }
     *p = item + len + (item[len] == ',');
     if (is_help(item, len)) {

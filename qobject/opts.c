@@ -5,6 +5,7 @@
 #include "qobject/qbool.h"
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
+#include "qobject-internal.h"
 
 typedef struct QemuOpt {
     char *name;
@@ -347,8 +348,7 @@ bool qemu_opt_unset(QemuOpts *opts, const char *name)
 
 /* ---- parsing ---- */
 
-/* Read up to an unescaped comma; *@p becomes what follows it. */
-static char *read_value(const char **p)
+char *option_value_read(const char **p)
 {
     GString *value = g_string_new(NULL);
     const char *s = *p;
@@ -371,12 +371,12 @@ static void read_option(const char **p, const char *implied_name, char **name, c
     if ((*p)[len] == '=') {
         *name = g_strndup(*p, len);
         *p += len + 1;
-        *value = read_value(p);
+        *value = option_value_read(p);
         return;
     }
     if (implied_name) {
         *name = g_strdup(implied_name);
-        *value = read_value(p);
+        *value = option_value_read(p);
         return;
     }
     *name = g_strndup(*p, len);
@@ -463,7 +463,7 @@ bool has_help_option(const char *params)
     const char *p = params;
 
     while (*p) {
-        g_autofree char *item = read_value(&p);
+        g_autofree char *item = option_value_read(&p);
 
         if (g_str_equal(item, "help") || g_str_equal(item, "?")) {
             return true;
@@ -480,7 +480,7 @@ bool is_valid_option_list(const char *params)
         return false;
     }
     while (*p) {
-        g_autofree char *item = read_value(&p);
+        g_autofree char *item = option_value_read(&p);
 
         if (!*item || (!*p && p[-1] == ',' && (p - params < 2 || p[-2] != ','))) {
             return false;
