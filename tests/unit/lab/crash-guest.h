@@ -17,6 +17,8 @@
 #define CRASH_GO_ON_EVERY 16   /* states */
 /* Operations left out, and kept alone, at each cut; in long runs all. */
 #define CRASH_SINGLES 3
+/* So many of the states wanted must have each kind of operation that a case asks for: one in ... */
+#define CRASH_KIND_SHARE 10
 /* Where so few states differ, that many times as many as are wanted will do. */
 #define CRASH_PATIENCE 4
 
@@ -46,7 +48,7 @@ typedef struct CrashCase {
     bool open_writes;       /* judged with write access: opening or reading writes */
     bool unlocked;          /* co_beside takes the control lock itself, when it needs it */
     int phases;             /* so often the image is opened, used and closed; 0: once */
-    /* Kinds of operations, all of which a run must see; in long runs in as many states each. */
+    /* Kinds of operations, all of which a run must see; in long runs in many states each. */
     const char *const *kinds;
     /* Other images take the place of those of @open: has it happened?  Asked before requests. */
     bool (*has_switched)(const CrashRun *r);

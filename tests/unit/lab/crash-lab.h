@@ -445,7 +445,7 @@ static guint crash_cases;
 static inline bool crash_has_kinds(const CrashCase *k)
 {
     for (size_t i = 0; k->kinds && k->kinds[i]; i++) {
-        if (crash_states_with(k->kinds[i]) < MAX(test_states_wanted(), 1)) {
+        if (crash_states_with(k->kinds[i]) < MAX(test_states_wanted() / CRASH_KIND_SHARE, 1)) {
             return false;
         }
     }
