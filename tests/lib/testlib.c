@@ -37,8 +37,9 @@ static uint32_t choose_seed(void)
 static void init_gtest(int *argc, char ***argv, uint32_t seed)
 {
     static char option[64];
-    char **words = g_new(char *, *argc + 2);
+    static char **words; /* in use, and so no leak, until the very end */
 
+    words = g_new(char *, *argc + 2);
     snprintf(option, sizeof(option), "--seed=R02S%08" PRIx32 "%08x%08x%08x", seed, 0, 0, 0);
     memcpy(words, *argv, *argc * sizeof(*words));
     words[(*argc)++] = option;
