@@ -285,7 +285,7 @@ check-long: all unit-tests
 	    tests/fuzz/test-fuzz-qcow2 tests/corpus/test-mutants.py tests/corpus/test-repair.py tests/e2e/qmp/test-bitmap-model.py \
 	    tests/e2e/qmp/test-two-loops.py tests/e2e/tools/test-qemu-img-measure.py \
 	    tests/e2e/tools/test-encryption.py tests/e2e/tools/test-keyslots.py tests/e2e/system/test-savevm.py \
-	    tests/e2e/system/test-savevm-faults.py $(TEST)
+	    tests/e2e/system/test-savevm-faults.py tests/e2e/tools/test-qemu-img-huge.py $(TEST)
 check-unit: unit-tests
 	@$(RUN_TESTS) tests/unit/
 check-emulator: all

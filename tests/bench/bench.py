@@ -24,7 +24,10 @@ import time
 from core_bench import CoreBench
 from compress_bench import CompressBench
 from job_bench import JobBench
-from qcow2_image import CLUSTER, write_image
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), '..', 'lib'))
+
+from qcow2_image import CLUSTER, write_image  # noqa: E402
 
 MIB = 1 << 20
 

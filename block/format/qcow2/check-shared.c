@@ -136,8 +136,8 @@ static uint64_t coroutine_fn co_move_l2(Qcow2Shadow *sh, const Qcow2SharedTable 
         error_setg_errno(errp, -ret, "Could not move the L2 table at %#" PRIx64, table->offset);
         return 0;
     }
-    qcow2_refarray_set(sh->counts, offset >> s->cluster_bits, table->times);
-    qcow2_refarray_set(sh->counts, old, qcow2_refarray_get(sh->counts, old) - table->times);
+    qcow2_counts_co_set(sh->counts, offset >> s->cluster_bits, table->times);
+    qcow2_counts_co_set(sh->counts, old, qcow2_counts_co_get(sh->counts, old) - table->times);
     return offset | (table->times == 1 ? QCOW2_COPIED : 0);
 }
 

@@ -113,7 +113,7 @@ static uint64_t data_cluster(const Compact *c, uint64_t entry)
 }
 
 /* Is all counted that @entry names?  What is not might be given away. */
-static bool is_counted(const Compact *c, uint64_t entry)
+static bool coroutine_fn co_is_counted(Compact *c, uint64_t entry)
 {
     uint64_t offset = entry & QCOW2_OFFSET_MASK;
     uint32_t len = offset ? c->s->cluster_size : 0;
@@ -123,7 +123,8 @@ static bool is_counted(const Compact *c, uint64_t entry)
     }
     for (uint64_t at = offset >> c->s->cluster_bits;
          len && at <= (offset + len - 1) >> c->s->cluster_bits; at++) {
-        if (at >= c->end || !qcow2_refarray_get(c->sh->counts, at)) {
+        qcow2_counts_co_trim(c->sh->counts);
+        if (at >= c->end || !qcow2_counts_co_get(c->sh->counts, at)) {
             return false;
         }
     }
@@ -178,7 +179,7 @@ static bool coroutine_fn co_mark_table(Compact *c, Qcow2Tree *tree, uint32_t ind
         uint64_t entry = be64_to_cpu(*entry_at(c, place, i));
         uint64_t cluster = data_cluster(c, entry);
 
-        if (entry && !is_counted(c, entry)) {
+        if (entry && !co_is_counted(c, entry)) {
             error_setg(c->errp, "The refcounts of the image are damaged; check it first");
             return false;
         }
@@ -259,16 +260,18 @@ static bool coroutine_fn co_mark_movable(Compact *c)
 /* ---- how far ------------------------------------------------------------------------------- */
 
 /* Count the clusters in use; the last @max_moves of them may move, into space for them. */
-static void choose_floor(Compact *c, uint64_t max_moves)
+static void coroutine_fn co_choose_floor(Compact *c, uint64_t max_moves)
 {
     uint64_t moves = 0;
 
     c->nb_used = 0;
     for (uint64_t i = 0; i < c->end; i++) {
-        c->nb_used += qcow2_refarray_get(c->sh->counts, i) > 0;
+        qcow2_counts_co_trim(c->sh->counts);
+        c->nb_used += qcow2_counts_co_get(c->sh->counts, i) > 0;
     }
     for (c->floor = c->end; c->floor > c->nb_used && moves < max_moves; c->floor--) {
-        moves += qcow2_refarray_get(c->sh->counts, c->floor - 1) > 0;
+        qcow2_counts_co_trim(c->sh->counts);
+        moves += qcow2_counts_co_get(c->sh->counts, c->floor - 1) > 0;
     }
 }
 
@@ -320,7 +323,7 @@ static uint64_t base_weight(const Compact *c)
 }
 
 /* Set ->cutoff as low as the free clusters before it allow. */
-static void choose_cutoff(Compact *c)
+static void coroutine_fn co_choose_cutoff(Compact *c)
 {
     g_autoptr(GArray) weights = weigh_tables(c);
     uint64_t tail = 0, need = 0, extra = base_weight(c);
@@ -328,8 +331,9 @@ static void choose_cutoff(Compact *c)
 
     c->cutoff = c->end;
     for (uint64_t i = c->end; i-- > MAX(c->floor, 1);) {
-        bool is_used = qcow2_refarray_get(c->sh->counts, i) > 0;
+        bool is_used = qcow2_counts_co_get(c->sh->counts, i) > 0;
 
+        qcow2_counts_co_trim(c->sh->counts);
         if (is_used && !test_bit(i, c->movable)) {
             c->has_blocker = i >= c->nb_used;
             break;
@@ -368,10 +372,10 @@ static bool coroutine_fn co_flush_copies(Compact *c)
 }
 
 /* @new takes over the count of @old. */
-static void hand_over(Compact *c, uint64_t old, uint64_t new)
+static void coroutine_fn co_hand_over(Compact *c, uint64_t old, uint64_t new)
 {
-    qcow2_refarray_set(c->sh->counts, new, qcow2_refarray_get(c->sh->counts, old));
-    qcow2_refarray_set(c->sh->counts, old, 0);
+    qcow2_counts_co_set(c->sh->counts, new, qcow2_counts_co_get(c->sh->counts, old));
+    qcow2_counts_co_set(c->sh->counts, old, 0);
 }
 
 /* A free cluster that takes over the count of @old; 0 with errp set if there is none. */
@@ -384,7 +388,7 @@ static uint64_t coroutine_fn co_take_place(Compact *c, uint64_t old)
         return 0;
     }
     new = offset >> c->s->cluster_bits;
-    hand_over(c, old, new);
+    co_hand_over(c, old, new);
     return new;
 }
 
@@ -475,13 +479,14 @@ static bool coroutine_fn co_move_table(Compact *c, Qcow2Tree *tree, uint32_t ind
     return true;
 }
 
-static void move_refblocks(Compact *c)
+static void coroutine_fn co_move_refblocks(Compact *c)
 {
-    Qcow2RefArray *counts = c->sh->counts;
+    Qcow2Counts *counts = c->sh->counts;
 
     for (uint64_t i = 0; i < MIN(counts->nb_blocks, c->s->reftable.size); i++) {
         if ((c->s->reftable.entries[i] & QCOW2_REFTABLE_MASK) >> c->s->cluster_bits >= c->cutoff) {
-            set_bit(i, counts->dirty);
+            qcow2_counts_co_touch(counts, i);
+            qcow2_counts_co_trim(counts);
         }
     }
 }
@@ -506,29 +511,20 @@ static bool coroutine_fn co_move_all(Compact *c)
         !qcow2_shadow_co_put_trees(c->sh, c->trees, c->cutoff << c->s->cluster_bits, c->errp)) {
         return false;
     }
-    move_refblocks(c);
+    co_move_refblocks(c);
     return qcow2_shadow_co_commit(c->sh, c->errp);
 }
 
 /* ---- a step -------------------------------------------------------------------------------- */
 
-static uint64_t used_end(const Qcow2RefArray *counts)
-{
-    uint64_t end = counts->end;
-
-    while (end > 0 && !qcow2_refarray_get(counts, end - 1)) {
-        end--;
-    }
-    return end;
-}
-
 /* The file ends where the image does.  It is only space, so errors do not matter. */
 static int64_t coroutine_fn co_cut_file(Compact *c, int64_t old_len)
 {
-    uint64_t end = used_end(c->sh->counts);
+    uint64_t end = qcow2_counts_co_used_end(c->sh->counts);
     int64_t new_len = end << c->s->cluster_bits;
 
-    if (new_len >= old_len ||
+    /* What could not be read may be in use. */
+    if (c->sh->counts->err || new_len >= old_len ||
         bdrv_co_truncate(c->bs->file, new_len, false, PREALLOC_MODE_OFF, 0, NULL) < 0) {
         return 0;
     }
@@ -556,14 +552,18 @@ static int64_t coroutine_fn co_step(Compact *c, int64_t max_bytes)
         error_setg_errno(c->errp, -old_len, "Could not get the length of the image file");
         return old_len;
     }
-    c->end = used_end(c->sh->counts);
+    c->end = qcow2_counts_co_used_end(c->sh->counts);
     max_moves = c->mood == HUMBLE ? HUMBLE_MOVES : max_bytes >> c->s->cluster_bits;
-    choose_floor(c, MAX(max_moves, 1));
+    co_choose_floor(c, MAX(max_moves, 1));
     c->trees = qcow2_shadow_co_trees(c->sh, c->errp);
     if (!c->trees || !co_mark_movable(c)) {
         return -EIO;
     }
-    choose_cutoff(c);
+    co_choose_cutoff(c);
+    if (c->sh->counts->err) {
+        error_propagate(c->errp, error_copy(c->sh->counts->err));
+        return -EIO;
+    }
     c->has_moved = false;
     if (c->cutoff < c->end) {
         if (!co_move_all(c)) {

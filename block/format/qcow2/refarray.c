@@ -110,11 +110,6 @@ uint64_t qcow2_refarray_used_blocks(const Qcow2State *s)
     return n;
 }
 
-uint64_t qcow2_refarray_max_blocks(const Qcow2State *s)
-{
-    return MAX(QCOW2_REFARRAY_MAX_BYTES / s->cluster_size, 1);
-}
-
 static uint8_t *array_counts(BlockDriverState *bs, uint64_t nb_blocks)
 {
     Qcow2State *s = bs->opaque;
@@ -184,7 +179,6 @@ Qcow2RefArray *coroutine_fn qcow2_refarray_co_load(BlockDriverState *bs, uint64_
         .max = s->refcount_max,
         .block_bits = s->refblock_bits,
         .block_bytes = s->cluster_size,
-        .mem_align = bdrv_opt_mem_align(bs->file->bs),
         .dirty = bitmap_try_new(MAX(nb_blocks, 1)),
         .bad = bitmap_try_new(MAX(nb_blocks, 1)),
     };
@@ -204,41 +198,6 @@ void qcow2_refarray_free(Qcow2RefArray *array)
     }
 }
 
-/* @old of @old_bits bits, longer; NULL: no memory. */
-static unsigned long *longer_bitmap(const unsigned long *old, uint64_t old_bits, uint64_t new_bits)
-{
-    unsigned long *new = bitmap_try_new(new_bits);
-
-    if (new) {
-        bitmap_copy(new, old, MAX(old_bits, 1));
-    }
-    return new;
-}
-
-bool qcow2_refarray_extend(Qcow2RefArray *array, uint64_t nb_blocks)
-{
-    size_t old_bytes = array->nb_blocks * array->block_bytes;
-    size_t new_bytes = nb_blocks * array->block_bytes;
-    QEMU_AUTO_VFREE uint8_t *counts = qemu_try_memalign_large(array->mem_align, new_bytes);
-    g_autofree unsigned long *dirty = longer_bitmap(array->dirty, array->nb_blocks, nb_blocks);
-    g_autofree unsigned long *bad = longer_bitmap(array->bad, array->nb_blocks, nb_blocks);
-
-    if (!counts || !dirty || !bad) {
-        return false;
-    }
-    memcpy(counts, array->counts, old_bytes);
-    memset(counts + old_bytes, 0, new_bytes - old_bytes);
-    qemu_vfree(array->counts);
-    g_free(array->dirty);
-    g_free(array->bad);
-    array->counts = g_steal_pointer(&counts);
-    array->dirty = g_steal_pointer(&dirty);
-    array->bad = g_steal_pointer(&bad);
-    array->nb_blocks = nb_blocks;
-    array->end = (array->first_block + nb_blocks) << array->block_bits;
-    return true;
-}
-
 void qcow2_refarray_set(Qcow2RefArray *array, uint64_t cluster, uint64_t count)
 {
     uint64_t i = cluster - array->first;
@@ -249,21 +208,6 @@ void qcow2_refarray_set(Qcow2RefArray *array, uint64_t cluster, uint64_t count)
         qcow2_refcount_write(array->counts, array->bits, i, count);
     }
     set_bit(i >> array->block_bits, array->dirty);
-}
-
-int qcow2_refarray_add(Qcow2RefArray *array, uint64_t first, uint64_t n, int change)
-{
-    uint64_t end = MIN(first + n, array->end);
-
-    for (uint64_t cluster = MAX(first, array->first); cluster < end; cluster++) {
-        uint64_t count = qcow2_refarray_get(array, cluster);
-
-        if (change > 0 ? count == array->max : count == 0) {
-            return change > 0 ? -ERANGE : -EINVAL;
-        }
-        qcow2_refarray_set(array, cluster, count + change);
-    }
-    return 0;
 }
 
 /* ---- walks --------------------------------------------------------------------------------- */

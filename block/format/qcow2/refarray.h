@@ -13,9 +13,6 @@
 
 #include "qcow2.h"
 
-/* An array may not be larger; who meets larger images works range by range. */
-#define QCOW2_REFARRAY_MAX_BYTES (192 * MiB)
-
 typedef struct Qcow2RefArray {
     uint8_t *counts;              /* big endian, as on disk */
     uint64_t first_block;         /* index in the refcount table of the first block */
@@ -25,7 +22,6 @@ typedef struct Qcow2RefArray {
     uint64_t max;                 /* the highest count */
     uint32_t block_bits;          /* log2 of the counts in a block */
     uint32_t block_bytes;
-    size_t mem_align;             /* of counts, for direct I/O */
     unsigned long *dirty;         /* one bit per block: changed since it was loaded */
     unsigned long *bad;           /* one bit per block: misplaced or unreadable; counts are 0 */
     uint64_t nb_bad;
@@ -34,8 +30,6 @@ typedef struct Qcow2RefArray {
 
 /** Number of entries of the refcount table up to the last one in use. */
 uint64_t qcow2_refarray_used_blocks(const Qcow2State *s);
-/** How many blocks QCOW2_REFARRAY_MAX_BYTES allows; at least 1. */
-uint64_t qcow2_refarray_max_blocks(const Qcow2State *s);
 /**
  * Load the counts of @nb_blocks entries of the refcount table from @first_block on, which may lie
  * past its end.  Blocks outside the file, misplaced or unreadable are marked in ->bad.  NULL: no
@@ -45,8 +39,6 @@ Qcow2RefArray *coroutine_fn qcow2_refarray_co_load(BlockDriverState *bs, uint64_
                                                    uint64_t nb_blocks);
 void qcow2_refarray_free(Qcow2RefArray *array);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2RefArray, qcow2_refarray_free)
-/** Cover @nb_blocks blocks, at least as many as now; the new counts are 0. */
-bool qcow2_refarray_extend(Qcow2RefArray *array, uint64_t nb_blocks);
 
 /** The count of @cluster, which the array covers. */
 static inline uint64_t qcow2_refarray_get(const Qcow2RefArray *array, uint64_t cluster)
@@ -58,13 +50,6 @@ static inline uint64_t qcow2_refarray_get(const Qcow2RefArray *array, uint64_t c
 }
 
 void qcow2_refarray_set(Qcow2RefArray *array, uint64_t cluster, uint64_t count);
-
-/**
- * Add @change (1 or -1) to the counts of [@first, @first + @n), as far as the array covers them.
- * -ERANGE: a count would pass its maximum; -EINVAL: it would fall below 0.  Those before the
- * offender have been changed.
- */
-int qcow2_refarray_add(Qcow2RefArray *array, uint64_t first, uint64_t n, int change);
 
 /* ---- tables -------------------------------------------------------------------------------- */
 

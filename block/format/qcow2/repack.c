@@ -179,14 +179,15 @@ static uint64_t cluster_of(const Qcow2Repack *r, uint64_t offset)
 }
 
 /* Can @refs more be counted in the clusters of [@offset, @offset + @size)? */
-static bool can_count(const Qcow2Repack *r, uint64_t offset, uint64_t size, uint64_t refs)
+static bool coroutine_fn co_can_count(const Qcow2Repack *r, uint64_t offset, uint64_t size,
+                                      uint64_t refs)
 {
-    const Qcow2RefArray *counts = r->sh->counts;
+    Qcow2Counts *counts = r->sh->counts;
 
     for (uint64_t i = cluster_of(r, offset); i <= cluster_of(r, offset + size - 1); i++) {
         uint64_t held = i >= r->held && i < r->held_end;
 
-        if (refs > counts->max - (qcow2_refarray_get(counts, i) - held)) {
+        if (refs > counts->max - (qcow2_counts_co_get(counts, i) - held)) {
             return false;
         }
     }
@@ -215,7 +216,7 @@ static bool coroutine_fn co_begin_anew(Qcow2Repack *r, uint64_t bytes, Error **e
 
     /* What was taken for nothing. */
     for (; r->held < r->held_end; r->held++) {
-        qcow2_refarray_set(r->sh->counts, r->held, 0);
+        qcow2_counts_co_set(r->sh->counts, r->held, 0);
     }
     offset = qcow2_shadow_co_alloc(r->sh, n, errp);
     if (offset < 0) {
@@ -229,24 +230,24 @@ static bool coroutine_fn co_begin_anew(Qcow2Repack *r, uint64_t bytes, Error **e
 }
 
 /* The counts of the clusters in [@offset, @offset + @len) change by those of @piece. */
-static bool count_piece(Qcow2Repack *r, const Piece *piece, uint64_t offset, uint64_t len,
-                        bool is_new, Error **errp)
+static bool coroutine_fn co_count_piece(Qcow2Repack *r, const Piece *piece, uint64_t offset,
+                                        uint64_t len, bool is_new, Error **errp)
 {
-    Qcow2RefArray *counts = r->sh->counts;
+    Qcow2Counts *counts = r->sh->counts;
 
     for (uint64_t i = cluster_of(r, offset); i <= cluster_of(r, offset + len - 1); i++) {
-        uint64_t count = qcow2_refarray_get(counts, i);
+        uint64_t count = qcow2_counts_co_get(counts, i);
 
         if (is_new) {
             bool is_held = i >= r->held && i < r->held_end;
 
-            qcow2_refarray_set(counts, i, count - is_held + piece->refs);
+            qcow2_counts_co_set(counts, i, count - is_held + piece->refs);
             r->held += is_held;
         } else if (count < piece->refs) {
             error_setg(errp, "The refcounts of the image are damaged; check it first");
             return false;
         } else {
-            qcow2_refarray_set(counts, i, count - piece->refs);
+            qcow2_counts_co_set(counts, i, count - piece->refs);
         }
     }
     return true;
@@ -257,13 +258,13 @@ static bool coroutine_fn co_move(Qcow2Repack *r, Piece *piece, Error **errp)
     if (r->room < piece->size) {
         co_lengthen(r);
     }
-    if ((r->room < piece->size || !can_count(r, r->next, piece->size, piece->refs)) &&
+    if ((r->room < piece->size || !co_can_count(r, r->next, piece->size, piece->refs)) &&
         !co_begin_anew(r, piece->size, errp)) {
         return false;
     }
     if (!co_copy(r, piece, r->next, errp) ||
-        !count_piece(r, piece, piece->offset, piece->len, false, errp) ||
-        !count_piece(r, piece, r->next, piece->size, true, errp)) {
+        !co_count_piece(r, piece, piece->offset, piece->len, false, errp) ||
+        !co_count_piece(r, piece, r->next, piece->size, true, errp)) {
         return false;
     }
     piece->new = qcow2_packed_entry(r->s, r->next, piece->size);
@@ -296,7 +297,7 @@ bool coroutine_fn qcow2_repack_co_run(Qcow2Repack *r, uint64_t cutoff, Error **e
         }
     }
     for (; r->held < r->held_end; r->held++) {
-        qcow2_refarray_set(r->sh->counts, r->held, 0);
+        qcow2_counts_co_set(r->sh->counts, r->held, 0);
     }
     return co_flush(r, errp);
 }

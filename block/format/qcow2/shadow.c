@@ -24,62 +24,30 @@ bool qcow2_shadow_unreadable(Error **errp, const Qcow2Place *table)
 
 /* ---- begin and end ------------------------------------------------------------------------- */
 
-static bool note_used(Qcow2Shadow *sh)
-{
-    sh->nb_bits = sh->counts->end;
-    sh->used = bitmap_try_new(MAX(sh->nb_bits, 1));
-    sh->dropped = bitmap_try_new(MAX(sh->nb_bits, 1));
-    if (!sh->used || !sh->dropped) {
-        return false;
-    }
-    for (uint64_t i = 0; i < sh->nb_bits; i++) {
-        if (qcow2_refarray_get(sh->counts, i)) {
-            set_bit(i, sh->used);
-        }
-    }
-    return true;
-}
+static Qcow2PlaceBlock co_place_block;
 
 Qcow2Shadow *coroutine_fn qcow2_shadow_co_begin(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t nb_blocks = qcow2_refarray_used_blocks(s);
     g_autoptr(Qcow2Shadow) sh = g_new0(Qcow2Shadow, 1);
 
     sh->bs = bs;
     sh->header = s->header;
-    if (nb_blocks > qcow2_refarray_max_blocks(s)) {
-        error_setg(errp, "The refcounts of the image take more than %" PRIu64 " MiB, too much for "
-                   "this operation", (uint64_t)(QCOW2_REFARRAY_MAX_BYTES / MiB));
-        return NULL;
-    }
     sh->l1_size = s->l1.size;
     sh->l1 = g_try_new(uint64_t, MAX(s->l1.size, 1));
-    sh->counts = qcow2_refarray_co_load(bs, 0, nb_blocks);
-    if (!sh->l1 || !sh->counts || !note_used(sh)) {
-        error_setg(errp, "Not enough memory for the refcounts of the image");
-        return NULL;
-    }
-    if (sh->counts->read_error < 0) {
-        error_setg_errno(errp, -sh->counts->read_error, "Could not read the refcounts");
-        return NULL;
-    }
-    if (sh->counts->nb_bad > 0) {
-        uint64_t i = find_next_bit(sh->counts->bad, nb_blocks, 0);
-
-        damaged(errp, "The refcount block", s->reftable.entries[i] & QCOW2_REFTABLE_MASK);
+    if (!sh->l1) {
+        error_setg(errp, "Not enough memory for an L1 table");
         return NULL;
     }
     memcpy(sh->l1, s->l1.entries, (size_t)s->l1.size * 8);
-    return g_steal_pointer(&sh);
+    sh->counts = qcow2_counts_co_new(bs, co_place_block, sh, errp);
+    return sh->counts ? g_steal_pointer(&sh) : NULL;
 }
 
 void qcow2_shadow_free(Qcow2Shadow *sh)
 {
     if (sh) {
-        qcow2_refarray_free(sh->counts);
-        g_free(sh->used);
-        g_free(sh->dropped);
+        qcow2_counts_free(sh->counts);
         g_free(sh->l1);
         g_clear_pointer(&sh->snapshots, g_array_unref);
         g_free(sh);
@@ -88,62 +56,44 @@ void qcow2_shadow_free(Qcow2Shadow *sh)
 
 /* ---- clusters ------------------------------------------------------------------------------ */
 
-static bool longer_bits(unsigned long **bits, uint64_t old_bits, uint64_t new_bits)
-{
-    unsigned long *new = bitmap_try_new(new_bits);
-
-    if (!new) {
-        return false;
-    }
-    if (old_bits) {
-        bitmap_copy(new, *bits, old_bits);
-    }
-    g_free(*bits);
-    *bits = new;
-    return true;
-}
-
 /* Cover more clusters; what is new is free. */
 static bool extend(Qcow2Shadow *sh, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
     uint64_t nb_blocks = sh->counts->nb_blocks + sh->counts->nb_blocks / 16 + 1;
-    uint64_t end = nb_blocks << s->refblock_bits;
 
-    if (end > (uint64_t)QCOW2_MAX_HOST_OFFSET >> s->cluster_bits ||
+    if (nb_blocks << s->refblock_bits > (uint64_t)QCOW2_MAX_HOST_OFFSET >> s->cluster_bits ||
         nb_blocks * 8 > QCOW2_MAX_REFTABLE_BYTES) {
         error_setg(errp, "No free clusters are left in the image");
         return false;
     }
-    if (!qcow2_refarray_extend(sh->counts, nb_blocks) ||
-        !longer_bits(&sh->used, sh->nb_bits, end) ||
-        !longer_bits(&sh->dropped, sh->nb_bits, end)) {
+    if (!qcow2_counts_extend(sh->counts, nb_blocks)) {
         error_setg(errp, "Not enough memory for the refcounts of the image");
         return false;
     }
-    sh->nb_bits = end;
     return true;
 }
 
-/* First of @n free clusters in a row, as far as the array reaches and one past it at most. */
-static uint64_t find_run(const Qcow2Shadow *sh, uint64_t n)
+/* What could not be read counts as 0: nothing may follow from that. */
+static bool counts_are_known(const Qcow2Shadow *sh, Error **errp)
 {
-    uint64_t first = n == 1 ? sh->cursor : 0;
-
-    for (;;) {
-        uint64_t i;
-
-        first = MIN((uint64_t)find_next_zero_bit(sh->used, sh->nb_bits, first), sh->nb_bits);
-        for (i = first; i < MIN(first + n, sh->nb_bits); i++) {
-            if (test_bit(i, sh->used) || qcow2_refarray_get(sh->counts, i)) {
-                break;
-            }
-        }
-        if (i == first + n || i == sh->nb_bits) {
-            return first;
-        }
-        first = i + 1;
+    if (sh->counts->err) {
+        error_propagate(errp, error_copy(sh->counts->err));
     }
+    return !sh->counts->err;
+}
+
+/* First of @n free clusters in a row, as far as the counts reach and one past it at most. */
+static uint64_t coroutine_fn co_find_run(Qcow2Shadow *sh, uint64_t n)
+{
+    uint64_t first = n == 1 ? sh->cursor : n >= sh->run_len ? sh->run_cursor : 0;
+
+    first = qcow2_counts_co_find_free(sh->counts, first, n);
+    if (n > 1) {
+        sh->run_len = n;
+        sh->run_cursor = first;
+    }
+    return first;
 }
 
 /* [@first, @first + @n), which are free, are counted once. */
@@ -162,24 +112,28 @@ static int coroutine_fn co_count_new(Qcow2Shadow *sh, uint64_t first, uint64_t n
         error_setg(errp, "The refcounts call metadata at %#" PRIx64 " free", offset);
         return ret;
     }
-    qcow2_refarray_add(sh->counts, first, n, 1);
+    /* They are free: at most they could not be loaded. */
+    qcow2_counts_co_add(sh->counts, first, n, 1);
     /* Whether or not the switch is made: they will have been written to. */
     s->fresh_from = MAX(s->fresh_from, first + n);
-    return 0;
+    return counts_are_known(sh, errp) ? 0 : -EIO;
 }
 
 int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
-    uint64_t first = find_run(sh, n);
+    uint64_t first = co_find_run(sh, n);
     int ret;
 
+    if (!counts_are_known(sh, errp)) {
+        return -EIO;
+    }
     if (sh->limit && first + n > sh->limit && (n == 1 || n > sh->max_behind)) {
         error_setg(errp, "There is no room left before the end of the image");
         sh->is_out_of_room = true;
         return -ENOSPC;
     }
-    while (first + n > sh->nb_bits) {
+    while (first + n > sh->counts->end) {
         if (!extend(sh, errp)) {
             return -EFBIG;
         }
@@ -196,20 +150,21 @@ int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **
 
 bool coroutine_fn qcow2_shadow_co_take(Qcow2Shadow *sh, uint64_t cluster)
 {
-    bool is_free = cluster < sh->nb_bits && (!sh->limit || cluster < sh->limit) &&
-                   !test_bit(cluster, sh->used) && !qcow2_refarray_get(sh->counts, cluster);
+    bool is_free = cluster < sh->counts->end && (!sh->limit || cluster < sh->limit) &&
+                   qcow2_counts_co_is_free(sh->counts, cluster);
 
     return is_free && co_count_new(sh, cluster, 1, NULL) >= 0;
 }
 
-bool qcow2_shadow_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes, Error **errp)
+bool coroutine_fn qcow2_shadow_co_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes,
+                                         Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
     uint64_t first = offset >> s->cluster_bits;
     uint64_t n = bytes ? qcow2_nb_clusters(s, offset + bytes) - first : 0;
 
-    if (first + n > sh->nb_bits || qcow2_refarray_add(sh->counts, first, n, -1) < 0) {
-        return damaged(errp, "The refcount of metadata", offset);
+    if (first + n > sh->counts->end || qcow2_counts_co_add(sh->counts, first, n, -1) < 0) {
+        return counts_are_known(sh, errp) && damaged(errp, "The refcount of metadata", offset);
     }
     return true;
 }
@@ -218,40 +173,45 @@ bool qcow2_shadow_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes, Error
 
 typedef struct TreeCount {
     Qcow2Shadow *sh;
-    unsigned long *seen; /* L2 tables of this tree: no tree has one twice */
+    Qcow2Window window;  /* what is outside is counted another time */
     int change;
     Error **errp;
 } TreeCount;
 
-static bool count_run(const TreeCount *t, uint64_t offset, uint64_t bytes)
+static bool coroutine_fn co_count_run(const TreeCount *t, uint64_t offset, uint64_t bytes)
 {
     Qcow2Shadow *sh = t->sh;
     Qcow2State *s = sh->bs->opaque;
-    uint64_t first = offset >> s->cluster_bits;
+    uint64_t first = MAX(offset >> s->cluster_bits, t->window.first);
     uint64_t end = (offset + bytes + s->cluster_size - 1) >> s->cluster_bits;
     int ret = 0;
 
-    if (end > sh->nb_bits) {
+    if (end > sh->counts->end) {
         return damaged(t->errp, "The reference to a cluster", offset);
     }
-    ret = qcow2_refarray_add(sh->counts, first, end - first, t->change);
+    end = MIN(end, t->window.end);
+    if (first >= end) {
+        return true;
+    }
+    ret = qcow2_counts_co_add(sh->counts, first, end - first, t->change);
     if (ret == -ERANGE) {
         error_setg(t->errp, "Refcounts of %u bit%s cannot count one more reference to the cluster "
                    "at %#" PRIx64, s->refcount_bits, s->refcount_bits > 1 ? "s" : "", offset);
         return false;
     }
     if (ret < 0) {
-        return damaged(t->errp, "The refcount of the cluster", offset);
+        return counts_are_known(sh, t->errp) &&
+               damaged(t->errp, "The refcount of the cluster", offset);
     }
     for (uint64_t i = first; t->change < 0 && i < end; i++) {
-        if (!qcow2_refarray_get(sh->counts, i)) {
-            set_bit(i, sh->dropped);
+        if (!qcow2_counts_co_get(sh->counts, i)) {
+            qcow2_counts_co_drop(sh->counts, i);
         }
     }
     return true;
 }
 
-static bool count_entry(const TreeCount *t, uint64_t entry)
+static bool coroutine_fn co_count_entry(const TreeCount *t, uint64_t entry)
 {
     Qcow2State *s = t->sh->bs->opaque;
     uint64_t host = entry & QCOW2_OFFSET_MASK;
@@ -260,46 +220,71 @@ static bool count_entry(const TreeCount *t, uint64_t entry)
         uint32_t len;
 
         qcow2_parse_compressed(s, entry, &host, &len);
-        return count_run(t, host, len);
+        return co_count_run(t, host, len);
     }
     if (qcow2_offset_in_cluster(s, host)) {
         return damaged(t->errp, "The reference to a cluster", host);
     }
-    return !host || count_run(t, host, s->cluster_size);
+    return !host || co_count_run(t, host, s->cluster_size);
 }
 
-static bool count_table(const TreeCount *t, const Qcow2Place *table)
+static bool coroutine_fn co_count_table(const TreeCount *t, const Qcow2Place *table)
 {
     Qcow2State *s = t->sh->bs->opaque;
 
-    if (table->ret < 0 || table->offset >> s->cluster_bits >= t->sh->nb_bits ||
-        test_and_set_bit(table->offset >> s->cluster_bits, t->seen)) {
+    if (table->ret < 0 || table->offset >> s->cluster_bits >= t->sh->counts->end) {
         return qcow2_shadow_unreadable(t->errp, table);
     }
+    qcow2_counts_co_trim(t->sh->counts);
     for (uint32_t i = 0; i < s->l2_size; i++) {
         uint64_t entry = ldq_be_p(table->buf + (size_t)i * s->l2_entry_size);
 
-        if (entry && !count_entry(t, entry)) {
+        if (entry && !co_count_entry(t, entry)) {
             return false;
         }
     }
-    return count_run(t, table->offset, s->cluster_size);
+    return co_count_run(t, table->offset, s->cluster_size);
 }
 
-bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
-                                             int change, Error **errp)
+static int compare_u64(const void *a, const void *b)
 {
-    g_autoptr(Qcow2Walk) walk = qcow2_walk_new(sh->bs, l1, size);
-    g_autofree unsigned long *seen = bitmap_try_new(MAX(sh->nb_bits, 1));
-    TreeCount t = { sh, seen, change, errp };
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-    if (!walk || !seen) {
-        error_setg(errp, "Not enough memory to read L2 tables");
+    return x < y ? -1 : x > y;
+}
+
+/* No tree has an L2 table twice. */
+static bool check_l1(const uint64_t *l1, uint32_t size, Error **errp)
+{
+    g_autofree uint64_t *sorted = g_try_new(uint64_t, MAX(size, 1));
+
+    if (!sorted) {
+        error_setg(errp, "Not enough memory for an L1 table");
+        return false;
+    }
+    for (uint32_t i = 0; i < size; i++) {
+        sorted[i] = l1[i] & QCOW2_OFFSET_MASK;
+    }
+    qsort(sorted, size, 8, compare_u64);
+    for (uint32_t i = 1; i < size; i++) {
+        if (sorted[i] && sorted[i] == sorted[i - 1]) {
+            return damaged(errp, "The L2 table", sorted[i]);
+        }
+    }
+    return true;
+}
+
+static bool coroutine_fn co_count_window(const TreeCount *t, const uint64_t *l1, uint32_t size)
+{
+    g_autoptr(Qcow2Walk) walk = qcow2_walk_new(t->sh->bs, l1, size);
+
+    if (!walk) {
+        error_setg(t->errp, "Not enough memory to read L2 tables");
         return false;
     }
     while (qcow2_walk_co_next(walk)) {
         for (uint32_t i = 0; i < walk->n; i++) {
-            if (!count_table(&t, &walk->places[i])) {
+            if (!co_count_table(t, &walk->places[i])) {
                 return false;
             }
         }
@@ -307,31 +292,59 @@ bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1
     return true;
 }
 
+bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
+                                             int change, Error **errp)
+{
+    TreeCount t = { .sh = sh, .change = change, .errp = errp };
+
+    if (!check_l1(l1, size, errp)) {
+        return false;
+    }
+    while (qcow2_counts_next_window(sh->counts, &t.window)) {
+        if (!co_count_window(&t, l1, size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- COPIED flags -------------------------------------------------------------------------- */
 
-/* What is past all counts is in use nowhere. */
-static bool is_single(const Qcow2Shadow *sh, uint64_t cluster)
+typedef struct Flags {
+    Qcow2Shadow *sh;
+    Qcow2Window window;     /* flags of clusters that are in it */
+    uint64_t *twin;         /* or NULL */
+    unsigned long *moved;   /* L1 entries whose tables have got new places */
+    Error **errp;
+} Flags;
+
+/* What is past all counts is in none. */
+static bool is_in_window(const Qcow2Shadow *sh, const Qcow2Window *window, uint64_t cluster)
 {
-    return cluster < sh->nb_bits && qcow2_refarray_get(sh->counts, cluster) == 1;
+    return cluster >= window->first && cluster < MIN(window->end, sh->counts->end);
 }
 
 /* Right flags in @table; true if any was wrong. */
-static bool fix_table(const Qcow2Shadow *sh, uint8_t *table)
+static bool coroutine_fn co_fix_table(const Flags *f, uint8_t *table)
 {
-    Qcow2State *s = sh->bs->opaque;
+    Qcow2State *s = f->sh->bs->opaque;
+    Qcow2Counts *counts = f->sh->counts;
     bool changed = false;
 
+    qcow2_counts_co_trim(counts);
     for (uint32_t i = 0; i < s->l2_size; i++) {
         uint8_t *at = table + (size_t)i * s->l2_entry_size;
         uint64_t entry = ldq_be_p(at), new = entry & ~QCOW2_COPIED;
-        uint64_t host = entry & QCOW2_OFFSET_MASK;
+        uint64_t cluster = (entry & QCOW2_OFFSET_MASK) >> s->cluster_bits;
 
         if (entry == 0) {
             continue;
         }
-        if (host && !(entry & QCOW2_COMPRESSED) &&
-            is_single(sh, host >> s->cluster_bits)) {
-            new |= QCOW2_COPIED;
+        if (cluster && cluster < counts->end && !(entry & QCOW2_COMPRESSED)) {
+            if (!is_in_window(f->sh, &f->window, cluster)) {
+                continue;
+            }
+            new |= qcow2_counts_co_get(counts, cluster) == 1 ? QCOW2_COPIED : 0;
         }
         if (new != entry) {
             stq_be_p(at, new);
@@ -348,27 +361,26 @@ static bool coroutine_fn co_move_table(Qcow2Shadow *sh, uint32_t index, uint64_t
     Qcow2State *s = sh->bs->opaque;
     int64_t new = qcow2_shadow_co_alloc(sh, 1, errp);
 
-    if (new < 0 || !qcow2_shadow_retire(sh, place->offset, s->cluster_size, errp)) {
+    if (new < 0 || !qcow2_shadow_co_retire(sh, place->offset, s->cluster_size, errp)) {
         return false;
     }
     if (twin) {
-        if (!qcow2_shadow_retire(sh, place->offset, s->cluster_size, errp)) {
+        if (!qcow2_shadow_co_retire(sh, place->offset, s->cluster_size, errp)) {
             return false;
         }
         /* It was counted twice at the old place. */
-        qcow2_refarray_add(sh->counts, new >> s->cluster_bits, 1, 1);
+        qcow2_counts_co_add(sh->counts, new >> s->cluster_bits, 1, 1);
         twin[index] = new;
     }
     place->offset = new;
     return true;
 }
 
-static bool coroutine_fn co_fix_window(Qcow2Shadow *sh, const Qcow2Walk *walk, uint64_t *twin,
-                                       Error **errp)
+static bool coroutine_fn co_fix_tables(const Flags *f, const Qcow2Walk *walk)
 {
-    Qcow2State *s = sh->bs->opaque;
-    g_autofree Qcow2Place *moved = g_new(Qcow2Place, walk->n);
-    size_t nb_moved = 0;
+    g_autofree Qcow2Place *changed = g_new(Qcow2Place, walk->n);
+    Qcow2Shadow *sh = f->sh;
+    size_t nb_changed = 0;
     int ret;
 
     for (uint32_t i = 0; i < walk->n; i++) {
@@ -376,41 +388,79 @@ static bool coroutine_fn co_fix_window(Qcow2Shadow *sh, const Qcow2Walk *walk, u
         Qcow2Place place = walk->places[i];
 
         if (place.ret < 0) {
-            return qcow2_shadow_unreadable(errp, &place);
+            return qcow2_shadow_unreadable(f->errp, &place);
         }
-        if (fix_table(sh, place.buf)) {
-            if (!co_move_table(sh, index, twin, &place, errp)) {
+        if (co_fix_table(f, place.buf)) {
+            if (!test_and_set_bit(index, f->moved) &&
+                !co_move_table(sh, index, f->twin, &place, f->errp)) {
                 return false;
             }
-            moved[nb_moved++] = place;
+            changed[nb_changed++] = place;
         }
         sh->l1[index] = place.offset;
-        if (is_single(sh, place.offset >> s->cluster_bits)) {
-            sh->l1[index] |= QCOW2_COPIED;
-        }
     }
-    ret = qcow2_co_write_places(sh->bs, moved, nb_moved);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not write L2 tables");
+    if (!counts_are_known(sh, f->errp)) {
         return false;
     }
-    return true;
+    ret = qcow2_co_write_places(sh->bs, changed, nb_changed);
+    if (ret < 0) {
+        error_setg_errno(f->errp, -ret, "Could not write L2 tables");
+    }
+    return ret >= 0;
 }
 
-bool coroutine_fn qcow2_shadow_co_fix_flags(Qcow2Shadow *sh, uint64_t *twin, Error **errp)
+static bool coroutine_fn co_fix_window(const Flags *f)
 {
+    Qcow2Shadow *sh = f->sh;
     g_autoptr(Qcow2Walk) walk = qcow2_walk_new(sh->bs, sh->l1, sh->l1_size);
 
     if (!walk) {
-        error_setg(errp, "Not enough memory to read L2 tables");
+        error_setg(f->errp, "Not enough memory to read L2 tables");
         return false;
     }
     while (qcow2_walk_co_next(walk)) {
-        if (!co_fix_window(sh, walk, twin, errp)) {
+        if (!co_fix_tables(f, walk)) {
             return false;
         }
     }
     return true;
+}
+
+/* All tables are where they will be. */
+static void coroutine_fn co_fix_l1(Qcow2Shadow *sh)
+{
+    const Qcow2State *s = sh->bs->opaque;
+    Qcow2Window window = { 0 };
+
+    while (qcow2_counts_next_window(sh->counts, &window)) {
+        for (uint32_t i = 0; i < sh->l1_size; i++) {
+            uint64_t cluster = (sh->l1[i] & QCOW2_OFFSET_MASK) >> s->cluster_bits;
+
+            if (cluster && is_in_window(sh, &window, cluster) &&
+                qcow2_counts_co_get(sh->counts, cluster) == 1) {
+                sh->l1[i] |= QCOW2_COPIED;
+            }
+        }
+        qcow2_counts_co_trim(sh->counts);
+    }
+}
+
+bool coroutine_fn qcow2_shadow_co_fix_flags(Qcow2Shadow *sh, uint64_t *twin, Error **errp)
+{
+    g_autofree unsigned long *moved = bitmap_try_new(MAX(sh->l1_size, 1));
+    Flags f = { .sh = sh, .twin = twin, .moved = moved, .errp = errp };
+
+    if (!moved) {
+        error_setg(errp, "Not enough memory for an L1 table");
+        return false;
+    }
+    while (qcow2_counts_next_window(sh->counts, &f.window)) {
+        if (!co_fix_window(&f)) {
+            return false;
+        }
+    }
+    co_fix_l1(sh);
+    return counts_are_known(sh, errp);
 }
 
 /* ---- tables -------------------------------------------------------------------------------- */
@@ -448,84 +498,58 @@ int64_t coroutine_fn qcow2_shadow_co_write_l1(Qcow2Shadow *sh, const uint64_t *l
 
 /* ---- commit: the refcounts ----------------------------------------------------------------- */
 
-/* The new refcount table while it is being laid out. */
+/* The place of the new refcount table. */
 typedef struct Layout {
-    uint64_t *table;         /* entries, host byte order */
-    uint64_t size;           /* entries allocated in memory */
-    unsigned long *placed;   /* blocks with a new place */
-    uint64_t offset;         /* of the table in the file; 0: no place yet */
+    uint64_t offset;         /* 0: none yet */
     uint32_t clusters;
 } Layout;
 
-static void layout_clear(Layout *lay)
+static bool coroutine_fn co_place_block(void *opaque, uint64_t index, Error **errp)
 {
-    g_free(lay->table);
-    g_free(lay->placed);
-}
-
-static bool layout_reserve(Layout *lay, uint64_t size, Error **errp)
-{
-    uint64_t *table;
-
-    if (size <= lay->size) {
-        return true;
-    }
-    table = g_try_new0(uint64_t, size);
-    if (!table || !longer_bits(&lay->placed, lay->size, size)) {
-        g_free(table);
-        error_setg(errp, "Not enough memory for the refcount table");
-        return false;
-    }
-    if (lay->size) {
-        memcpy(table, lay->table, (size_t)lay->size * 8);
-    }
-    g_free(lay->table);
-    lay->table = table;
-    lay->size = size;
-    return true;
-}
-
-static bool coroutine_fn co_place_block(Qcow2Shadow *sh, Layout *lay, uint64_t i, Error **errp)
-{
-    uint64_t old = lay->table[i] & QCOW2_REFTABLE_MASK;
+    Qcow2Shadow *sh = opaque;
+    uint64_t old = sh->counts->blocks[index].place;
     int64_t new = qcow2_shadow_co_alloc(sh, 1, errp);
+    Qcow2CountBlock *block = &sh->counts->blocks[index];
 
-    if (new < 0 || !layout_reserve(lay, sh->counts->nb_blocks, errp) ||
-        (old && !qcow2_shadow_retire(sh, old, sh->counts->block_bytes, errp))) {
+    if (new < 0) {
         return false;
     }
-    lay->table[i] = new;
-    set_bit(i, lay->placed);
-    return true;
+    if (block->is_placed) {
+        /* Memory became short while a place was looked for. */
+        return qcow2_shadow_co_retire(sh, new, sh->counts->block_bytes, errp);
+    }
+    block->place = new;
+    block->is_placed = true;
+    return !old || qcow2_shadow_co_retire(sh, old, sh->counts->block_bytes, errp);
 }
 
 /* A new place for each changed block.  To place one may change others: until none is left. */
-static bool coroutine_fn co_place_blocks(Qcow2Shadow *sh, Layout *lay, Error **errp)
+static bool coroutine_fn co_place_blocks(Qcow2Shadow *sh, Error **errp)
 {
     bool placed;
 
     do {
         placed = false;
         for (uint64_t i = 0; i < sh->counts->nb_blocks; i++) {
-            if (!test_bit(i, sh->counts->dirty) ||
-                (i < lay->size && test_bit(i, lay->placed))) {
+            const Qcow2CountBlock *block = &sh->counts->blocks[i];
+
+            if (!block->is_changed || block->is_placed) {
                 continue;
             }
-            if (!layout_reserve(lay, sh->counts->nb_blocks, errp) ||
-                !co_place_block(sh, lay, i, errp)) {
+            if (!co_place_block(sh, i, errp)) {
                 return false;
             }
             placed = true;
         }
     } while (placed);
-    return true;
+    return counts_are_known(sh, errp);
 }
 
-static uint64_t entries_in_use(const Layout *lay)
+static uint64_t entries_in_use(const Qcow2Counts *counts)
 {
-    uint64_t n = lay->size;
+    uint64_t n = counts->nb_blocks;
 
-    while (n > 0 && !lay->table[n - 1]) {
+    while (n > 0 && !counts->blocks[n - 1].place) {
         n--;
     }
     return n;
@@ -535,27 +559,25 @@ static bool coroutine_fn co_lay_out(Qcow2Shadow *sh, Layout *lay, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
 
-    if (!layout_reserve(lay, MAX(s->reftable.size, sh->counts->nb_blocks), errp) ||
-        !qcow2_shadow_retire(sh, s->reftable.offset,
-                             (uint64_t)s->header.reftable_clusters << s->cluster_bits, errp)) {
+    if (!qcow2_shadow_co_retire(sh, s->reftable.offset,
+                                (uint64_t)s->header.reftable_clusters << s->cluster_bits, errp)) {
         return false;
     }
-    memcpy(lay->table, s->reftable.entries, (size_t)s->reftable.size * 8);
-    lay->clusters = 0;
     for (;;) {
         uint32_t wanted;
         int64_t offset;
 
-        if (!co_place_blocks(sh, lay, errp)) {
+        if (!co_place_blocks(sh, errp)) {
             return false;
         }
-        wanted = MAX(qcow2_nb_clusters(s, entries_in_use(lay) * 8), s->header.reftable_clusters);
+        wanted = MAX(qcow2_nb_clusters(s, entries_in_use(sh->counts) * 8),
+                     s->header.reftable_clusters);
         if (wanted <= lay->clusters) {
             return true;
         }
         if (lay->clusters &&
-            !qcow2_shadow_retire(sh, lay->offset, (uint64_t)lay->clusters << s->cluster_bits,
-                                 errp)) {
+            !qcow2_shadow_co_retire(sh, lay->offset, (uint64_t)lay->clusters << s->cluster_bits,
+                                    errp)) {
             return false;
         }
         if ((uint64_t)wanted << s->cluster_bits > QCOW2_MAX_REFTABLE_BYTES) {
@@ -571,40 +593,26 @@ static bool coroutine_fn co_lay_out(Qcow2Shadow *sh, Layout *lay, Error **errp)
     }
 }
 
-static int coroutine_fn co_write_blocks(Qcow2Shadow *sh, const Layout *lay)
+/* Writes blocks and table; returns the table in host byte order. */
+static uint64_t *coroutine_fn co_write_refcounts(Qcow2Shadow *sh, const Layout *lay, Error **errp)
 {
-    g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(Qcow2Place));
+    const Qcow2Counts *counts = sh->counts;
+    size_t size = (size_t)lay->clusters * (counts->block_bytes / 8);
+    g_autofree uint64_t *table = g_try_new0(uint64_t, size), *be = g_try_new0(uint64_t, size);
+    int ret = table && be ? qcow2_counts_co_write(sh->counts) : -ENOMEM;
 
-    for (uint64_t i = 0; i < sh->counts->nb_blocks; i++) {
-        if (test_bit(i, lay->placed)) {
-            Qcow2Place place = {
-                .offset = lay->table[i],
-                .buf = sh->counts->counts + i * sh->counts->block_bytes,
-            };
-
-            g_array_append_val(places, place);
-        }
-    }
-    return qcow2_co_write_places(sh->bs, (Qcow2Place *)places->data, places->len);
-}
-
-static bool coroutine_fn co_write_refcounts(Qcow2Shadow *sh, const Layout *lay, Error **errp)
-{
-    Qcow2State *s = sh->bs->opaque;
-    size_t size = (size_t)lay->clusters * (s->cluster_size / 8);
-    g_autofree uint64_t *be = g_try_new0(uint64_t, size);
-    int ret = be ? co_write_blocks(sh, lay) : -ENOMEM;
-
-    for (size_t i = 0; ret >= 0 && i < MIN(size, lay->size); i++) {
-        be[i] = cpu_to_be64(lay->table[i]);
+    for (size_t i = 0; ret >= 0 && i < MIN(size, counts->nb_blocks); i++) {
+        table[i] = counts->blocks[i].place;
+        be[i] = cpu_to_be64(table[i]);
     }
     if (ret >= 0) {
         ret = bdrv_co_pwrite(sh->bs->file, lay->offset, size * 8, be, 0);
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write new refcounts");
+        return NULL;
     }
-    return ret >= 0;
+    return g_steal_pointer(&table);
 }
 
 /* ---- commit: the switch -------------------------------------------------------------------- */
@@ -641,7 +649,7 @@ static bool coroutine_fn co_switch_header(Qcow2Shadow *sh, Error **errp)
 }
 
 /* The state in memory becomes that of the new image; takes over the tables. */
-static void coroutine_fn co_adopt(Qcow2Shadow *sh, Layout *lay)
+static void coroutine_fn co_adopt(Qcow2Shadow *sh, const Layout *lay, uint64_t *reftable)
 {
     Qcow2State *s = sh->bs->opaque;
 
@@ -649,8 +657,8 @@ static void coroutine_fn co_adopt(Qcow2Shadow *sh, Layout *lay)
     g_free(s->l1.entries);
     s->l1 = (Qcow2Table){ g_steal_pointer(&sh->l1), sh->l1_size, sh->header.l1_offset, 0, 0 };
     g_free(s->reftable.entries);
-    s->reftable = (Qcow2Table){ g_steal_pointer(&lay->table),
-                                lay->clusters * (s->cluster_size / 8), lay->offset, 0, 0 };
+    s->reftable = (Qcow2Table){ reftable, lay->clusters * (s->cluster_size / 8), lay->offset,
+                                0, 0 };
     if (sh->snapshots) {
         qcow2_snapshots_clear(s);
         s->snapshots = g_steal_pointer(&sh->snapshots);
@@ -661,41 +669,44 @@ static void coroutine_fn co_adopt(Qcow2Shadow *sh, Layout *lay)
     qcow2_overlap_co_reload(sh->bs);
 }
 
-/* Only advice to the host: errors do not matter. */
-static void coroutine_fn co_discard_dropped(Qcow2Shadow *sh)
+/* What nothing refers to any more, if the host is to be told; or NULL. */
+static GArray *coroutine_fn co_find_dropped(Qcow2Shadow *sh)
 {
-    Qcow2State *s = sh->bs->opaque;
-    uint64_t i = 0;
+    const Qcow2State *s = sh->bs->opaque;
 
-    if (!s->opt.discard_passthrough[QCOW2_DISCARD_SNAPSHOT]) {
-        return;
-    }
-    while ((i = find_next_bit(sh->dropped, sh->nb_bits, i)) < sh->nb_bits) {
-        uint64_t end = i;
+    return s->opt.discard_passthrough[QCOW2_DISCARD_SNAPSHOT] ? qcow2_counts_co_dropped(sh->counts)
+                                                             : NULL;
+}
 
-        while (end < sh->nb_bits && test_bit(end, sh->dropped) &&
-               !qcow2_refarray_get(sh->counts, end)) {
-            end++;
-        }
-        if (end > i) {
-            bdrv_co_pdiscard(sh->bs->file, (int64_t)i << s->cluster_bits,
-                             (int64_t)(end - i) << s->cluster_bits);
-        }
-        i = end + 1;
+/* Only advice to the host: errors do not matter. */
+static void coroutine_fn co_discard(Qcow2Shadow *sh, const GArray *runs)
+{
+    const Qcow2State *s = sh->bs->opaque;
+
+    for (guint i = 0; runs && i < runs->len; i++) {
+        const Qcow2ClusterRun *run = &g_array_index(runs, Qcow2ClusterRun, i);
+
+        bdrv_co_pdiscard(sh->bs->file, (int64_t)run->first << s->cluster_bits,
+                         (int64_t)run->n << s->cluster_bits);
     }
 }
 
 bool coroutine_fn qcow2_shadow_co_commit(Qcow2Shadow *sh, Error **errp)
 {
     Qcow2State *s = sh->bs->opaque;
-    __attribute__((cleanup(layout_clear))) Layout lay = { 0 };
+    Layout lay = { 0 };
     int64_t l1_offset = qcow2_shadow_co_write_l1(sh, sh->l1, sh->l1_size, errp);
+    g_autofree uint64_t *reftable = NULL;
+    g_autoptr(GArray) dropped = NULL;
 
     if (l1_offset < 0 ||
-        !qcow2_shadow_retire(sh, s->l1.offset, (uint64_t)s->l1.size * 8, errp) ||
-        !co_lay_out(sh, &lay, errp) || !layout_reserve(&lay, (uint64_t)lay.clusters *
-                                                       (s->cluster_size / 8), errp) ||
-        !co_write_refcounts(sh, &lay, errp)) {
+        !qcow2_shadow_co_retire(sh, s->l1.offset, (uint64_t)s->l1.size * 8, errp) ||
+        !co_lay_out(sh, &lay, errp)) {
+        return false;
+    }
+    dropped = co_find_dropped(sh);
+    reftable = co_write_refcounts(sh, &lay, errp);
+    if (!reftable || !counts_are_known(sh, errp)) {
         return false;
     }
     sh->header.l1_offset = l1_offset;
@@ -705,7 +716,7 @@ bool coroutine_fn qcow2_shadow_co_commit(Qcow2Shadow *sh, Error **errp)
     if (!co_switch_header(sh, errp)) {
         return false;
     }
-    co_adopt(sh, &lay);
-    co_discard_dropped(sh);
+    co_adopt(sh, &lay, g_steal_pointer(&reftable));
+    co_discard(sh, dropped);
     return true;
 }

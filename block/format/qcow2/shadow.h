@@ -2,7 +2,7 @@
 /*
  * The shadow switch (R15): a change of much metadata as one write of the header.
  *
- *   begin    everything cached is written; the refcounts are loaded into an array;
+ *   begin    everything cached is written; refcounts are loaded as far as there is room (counts.h);
  *   prepare  count trees up and down, move tables that change into clusters that are free, set
  *            the fields of ->header; the image in the file stays as it is;
  *   commit   new refcount blocks and tables are written into free clusters, flushed; then one write
@@ -14,15 +14,13 @@
 #ifndef BLOCK_FORMAT_QCOW2_SHADOW_H
 #define BLOCK_FORMAT_QCOW2_SHADOW_H
 
-#include "refarray.h"
+#include "counts.h"
 
 typedef struct Qcow2Shadow {
     BlockDriverState *bs;
-    Qcow2RefArray *counts;     /* of the new image */
-    unsigned long *used;       /* clusters that the old image uses: not to be written to */
-    unsigned long *dropped;    /* clusters whose last reference count_tree took away */
-    uint64_t nb_bits;          /* length of the two */
+    Qcow2Counts *counts;       /* of the new image */
     uint64_t cursor;           /* no free single cluster before this */
+    uint64_t run_len, run_cursor; /* no so many free ones in a row before this */
     uint64_t limit;            /* clusters: nothing new goes there or behind; 0: anything may */
     uint64_t max_behind;       /* but for tables of several clusters, not more than these */
     bool is_out_of_room;       /* an allocation failed for that */
@@ -46,7 +44,8 @@ int64_t coroutine_fn qcow2_shadow_co_alloc(Qcow2Shadow *sh, uint64_t n, Error **
 /** This cluster, if it is free: counted once. */
 bool coroutine_fn qcow2_shadow_co_take(Qcow2Shadow *sh, uint64_t cluster);
 /** The new image does without one reference to each of these clusters of metadata. */
-bool qcow2_shadow_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes, Error **errp);
+bool coroutine_fn qcow2_shadow_co_retire(Qcow2Shadow *sh, uint64_t offset, uint64_t bytes,
+                                         Error **errp);
 /** Add @change (1 or -1) to the counts of all that the L1 table @l1 leads to. */
 bool coroutine_fn qcow2_shadow_co_count_tree(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
                                              int change, Error **errp);

@@ -88,7 +88,7 @@ bool coroutine_fn qcow2_shadow_co_put_list(Qcow2Shadow *sh, GArray *snapshots, E
         offset = qcow2_shadow_co_write_new(sh, table->data, table->len, errp);
     }
     if (offset < 0 ||
-        !qcow2_shadow_retire(sh, s->header.snapshots_offset, s->snapshots_bytes, errp)) {
+        !qcow2_shadow_co_retire(sh, s->header.snapshots_offset, s->snapshots_bytes, errp)) {
         return false;
     }
     for (guint i = 0; i < snapshots->len; i++) {
@@ -287,7 +287,7 @@ static bool coroutine_fn co_delete(Qcow2Shadow *sh, guint index, Error **errp)
 
     g_array_remove_index(list, index);
     return l1 && qcow2_shadow_co_count_tree(sh, l1, sn->l1_size, -1, errp) &&
-           qcow2_shadow_retire(sh, sn->l1_offset, (uint64_t)sn->l1_size * 8, errp) &&
+           qcow2_shadow_co_retire(sh, sn->l1_offset, (uint64_t)sn->l1_size * 8, errp) &&
            qcow2_shadow_co_fix_flags(sh, NULL, errp) && qcow2_shadow_co_put_list(sh, list, errp) &&
            qcow2_shadow_co_commit(sh, errp);
 }

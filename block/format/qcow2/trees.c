@@ -61,7 +61,7 @@ bool coroutine_fn qcow2_shadow_co_put_trees(Qcow2Shadow *sh, const GArray *trees
             continue;
         }
         offset = qcow2_shadow_co_write_l1(sh, tree->l1, tree->size, errp);
-        if (offset < 0 || !qcow2_shadow_retire(sh, sn->l1_offset, bytes, errp)) {
+        if (offset < 0 || !qcow2_shadow_co_retire(sh, sn->l1_offset, bytes, errp)) {
             return false;
         }
         sn->l1_offset = offset;

@@ -6,6 +6,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "../../../block/format/qcow2/counts.h"
 #include "block/snapshot.h"
 #include "qcow2-test.h"
 
@@ -266,6 +267,16 @@ static void test_shape(gconstpointer data)
     mem_run_case(qcow2_drivers, co_run_shape);
 }
 
+/* Refcounts have no room in memory as a whole. */
+static void test_in_pieces(gconstpointer data)
+{
+    const uint64_t budget = qcow2_counts_budget;
+
+    qcow2_counts_budget = 0;
+    test_shape(data);
+    qcow2_counts_budget = budget;
+}
+
 int main(int argc, char **argv)
 {
     test_init(&argc, &argv);
@@ -273,7 +284,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
         g_autofree char *path = g_strdup_printf("/qcow2/snapshot/random-steps-as-in-arrays/%zu", i);
 
+        g_autofree char *pieces = g_strdup_printf("/qcow2/snapshot/refcounts-in-pieces/%zu", i);
+
         g_test_add_data_func(path, &shapes[i], test_shape);
+        g_test_add_data_func(pieces, &shapes[i], test_in_pieces);
     }
     return g_test_run();
 }

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "../../../block/format/qcow2/counts.h"
 #include "block/snapshot.h"
 #include "crash-lab.h"
 
@@ -32,6 +33,13 @@ static void coroutine_fn co_prepare_known(CrashRun *r)
     crash_stamp_end(r, 0, crash_sectors(r) / 2);
     g_clear_pointer(&r->log, g_array_unref);
     g_assert_true(bdrv_co_snapshot_create_now(r->user->bs, "known", &error_abort));
+}
+
+/* Refcounts have no room in memory as a whole, so that new ones are written bit by bit. */
+static void coroutine_fn co_prepare_pieces(CrashRun *r)
+{
+    qcow2_counts_budget = 0;
+    co_prepare_known(r);
 }
 
 static void coroutine_fn co_make_and_delete(CrashRun *r)
@@ -81,6 +89,12 @@ static void coroutine_fn co_prepare_apply(CrashRun *r)
     g_clear_pointer(&r->log, g_array_unref);
 }
 
+static void coroutine_fn co_prepare_apply_pieces(CrashRun *r)
+{
+    qcow2_counts_budget = 0;
+    co_prepare_apply(r);
+}
+
 static void coroutine_fn co_apply(CrashRun *r)
 {
     for (int i = 0; i < 6; i++) {
@@ -119,6 +133,17 @@ static const CrashCase cases[] = {
       .create = { "{" MAKE ", 'size': 131072, 'cluster-size': 4096}" }, .open = OPEN,
       .disk_bytes = 128 * KiB, .cluster_size = 4096, .mix = { 0, 0, 0, 1, 1 }, .rounds = 10,
       .step = 1, .co_prepare = co_prepare_apply, .co_beside = co_apply,
+      .co_judge = co_judge_apply },
+    /* The last ones: it stays so. */
+    { .path = "/qcow2/crash/R9-R15-snapshots-in-pieces/old-or-new",
+      .create = { "{" MAKE ", 'size': 524288, 'cluster-size': 512, 'refcount-bits': 64}" },
+      .open = OPEN, .disk_bytes = 512 * KiB, .cluster_size = 512, .mix = { 10, 2, 2, 1, 16 },
+      .rounds = 50, .step = 23, .co_prepare = co_prepare_pieces, .co_beside = co_make_and_delete,
+      .co_judge = co_judge_known },
+    { .path = "/qcow2/crash/R9-R15-apply-in-pieces/old-or-new",
+      .create = { "{" MAKE ", 'size': 131072, 'cluster-size': 512, 'refcount-bits': 64}" },
+      .open = OPEN, .disk_bytes = 128 * KiB, .cluster_size = 512, .mix = { 0, 0, 0, 1, 1 },
+      .rounds = 10, .step = 2, .co_prepare = co_prepare_apply_pieces, .co_beside = co_apply,
       .co_judge = co_judge_apply },
 };
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Large qcow2 images for measuring, written directly: metadata only, the data is a hole."""
+"""Large qcow2 images, written directly: metadata only, the data is a hole."""
 import array
 import random
 import struct
@@ -7,6 +7,7 @@ import struct
 CLUSTER = 65536
 PER_TABLE = CLUSTER // 8
 PER_BLOCK = CLUSTER // 2
+PAGE = 4096
 COPIED = 1 << 63
 
 
@@ -26,14 +27,38 @@ def snapshot_table(places, l1_entries, size):
     return table
 
 
-def write_image(path, size, clusters, snapshots=0, scattered=True, spread=False, seed=1):
+def write_counts(f, at, blocks, data, host, counts):
+    """Refcount blocks from byte @at on: those before cluster @data as @counts say, @host all of the last count.
+    Pages of zeroes stay holes."""
+    by_block = {}
+    for i in host:
+        by_block.setdefault(i // PER_BLOCK, []).append(i % PER_BLOCK)
+    for b in range(blocks):
+        first = b * PER_BLOCK
+        if b not in by_block and first >= data:
+            continue
+        block = array.array('H', counts[first:min(first + PER_BLOCK, data)])
+        block.extend([0] * (PER_BLOCK - len(block)))
+        for i in by_block.get(b, ()):
+            block[i] = counts[-1]
+        block.byteswap()
+        content = block.tobytes()
+        for page in range(0, CLUSTER, PAGE):
+            if any(content[page:page + PAGE]):
+                f.seek(at + b * CLUSTER + page)
+                f.write(content[page:page + PAGE])
+
+
+def write_image(path, size, clusters, snapshots=0, scattered=True, spread=False, seed=1, tables=None):
     """An image of @size bytes with @clusters data clusters, all shared with the snapshots.
 
-    @scattered: all over the disk, and in any order in the file; @spread: with holes between them there.
+    @scattered: all over the disk, or what its first @tables L2 tables describe, and in any order in the file;
+    @spread: with holes between them there.
     """
     rng = random.Random(seed)
     l1_entries = size // (CLUSTER * PER_TABLE)
-    guest = sorted(rng.sample(range(size // CLUSTER), clusters)) if scattered else range(clusters)
+    places = tables * PER_TABLE if tables else size // CLUSTER
+    guest = sorted(rng.sample(range(places), clusters)) if scattered else range(clusters)
     by_table = {}
     for at in guest:
         by_table.setdefault(at // PER_TABLE, []).append(at % PER_TABLE)
@@ -51,12 +76,7 @@ def write_image(path, size, clusters, snapshots=0, scattered=True, spread=False,
     host = rng.sample(range(data, data + room), clusters) if scattered else list(range(data, data + clusters))
     end = max(host) + 1
     flag = 0 if snapshots else COPIED
-    counts = array.array('H', [0]) * (blocks * PER_BLOCK)
-    for i in range(data):
-        counts[i] = 1 + snapshots if l2 <= i < blocks_at else 1
-    for i in host:
-        counts[i] = 1 + snapshots
-    counts.byteswap()
+    counts = [1 + snapshots if l2 <= i < blocks_at else 1 for i in range(data)] + [1 + snapshots]
     with open(path, 'wb') as f:
         def put(cluster, content):
             f.seek(cluster * CLUSTER)
@@ -76,4 +96,4 @@ def write_image(path, size, clusters, snapshots=0, scattered=True, spread=False,
             put(place, first)
         if snapshots:
             put(table, snapshot_table(copies, l1_entries, size))
-        put(blocks_at, counts.tobytes())
+        write_counts(f, blocks_at * CLUSTER, blocks, data, host, counts)
