@@ -268,7 +268,7 @@ static bool coroutine_fn resume_log(BlkLogWritesState *s, Error **errp)
 }
 
 static bool coroutine_fn start_log(BlkLogWritesState *s, const BlockdevOptionsBlklogwrites *opts,
-                                   Error **errp)
+                                   bool is_read_only, Error **errp)
 {
     int ret;
 
@@ -278,7 +278,8 @@ static bool coroutine_fn start_log(BlkLogWritesState *s, const BlockdevOptionsBl
         return false;
     }
     s->next_sector = 1;
-    ret = log_co_write_super(s);
+    /* What only reads leaves the log as it is; if that changes, the first flush writes this. */
+    ret = is_read_only ? 0 : log_co_write_super(s);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write log superblock");
     }
@@ -307,7 +308,7 @@ static bool coroutine_fn blk_log_writes_co_open(BlockDriverState *bs,
     if (!s->log) {
         return false;
     }
-    return is_append ? resume_log(s, errp) : start_log(s, opts, errp);
+    return is_append ? resume_log(s, errp) : start_log(s, opts, bdrv_is_read_only(bs), errp);
 }
 
 static void coroutine_fn blk_log_writes_co_close(BlockDriverState *bs)
@@ -328,7 +329,8 @@ static BdrvChildClaims blk_log_writes_child_claims(BlockDriverState *bs, const B
         return bdrv_default_child_claims(bs, child, role, parent_uses, parent_shared);
     }
     return (BdrvChildClaims) {
-        .uses = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE,
+        .uses = BLK_PERM_CONSISTENT_READ |
+                (bdrv_is_writable(bs) ? BLK_PERM_WRITE | BLK_PERM_RESIZE : 0),
         .shared = BLK_PERM_ALL & ~(BLK_PERM_WRITE | BLK_PERM_RESIZE),
     };
 }

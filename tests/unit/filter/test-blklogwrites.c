@@ -185,6 +185,26 @@ static void coroutine_fn co_flags_and_super(void)
     co_tear_down(&s);
 }
 
+/* As qemu-img info does; and afterwards it may become writable. */
+static void coroutine_fn co_only_reads(void)
+{
+    uint8_t buf[512] = { 1 };
+    Setup s;
+
+    co_set_up(&s);
+    s.bs = co_open("'read-only': true", &error_abort);
+    g_assert_cmpuint(log_u64(&s, 0), ==, 0);
+    g_assert_true(bdrv_co_reopen_set_read_only(s.bs, false, &error_abort));
+    s.blk = blk_co_new_with_bs(s.bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE, BLK_PERM_ALL,
+                               &error_abort);
+    g_assert_cmpint(blk_co_pwrite(s.blk, 0, 512, buf, 0), ==, 0);
+    co_close_log(&s);
+    g_assert_cmpuint(log_u64(&s, 16), ==, 2);
+    replay(&s, 0, 2);
+    g_assert_cmpint(s.replayed[0], ==, 1);
+    co_tear_down(&s);
+}
+
 static void coroutine_fn co_log_error_is_told(void)
 {
     uint8_t buf[512] = { 1 };
@@ -252,6 +272,7 @@ int main(int argc, char **argv)
         { "/blklogwrites/replay/gives-the-disk", co_replays_512 },
         { "/blklogwrites/replay/with-large-sectors", co_replays_4k },
         { "/blklogwrites/entries/flags-and-superblock", co_flags_and_super },
+        { "/blklogwrites/read-only/leaves-the-log", co_only_reads },
         { "/blklogwrites/errors/of-the-log-are-told", co_log_error_is_told },
         { "/blklogwrites/open/bad-logs-are-refused", co_bad_logs },
     };
