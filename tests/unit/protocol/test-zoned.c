@@ -711,8 +711,8 @@ static void coroutine_fn co_refused_above(void)
     static const char *const above[] = {
         "{'driver': 'copy-on-read', 'file': {'driver': 'host_device', 'node-name': 'zoned', %s",
         "{'driver': 'preallocate', 'file': {'driver': 'host_device', 'node-name': 'zoned', %s",
-        "{'driver': 'blkverify', 'test': {'driver': 'null-co'}, "
-        "'raw': {'driver': 'host_device', 'node-name': 'zoned', %s",
+        ("{'driver': 'blkverify', 'test': {'driver': 'null-co'}, "
+         "'raw': {'driver': 'host_device', 'node-name': 'zoned', %s"),
     };
     g_autofree char *rest = g_strdup_printf("'filename': '%s', 'cache': {'direct': true}}}", path);
 
