@@ -178,16 +178,19 @@ def is_stopped_and_started_meanwhile():
     checked("a.qcow2")
 
 
+# A medium of which each read after the first would take half an hour.
+SLOW_CD = ("-object", "throttle-group,id=slow,x-bps-read=1",
+           "-blockdev", "raw,node-name=m,read-only=on,file.driver=file,file.filename=cd.raw",
+           "-blockdev", "throttle,node-name=cd,read-only=on,throttle-group=slow,file=m")
+
+
 def does_not_wait_for_a_slow_medium():
-    """What a limit holds back on a disk that gets no snapshot goes on at once, too: by the limit,
-    each read after the first would take half an hour."""
+    """What a limit holds back on a disk that gets no snapshot goes on at once, too."""
     make_qcow2("a.qcow2")
     make_raw("cd.raw", 4 * SECTOR)
     with Vm("-M", "e2k", "-display", "none", "-nodefaults", *OPTIONS,
             "-blockdev", "qcow2,node-name=a,file.driver=file,file.filename=a.qcow2",
-            "-object", "throttle-group,id=slow,x-bps-read=1",
-            "-blockdev", "raw,node-name=m,read-only=on,file.driver=file,file.filename=cd.raw",
-            "-blockdev", "throttle,node-name=cd,read-only=on,throttle-group=slow,file=m",
+            *SLOW_CD,
             "-device", "isa-cdrom,drive=cd", program="qemu-system-e2k") as vm, Reader() as reader:
         assert reader.read(0)
         for line in ("savevm s", "loadvm s"):
@@ -207,9 +210,7 @@ def does_not_wait_for_a_slow_medium_that_is_asked_late():
     make_raw("h.raw", 4 * SECTOR)
     with Vm("-M", "e2k", "-display", "none", "-nodefaults", *OPTIONS,
             "-blockdev", "qcow2,node-name=a,file.driver=file,file.filename=a.qcow2",
-            "-object", "throttle-group,id=slow,x-bps-read=1",
-            "-blockdev", "raw,node-name=m,read-only=on,file.driver=file,file.filename=cd.raw",
-            "-blockdev", "throttle,node-name=cd,read-only=on,throttle-group=slow,file=m",
+            *SLOW_CD,
             "-blockdev", "raw,node-name=h,read-only=on,file.driver=file,file.filename=h.raw",
             "-device", "isa-cdrom,drive=cd", "-device", f"isa-cdrom,drive=h,iobase={other}",
             program="qemu-system-e2k", env=shim("/h.raw", hang="hang")) as vm, Reader() as reader:
