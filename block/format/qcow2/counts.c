@@ -39,12 +39,6 @@ static void fail(Qcow2Counts *c, int ret, const char *what)
     }
 }
 
-static uint64_t read_count(const Qcow2Counts *c, const Qcow2CountBlock *block, uint64_t i)
-{
-    return c->bits == 16 ? (uint64_t)lduw_be_p(block->counts + i * 2)
-                         : qcow2_refcount_read(block->counts, c->bits, i);
-}
-
 static void write_count(const Qcow2Counts *c, Qcow2CountBlock *block, uint64_t i, uint64_t count)
 {
     if (c->bits == 16) {
@@ -63,7 +57,7 @@ static void note_used(Qcow2Counts *c, Qcow2CountBlock *block)
 
     memset(block->used, 0, 2 * bit_words(c) * sizeof(long));
     for (uint64_t i = 0; i < n; i++) {
-        if (read_count(c, block, i)) {
+        if (qcow2_count_at(block->counts, c->bits, i)) {
             set_bit(i, block->used);
         }
     }
@@ -393,7 +387,7 @@ int coroutine_fn qcow2_counts_co_add(Qcow2Counts *c, uint64_t first, uint64_t n,
         if (!block->counts && !qcow2_counts_co_load(c, cluster >> c->block_bits, true)) {
             return -EIO;
         }
-        count = read_count(c, block, i);
+        count = qcow2_count_at(block->counts, c->bits, i);
         if (change > 0 ? count == c->max : count == 0) {
             return change > 0 ? -ERANGE : -EINVAL;
         }

@@ -85,8 +85,7 @@ static inline uint64_t coroutine_fn qcow2_counts_co_get(Qcow2Counts *c, uint64_t
             return 0;
         }
     }
-    return c->bits == 16 ? (uint64_t)lduw_be_p(block->counts + i * 2)
-                         : qcow2_refcount_read(block->counts, c->bits, i);
+    return qcow2_count_at(block->counts, c->bits, i);
 }
 
 void coroutine_fn qcow2_counts_co_set(Qcow2Counts *c, uint64_t cluster, uint64_t count);

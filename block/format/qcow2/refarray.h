@@ -40,13 +40,16 @@ Qcow2RefArray *coroutine_fn qcow2_refarray_co_load(BlockDriverState *bs, uint64_
 void qcow2_refarray_free(Qcow2RefArray *array);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2RefArray, qcow2_refarray_free)
 
+/** Count number @i of @counts, as on disk; the usual width without a call. */
+static inline uint64_t qcow2_count_at(const uint8_t *counts, uint32_t bits, uint64_t i)
+{
+    return bits == 16 ? (uint64_t)lduw_be_p(counts + i * 2) : qcow2_refcount_read(counts, bits, i);
+}
+
 /** The count of @cluster, which the array covers. */
 static inline uint64_t qcow2_refarray_get(const Qcow2RefArray *array, uint64_t cluster)
 {
-    uint64_t i = cluster - array->first;
-
-    return array->bits == 16 ? (uint64_t)lduw_be_p(array->counts + i * 2)
-                             : qcow2_refcount_read(array->counts, array->bits, i);
+    return qcow2_count_at(array->counts, array->bits, cluster - array->first);
 }
 
 void qcow2_refarray_set(Qcow2RefArray *array, uint64_t cluster, uint64_t count);
