@@ -9,7 +9,6 @@
 #include "qemu/osdep.h"
 
 #include "amend.h"
-#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "refarray.h"
 
@@ -294,16 +293,6 @@ static int coroutine_fn co_write_table(const Rewidth *r)
 
 /* ---- the switch ---------------------------------------------------------------------------- */
 
-/* Table and width are in one sector, so they change together. */
-static int coroutine_fn co_patch_header(const Rewidth *r, const Qcow2Header *h)
-{
-    uint8_t fields[QCOW2_HEADER_LEN] = { 0 };
-
-    qcow2_header_put_fields(h, fields);
-    return qcow2_header_co_patch(r->bs, QCOW2_HDR_REFTABLE, fields + QCOW2_HDR_REFTABLE,
-                                 QCOW2_HDR_REFCOUNT_ORDER + 4 - QCOW2_HDR_REFTABLE);
-}
-
 /* The state in memory follows. */
 static void adopt(Rewidth *r, const Qcow2Header *header)
 {
@@ -345,10 +334,9 @@ static bool coroutine_fn co_switch(Rewidth *r, Error **errp)
         error_setg_errno(errp, -ret, "Could not write the new refcount table");
         return false;
     }
-    ret = co_patch_header(r, &header);
+    /* Table and width are in one sector, so they change together. */
+    ret = qcow2_header_co_switch(r->bs, &header, QCOW2_HDR_REFTABLE, QCOW2_HDR_REFCOUNT_ORDER + 4);
     if (ret < 0) {
-        /* Which of the two is in force is not known: nothing more may be written. */
-        qatomic_set(&((Qcow2State *)r->bs->opaque)->is_corrupt, true);
         error_setg_errno(errp, -ret, "Could not update the image header");
         return false;
     }

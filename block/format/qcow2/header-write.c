@@ -174,6 +174,35 @@ int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, co
     return bdrv_co_pwrite_sync(bs->file, offset, len, buf, 0);
 }
 
+/*
+ * After a write that failed, or a flush, nobody knows what the file has.  To go on with @old when
+ * it has @new would lose what is changed from then on: so it is to have @old again.
+ */
+static int coroutine_fn co_switch_bytes(BlockDriverState *bs, uint32_t offset, const void *new,
+                                        const void *old, size_t len)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = qcow2_header_co_patch(bs, offset, new, len);
+
+    if (ret < 0 && qcow2_header_co_patch(bs, offset, old, len) < 0) {
+        error_report("qcow2: Nobody knows which header the image of node '%s' has; nothing more "
+                     "is written to it", bs->node_name);
+        qatomic_set(&s->is_corrupt, true);
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_header_co_switch(BlockDriverState *bs, const Qcow2Header *new,
+                                        uint32_t start, uint32_t end)
+{
+    const Qcow2State *s = bs->opaque;
+    uint8_t to[QCOW2_HEADER_LEN] = { 0 }, from[QCOW2_HEADER_LEN] = { 0 };
+
+    qcow2_header_put_fields(new, to);
+    qcow2_header_put_fields(&s->header, from);
+    return co_switch_bytes(bs, start, to + start, from + start, end - start);
+}
+
 int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t set,
                                                   uint64_t clear)
 {
@@ -265,7 +294,8 @@ static uint64_t move_name(const Qcow2State *s, const uint8_t *old, uint8_t *new)
  * Write @new over @old, both a header cluster, of which @bare is the same without the names of
  * features, so that all but the backing file's name is within the first sector.  First the name
  * goes where nothing is; then one sector makes it count (R5).  It does not need what is behind it,
- * which comes next; and last the first sector as it shall be.
+ * which comes next; and last the first sector as it shall be.  Those two matter to people only, so
+ * it is no failure if they fail.
  */
 static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *old, uint8_t *bare,
                                          uint8_t *new)
@@ -280,15 +310,18 @@ static int coroutine_fn co_switch_header(BlockDriverState *bs, const uint8_t *ol
         ret = bdrv_co_pwrite_sync(bs->file, pos, len, new + pos, 0);
     }
     if (ret >= 0) {
-        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, bare, 0);
+        ret = co_switch_bytes(bs, 0, bare, old, BDRV_SECTOR_SIZE);
     }
-    if (ret >= 0 && rest) {
+    if (ret < 0) {
+        return ret;
+    }
+    if (rest) {
         ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, rest, new + BDRV_SECTOR_SIZE, 0);
     }
     if (ret >= 0 && memcmp(bare, new, BDRV_SECTOR_SIZE)) {
-        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
+        qcow2_header_co_patch(bs, 0, new, BDRV_SECTOR_SIZE);
     }
-    return ret;
+    return 0;
 }
 
 /* Where co_switch_long_header() may put @len bytes meanwhile; 0: nowhere. */
@@ -305,10 +338,11 @@ static uint64_t detour_start(const Qcow2State *s, const uint8_t *old, const uint
  * As co_switch_header() where extensions reach past the first sector.  First those of @bare, with
  * the name behind them, go to @detour, where nothing is; one write of the first sector says that
  * the fields of the header end there, and so that extensions begin there (R5).  Now nobody looks
- * at the old place, which comes next; and last the first sector as it shall be.
+ * at the old place, which comes next; and last the first sector as it shall be.  If one of these
+ * two fails, the extensions stay where they are.
  */
-static int coroutine_fn co_switch_long_header(BlockDriverState *bs, uint8_t *bare,
-                                              const uint8_t *new, uint64_t detour)
+static int coroutine_fn co_switch_long_header(BlockDriverState *bs, const uint8_t *old,
+                                              uint8_t *bare, const uint8_t *new, uint64_t detour)
 {
     Qcow2State *s = bs->opaque;
     uint32_t ext_start = ldl_be_p(bare + 100), name_len = ldl_be_p(bare + 16);
@@ -318,17 +352,20 @@ static int coroutine_fn co_switch_long_header(BlockDriverState *bs, uint8_t *bar
     if (ret >= 0) {
         stl_be_p(bare + 100, detour);
         stq_be_p(bare + 8, name_len ? detour + len - name_len : 0);
-        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, bare, 0);
+        ret = co_switch_bytes(bs, 0, bare, old, BDRV_SECTOR_SIZE);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, detour - BDRV_SECTOR_SIZE,
+                              new + BDRV_SECTOR_SIZE, 0);
+    if (ret >= 0) {
+        ret = qcow2_header_co_patch(bs, 0, new, BDRV_SECTOR_SIZE);
     }
     if (ret >= 0) {
-        ret = bdrv_co_pwrite_sync(bs->file, BDRV_SECTOR_SIZE, detour - BDRV_SECTOR_SIZE,
-                                  new + BDRV_SECTOR_SIZE, 0);
+        bdrv_co_pwrite_zeroes(bs->file, detour, s->cluster_size - detour, 0);
     }
-    if (ret >= 0) {
-        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
-    }
-    return ret < 0 ? ret
-                   : bdrv_co_pwrite_zeroes(bs->file, detour, s->cluster_size - detour, 0);
+    return 0;
 }
 
 static int coroutine_fn co_write_header(BlockDriverState *bs, uint8_t *bare, uint8_t *new,
@@ -342,7 +379,7 @@ static int coroutine_fn co_write_header(BlockDriverState *bs, uint8_t *bare, uin
         ret = co_switch_header(bs, old, bare, new);
     } else if (ret >= 0 && !memcmp(old + BDRV_SECTOR_SIZE, new + BDRV_SECTOR_SIZE,
                                    s->cluster_size - BDRV_SECTOR_SIZE)) {
-        ret = bdrv_co_pwrite_sync(bs->file, 0, BDRV_SECTOR_SIZE, new, 0);
+        ret = co_switch_bytes(bs, 0, new, old, BDRV_SECTOR_SIZE);
     } else if (ret >= 0) {
         uint64_t detour = detour_start(s, old, new, header_end(s, bare));
 
@@ -350,7 +387,7 @@ static int coroutine_fn co_write_header(BlockDriverState *bs, uint8_t *bare, uin
             error_setg(errp, "The header cluster has no room to change so many extensions safely");
             return -ENOSPC;
         }
-        ret = co_switch_long_header(bs, bare, new, detour);
+        ret = co_switch_long_header(bs, old, bare, new, detour);
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the image header");

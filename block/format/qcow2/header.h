@@ -82,13 +82,20 @@ bool qcow2_header_build(const Qcow2HeaderImage *image, uint8_t *buf, size_t clus
 /** Write @len bytes at @offset within the first 512 bytes of the file, and flush (R5). */
 int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, const void *buf,
                                        size_t len);
+/**
+ * The fields in [@start, @end) of the header in the file become those of @new; s->header, which
+ * says what they are, is the caller's to change.  0, or a negative errno: then the file has the
+ * old ones, or, if not even that is sure, the image takes no more writes.  Lock held.
+ */
+int coroutine_fn qcow2_header_co_switch(BlockDriverState *bs, const Qcow2Header *new,
+                                        uint32_t start, uint32_t end);
 /** Set or clear incompatible feature bits in the file.  Lock held. */
 int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t set,
                                                   uint64_t clear);
 /**
  * Write the header cluster anew, so that it is old or new at every instant.  @header and @ext
  * become those in force; what @ext points to is taken over.  @backing_file: its name or NULL.
- * Lock held.
+ * After an error the file has the old header, as qcow2_header_co_switch().  Lock held.
  */
 int coroutine_fn qcow2_header_co_rewrite(BlockDriverState *bs, const Qcow2Header *header,
                                          const Qcow2Extensions *ext, const char *backing_file,

@@ -28,7 +28,7 @@
 #define QCOW2_MAX_GAP (INT64_C(1) << 40) /* of clusters in use past the end of the file */
 
 /* Offsets of fields that are changed on their own. */
-#define QCOW2_HDR_SIZE 24
+#define QCOW2_HDR_SIZE 24         /* u64 */
 #define QCOW2_HDR_L1 36           /* u32 entries, u64 offset */
 #define QCOW2_HDR_REFTABLE 48     /* u64 offset, u32 clusters */
 #define QCOW2_HDR_INCOMPAT 72

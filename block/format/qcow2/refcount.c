@@ -484,13 +484,13 @@ static int coroutine_fn co_switch_table(BlockDriverState *bs, const Growth *g)
 {
     Qcow2State *s = bs->opaque;
     uint64_t offset = (g->first + g->nb_blocks) << s->cluster_bits;
-    uint8_t field[12];
+    Qcow2Header header = s->header;
     int ret;
 
-    stq_be_p(field, offset);
-    stl_be_p(field + 8, g->table_clusters);
+    header.reftable_offset = offset;
+    header.reftable_clusters = g->table_clusters;
     BLKDBG_CO_EVENT(bs->file, REFBLOCK_ALLOC_SWITCH_TABLE);
-    ret = qcow2_header_co_patch(bs, QCOW2_HDR_REFTABLE, field, sizeof(field));
+    ret = qcow2_header_co_switch(bs, &header, QCOW2_HDR_REFTABLE, QCOW2_HDR_REFTABLE + 12);
     if (ret < 0) {
         return ret;
     }

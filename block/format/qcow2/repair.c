@@ -268,15 +268,15 @@ static int coroutine_fn co_switch(Qcow2Check *c, Rebuild *r, uint64_t table_clus
     uint64_t offset = r->next << s->cluster_bits;
     uint32_t size = table_clusters * (s->cluster_size / 8);
     uint64_t *entries = g_try_new0(uint64_t, size);
-    uint8_t field[12];
+    Qcow2Header header = s->header;
     int ret;
 
     if (!entries) {
         return -ENOMEM;
     }
-    stq_be_p(field, offset);
-    stl_be_p(field + 8, table_clusters);
-    ret = qcow2_header_co_patch(c->bs, QCOW2_HDR_REFTABLE, field, sizeof(field));
+    header.reftable_offset = offset;
+    header.reftable_clusters = table_clusters;
+    ret = qcow2_header_co_switch(c->bs, &header, QCOW2_HDR_REFTABLE, QCOW2_HDR_REFTABLE + 12);
     if (ret < 0) {
         g_free(entries);
         return ret;

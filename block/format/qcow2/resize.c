@@ -16,11 +16,13 @@
 static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t be = cpu_to_be64(size);
+    Qcow2Header header;
     int ret;
 
     CO_LOCK_GUARD(&s->lock);
-    ret = qcow2_header_co_patch(bs, QCOW2_HDR_SIZE, &be, sizeof(be));
+    header = s->header;
+    header.size = size;
+    ret = qcow2_header_co_switch(bs, &header, QCOW2_HDR_SIZE, QCOW2_HDR_SIZE + 8);
     if (ret >= 0) {
         qatomic_set(&s->header.size, size); /* status looks without the lock */
     }
@@ -56,7 +58,7 @@ static int coroutine_fn co_switch_l1(BlockDriverState *bs, uint64_t offset, uint
     Qcow2State *s = bs->opaque;
     g_autofree uint64_t *entries = g_try_new0(uint64_t, new_size);
     g_autofree uint64_t *be = g_try_new0(uint64_t, new_size);
-    uint8_t field[12];
+    Qcow2Header header = s->header;
     int ret;
 
     if (!entries || !be) {
@@ -71,10 +73,10 @@ static int coroutine_fn co_switch_l1(BlockDriverState *bs, uint64_t offset, uint
     if (ret < 0) {
         return ret;
     }
-    stl_be_p(field, new_size);
-    stq_be_p(field + 4, offset);
+    header.l1_size = new_size;
+    header.l1_offset = offset;
     BLKDBG_CO_EVENT(bs->file, L1_GROW_ACTIVATE_TABLE);
-    ret = qcow2_header_co_patch(bs, QCOW2_HDR_L1, field, sizeof(field));
+    ret = qcow2_header_co_switch(bs, &header, QCOW2_HDR_L1, QCOW2_HDR_L1 + 12);
     if (ret < 0) {
         return ret;
     }
@@ -117,7 +119,7 @@ int coroutine_fn qcow2_co_grow_l1(BlockDriverState *bs, uint64_t end)
     if (ret >= 0) {
         ret = co_switch_l1(bs, offset, new_size);
     }
-    /* After an error the header may name the new table all the same: a leak is the safe side. */
+    /* After an error the header may name the new table all the same: rather leak. */
     qemu_co_mutex_unlock(&s->lock);
     return ret;
 }

@@ -2,7 +2,6 @@
 /* The shadow switch; see shadow.h. */
 #include "qemu/osdep.h"
 
-#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "shadow.h"
 
@@ -617,35 +616,20 @@ static uint64_t *coroutine_fn co_write_refcounts(Qcow2Shadow *sh, const Layout *
 
 /* ---- commit: the switch -------------------------------------------------------------------- */
 
-/* The fields that a switch changes, of both versions of the format. */
-static int coroutine_fn co_put_fields(BlockDriverState *bs, const Qcow2Header *h)
-{
-    uint8_t fields[QCOW2_HEADER_LEN] = { 0 };
-
-    qcow2_header_put_fields(h, fields);
-    return qcow2_header_co_patch(bs, QCOW2_HDR_SIZE, fields + QCOW2_HDR_SIZE,
-                                 QCOW2_V2_HEADER_LEN - QCOW2_HDR_SIZE);
-}
-
 static bool coroutine_fn co_switch_header(Qcow2Shadow *sh, Error **errp)
 {
-    Qcow2State *s = sh->bs->opaque;
     int ret = bdrv_co_flush(sh->bs->file->bs);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not flush new metadata");
         return false;
     }
-    ret = co_put_fields(sh->bs, &sh->header);
-    if (ret >= 0) {
-        return true;
+    /* All fields that a switch may change, of both versions of the format. */
+    ret = qcow2_header_co_switch(sh->bs, &sh->header, QCOW2_HDR_SIZE, QCOW2_V2_HEADER_LEN);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not update the image header");
     }
-    error_setg_errno(errp, -ret, "Could not update the image header");
-    if (co_put_fields(sh->bs, &s->header) < 0) {
-        /* Either image may be the one in the file: what is free in one is used in the other. */
-        qatomic_set(&s->is_corrupt, true);
-    }
-    return false;
+    return ret >= 0;
 }
 
 /* The state in memory becomes that of the new image; takes over the tables. */
