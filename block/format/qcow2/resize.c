@@ -198,6 +198,26 @@ static int coroutine_fn co_clear_data_file(BlockDriverState *bs, const Qcow2Allo
                                  MIN(end, len) - alloc->guest_offset, 0);
 }
 
+/*
+ * The file reaches @end.  It never gets shorter: nobody takes clusters meanwhile, and whatever is
+ * being written to those that others have taken is before fresh_from.
+ */
+static int coroutine_fn co_extend_file(BlockDriverState *bs, uint64_t end, PreallocMode mode,
+                                       Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len;
+
+    CO_LOCK_GUARD(&s->lock);
+    len = bdrv_co_getlength(bs->file->bs);
+    if (len < 0 || end <= (uint64_t)len) {
+        return MIN(len, 0);
+    }
+    end = MAX(end, s->fresh_from << s->cluster_bits);
+    return bdrv_co_truncate(bs->file, end, false,
+                            mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode, 0, errp);
+}
+
 /* Host space for one run of clusters, linked; its length to *@done. */
 static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                             PreallocMode mode, int64_t *done, Error **errp)
@@ -229,9 +249,8 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
     ret = 0;
     if (s->has_data_file) {
         ret = co_clear_data_file(bs, alloc, end);
-    } else if (end > (uint64_t)bdrv_getlength(bs->file->bs)) {
-        ret = bdrv_co_truncate(bs->file, end, false,
-                               mode == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : mode, 0, errp);
+    } else {
+        ret = co_extend_file(bs, end, mode, errp);
     }
     if (ret >= 0 && !alloc->is_fresh && !s->has_data_file && !s->header.crypt_method) {
         ret = bdrv_co_pwrite_zeroes(bs->file, alloc->host_offset, end - alloc->host_offset, 0);

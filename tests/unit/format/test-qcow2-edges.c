@@ -397,6 +397,66 @@ static void coroutine_fn co_unused_tables(void)
     mem_co_unuse(user);
 }
 
+/* ---- growing while others write ------------------------------------------------------------ */
+
+#define NB_WRITERS 3
+
+typedef struct Writer {
+    MemCrew *crew;
+    BdrvChild *root;
+    int64_t offset;
+    int ret;
+} Writer;
+
+static void coroutine_fn co_write_one(void *opaque)
+{
+    Writer *w = opaque;
+    uint8_t buf[4096];
+
+    memset(buf, 0x5a, sizeof(buf));
+    w->ret = bdrv_co_pwrite(w->root, w->offset, sizeof(buf), buf, 0);
+    mem_crew_leave(w->crew);
+}
+
+/* The one that fails gives back clusters before those of the others, which growing then takes. */
+static void coroutine_fn co_grow_among_writers(uint32_t seed)
+{
+    MemUser *user = qcow2_test_open("disk", BDRV_O_RDWR);
+    MemCrew crew = { 0 };
+    Writer w[NB_WRITERS];
+    uint8_t buf[4096];
+
+    mem_rand = g_rand_new_with_seed(seed);
+    mem_fault = (MemFault){ .kinds = "w", .error = EIO, .at = 1 };
+    for (int i = 0; i < NB_WRITERS; i++) {
+        w[i] = (Writer){ &crew, user->root, i * 8192, 0 };
+        mem_crew_start(&crew, co_write_one, &w[i]);
+    }
+    while (mem_fault.hits == 0) {
+        aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+        qemu_coroutine_yield();
+    }
+    g_assert_cmpint(bdrv_co_truncate(user->root, DISK_BYTES + 4096, true, PREALLOC_MODE_METADATA,
+                                     0, NULL), ==, 0);
+    mem_crew_wait(&crew);
+    mem_fault = (MemFault){ 0 };
+    g_clear_pointer(&mem_rand, g_rand_free);
+    for (int i = 0; i < NB_WRITERS; i++) {
+        g_assert_cmpint(bdrv_co_pread(user->root, w[i].offset, sizeof(buf), buf, 0), ==, 0);
+        g_assert_cmpint(buf[0], ==, w[i].ret < 0 ? 0 : 0x5a);
+    }
+    mem_co_unuse(user);
+}
+
+static void coroutine_fn co_grow_cuts_nothing(void)
+{
+    for (uint32_t seed = 0; seed < 200; seed++) {
+        mem_set_content("disk", NULL, 0);
+        co_make(4096, 16, NULL);
+        co_grow_among_writers(seed);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const Qcow2TestCase cases[] = {
@@ -411,6 +471,7 @@ int main(int argc, char **argv)
         { "/qcow2/edges/power-cut-leaves-old-or-new-long-header", co_rename_cuts_in_long_header },
         { "/qcow2/edges/long-header-without-room-is-refused-unchanged", co_rename_without_room },
         { "/qcow2/edges/growing-over-the-machine-state-shows-zeroes", co_grow_over_vm_state },
+        { "/qcow2/edges/growing-cuts-off-nothing-others-write", co_grow_cuts_nothing },
     };
 
     test_init(&argc, &argv);
