@@ -504,7 +504,6 @@ static int coroutine_fn co_switch_table(BlockDriverState *bs, const Growth *g)
     for (uint32_t i = 0; i < g->nb_blocks; i++) {
         qcow2_overlap_add(s, (g->first + i) << s->cluster_bits);
     }
-    raise_fresh(s, g->first + g->nb_blocks + g->table_clusters);
     return 0;
 }
 
@@ -531,6 +530,8 @@ static int coroutine_fn co_grow_locked(BlockDriverState *bs)
     ret = qcow2_overlap_co_check(bs, g.first << s->cluster_bits,
                                  (uint64_t)(g.nb_blocks + g.table_clusters) << s->cluster_bits);
     if (ret >= 0) {
+        /* If only some of it is written the clusters stay free, but not full of zeroes. */
+        raise_fresh(s, g.first + g.nb_blocks + g.table_clusters);
         ret = co_write_growth(bs, &g);
     }
     if (ret >= 0) {
