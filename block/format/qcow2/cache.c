@@ -422,7 +422,6 @@ static void batch_collect(Batch *batch, BlockDriverState *bs)
     }
     batch->frees = s->pending_frees;
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
-    s->nb_pending_frees = 0;
     s->wants_write_back = false;
 }
 

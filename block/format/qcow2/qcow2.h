@@ -197,7 +197,6 @@ typedef struct Qcow2State {
     uint64_t reftable_wanted;       /* clusters to cover, when growing is asked for by -EAGAIN */
     GArray *pending_frees;          /* of Qcow2Free: reference perhaps still on disk */
     GArray *gone_frees;             /* reference gone on disk; older requests may still run */
-    uint64_t nb_pending_frees;      /* clusters in pending_frees */
     QLIST_HEAD(, Qcow2Alloc) allocs;
     GArray *snapshots;              /* of Qcow2Snapshot */
     uint64_t snapshots_bytes;       /* length of the snapshot table */

@@ -608,7 +608,6 @@ void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t by
                           : NULL;
 
     forget_packed_end(s, first, n);
-    s->nb_pending_frees += n;
     if (last && last->type == type && last->cluster + last->n == first) {
         last->n += n;
         last->serial = bdrv_current_serial(bs);
