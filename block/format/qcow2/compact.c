@@ -524,11 +524,9 @@ static int64_t coroutine_fn co_cut_file(Compact *c, int64_t old_len)
     int64_t new_len = end << c->s->cluster_bits;
 
     /* What could not be read may be in use. */
-    if (c->sh->counts->err || new_len >= old_len ||
-        bdrv_co_truncate(c->bs->file, new_len, false, PREALLOC_MODE_OFF, 0, NULL) < 0) {
+    if (c->sh->counts->err || new_len >= old_len || !qcow2_co_cut_at(c->bs, end)) {
         return 0;
     }
-    c->s->fresh_from = end;
     return old_len - new_len;
 }
 

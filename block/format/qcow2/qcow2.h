@@ -347,6 +347,11 @@ void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t by
 /** What the L2 entry @entry refers to lost this reference. */
 void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType type);
 /**
+ * Cut the file where host cluster @end begins, behind which nothing is in use.  False: it is as
+ * long as it was.  Lock held.
+ */
+bool coroutine_fn qcow2_co_cut_at(BlockDriverState *bs, uint64_t end);
+/**
  * After a shrink: cut off what no cluster that is counted needs.  It is only space, so errors do
  * not matter.  Nothing is written back meanwhile; lock not held.
  */

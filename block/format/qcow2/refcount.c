@@ -715,15 +715,32 @@ static int64_t coroutine_fn co_used_end(BlockDriverState *bs, uint64_t end)
         if (ret < 0) {
             return ret;
         }
-        while (end > block_start && !get_count(s, block, end - 1)) {
+        while (block && end > block_start && !get_count(s, block, end - 1)) {
             end--;
         }
+        end = block ? end : block_start;
         qcow2_cache_put(block);
         if (end > block_start) {
             break;
         }
     }
     return end;
+}
+
+bool coroutine_fn qcow2_co_cut_at(BlockDriverState *bs, uint64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len = end << s->cluster_bits;
+
+    if (bdrv_co_truncate(bs->file, len, false, PREALLOC_MODE_OFF, 0, NULL) < 0) {
+        return false;
+    }
+    /* A device keeps its length, and what was there. */
+    if (bdrv_co_getlength(bs->file->bs) != len) {
+        return false;
+    }
+    s->fresh_from = end;
+    return true;
 }
 
 void coroutine_fn qcow2_refcount_co_cut_file(BlockDriverState *bs)
@@ -738,10 +755,8 @@ void coroutine_fn qcow2_refcount_co_cut_file(BlockDriverState *bs)
     }
     /* Writes under way may lengthen the file, but only for clusters below fresh_from. */
     end = co_used_end(bs, MAX(qcow2_nb_clusters(s, len), s->fresh_from));
-    if (end > 0 && end << s->cluster_bits < len &&
-        bdrv_co_truncate(bs->file, end << s->cluster_bits, false, PREALLOC_MODE_OFF, 0,
-                         NULL) >= 0) {
-        s->fresh_from = end;
+    if (end > 0 && end << s->cluster_bits < len) {
+        qcow2_co_cut_at(bs, end);
     }
     s->wants_cut = s->pending_frees->len || s->gone_frees->len;
 }

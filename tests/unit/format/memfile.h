@@ -37,6 +37,7 @@ struct MemFile {
     GArray *log;    /* of MemOp, several files may share it; NULL: not recorded */
     int fail_after; /* this many writes or flushes go well, the next fails once; < 0: none fails */
     bool may_discard;
+    bool is_device; /* its length does not change; it says so only if it must be exact */
 };
 
 /* Calls on any file that fail, without effect; counted from 1. */
@@ -299,14 +300,21 @@ static int coroutine_fn mem_co_flush_to_disk(BlockDriverState *bs)
 static int coroutine_fn mem_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                                         PreallocMode prealloc, unsigned flags, Error **errp)
 {
+    MemFile *file = mem_of(bs);
     int ret = offset > MEM_MAX_BYTES ? -ENOSPC : mem_may_call('t');
 
+    if (ret >= 0 && file->is_device) {
+        if (offset <= file->data->len && !exact) {
+            return 0;
+        }
+        ret = -ENOTSUP;
+    }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not resize file");
         return ret;
     }
-    mem_resize(mem_of(bs)->data, offset);
-    mem_log(mem_of(bs), MEM_TRUNCATE, offset, NULL);
+    mem_resize(file->data, offset);
+    mem_log(file, MEM_TRUNCATE, offset, NULL);
     return 0;
 }
 

@@ -120,6 +120,55 @@ static void coroutine_fn co_shrink_cuts_the_file(void)
     mem_co_unuse(user);
 }
 
+/* A device cannot be cut: what was there before is there still, and must not show. */
+static void coroutine_fn co_shrink_on_device(void)
+{
+    g_autofree uint8_t *buf = g_malloc(DISK_BYTES);
+    MemUser *user;
+
+    co_make(4096, 16, NULL);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    memset(buf, 0x11, DISK_BYTES);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, DISK_BYTES, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    mem_file("disk")->is_device = true;
+    g_assert_cmpint(bdrv_co_truncate(user->root, 4096, true, PREALLOC_MODE_OFF, 0, &error_abort),
+                    ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    g_assert_cmpint(bdrv_co_truncate(user->root, DISK_BYTES, true, PREALLOC_MODE_OFF, 0,
+                                     &error_abort), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES / 2, 512, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pread(user->root, DISK_BYTES / 2 + 512, 4096, buf, 0), ==, 0);
+    g_assert_true(buffer_is_zero(buf, 4096));
+    mem_co_unuse(user);
+}
+
+/* The same after compacting. */
+static void coroutine_fn co_compact_on_device(void)
+{
+    g_autofree uint8_t *buf = g_malloc(DISK_BYTES);
+    MemUser *user;
+    int64_t left;
+
+    co_make(4096, 16, NULL);
+    user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
+    memset(buf, 0x11, DISK_BYTES);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, DISK_BYTES, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_pdiscard(user->root, 0, DISK_BYTES - 4096), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    mem_file("disk")->is_device = true;
+    bdrv_co_compact(user->bs, DISK_BYTES, &left, &error_abort);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, 0);
+    for (int64_t at = 4096; at < DISK_BYTES - 4096; at += 4096) {
+        g_assert_cmpint(bdrv_co_pwrite(user->root, at, 512, buf, 0), ==, 0);
+    }
+    for (int64_t at = 0; at < DISK_BYTES - 4096; at += 4096) {
+        g_assert_cmpint(bdrv_co_pread(user->root, at + 512, 3584, buf, 0), ==, 0);
+        g_assert_true(buffer_is_zero(buf, 3584));
+    }
+    mem_co_unuse(user);
+}
+
 /* ---- refcounts that lie -------------------------------------------------------------------- */
 
 static uint64_t reftable_offset(void)
@@ -471,6 +520,8 @@ int main(int argc, char **argv)
         { "/qcow2/edges/power-cut-leaves-old-or-new-long-header", co_rename_cuts_in_long_header },
         { "/qcow2/edges/long-header-without-room-is-refused-unchanged", co_rename_without_room },
         { "/qcow2/edges/growing-over-the-machine-state-shows-zeroes", co_grow_over_vm_state },
+        { "/qcow2/edges/shrunk-on-a-device-shows-nothing-old", co_shrink_on_device },
+        { "/qcow2/edges/compacted-on-a-device-shows-nothing-old", co_compact_on_device },
         { "/qcow2/edges/growing-cuts-off-nothing-others-write", co_grow_cuts_nothing },
     };
 
