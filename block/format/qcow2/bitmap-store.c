@@ -229,6 +229,8 @@ static int coroutine_fn co_commit(Store *store, Error **errp)
     if (ret >= 0) {
         g_array_unref(s->bitmaps);
         s->bitmaps = g_array_ref(store->bitmaps);
+        /* They are true until the next change, whatever becomes of the old ones. */
+        qatomic_set(&s->needs_autoclear, true);
     }
     return ret;
 }
@@ -574,8 +576,6 @@ static int coroutine_fn co_store(BlockDriverState *bs, bool moves, Error **errp)
     store_clear(&store);
     if (ret >= 0) {
         set_all_stored(bs);
-        /* They are true again until the next change. */
-        qatomic_set(&s->needs_autoclear, true);
     }
     return ret;
 }

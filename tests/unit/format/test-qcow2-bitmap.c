@@ -4,6 +4,7 @@
 
 #include "block/dirty-bitmap.h"
 #include "qcow2-test.h"
+#include "../../../block/format/qcow2/bitmap.h"
 
 #define MAX_BITMAPS 4
 
@@ -293,6 +294,50 @@ static void coroutine_fn co_killed_writer_leaves_inconsistent(void)
     mem_co_unuse(user);
 }
 
+/* ---- storing that fails -------------------------------------------------------------------- */
+
+/* Flush number @n of storing again fails; then the disk changes.  False: it has not so many. */
+static bool coroutine_fn co_fail_to_store_at(guint n)
+{
+    const int64_t offset = 512 * KiB;
+    uint8_t buf[512] = { 1 };
+    const GByteArray *data;
+    BdrvDirtyBitmap *bitmap;
+    MemUser *user;
+    bool has_failed;
+
+    mem_set_content("disk", NULL, 0);
+    co_make(1 * MiB, 4096);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    add(user->bs, "b", 4096);
+    g_assert_cmpint(qcow2_bitmaps_co_store(user->bs, &error_abort), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, 0);
+    mem_fault = (MemFault){ .kinds = "f", .error = EIO, .at = n };
+    qcow2_bitmaps_co_store(user->bs, NULL);
+    has_failed = mem_fault.hits;
+    mem_fault = (MemFault){ 0 };
+    g_assert_cmpint(bdrv_co_pwrite(user->root, offset, 512, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    data = mem_file("disk")->data;
+    mem_set_content("killed", data->data, data->len);
+    mem_co_unuse(user);
+    user = qcow2_test_open("killed", BDRV_O_RDWR);
+    bitmap = bdrv_find_dirty_bitmap(user->bs, "b");
+    g_assert_true(bdrv_dirty_bitmap_inconsistent(bitmap));
+    mem_co_unuse(user);
+    return has_failed;
+}
+
+static void coroutine_fn co_failed_store(void)
+{
+    guint n = 1;
+
+    while (co_fail_to_store_at(n)) {
+        n++;
+    }
+    g_assert_cmpuint(n, >, 1);
+}
+
 /* ---- what cannot be stored ----------------------------------------------------------------- */
 
 static void coroutine_fn co_assert_refused(BlockDriverState *bs, const char *name,
@@ -376,6 +421,7 @@ int main(int argc, char **argv)
         { "/qcow2/bitmap/reading-writes-nothing", co_reading_writes_nothing },
         { "/qcow2/bitmap/killed-writer-leaves-it-inconsistent",
           co_killed_writer_leaves_inconsistent },
+        { "/qcow2/bitmap/failed-store-leaves-it-in-use", co_failed_store },
         { "/qcow2/bitmap/limits-are-told", co_limits },
         { "/qcow2/bitmap/damage-is-refused-or-harmless", co_damage },
     };
