@@ -17,6 +17,8 @@
 typedef bool ScanFunc(const unsigned char *buf, size_t len);
 /* Counts zero words before any other. */
 typedef size_t CountFunc(const unsigned char *p, size_t n);
+/* Which of 64 words are not zero. */
+typedef uint64_t UsedFunc(const unsigned char *p);
 
 static uint64_t load64(const unsigned char *p)
 {
@@ -175,11 +177,90 @@ static size_t count_avx2(const unsigned char *p, size_t n)
 }
 #endif
 
+/* ---- which words are used ------------------------------------------------------------------- */
+
+static uint64_t used_words(const unsigned char *p)
+{
+    uint64_t used = 0;
+
+    for (unsigned i = 0; i < 64; i++) {
+        used |= (uint64_t)(load64(p + i * 8) != 0) << i;
+    }
+    return used;
+}
+
+/*
+ * Comparing yields words of ones for zeroes; packing halves their length without changing that,
+ * until each has one byte, and so one bit of the mask.
+ */
+#if defined(__x86_64__)
+/* Of 16 words. */
+static inline unsigned zeroes_sse2(const unsigned char *p)
+{
+    const __m128i zero = _mm_setzero_si128(), ones = _mm_cmpeq_epi8(zero, zero);
+    __m128i half[2];
+
+    for (int i = 0; i < 2; i++) {
+        const __m128i *v = (const __m128i *)(p + i * 64);
+        __m128i a = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v), zero),
+                                    _mm_cmpeq_epi32(_mm_loadu_si128(v + 1), zero));
+        __m128i b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_loadu_si128(v + 2), zero),
+                                    _mm_cmpeq_epi32(_mm_loadu_si128(v + 3), zero));
+
+        /* A byte for each half of a word, of which both must be zero. */
+        half[i] = _mm_cmpeq_epi16(_mm_packs_epi16(a, b), ones);
+    }
+    return _mm_movemask_epi8(_mm_packs_epi16(half[0], half[1]));
+}
+
+static uint64_t used_sse2(const unsigned char *p)
+{
+    uint64_t zeroes = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        zeroes |= (uint64_t)zeroes_sse2(p + i * 128) << (16 * i);
+    }
+    return ~zeroes;
+}
+
+__attribute__((target("avx2")))
+static inline __m256i zeroes_of_8_avx2(const __m256i *v)
+{
+    const __m256i zero = _mm256_setzero_si256();
+
+    return _mm256_packs_epi32(_mm256_cmpeq_epi64(_mm256_loadu_si256(v), zero),
+                              _mm256_cmpeq_epi64(_mm256_loadu_si256(v + 1), zero));
+}
+
+/* Of 32 words. */
+__attribute__((target("avx2")))
+static inline uint32_t zeroes_avx2(const __m256i *v)
+{
+    __m256i a = _mm256_packs_epi16(zeroes_of_8_avx2(v), zeroes_of_8_avx2(v + 2));
+    __m256i b = _mm256_packs_epi16(zeroes_of_8_avx2(v + 4), zeroes_of_8_avx2(v + 6));
+    __m256i all = _mm256_packs_epi16(a, b);
+    /* Each half was packed for itself: the lower has words 0, 1, 4, 5, ..., the upper the rest. */
+    __m128i low = _mm256_castsi256_si128(all), high = _mm256_extracti128_si256(all, 1);
+
+    return (uint32_t)_mm_movemask_epi8(_mm_unpacklo_epi16(low, high)) |
+           (uint32_t)_mm_movemask_epi8(_mm_unpackhi_epi16(low, high)) << 16;
+}
+
+__attribute__((target("avx2")))
+static uint64_t used_avx2(const unsigned char *p)
+{
+    const __m256i *v = (const __m256i *)p;
+
+    return ~(zeroes_avx2(v) | (uint64_t)zeroes_avx2(v + 8) << 32);
+}
+#endif
+
 /* ---- the best for this processor ----------------------------------------------------------- */
 
 typedef struct Variant {
     ScanFunc *scan;
     CountFunc *count;
+    UsedFunc *used;
 } Variant;
 
 /* Best first; the words variant, last, runs everywhere (and compilers vectorize it). */
@@ -190,16 +271,16 @@ static int list_variants(Variant variants[3])
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2")) {
-        variants[n++] = (Variant){ scan_avx2, count_avx2 };
+        variants[n++] = (Variant){ scan_avx2, count_avx2, used_avx2 };
     }
-    variants[n++] = (Variant){ scan_sse2, count_sse2 };
+    variants[n++] = (Variant){ scan_sse2, count_sse2, used_sse2 };
 #endif
-    variants[n++] = (Variant){ scan_words, count_words };
+    variants[n++] = (Variant){ scan_words, count_words, used_words };
     return n;
 }
 
 /* Set before main(), so that readers need no synchronisation. */
-static Variant best = { scan_words, count_words };
+static Variant best = { scan_words, count_words, used_words };
 
 __attribute__((constructor))
 static void choose_best(void)
@@ -231,6 +312,11 @@ size_t buffer_count_zero_words(const void *buf, size_t n)
     return best.count(buf, n);
 }
 
+uint64_t buffer_used_words(const void *buf)
+{
+    return best.used(buf);
+}
+
 int buffer_is_zero_variants(void)
 {
     Variant variants[3];
@@ -255,4 +341,9 @@ bool buffer_is_zero_variant(int variant, const void *buf, size_t len)
 size_t buffer_count_zero_words_variant(int variant, const void *buf, size_t n)
 {
     return get_variant(variant).count(buf, n);
+}
+
+uint64_t buffer_used_words_variant(int variant, const void *buf)
+{
+    return get_variant(variant).used(buf);
 }

@@ -64,6 +64,40 @@ static void test_zero_words_before_any_other(void)
     }
 }
 
+static void assert_used_words(const void *buf, uint64_t expected)
+{
+    g_assert_cmphex(buffer_used_words(buf), ==, expected);
+    for (int i = 0; i < buffer_is_zero_variants(); i++) {
+        g_assert_cmphex(buffer_used_words_variant(i, buf), ==, expected);
+    }
+}
+
+static void test_words_that_are_used(void)
+{
+    g_autoptr(GRand) rand = test_rand_new();
+    uint8_t memory[64 * 8 + 40];
+
+    memset(memory, 0xff, sizeof(memory));
+    for (size_t at = 0; at < 64 * 8; at++) {
+        uint8_t *buf = memory + at % 40;
+        uint64_t used = UINT64_C(1) << at / 8;
+
+        memset(buf, 0, 64 * 8);
+        assert_used_words(buf, 0);
+        buf[at] = at % 2 ? 0x80 : 1;
+        assert_used_words(buf, used);
+        for (int i = 0; i < 20; i++) {
+            size_t other = g_rand_int_range(rand, 0, 64 * 8);
+
+            buf[other] = 0x7f;
+            used |= UINT64_C(1) << other / 8;
+        }
+        assert_used_words(buf, used);
+        memset(memory, 0xff, sizeof(memory));
+        assert_used_words(buf, UINT64_MAX);
+    }
+}
+
 static void test_crc32c_known_values(void)
 {
     static const uint8_t zeroes[32];
@@ -87,6 +121,7 @@ int main(int argc, char **argv)
     test_init(&argc, &argv);
     g_test_add_func("/iszero/variants/every-length-and-position", test_every_length_and_position);
     g_test_add_func("/iszero/words/zeroes-before-any-other", test_zero_words_before_any_other);
+    g_test_add_func("/iszero/words/which-are-used", test_words_that_are_used);
     g_test_add_func("/crc32c/variants/known-values", test_crc32c_known_values);
     return g_test_run();
 }
