@@ -290,6 +290,11 @@ static int coroutine_fn co_judge_extent(BlockDriverState *bs, const Chain *chain
     return 0;
 }
 
+static bool recurses(const BlockDriverState *bs, const BdrvExtent *raw)
+{
+    return (raw->flags & RECURSES) == RECURSES && raw->file && raw->file != bs;
+}
+
 /*
  * Ask the file below once, from the first place on that any of @raw has: often that is an answer
  * for all of them, in whatever order they lie there.
@@ -298,11 +303,13 @@ static void coroutine_fn co_ask_once(BlockDriverState *bs, const BdrvExtent *raw
                                      Below *known)
 {
     const BdrvExtent *lowest = NULL;
+    int64_t place = INT64_MAX;
 
     for (int i = 0; i < n; i++) {
-        if ((raw[i].flags & RECURSES) == RECURSES && raw[i].file && raw[i].file != bs &&
-            (!lowest || (raw[i].file == lowest->file && raw[i].map < lowest->map))) {
+        if (raw[i].map < place && recurses(bs, &raw[i]) &&
+            (!lowest || raw[i].file == lowest->file)) {
             lowest = &raw[i];
+            place = lowest->map;
         }
     }
     if (lowest) {
@@ -319,31 +326,33 @@ static void coroutine_fn co_ask_once(BlockDriverState *bs, const BdrvExtent *raw
 static int judge_in_place(BlockDriverState *bs, const Below *known, bool open_is_zero,
                           BdrvExtent *list, int n, int64_t *end)
 {
+    const int below = BDRV_BLOCK_ALLOCATED | (known->flags & BDRV_BLOCK_ZERO);
+    int64_t sum = 0;
     int done;
 
     for (done = 0; done < n; done++) {
         BdrvExtent *extent = &list[done];
-        int flags = extent->flags, more = BDRV_BLOCK_ALLOCATED;
+        int more = BDRV_BLOCK_ALLOCATED;
 
-        if ((flags & RECURSES) == RECURSES && extent->file && extent->file != bs) {
-            if (extent->file != known->file || extent->map < known->start ||
-                extent->map + extent->bytes > known->end) {
-                break;
-            }
-            more |= known->flags & BDRV_BLOCK_ZERO;
-        } else if (!(flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO))) {
+        if (!(extent->flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO | BDRV_BLOCK_RAW))) {
             if (!open_is_zero) {
                 break;
             }
             more = BDRV_BLOCK_ZERO;
-        }
-        if (flags & BDRV_BLOCK_RAW) {
+        } else if (extent->flags & BDRV_BLOCK_RAW) {
             break;
+        } else if (recurses(bs, extent)) {
+            if (extent->file != known->file || extent->map < known->start ||
+                extent->map + extent->bytes > known->end) {
+                break;
+            }
+            more = below;
         }
-        extent->flags = flags | more;
+        extent->flags |= more;
         extent->depth = 0;
-        *end += extent->bytes;
+        sum += extent->bytes;
     }
+    *end += sum;
     return done;
 }
 
@@ -439,8 +448,8 @@ int coroutine_fn bdrv_co_block_extents_above(BlockDriverState *bs, BlockDriverSt
             ret = co_one_extent(bs, &chain, out.end, end - out.end, &out.list[out.n]);
             out.end += ret > 0 ? out.list[out.n++].bytes : 0;
         }
-        if (ret == 0) {
-            break;
+        if (ret == 0 || (has_list && out.n > max / 2)) {
+            break; /* for the few that have room, drivers may have to look as far as for many */
         }
     }
     return out.n ? out.n : ret;

@@ -559,9 +559,9 @@ int coroutine_fn bdrv_co_block_status_above(BlockDriverState *bs, BlockDriverSta
                                             int64_t offset, int64_t bytes, int64_t *pnum,
                                             int64_t *map, BlockDriverState **file, int *depth);
 /**
- * The same for adjacent ranges from @offset on, as long as @max and @bytes reach: much cheaper than
- * asking one by one.  Neighbours may be alike.  Returns how many there are (0: at the end of @bs),
- * or a negative errno.
+ * The same for adjacent ranges from @offset on: much cheaper than asking one by one.  Neighbours
+ * may be alike.  Returns how many of @max there are (0: at the end of @bs), or a negative errno;
+ * there may be more, also where room is left.
  */
 int coroutine_fn bdrv_co_block_extents_above(BlockDriverState *bs, BlockDriverState *base,
                                              int64_t offset, int64_t bytes, BdrvExtent *extents,

@@ -449,12 +449,16 @@ static int mapping_status(const Qcow2State *s, const Qcow2Mapping *map)
 #define MIN_SCAN_EXTENTS 4096
 
 /* A list of extents that is being filled. */
+typedef struct ExtentList {
+    BdrvExtent *next, *limit;
+    bool has_any;
+    int data_flags;         /* of plain clusters of data */
+    BlockDriverState *data; /* where they are */
+    int64_t end;            /* of the last one */
+} ExtentList;
+
 typedef struct Extents {
-    BdrvExtent *list;
-    int n, max;
-    int data_flags;          /* of plain clusters of data */
-    BlockDriverState *data;  /* where they are */
-    int64_t end;             /* of the last one */
+    ExtentList to;
     Qcow2CacheEntry scanned; /* a table that is not kept; data NULL: all are */
 } Extents;
 
@@ -466,9 +470,9 @@ static int coroutine_fn co_get_slice_to_look(BlockDriverState *bs, Extents *out,
     int ret;
 
     if (!out->scanned.data) {
-        return qcow2_co_get_slice(bs, out->end, slice, index);
+        return qcow2_co_get_slice(bs, out->to.end, slice, index);
     }
-    ret = co_find_slice(bs, out->end, &host_offset, index);
+    ret = co_find_slice(bs, out->to.end, &host_offset, index);
     *slice = ret >= 0 && host_offset ? qcow2_cache_peek(s->l2_cache, host_offset) : NULL;
     if (ret < 0 || !host_offset || *slice) {
         return ret;
@@ -491,50 +495,79 @@ static void put_slice(Extents *out, Qcow2CacheEntry *slice)
 }
 
 /* Behind the last one, or as more of it.  False: there is no room. */
-static bool put_extent(Extents *out, int flags, int64_t bytes, uint64_t host_offset)
+static inline bool put_extent(ExtentList *to, int flags, int64_t bytes, uint64_t host_offset)
 {
     bool has_place = flags & BDRV_BLOCK_OFFSET_VALID;
-    BdrvExtent *next = out->list + out->n;
+    BdrvExtent *last = to->next - 1;
 
-    if (out->n && next[-1].flags == flags &&
-        (!has_place || (uint64_t)next[-1].map + next[-1].bytes == host_offset)) {
-        next[-1].bytes += bytes;
-    } else if (out->n < out->max) {
-        *next = (BdrvExtent){ bytes, has_place ? host_offset : 0, has_place ? out->data : NULL,
-                              flags, 0 };
-        out->n++;
+    if (to->has_any && last->flags == flags &&
+        (!has_place || (uint64_t)last->map + last->bytes == host_offset)) {
+        last->bytes += bytes;
+    } else if (to->next < to->limit) {
+        *to->next++ = (BdrvExtent){ bytes, has_place ? host_offset : 0,
+                                    has_place ? to->data : NULL, flags, 0 };
+        to->has_any = true;
     } else {
         return false;
     }
-    out->end += bytes;
+    to->end += bytes;
     return true;
+}
+
+/* Which of the first entries (at most 64) were ever used: a bit for each. */
+static uint64_t used_entries(const uint8_t *entries, uint32_t n)
+{
+    uint64_t used = 0;
+
+    if (n >= 64) {
+        return buffer_used_words(entries);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        used |= (uint64_t)(ldq_be_p(entries + i * 8) != 0) << i;
+    }
+    return used;
+}
+
+static inline bool put_clusters(const Qcow2State *s, ExtentList *to, int flags, uint32_t n,
+                                uint64_t host)
+{
+    return put_extent(to, flags, (int64_t)n << s->cluster_bits, host);
 }
 
 /*
  * What most tables are full of: entries of whole clusters that hold plain data, or were never used.
- * Stops at any other.  False: there is no room.
+ * Stops at any other, and where there is no room.  Returns how many.
  */
-static bool add_plain(const Qcow2State *s, Extents *out, const uint8_t *entries, uint32_t n)
+static uint32_t add_plain(const Qcow2State *s, ExtentList *to, const uint8_t *entries, uint32_t n)
 {
     const uint64_t place = QCOW2_OFFSET_MASK & ~(uint64_t)(s->cluster_size - 1);
-    const uint8_t *end = entries + (size_t)n * 8;
-    bool has_room = true;
+    ExtentList list = *to; /* which the compiler keeps in registers */
+    uint32_t done = 0;
+    bool goes_on = true;
 
-    while (has_room && entries < end) {
-        uint64_t entry = ldq_be_p(entries), host = entry & place;
-        uint32_t run = 1;
+    for (uint32_t at = 0; at < n && goes_on; at += 64) {
+        uint64_t used = used_entries(entries + (size_t)at * 8, n - at);
 
-        if (!entry) {
-            run = buffer_count_zero_words(entries, (end - entries) / 8);
-            has_room = put_extent(out, 0, (int64_t)run << s->cluster_bits, 0);
-        } else if (host && !(entry & ~(place | QCOW2_COPIED))) {
-            has_room = put_extent(out, out->data_flags, s->cluster_size, host);
-        } else {
-            break;
+        for (; used; used &= used - 1) {
+            uint32_t next = at + ctz64(used);
+            uint64_t entry = ldq_be_p(entries + (size_t)next * 8), host = entry & place;
+
+            /* Those before it were never used. */
+            goes_on = done == next || put_clusters(s, &list, 0, next - done, 0);
+            done = goes_on ? next : done;
+            if (!goes_on || !host || (entry & ~(place | QCOW2_COPIED)) ||
+                !put_clusters(s, &list, list.data_flags, 1, host)) {
+                goes_on = false;
+                break;
+            }
+            done++;
         }
-        entries += (size_t)run * 8;
     }
-    return has_room;
+    if (goes_on && done < n && put_clusters(s, &list, 0, n - done, 0)) {
+        done = n;
+    }
+    *to = list;
+    return done;
 }
 
 /* The unit at @offset, or all that were never used from there on, up to @end. */
@@ -550,15 +583,16 @@ static void map_some(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t
     map->bytes = MIN(map->bytes, end - offset);
 }
 
-/* What the slice of out->end says, up to @end.  0: the list is full, 1: go on. */
+/* What the slice of out->to.end says, up to @end.  0: the list is full, 1: go on. */
 static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t end)
 {
     Qcow2State *s = bs->opaque;
+    ExtentList *to = &out->to;
     Qcow2Mapping map = { .kind = QCOW2_UNALLOCATED };
     Qcow2CacheEntry *slice;
     uint32_t index;
     int64_t reach = (int64_t)s->l2_size << s->cluster_bits;
-    int64_t first = qcow2_cluster_start(s, out->end);
+    int64_t first = qcow2_cluster_start(s, to->end);
     int ret = co_get_slice_to_look(bs, out, &slice, &index);
 
     if (ret < 0) {
@@ -566,30 +600,30 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
     }
     if (!slice) {
         /* Nothing up to the end of what the L2 table would describe. */
-        map.bytes = MIN(end - out->end, reach - (out->end & (reach - 1)));
-        return put_extent(out, 0, map.bytes, 0);
+        map.bytes = MIN(end - to->end, reach - (to->end & (reach - 1)));
+        return put_extent(to, 0, map.bytes, 0);
     }
     end = MIN(end, first + ((int64_t)(s->slice_entries - index) << s->cluster_bits));
     ret = 1;
-    while (ret > 0 && out->end < end) {
-        uint32_t at = index + ((out->end - first) >> s->cluster_bits);
+    while (ret > 0 && to->end < end) {
+        uint32_t at = index + ((to->end - first) >> s->cluster_bits);
 
-        if (!s->is_extended_l2 && !s->has_data_file && !qcow2_offset_in_cluster(s, out->end)) {
-            ret = add_plain(s, out, slice->data + (size_t)at * 8,
-                            (end - out->end) >> s->cluster_bits);
-            at = index + ((out->end - first) >> s->cluster_bits);
+        if (!s->is_extended_l2 && !s->has_data_file && !qcow2_offset_in_cluster(s, to->end) &&
+            end - to->end >= s->cluster_size) {
+            at += add_plain(s, to, slice->data + (size_t)at * 8,
+                            (end - to->end) >> s->cluster_bits);
         }
-        if (ret == 0 || out->end == end) {
+        if (to->end == end) {
             break;
         }
-        map_some(s, slice, at, out->end, end, &map);
-        if (is_damaged(s, out->end, &map)) {
+        map_some(s, slice, at, to->end, end, &map);
+        if (is_damaged(s, to->end, &map)) {
             break;
         }
-        ret = put_extent(out, mapping_status(s, &map), map.bytes, map.host_offset);
+        ret = put_extent(to, mapping_status(s, &map), map.bytes, map.host_offset);
     }
     put_slice(out, slice);
-    return ret > 0 && out->end < end ? co_check_mapping(bs, out->end, &map) : ret;
+    return ret > 0 && to->end < end ? co_check_mapping(bs, to->end, &map) : ret;
 }
 
 int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -597,8 +631,9 @@ int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, in
 {
     Qcow2State *s = bs->opaque;
     Qcow2Mapping data = { .kind = QCOW2_DATA };
-    Extents out = { .list = extents, .max = max, .end = offset, .data = qcow2_data(bs)->bs,
-                    .data_flags = mapping_status(s, &data) };
+    Extents out = { .to = { .next = extents, .limit = extents + max, .end = offset,
+                            .data = qcow2_data(bs)->bs,
+                            .data_flags = mapping_status(s, &data) } };
     QEMU_AUTO_VFREE uint8_t *table = NULL;
     int ret = 1;
 
@@ -607,10 +642,15 @@ int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, in
         out.scanned.data = table = bdrv_try_blockalign(bs->file->bs, s->slice_bytes);
     }
     CO_LOCK_GUARD(&s->lock);
-    while (ret > 0 && out.end < offset + bytes) {
+    while (ret > 0 && out.to.end < offset + bytes) {
+        const BdrvExtent *before = out.to.next;
+
         ret = co_add_slice(bs, &out, offset + bytes);
+        if (table && out.to.limit - out.to.next < out.to.next - before) {
+            break; /* the next table is likely to be too much, and would be read again */
+        }
     }
-    return out.n ? out.n : ret;
+    return out.to.has_any ? out.to.next - extents : ret;
 }
 
 int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,

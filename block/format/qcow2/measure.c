@@ -170,8 +170,9 @@ static uint64_t full_bytes(const Measure *m)
 
 static bool is_data(const BdrvExtent *extent)
 {
-    return !(extent->flags & BDRV_BLOCK_ZERO) && (extent->flags & BDRV_BLOCK_DATA) &&
-           (extent->flags & BDRV_BLOCK_ALLOCATED);
+    const int data = BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED;
+
+    return (extent->flags & (data | BDRV_BLOCK_ZERO)) == data;
 }
 
 /*
@@ -202,43 +203,51 @@ static Reach coroutine_fn co_reach(BlockDriverState *bs)
     return r;
 }
 
-/* Take off what @extents tell; false: more than is there, so tables are named again and again. */
-static bool take_off(Reach *reach, const BdrvExtent *extents, int n)
+/* What is known of the disk from its beginning on. */
+typedef struct Walk {
+    int64_t end;      /* of that */
+    int64_t counted;  /* everything up to there is judged, in whole clusters */
+    int64_t required; /* bytes of the clusters that would hold data */
+    Reach left;
+} Walk;
+
+/* False: there is more than can be, so tables are named again and again. */
+static bool add_extents(const Measure *m, Walk *walk, const BdrvExtent *extents, int n)
 {
-    reach->extents -= n;
+    int64_t offset = walk->end, allocated = 0;
+
     for (int i = 0; i < n; i++) {
-        reach->bytes -= extents[i].flags & BDRV_BLOCK_ALLOCATED ? extents[i].bytes : 0;
+        int64_t end = offset + extents[i].bytes;
+
+        allocated += extents[i].flags & BDRV_BLOCK_ALLOCATED ? extents[i].bytes : 0;
+        if (is_data(&extents[i]) && end > walk->counted) {
+            int64_t start = QEMU_ALIGN_DOWN(MAX(offset, walk->counted), (int64_t)m->cluster_size);
+
+            walk->counted = QEMU_ALIGN_UP(end, (int64_t)m->cluster_size);
+            walk->required += walk->counted - start;
+        }
+        offset = end;
     }
-    return reach->extents >= 0 && reach->bytes >= 0;
+    walk->end = offset;
+    walk->left.extents -= n;
+    walk->left.bytes -= allocated;
+    return walk->left.extents >= 0 && walk->left.bytes >= 0;
 }
 
 /* Bytes of the clusters that would hold data. */
 static int64_t coroutine_fn co_data_bytes(const Measure *m, BlockDriverState *in_bs, int64_t bytes)
 {
     g_autofree BdrvExtent *extents = g_new(BdrvExtent, EXTENTS_AT_ONCE);
-    int64_t required = 0, offset = 0, counted = 0;
-    Reach reach = co_reach(in_bs);
+    Walk walk = { .left = co_reach(in_bs) };
     int n;
 
-    /* counted: everything up to there is judged, in whole clusters. */
-    while ((n = bdrv_co_block_extents_above(in_bs, NULL, offset, bytes - offset, extents,
+    while ((n = bdrv_co_block_extents_above(in_bs, NULL, walk.end, bytes - walk.end, extents,
                                             EXTENTS_AT_ONCE)) > 0) {
-        for (int i = 0; i < n; i++) {
-            int64_t end = offset + extents[i].bytes;
-
-            if (is_data(&extents[i]) && end > counted) {
-                int64_t start = QEMU_ALIGN_DOWN(MAX(offset, counted), (int64_t)m->cluster_size);
-
-                counted = QEMU_ALIGN_UP(end, (int64_t)m->cluster_size);
-                required += counted - start;
-            }
-            offset = end;
-        }
-        if (!take_off(&reach, extents, n)) {
+        if (!add_extents(m, &walk, extents, n)) {
             return -EUCLEAN;
         }
     }
-    return n < 0 ? n : required;
+    return n < 0 ? n : walk.required;
 }
 
 static uint64_t bitmaps_bytes(const Measure *m, BlockDriverState *in_bs)

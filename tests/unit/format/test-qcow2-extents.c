@@ -152,6 +152,28 @@ static void coroutine_fn co_alone(void)
     }
 }
 
+#define TABLE_BYTES (CLUSTER / 8 * CLUSTER)
+
+/* A list for who goes through all tables ends with the last table that is sure to fit. */
+static void coroutine_fn co_whole_tables(void)
+{
+    const int per_table = CLUSTER / 8, max = 8 * per_table + per_table / 2;
+    g_autofree BdrvExtent *list = g_new(BdrvExtent, max);
+    g_autofree uint8_t *buf = g_malloc0(CLUSTER);
+    MemUser *user;
+
+    co_make("disk", 10 * TABLE_BYTES, NULL, false);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    for (int64_t at = 0; at < 10 * TABLE_BYTES; at += 2 * CLUSTER) {
+        g_assert_cmpint(bdrv_co_pwrite(user->root, at, CLUSTER, buf, 0), ==, 0);
+    }
+    g_assert_cmpint(bdrv_co_block_extents_above(user->bs, NULL, 0, 10 * TABLE_BYTES, list, max), ==,
+                    8 * per_table);
+    co_compare(user->bs, NULL, 0, 10 * TABLE_BYTES, max);
+    co_compare(user->bs, NULL, 3 * CLUSTER, 9 * TABLE_BYTES + 5 * CLUSTER, max);
+    mem_co_unuse(user);
+}
+
 /* Nothing there: no extents, and no error. */
 static void coroutine_fn co_at_end(void)
 {
@@ -176,6 +198,7 @@ int main(int argc, char **argv)
         { "/qcow2/extents/as-one-by-one", co_plain },
         { "/qcow2/extents/of-subclusters", co_extended },
         { "/qcow2/extents/of-one-alone", co_alone },
+        { "/qcow2/extents/of-whole-tables", co_whole_tables },
         { "/qcow2/extents/at-the-end", co_at_end },
     };
 
