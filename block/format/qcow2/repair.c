@@ -71,15 +71,17 @@ static void coroutine_fn co_discard(Qcow2Check *c, uint64_t first, uint64_t n)
     }
 }
 
+/* The first cluster past the end of the file may be in use, too: it reads as zeroes. */
 static int coroutine_fn co_lower_counts(Qcow2Check *c, uint64_t end)
 {
     uint64_t run = 0;
 
     for (uint64_t i = c->first; i < end; i++) {
         uint64_t refs = qcow2_check_refs(c, i), count = qcow2_refarray_get(c->disk, i);
-        bool is_freed = count > refs && refs == 0;
+        bool falls = count > refs && (refs > 0 || i < c->nb_clusters);
+        bool is_freed = falls && refs == 0;
 
-        if (count > refs) {
+        if (falls) {
             qcow2_refarray_set(c->disk, i, refs);
         }
         if (!is_freed) {
@@ -110,7 +112,7 @@ int coroutine_fn qcow2_repair_co_counts(Qcow2Check *c, void *opaque)
         }
     }
     ret = co_write_counts(c);
-    return ret < 0 || !any_falls ? ret : co_lower_counts(c, MIN(end, c->nb_clusters));
+    return ret < 0 || !any_falls ? ret : co_lower_counts(c, end);
 }
 
 /* ---- a new structure ----------------------------------------------------------------------- */
