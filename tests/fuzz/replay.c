@@ -7,6 +7,8 @@
  */
 #include "qemu/osdep.h"
 
+#include <glib/gstdio.h>
+
 #include "../lib/testlib.h"
 
 #define MUTANTS 300u
@@ -25,6 +27,7 @@ static void feed(const GByteArray *bytes)
     const char *keep = g_getenv("FUZZ_KEEP");
 
     if (keep) {
+        g_unlink(keep); /* setting a shorter content would leave the end of a longer one */
         g_assert_true(g_file_set_contents_full(keep, (const char *)bytes->data, bytes->len,
                                                G_FILE_SET_CONTENTS_NONE, 0600, NULL));
     }
