@@ -249,7 +249,7 @@ static bool coroutine_fn co_goto(Qcow2Shadow *sh, guint index, Error **errp)
         error_setg(errp, "Can't resize a v2 image which has snapshots");
         return false;
     }
-    if (needed > QCOW2_MAX_L1_BYTES / 8) {
+    if (sn->disk_size > BDRV_MAX_LENGTH || needed > QCOW2_MAX_L1_BYTES / 8) {
         error_setg(errp, "The disk size of the snapshot is too large");
         return false;
     }

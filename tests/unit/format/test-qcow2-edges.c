@@ -446,6 +446,35 @@ static void coroutine_fn co_unused_tables(void)
     mem_co_unuse(user);
 }
 
+/* ---- snapshots that lie -------------------------------------------------------------------- */
+
+/* A disk whose size is near 2^64 needs no L1 table, if one only counts far enough. */
+static void coroutine_fn co_snapshot_of_huge_disk(void)
+{
+    static const uint64_t sizes[] = { UINT64_MAX, UINT64_MAX - 511, INT64_MAX, UINT64_C(1) << 63 };
+    uint8_t *file;
+    MemUser *user;
+
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        Error *err = NULL;
+
+        mem_set_content("disk", NULL, 0);
+        co_make(4096, 16, NULL);
+        user = qcow2_test_open("disk", BDRV_O_RDWR);
+        g_assert_true(bdrv_co_snapshot_create_now(user->bs, "s", &error_abort));
+        mem_co_unuse(user);
+        file = mem_file("disk")->data->data;
+        stq_be_p(file + ldq_be_p(file + 64) + 48, sizes[i]);
+        user = qcow2_test_open("disk", BDRV_O_RDWR);
+        g_assert_false(bdrv_co_snapshot_goto(user->bs, "s", &err));
+        g_assert_nonnull(err);
+        error_free(err);
+        g_assert_cmpint(bdrv_getlength(user->bs), ==, DISK_BYTES);
+        g_assert_true(bdrv_co_snapshot_delete(user->bs, "1", &error_abort));
+        mem_co_unuse(user);
+    }
+}
+
 /* ---- growing while others write ------------------------------------------------------------ */
 
 #define NB_WRITERS 3
@@ -522,6 +551,7 @@ int main(int argc, char **argv)
         { "/qcow2/edges/growing-over-the-machine-state-shows-zeroes", co_grow_over_vm_state },
         { "/qcow2/edges/shrunk-on-a-device-shows-nothing-old", co_shrink_on_device },
         { "/qcow2/edges/compacted-on-a-device-shows-nothing-old", co_compact_on_device },
+        { "/qcow2/edges/snapshot-of-a-huge-disk-is-refused", co_snapshot_of_huge_disk },
         { "/qcow2/edges/growing-cuts-off-nothing-others-write", co_grow_cuts_nothing },
     };
 
