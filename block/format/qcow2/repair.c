@@ -444,7 +444,7 @@ static int coroutine_fn co_mend_l1_entry(Qcow2Check *c, uint32_t index, bool rep
 static uint64_t *without_repeats(const Qcow2State *s)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
-    uint64_t *entries = g_try_new(uint64_t, s->l1.size);
+    uint64_t *entries = g_try_new(uint64_t, MAX(s->l1.size, 1));
 
     for (uint32_t i = 0; entries && i < s->l1.size; i++) {
         uint64_t offset = s->l1.entries[i] & QCOW2_OFFSET_MASK;

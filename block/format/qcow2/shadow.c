@@ -482,9 +482,12 @@ int64_t coroutine_fn qcow2_shadow_co_write_l1(Qcow2Shadow *sh, const uint64_t *l
                                               Error **errp)
 {
     /* Whole sectors, so that nothing needs to be read. */
-    uint32_t padded = QEMU_ALIGN_UP(MAX(size, 1), BDRV_SECTOR_SIZE / 8);
+    uint32_t padded = QEMU_ALIGN_UP(size, BDRV_SECTOR_SIZE / 8);
     g_autofree uint64_t *be = g_try_new0(uint64_t, padded);
 
+    if (size == 0) {
+        return 0; /* a disk of 0 bytes: nothing would refer to a cluster */
+    }
     if (!be) {
         error_setg(errp, "Not enough memory for an L1 table");
         return -ENOMEM;

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disks at the edge of what qcow2 can be, and features that meet: by our tools, and looked at by an
+installed stock."""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
+
+from imgtest import Tap, must, run, stock  # noqa: E402
+
+
+def unsound(name="image"):
+    """What our check, and stock's, finds wrong with the image; None if nothing is."""
+    for tool in ["qemu-img"] + [stock("qemu-img")] * bool(stock("qemu-img")):
+        done = run(tool, "check", "-f", "qcow2", name)
+        if done.status:
+            return str(done)
+    return None
+
+
+def make(size, *options, name="image"):
+    if os.path.exists(name):
+        os.remove(name)
+    must("qemu-img", "create", "-q", "-f", "qcow2", *options, name, size)
+
+
+def all_go_well(tap, what, *commands):
+    """Each command of qemu-img on the image ends well and leaves it sound."""
+    for words in commands:
+        done = run("qemu-img", *words)
+        wrong = str(done) if done.status else unsound()
+        tap.ok(not wrong, f"{what}: {' '.join(words)}", wrong)
+
+
+def refused(tap, what, sentence, *words):
+    done = run("qemu-img", *words)
+    tap.ok(done.status == 1 and sentence in done.err, what, done)
+
+
+def test_empty_disk(tap):
+    for options in ((), ("-o", "cluster_size=512"), ("-o", "compat=0.10"), ("-o", "extended_l2=on")):
+        make("0", *options)
+        all_go_well(tap, f"a disk of 0 bytes {' '.join(options)}",
+                    ["snapshot", "-c", "s", "image"], ["snapshot", "-c", "t", "image"],
+                    ["check", "-r", "all", "image"], ["snapshot", "-a", "s", "image"],
+                    ["compact", "-q", "image"], ["snapshot", "-d", "s", "image"],
+                    ["snapshot", "-d", "t", "image"], ["resize", "-q", "image", "1M"])
+    make("1M")
+    all_go_well(tap, "a disk that was empty once",
+                ["snapshot", "-c", "large", "image"], ["amend", "-o", "size=0", "image"],
+                ["snapshot", "-c", "empty", "image"], ["check", "-r", "all", "image"],
+                ["snapshot", "-a", "large", "image"], ["snapshot", "-a", "empty", "image"],
+                ["snapshot", "-d", "large", "image"], ["snapshot", "-d", "empty", "image"])
+
+
+def main():
+    tap = Tap()
+    test_empty_disk(tap)
+    return tap.finish()
+
+
+sys.exit(main())
