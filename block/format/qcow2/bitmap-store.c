@@ -361,6 +361,8 @@ bool coroutine_fn qcow2_co_can_store_new_dirty_bitmap(BlockDriverState *bs, cons
 
     if (s->header.version < 3) {
         error_setg(&local_err, "Cannot store dirty bitmaps in qcow2 v2 files");
+    } else if (s->header.size == 0) {
+        error_setg(&local_err, "A disk of 0 bytes cannot have persistent bitmaps");
     } else if (check_constraints(bs, name, granularity, &local_err)) {
         check_room(bs, name, &local_err);
     }

@@ -208,10 +208,29 @@ int coroutine_fn qcow2_bitmaps_co_mark_in_use(BlockDriverState *bs)
     return ret;
 }
 
-bool qcow2_bitmaps_check_resize(BlockDriverState *bs, Error **errp)
+static bool has_persistent(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_persistent(bitmap)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool qcow2_bitmaps_check_resize(BlockDriverState *bs, uint64_t bytes, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
 
+    if (bytes == s->header.size) {
+        return true;
+    }
+    if (bytes == 0 && (s->bitmaps->len || has_persistent(bs))) {
+        error_setg(errp, "A disk of 0 bytes cannot have persistent bitmaps");
+        return false;
+    }
     for (guint i = 0; i < s->bitmaps->len; i++) {
         const Qcow2Bitmap *bm = &g_array_index(s->bitmaps, Qcow2Bitmap, i);
         BdrvDirtyBitmap *bitmap = bdrv_find_dirty_bitmap(bs, bm->name);
@@ -327,7 +346,8 @@ static BdrvDirtyBitmap *coroutine_fn co_load_one(BlockDriverState *bs, const Qco
     g_autofree uint64_t *table = NULL;
     BdrvDirtyBitmap *bitmap;
 
-    if (bm->table_size != expected || expected << s->cluster_bits > QCOW2_MAX_BITMAP_BYTES) {
+    /* An entry that nothing needs: some wrote that for a disk of 0 bytes. */
+    if (bm->table_size != MAX(expected, 1) || expected << s->cluster_bits > QCOW2_MAX_BITMAP_BYTES) {
         error_setg(errp, "Bitmap '%s' does not have the size that the disk needs", bm->name);
         return NULL;
     }

@@ -41,8 +41,8 @@ bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp);
 bool coroutine_fn qcow2_bitmaps_co_reload(BlockDriverState *bs, Error **errp);
 /** Say in the file that the stored bitmaps are out of date from now on.  Lock held. */
 int coroutine_fn qcow2_bitmaps_co_mark_in_use(BlockDriverState *bs);
-/** May the disk be resized, as far as its bitmaps are concerned? */
-bool qcow2_bitmaps_check_resize(BlockDriverState *bs, Error **errp);
+/** May the disk get a size of @bytes, as far as its bitmaps are concerned? */
+bool qcow2_bitmaps_check_resize(BlockDriverState *bs, uint64_t bytes, Error **errp);
 
 /* bitmap-store.c; control path */
 

@@ -463,7 +463,7 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool ex
     if (ret < 0) {
         return ret;
     }
-    if (!qcow2_bitmaps_check_resize(bs, errp)) {
+    if (!qcow2_bitmaps_check_resize(bs, offset, errp)) {
         return -ENOTSUP;
     }
     ret = qcow2_co_before_change(bs);

@@ -56,9 +56,21 @@ def test_empty_disk(tap):
                 ["snapshot", "-d", "large", "image"], ["snapshot", "-d", "empty", "image"])
 
 
+def test_bitmaps_of_an_empty_disk(tap):
+    """No image with such a bitmap can be opened by stock."""
+    sentence = "A disk of 0 bytes cannot have persistent bitmaps"
+    make("0")
+    refused(tap, "no bitmap for a disk of 0 bytes", sentence, "bitmap", "--add", "image", "b")
+    make("1M")
+    must("qemu-img", "bitmap", "--add", "image", "b")
+    refused(tap, "no size of 0 for a disk with bitmaps", sentence, "amend", "-o", "size=0", "image")
+    tap.ok(not unsound(), "that image is as it was", unsound())
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
+    test_bitmaps_of_an_empty_disk(tap)
     return tap.finish()
 
 
