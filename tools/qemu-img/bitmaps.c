@@ -50,6 +50,36 @@ bool img_check_bitmaps(ImgBackend *source, bool skip_broken)
     return true;
 }
 
+/* Is it one that img_co_copy_bitmaps() copies? */
+static bool is_copied(const BdrvDirtyBitmap *bitmap, bool skip_broken)
+{
+    return is_kept(bitmap) && !(skip_broken && bdrv_dirty_bitmap_inconsistent(bitmap));
+}
+
+bool coroutine_fn img_co_check_target_of_bitmaps(ImgBackend *source, ImgBackend *target,
+                                                 bool skip_broken)
+{
+    BlockDriverState *bs = blk_bs(target);
+    BdrvDirtyBitmap *bitmap = NULL;
+    Error *local_err = NULL;
+
+    if (!bdrv_supports_persistent_dirty_bitmap(bs)) {
+        error_report("Format driver '%s' does not support bitmaps", bdrv_get_format_name(bs));
+        return false;
+    }
+    while ((bitmap = bdrv_dirty_bitmap_next(blk_bs(source), bitmap))) {
+        const char *name = bdrv_dirty_bitmap_name(bitmap);
+
+        if (is_copied(bitmap, skip_broken) &&
+            !bdrv_co_can_store_new_dirty_bitmap(bs, name, bdrv_dirty_bitmap_granularity(bitmap),
+                                                &local_err)) {
+            error_reportf_err(local_err, "Failed to create bitmap %s: ", name);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool coroutine_fn co_copy_one(const BdrvDirtyBitmap *bitmap, BlockDriverState *target)
 {
     BlockDriverState *source = bdrv_dirty_bitmap_bs(bitmap);

@@ -17,6 +17,10 @@ bool coroutine_fn img_co_store_bitmaps(ImgBackend *image, const char *filename);
 /** Can the bitmaps of @source be copied?  False, reported, if not. */
 bool img_check_bitmaps(ImgBackend *source, bool skip_broken);
 
+/** Can @target keep what img_co_copy_bitmaps() copies?  False, reported, if not. */
+bool coroutine_fn img_co_check_target_of_bitmaps(ImgBackend *source, ImgBackend *target,
+                                                 bool skip_broken);
+
 /** Make bitmaps in @target like those that @source keeps.  False, reported, if that fails. */
 bool coroutine_fn img_co_copy_bitmaps(ImgBackend *source, ImgBackend *target, bool skip_broken);
 

@@ -341,8 +341,8 @@ static bool coroutine_fn co_check_target(Convert *c)
         error_report("output file is smaller than input file");
         return false;
     }
-    if (c->opts->bitmaps && !bdrv_supports_persistent_dirty_bitmap(bs)) {
-        error_report("Format driver '%s' does not support bitmaps", bdrv_get_format_name(bs));
+    if (c->opts->bitmaps && !img_co_check_target_of_bitmaps(c->copy.sources[0], c->copy.target,
+                                                            c->opts->skip_broken_bitmaps)) {
         return false;
     }
     if (c->opts->compressed && bdrv_is_encrypted(bs)) {

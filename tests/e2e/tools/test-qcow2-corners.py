@@ -67,10 +67,27 @@ def test_bitmaps_of_an_empty_disk(tap):
     tap.ok(not unsound(), "that image is as it was", unsound())
 
 
+def test_bitmaps_to_version_2(tap):
+    make("1M")
+    for name in ("two", "copy"):
+        if os.path.exists(name):
+            os.remove(name)
+    done = run("qemu-img", "convert", "--bitmaps", "-O", "qcow2", "-o", "compat=0.10", "image", "two")
+    tap.ok(done.status == 0, "convert --bitmaps without bitmaps, to version 2", done)
+    must("qemu-img", "bitmap", "--add", "image", "b")
+    must("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 1M", "image")
+    must("qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "copy", "1M")
+    refused(tap, "with bitmaps it is refused", "Cannot store dirty bitmaps in qcow2 v2 files",
+            "convert", "--bitmaps", "-n", "-O", "qcow2", "image", "copy")
+    done = run("qemu-io", "-r", "-c", "read -P 0 0 1M", "copy")
+    tap.ok("failed" not in done.text, "before anything is copied", done)
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
     test_bitmaps_of_an_empty_disk(tap)
+    test_bitmaps_to_version_2(tap)
     return tap.finish()
 
 
