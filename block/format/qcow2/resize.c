@@ -260,27 +260,43 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
     return qcow2_co_after_step(bs, ret);
 }
 
+/* The backing file may show in the cluster where the disk ended: what came after needs data. */
+static int coroutine_fn co_preallocate_first(BlockDriverState *bs, int64_t *offset, int64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = *offset, stop = MIN(qcow2_cluster_end(s, start), end);
+
+    if (!bs->backing || s->is_extended_l2) {
+        *offset = qcow2_cluster_start(s, start);
+        return 0;
+    }
+    *offset = qcow2_cluster_end(s, start);
+    return qcow2_co_write_zero_data(bs, start, *offset > start ? stop - start : 0);
+}
+
 static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
                                        PreallocMode mode, Error **errp)
 {
     Qcow2State *s = bs->opaque;
+    int ret;
 
     if (s->header.crypt_method && s->header.version < 3) {
         /* There is no way but data to say what encrypted space reads as. */
-        int ret = qcow2_co_write_zero_data(bs, offset, end - offset);
-
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Preallocation failed");
-        }
+        ret = qcow2_co_write_zero_data(bs, offset, end - offset);
+        end = offset;
+    } else {
+        ret = co_preallocate_first(bs, &offset, end);
+        end = qcow2_cluster_end(s, end);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Preallocation failed");
         return ret;
     }
-    offset = qcow2_cluster_start(s, offset);
-    end = qcow2_cluster_end(s, end);
     while (offset < end) {
         Error *local_err = NULL;
         int64_t done;
-        int ret = co_preallocate_step(bs, offset, end - offset, mode, &done, &local_err);
 
+        ret = co_preallocate_step(bs, offset, end - offset, mode, &done, &local_err);
         if (ret < 0) {
             if (local_err) {
                 error_propagate_prepend(errp, local_err, "Could not preallocate: ");
@@ -443,12 +459,6 @@ static int check_request(BlockDriverState *bs, int64_t size, PreallocMode preall
     }
     if ((uint64_t)size < s->header.size && prealloc != PREALLOC_MODE_OFF) {
         error_setg(errp, "Preallocation can't be used for shrinking an image");
-        return -EINVAL;
-    }
-    if (prealloc != PREALLOC_MODE_OFF && bs->backing_file && *bs->backing_file &&
-        !s->is_extended_l2) {
-        error_setg(errp, "Backing file and preallocation can only be used at the same time if "
-                   "extended_l2 is enabled");
         return -EINVAL;
     }
     return 0;

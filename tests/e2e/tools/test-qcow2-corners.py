@@ -83,11 +83,36 @@ def test_bitmaps_to_version_2(tap):
     tap.ok("failed" not in done.text, "before anything is copied", done)
 
 
+def test_preallocation_over_a_backing_file(tap):
+    """What the disk gains reads as zeroes, what it had as before."""
+    with open("base", "wb") as file:
+        file.write(bytes([9]) * 300000)
+    for options in ("cluster_size=64k", "cluster_size=4k,compat=0.10", "cluster_size=512",
+                    "extended_l2=on,cluster_size=16k", "cluster_size=64k,data_file=data"):
+        for mode in ("metadata", "falloc", "full"):
+            wrong = None
+            for size in (200 << 10, 290 << 10, 299520, 300032, 310 << 10):  # 300032: all of the base
+                make(str(size), "-b", "base", "-F", "raw", "-o", options)
+                must("qemu-img", "resize", "-q", f"--preallocation={mode}", "image", "1M")
+                for tool in ["qemu-img"] + [stock("qemu-img")] * bool(stock("qemu-img")):
+                    must(tool, "convert", "-f", "qcow2", "-O", "raw", "image", "out.raw")
+                    with open("out.raw", "rb") as file:
+                        good = bytes([9]) * min(size, 300000)
+                        if file.read() != good + bytes((1 << 20) - len(good)):
+                            wrong = f"{tool} of {size}"
+                wrong = unsound() or wrong
+            place = "data" if "data_file" in options else "image"
+            if mode != "metadata" and os.stat(place).st_blocks * 512 < 700 << 10:
+                wrong = wrong or "the host has not given the space"
+            tap.ok(not wrong, f"resize --preallocation={mode} over a backing file, {options}", wrong)
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
     test_bitmaps_of_an_empty_disk(tap)
     test_bitmaps_to_version_2(tap)
+    test_preallocation_over_a_backing_file(tap)
     return tap.finish()
 
 
