@@ -184,13 +184,29 @@ static int coroutine_fn co_read_base(Rebase *r, int64_t offset, int64_t bytes, u
     return co_read(r->base, offset, there, buf);
 }
 
+/* Version 2 of qcow2 has no zeroes to say: nothing is stored, and a new backing file would show. */
+static int coroutine_fn co_write_zeroes(Rebase *r, int64_t offset, int64_t bytes,
+                                        const uint8_t *zeroes)
+{
+    BlockDriverState *backing = bdrv_backing_chain_next(blk_bs(r->image));
+    int ret = blk_co_pwrite_zeroes(r->image, offset, bytes, 0);
+
+    for (int64_t done = 0, n = 0; done < bytes && ret >= 0; done += n) {
+        ret = blk_co_is_allocated_above(r->image, backing, false, offset + done, bytes - done, &n);
+        if (ret == 0) {
+            ret = n ? blk_co_pwrite(r->image, offset + done, n, zeroes, 0) : -EIO;
+        }
+    }
+    return ret;
+}
+
 static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const uint8_t *buf)
 {
     int64_t cluster = bdrv_get_cluster_size(blk_bs(r->image)), end = offset + bytes;
     bool is_whole = cluster && offset % cluster == 0 && (end % cluster == 0 || end == r->length);
 
     if (buffer_is_zero(buf, bytes)) {
-        return blk_co_pwrite_zeroes(r->image, offset, bytes, 0);
+        return co_write_zeroes(r, offset, bytes, buf);
     }
     return blk_co_pwrite(r->image, offset, bytes, buf,
                          r->compress && is_whole ? BDRV_REQ_WRITE_COMPRESSED : 0);

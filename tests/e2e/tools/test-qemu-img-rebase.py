@@ -52,6 +52,18 @@ def only_differences_are_written():
     assert len(own) == 1 and own[0].split()[:2] == ["0x300000", "0x10000"], own
 
 
+def first_backing_file(compat):
+    """Zeroes that nothing was stored for are stored, so that it does not show."""
+    make_image(random.Random(7), "base", 4, "")
+    must("qemu-img", "create", "-q", "-f", "qcow2", "-o", f"compat={compat}", "top", "5M")
+    must("qemu-io", "-f", "qcow2", "-c", "write -q -P 3 1M 100k", "top")
+    before = content("top")
+    must("qemu-img", "rebase", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top")
+    for program in programs():
+        assert content("top", program) == before, f"{program} reads something else"
+    check_all(["top"])
+
+
 def broken_write_keeps_all():
     make_images(random.Random(5), "", (4, 4, 4, 4))
     before = content("top")
@@ -71,6 +83,8 @@ def main():
         arguments = ["-c"] if seed % 3 == 1 else []
         case(f"{kind or 'default'}, sizes {sizes}, onto {onto or 'nothing'} {' '.join(arguments)}",
              rebased, kind, sizes, onto, arguments, seed)
+    for compat in ("0.10", "1.1"):
+        case(f"onto a first backing file, compat={compat}", first_backing_file, compat)
     case("only what differs is written", only_differences_are_written)
     case("an error of writing leaves the image as it was", broken_write_keeps_all)
     return tap.finish()
