@@ -182,6 +182,7 @@ static bool coroutine_fn co_open_sources(Convert *c, char **names)
         .format = opts->format,
         .image_opts = opts->image_opts,
         .force_share = opts->force_share,
+        .exclusive = true,
     };
     if (!img_parse_cache(&how, "source cache", opts->source_cache ? opts->source_cache
                                                                   : "writeback")) {

@@ -167,6 +167,7 @@ static int coroutine_fn co_run_with(const DdOptions *opts, const DdOperands *ops
         .format = opts->format,
         .image_opts = opts->image_opts,
         .force_share = opts->force_share,
+        .exclusive = true,
     };
     g_autoptr(ImgBackend) source = img_co_open(&how);
     if (!source) {

@@ -56,6 +56,16 @@ bool img_parse_cache(ImgOpen *how, const char *what, const char *mode)
     return true;
 }
 
+/* Formats keep others from writing anyway; a raw image does only if its user asks for it. */
+static bool coroutine_fn co_keep_writers_out(ImgBackend *image, Error **errp)
+{
+    uint64_t perm, shared;
+
+    blk_get_perm(image, &perm, &shared);
+    shared &= ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
+    return blk_co_set_perm(image, perm, shared, errp);
+}
+
 ImgBackend *coroutine_fn img_co_open(const ImgOpen *how)
 {
     Error *local_err = NULL;
@@ -68,6 +78,9 @@ ImgBackend *coroutine_fn img_co_open(const ImgOpen *how)
     BDRV_CONTROL_GUARD();
     ImgBackend *image = blk_co_new_open(how->image_opts ? NULL : how->filename, NULL, options,
                                         flags, &local_err);
+    if (image && how->exclusive && !how->force_share && !co_keep_writers_out(image, &local_err)) {
+        blk_co_unref(g_steal_pointer(&image));
+    }
     if (!image) {
         error_reportf_err(local_err, "Could not open '%s': ", how->filename);
         return NULL;

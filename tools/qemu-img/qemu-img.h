@@ -115,6 +115,7 @@ typedef struct ImgOpen {
     bool image_opts;
     bool force_share;
     bool writethrough;
+    bool exclusive;     /* nobody else may write to it meanwhile, unless force_share */
     int flags;          /* BDRV_O_* */
     const char *key_option; /* the option that names the secret which opens the image ... */
     const char *key_secret; /* ... and the secret's id; or NULL */

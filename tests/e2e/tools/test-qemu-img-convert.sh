@@ -146,6 +146,30 @@ if "$QEMU_IMG" info "$broken" >/dev/null 2>&1; then
 else
     skip 'a source that cannot be read' 'blkdebug is not available'
 fi
+# A raw image holds nobody off by itself; that it is the source, or below it, is what counts.
+cp source.raw self.raw
+ln self.raw link.raw
+check 'an overlay of it' "$QEMU_IMG" create -q -f qcow2 -b self.raw -F raw over.qcow2
+# spared NAME COMMAND...: it fails for the lock, and self.raw is what it was.
+spared() {
+    name_=$1
+    shift
+    run "$@"
+    case $status$err in
+    1*'Failed to get "write" lock'*) ok 0 "$name_ is refused" ;;
+    *) ok 1 "$name_ is refused" && note "$status $err" ;;
+    esac
+    cmp -s source.raw self.raw
+    ok $? "$name_ changes nothing"
+}
+for name in self.raw ./self.raw link.raw; do
+    spared "convert of an image onto itself as $name" "$QEMU_IMG" convert -O qcow2 self.raw $name
+done
+spared 'convert of an image into itself' "$QEMU_IMG" convert -n -f raw -O raw self.raw self.raw
+spared 'convert of an overlay onto its base' "$QEMU_IMG" convert -O raw over.qcow2 self.raw
+spared 'dd of an image onto itself' "$QEMU_IMG" dd bs=512 count=1 if=self.raw of=self.raw
+rm -f self.raw link.raw over.qcow2
+
 mkdir small
 if mount -t tmpfs -o size=1M tmpfs small 2>/dev/null; then
     run "$QEMU_IMG" convert -f raw -O raw source.raw small/full.raw
