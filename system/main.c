@@ -234,6 +234,7 @@ int main(int argc, char **argv)
     QmpCommandList *commands;
     int status;
 
+    daemon_fill_std_streams();
     error_init(argv[0]);
     machine_register_types(all_machine_types);
     device_register_types(all_device_types);

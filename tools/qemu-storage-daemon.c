@@ -323,6 +323,7 @@ int main(int argc, char **argv)
 {
     Settings settings = { 0 };
     Error *err = NULL;
+    daemon_fill_std_streams();
     error_init(argv[0]);
     look_through_options(argc, argv, &settings);
     if (settings.daemonize) {

@@ -24,6 +24,18 @@ static void QEMU_NORETURN wait_for_child(int fd)
     exit(n == 1 ? 0 : 1);
 }
 
+void daemon_fill_std_streams(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR); /* the lowest number that is free */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 void daemon_fork(void)
 {
     int fds[2];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Going into the background, and the file that says who is there.  Main thread.
+ * The standard streams, going into the background, and the file that says who is there.
+ * Main thread.
  */
 #ifndef QEMU_DAEMON_H
 #define QEMU_DAEMON_H
@@ -8,6 +9,12 @@
 #include <stdbool.h>
 
 typedef struct Error Error;
+
+/**
+ * Give standard streams that the caller closed to /dev/null: else the next file opened would get
+ * their number, and an image what is printed.  First of all in main().
+ */
+void daemon_fill_std_streams(void);
 
 /**
  * Go on in a child without terminal; the parent waits for daemon_ready() or the child's end, and

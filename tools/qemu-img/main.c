@@ -15,6 +15,7 @@
 #include "block/lock-wait.h"
 #include "qapi/user-object.h"
 #include "qemu-img.h"
+#include "qemu/daemon.h"
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
 #include "qemu/version.h"
@@ -42,6 +43,20 @@ static void coroutine_fn co_run_command(void *opaque)
     }
 }
 
+/* What scripts read has to be whole. */
+static bool finish_stdout(void)
+{
+    if (fflush(stdout) != 0) {
+        error_report("Could not write to standard output: %s", g_strerror(errno));
+        return false;
+    }
+    if (ferror(stdout)) { /* an earlier flush failed: why, nobody kept */
+        error_report("Could not write to standard output");
+        return false;
+    }
+    return true;
+}
+
 static int run_command(const ImgCommand *cmd, int argc, char **argv)
 {
     g_autofree char *name = g_strdup_printf("qemu-img %s", cmd->name);
@@ -53,9 +68,8 @@ static int run_command(const ImgCommand *cmd, int argc, char **argv)
     block_objects_register();
     co_run(co_run_command, &run);
     user_object_del_all();
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        error_report("Could not write to standard output: %s", g_strerror(errno));
-        return run.status ? run.status : 1;
+    if (!finish_stdout() && run.status == 0) {
+        run.status = 1;
     }
     return run.status;
 }
@@ -116,6 +130,7 @@ int main(int argc, char **argv)
     Error *err = NULL;
     int opt;
 
+    daemon_fill_std_streams();
     error_init(program);
     argv[0] = program;
     signal(SIGPIPE, SIG_IGN);

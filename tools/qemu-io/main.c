@@ -13,6 +13,7 @@
 #include "block/lock-wait.h"
 #include "block/thread-pool.h"
 #include "qapi/user-object.h"
+#include "qemu/daemon.h"
 #include "qemu/main-loop.h"
 #include "qemu/version.h"
 #include "qobject/opts.h"
@@ -259,6 +260,7 @@ int main(int argc, char **argv)
 {
     Program p = { .open.flags = BDRV_O_UNMAP | BDRV_O_RDWR };
 
+    daemon_fill_std_streams();
     error_init(argv[0]);
     qemu_init_main_loop(&error_fatal);
     bdrv_init();

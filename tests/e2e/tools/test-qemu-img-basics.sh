@@ -83,4 +83,24 @@ check 'bench does not drain if told so' "$QEMU_IMG" bench -q -w -c 100 -d 4 --fl
 fails 'a request larger than the image is refused' 1 \
     'qemu-img: A request of 2097152 bytes at offset 0 does not fit into the image of 1048576 bytes' \
     "$QEMU_IMG" bench -s 2M -f raw m.raw
+
+# ---- standard streams
+# What was closed is nobody's: no file that is opened gets what is printed.
+closed() {
+    run sh -c 'exec <&- >&-; exec "$@"' sh "$@"
+    is "no stdin, no stdout: ${2#-c }" "$status $err" '0 '
+}
+closed "$QEMU_IMG" info b.qcow2
+closed "$QEMU_IMG" check b.qcow2
+closed "$QEMU_IMG" resize b.qcow2 9M
+closed "$QEMU_IO" -c 'write 0 64k' b.qcow2
+check 'the image is as it was left' "$QEMU_IMG" check b.qcow2
+for what in 'create new.raw 1M' 'info new.raw' 'map new.raw' 'check b.qcow2' 'snapshot -l b.qcow2'; do
+    # shellcheck disable=SC2086
+    run sh -c 'exec "$@" >/dev/full' sh "$QEMU_IMG" $what
+    case $what in
+    snapshot*) is "a full stdout: $what, which prints nothing" "$status $err" '0 ' ;;
+    *) is "a full stdout: $what" "$status ${err%%:*}" '1 qemu-img' ;;
+    esac
+done
 done_testing
