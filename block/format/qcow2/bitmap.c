@@ -347,7 +347,8 @@ static BdrvDirtyBitmap *coroutine_fn co_load_one(BlockDriverState *bs, const Qco
     BdrvDirtyBitmap *bitmap;
 
     /* An entry that nothing needs: some wrote that for a disk of 0 bytes. */
-    if (bm->table_size != MAX(expected, 1) || expected << s->cluster_bits > QCOW2_MAX_BITMAP_BYTES) {
+    if (bm->table_size != MAX(expected, 1) ||
+        expected << s->cluster_bits > QCOW2_MAX_BITMAP_BYTES) {
         error_setg(errp, "Bitmap '%s' does not have the size that the disk needs", bm->name);
         return NULL;
     }

@@ -60,7 +60,7 @@ bool qcow2_shadow_unreadable(Error **errp, const Qcow2Place *table);
 /** Write @len bytes into new clusters; returns their offset or a negative errno. */
 int64_t coroutine_fn qcow2_shadow_co_write_new(Qcow2Shadow *sh, const void *buf, size_t len,
                                                Error **errp);
-/** The same of an L1 table in host byte order; one without entries has no place, and 0 is returned. */
+/** The same of an L1 table in host byte order; 0 for one without entries, which has no place. */
 int64_t coroutine_fn qcow2_shadow_co_write_l1(Qcow2Shadow *sh, const uint64_t *l1, uint32_t size,
                                               Error **errp);
 /** Put the table of the new list of snapshots into @sh. */
