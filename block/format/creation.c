@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
 #include "creation.h"
 
 static BdrvOwner creator_owner(BdrvGate *gate)
@@ -45,17 +46,38 @@ BlockDriverState *coroutine_fn creation_co_open_ref(const BlockdevRef *ref, Erro
 }
 
 BlockDriverState *coroutine_fn creation_co_make_file(const char *filename, QemuOpts *opts,
-                                                     Error **errp)
+                                                     bool *is_new, Error **errp)
 {
+    g_autoptr(BlockDriverState) old = bdrv_co_open(filename, NULL, NULL,
+                                                   BDRV_O_PROTOCOL | BDRV_O_NO_IO, NULL);
+
+    *is_new = !old;
+    g_clear_pointer(&old, bdrv_unref);
     if (!bdrv_co_create_file(filename, opts, errp)) {
         return NULL;
     }
     return bdrv_co_open(filename, NULL, NULL, BDRV_O_RDWR | BDRV_O_PROTOCOL, errp);
 }
 
-void coroutine_fn creation_co_delete(BlockDriverState *file)
+static void coroutine_fn co_make_empty(BlockDriverState *file)
 {
-    if (file && file->drv->bdrv_co_delete_file) {
+    BdrvGate gate;
+
+    creation_gate_init(&gate);
+    BdrvChild *edge = creation_co_use_node(&gate, file, NULL);
+    if (edge) {
+        bdrv_co_truncate(edge, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+        bdrv_co_detach_child(edge);
+    }
+    bdrv_gate_done(&gate);
+}
+
+void coroutine_fn creation_co_take_back(BlockDriverState *file, bool is_new)
+{
+    if (file && !is_new) {
+        bdrv_co_reap(); /* the half image over it, which still uses the file */
+        co_make_empty(file);
+    } else if (file && file->drv->bdrv_co_delete_file) {
         file->drv->bdrv_co_delete_file(file, NULL);
     }
 }

@@ -18,10 +18,13 @@ BdrvChild *coroutine_fn creation_co_use_node(BdrvGate *gate, BlockDriverState *b
 /** The node that @ref names or describes; the caller unrefs it. */
 BlockDriverState *coroutine_fn creation_co_open_ref(const BlockdevRef *ref, Error **errp);
 
-/** Make the file @filename and open it; the caller unrefs it. */
+/** Make the file @filename and open it; the caller unrefs it.  *@is_new: it was not there. */
 BlockDriverState *coroutine_fn creation_co_make_file(const char *filename, QemuOpts *opts,
-                                                     Error **errp);
-/** Remove the file of a creation that failed; NULL is fine. */
-void coroutine_fn creation_co_delete(BlockDriverState *file);
+                                                     bool *is_new, Error **errp);
+/**
+ * The creation failed: remove the file if it is new, else leave it empty, as it may be a link or
+ * somebody's place.  NULL is fine.
+ */
+void coroutine_fn creation_co_take_back(BlockDriverState *file, bool is_new);
 
 #endif

@@ -441,6 +441,7 @@ static bool coroutine_fn luks_co_create_opts(BlockDriver *drv, const char *filen
     QCryptoBlockCreateOptionsLUKS o;
     LuksCreation c = { .options = &o };
     g_autoptr(BlockDriverState) file = NULL;
+    bool is_new;
 
     if (size > BDRV_MAX_LENGTH) {
         error_setg(errp, "The requested file size is too large");
@@ -454,11 +455,11 @@ static bool coroutine_fn luks_co_create_opts(BlockDriver *drv, const char *filen
     /* These mean the disk, not the file. */
     qemu_opt_unset(opts, "size");
     qemu_opt_unset(opts, "preallocation");
-    file = creation_co_make_file(filename, opts, errp);
+    file = creation_co_make_file(filename, opts, &is_new, errp);
     c.file = detached ? NULL : file;
     c.header = detached ? file : NULL;
     if (!file || !co_create_nodes(&c, errp)) {
-        creation_co_delete(file);
+        creation_co_take_back(file, is_new);
         return false;
     }
     return true;

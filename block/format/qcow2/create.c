@@ -473,6 +473,7 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
     g_autoptr(BlockDriverState) file = NULL;
     g_autoptr(BlockDriverState) data_file = NULL;
     CreateParams p;
+    bool is_new, is_data_new = false;
 
     /* All that can be refused is refused before there is a file. */
     if (!options_from_opts(opts, &o, &encrypt, errp) || !read_params(&o, data_name, &p, errp)) {
@@ -481,14 +482,14 @@ bool coroutine_fn qcow2_co_create_opts(BlockDriver *drv, const char *filename, Q
     /* These mean the disk, not the file. */
     qemu_opt_unset(opts, "size");
     qemu_opt_unset(opts, "preallocation");
-    file = creation_co_make_file(filename, opts, errp);
+    file = creation_co_make_file(filename, opts, &is_new, errp);
     if (file && data_name) {
-        data_file = creation_co_make_file(data_name, opts, errp);
+        data_file = creation_co_make_file(data_name, opts, &is_data_new, errp);
     }
     p.data_file = data_file;
     if (!file || (data_name && !data_file) || !co_create_on(file, &p, errp)) {
-        creation_co_delete(file);
-        creation_co_delete(data_file);
+        creation_co_take_back(file, is_new);
+        creation_co_take_back(data_file, is_data_new);
         return false;
     }
     return true;
