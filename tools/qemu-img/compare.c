@@ -24,8 +24,8 @@ enum {
     COMPARE_SAME = 0,
     COMPARE_DIFFERENT = 1,
     COMPARE_OPEN_FAILED = 2,
-    COMPARE_READ_FAILED = 3,
-    COMPARE_MAP_FAILED = 4,
+    COMPARE_MAP_FAILED = 3,
+    COMPARE_READ_FAILED = 4,
 };
 
 typedef struct CompareOptions {
@@ -361,7 +361,7 @@ const ImgCommand img_compare = {
     .arguments = "FILE1 FILE2",
     .summary = "Tell whether two images have the same content; where one is shorter, the rest of "
                "the other\nmust be zero.  Exit status: 0 same, 1 different, 2 not opened, 3 not "
-               "read, 4 not mapped.",
+               "mapped, 4 not read.",
     .options = compare_options,
     .co_run = co_run_compare,
 };

@@ -142,7 +142,22 @@ if "$QEMU_IMG" info "$broken" >/dev/null 2>&1; then
     run "$QEMU_IMG" compare -f raw -F raw source.raw new.raw
     is 'and only that' "$status $out" '1 Content mismatch at offset 5120000!'
     run "$QEMU_IMG" compare -F raw "$broken" source.raw
-    is 'compare of what cannot be read' "$status" 3
+    is 'compare of what cannot be read' "$status" 4
+    for iotype in read block-status; do
+        cat >compare.json <<END
+json:{"driver": "raw", "file": {"driver": "blkdebug", "image": "source.raw",
+      "inject-error": [{"event": "none", "iotype": "$iotype", "errno": 5, "once": false}]}}
+END
+        fault=$(tr -d '\n' <compare.json)
+        run "$QEMU_IMG" compare -F raw "$fault" source.raw
+        ours=$status
+        if [ -x "$STOCK_IMG" ]; then
+            run "$STOCK_IMG" compare -F raw "$fault" source.raw
+            is "compare after a failed $iotype: status as stock's" "$ours" "$status"
+        else
+            skip "compare after a failed $iotype: status as stock's" 'stock qemu-img is not installed'
+        fi
+    done
 else
     skip 'a source that cannot be read' 'blkdebug is not available'
 fi
