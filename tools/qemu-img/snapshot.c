@@ -10,17 +10,19 @@
 #include "qemu-img.h"
 
 typedef struct SnapshotOptions {
-    bool quiet, image_opts, force_share, list, reproducible;
-    const char *format, *create, *apply, *delete;
+    bool quiet, image_opts, force_share, reproducible;
+    const char *format;
+    GArray *actions;                     /* of ImgStep: what was asked for, one of these: */
+    const char *create, *apply, *delete; /* none: list */
 } SnapshotOptions;
 
 static const ImgOption snapshot_options[] = {
-    { 'l', "list", IMG_FLAG, offsetof(SnapshotOptions, list), NULL,
+    { 'l', "list", IMG_STEP, offsetof(SnapshotOptions, actions), NULL,
       "list the snapshots (default)" },
-    { 'c', "create", IMG_STRING, offsetof(SnapshotOptions, create), "NAME", "make a snapshot" },
-    { 'a', "apply", IMG_STRING, offsetof(SnapshotOptions, apply), "SNAPSHOT",
+    { 'c', "create", IMG_STEP, offsetof(SnapshotOptions, actions), "NAME", "make a snapshot" },
+    { 'a', "apply", IMG_STEP, offsetof(SnapshotOptions, actions), "SNAPSHOT",
       "make the disk what it was at the snapshot with this id or name" },
-    { 'd', "delete", IMG_STRING, offsetof(SnapshotOptions, delete), "NAME", "delete a snapshot" },
+    { 'd', "delete", IMG_STEP, offsetof(SnapshotOptions, actions), "NAME", "delete a snapshot" },
     { 0, "reproducible", IMG_FLAG, offsetof(SnapshotOptions, reproducible), NULL,
       "with -c: say that it was made at the beginning of 1970, so that the same steps give the "
       "same bytes" },
@@ -102,33 +104,58 @@ static int coroutine_fn co_act(const SnapshotOptions *opts, ImgBackend *image)
     return 0;
 }
 
+/* What is asked for; false, reported, if that is several things, also of one kind. */
+static bool find_action(SnapshotOptions *opts)
+{
+    if (opts->actions && opts->actions->len > 1) {
+        img_usage_error(&img_snapshot, "Cannot mix '-l', '-a', '-c', '-d'");
+        return false;
+    }
+    if (opts->actions) {
+        const ImgStep *action = &g_array_index(opts->actions, ImgStep, 0);
+        char letter = action->option->letter;
+
+        opts->create = letter == 'c' ? action->arg : NULL;
+        opts->apply = letter == 'a' ? action->arg : NULL;
+        opts->delete = letter == 'd' ? action->arg : NULL;
+    }
+    if (opts->reproducible && !opts->create) {
+        img_usage_error(&img_snapshot, "--reproducible requires '-c'");
+        return false;
+    }
+    return true;
+}
+
+static int coroutine_fn co_run_with(SnapshotOptions *opts, int n_files, const char *filename)
+{
+    if (!find_action(opts)) {
+        return 1;
+    }
+    if (n_files != 1) {
+        return img_usage_error(&img_snapshot, "Expecting one image file name");
+    }
+    bool changes = opts->create || opts->apply || opts->delete;
+    ImgOpen how = {
+        .filename = filename,
+        .format = opts->format,
+        .image_opts = opts->image_opts,
+        .force_share = opts->force_share,
+        .flags = changes ? BDRV_O_UNMAP | BDRV_O_RDWR : BDRV_O_NO_BACKING | BDRV_O_NO_IO,
+    };
+    g_autoptr(ImgBackend) image = img_co_open(&how);
+    return image ? co_act(opts, image) : 1;
+}
+
 static int coroutine_fn co_run_snapshot(int argc, char **argv)
 {
     SnapshotOptions opts = { 0 };
     int status;
 
-    if (!img_parse(&img_snapshot, &opts, argc, argv, &status)) {
-        return status;
+    if (img_parse(&img_snapshot, &opts, argc, argv, &status)) {
+        status = co_run_with(&opts, argc - optind, argv[optind]);
     }
-    if (opts.list + !!opts.create + !!opts.apply + !!opts.delete > 1) {
-        return img_usage_error(&img_snapshot, "Cannot mix '-l', '-a', '-c', '-d'");
-    }
-    if (opts.reproducible && !opts.create) {
-        return img_usage_error(&img_snapshot, "--reproducible requires '-c'");
-    }
-    if (argc - optind != 1) {
-        return img_usage_error(&img_snapshot, "Expecting one image file name");
-    }
-    bool changes = opts.create || opts.apply || opts.delete;
-    ImgOpen how = {
-        .filename = argv[optind],
-        .format = opts.format,
-        .image_opts = opts.image_opts,
-        .force_share = opts.force_share,
-        .flags = changes ? BDRV_O_UNMAP | BDRV_O_RDWR : BDRV_O_NO_BACKING | BDRV_O_NO_IO,
-    };
-    g_autoptr(ImgBackend) image = img_co_open(&how);
-    return image ? co_act(&opts, image) : 1;
+    g_clear_pointer(&opts.actions, g_array_unref);
+    return status;
 }
 
 const ImgCommand img_snapshot = {
