@@ -441,6 +441,19 @@ static int coroutine_fn co_shrink(BlockDriverState *bs, int64_t size, Error **er
     return ret;
 }
 
+/* What lay beyond the disk's new end is of no use to anybody. */
+static int coroutine_fn co_cut_data_file(BlockDriverState *bs, int64_t size, bool exact,
+                                         Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    bool is_raw = qcow2_data_is_raw(s);
+
+    if (!s->has_data_file || (!is_raw && size >= bdrv_getlength(s->data_file->bs))) {
+        return 0;
+    }
+    return bdrv_co_truncate(s->data_file, size, exact && is_raw, PREALLOC_MODE_OFF, 0, errp);
+}
+
 static int check_request(BlockDriverState *bs, int64_t size, PreallocMode prealloc, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -489,7 +502,7 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset, bool ex
         return ret < 0 ? ret : co_grow(bs, offset, prealloc, flags, errp);
     }
     ret = co_shrink(bs, offset, errp);
-    return ret < 0 ? ret : qcow2_data_file_co_resize(bs, offset, exact, prealloc, errp);
+    return ret < 0 ? ret : co_cut_data_file(bs, offset, exact, errp);
 }
 
 int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
