@@ -199,9 +199,13 @@ static int coroutine_fn co_run_with(const BitmapOptions *opts, const char *filen
         .filename = filename,
         .format = opts->format,
         .image_opts = opts->image_opts,
-        .flags = BDRV_O_RDWR,
+        .flags = BDRV_O_RDWR | BDRV_O_NO_BACKING, /* bitmaps are the image's own */
     };
-    ImgOpen source_how = { .filename = opts->source_file, .format = opts->source_format };
+    ImgOpen source_how = {
+        .filename = opts->source_file,
+        .format = opts->source_format,
+        .flags = BDRV_O_NO_BACKING,
+    };
     g_autoptr(ImgBackend) source = NULL;
     bool ok;
 
