@@ -100,7 +100,8 @@ static void find_range(const DdOperands *ops, int64_t source_bytes, ImgCopy *cop
     copy->limit = end - copy->skip;
 }
 
-static bool coroutine_fn co_create(const DdOperands *ops, const char *format, int64_t bytes,
+/* Make the target of @copy, or take a device that is there as it is. */
+static bool coroutine_fn co_create(const DdOperands *ops, const char *format, ImgCopy *copy,
                                    ImgNewFile *file)
 {
     Error *local_err = NULL;
@@ -114,14 +115,14 @@ static bool coroutine_fn co_create(const DdOperands *ops, const char *format, in
         error_report_err(local_err);
         return false;
     }
-    if (!bdrv_create_opts(drv) || !bdrv_create_opts(proto)) {
-        error_report("Format driver '%s' does not support image creation",
-                     bdrv_driver_name(bdrv_create_opts(drv) ? proto : drv));
+    if (!bdrv_create_opts(drv)) {
+        error_report("Format driver '%s' does not support image creation", bdrv_driver_name(drv));
         return false;
     }
+    copy->target_is_zero = bdrv_create_opts(proto) && !bdrv_driver_new_is_undefined(drv);
     QemuOptsList *list = img_create_options_list(drv, proto);
     QemuOpts *opts = qemu_opts_create(list, NULL, false, &error_abort);
-    qemu_opt_set_number(opts, "size", bytes, &error_abort);
+    qemu_opt_set_number(opts, "size", copy->limit, &error_abort);
 
     bdrv_co_control_lock();
     img_new_file_note(file, ops->out, proto);
@@ -184,17 +185,18 @@ static int coroutine_fn co_run_with(const DdOptions *opts, const DdOperands *ops
         .n_workers = IMG_COPY_WORKERS,
         .max_in_flight = IMG_COPY_CACHED_BYTES,
         .sparse_bytes = DD_SPARSE_BYTES,
-        .target_is_zero = true,
         .is_interrupted = img_is_interrupted,
     };
     ImgNewFile file = { 0 };
     find_range(ops, bytes, &copy);
     img_catch_interrupts();
-    if (!co_create(ops, format, copy.limit, &file)) {
+    if (!co_create(ops, format, &copy, &file)) {
         return 1;
     }
     bool ok = co_fill(ops, format, &copy);
-    if (!ok) {
+    /* A file that was there and could not be opened may be somebody else's by now. */
+    bool is_ours = copy.target || !file.existed;
+    if (!ok && is_ours) {
         img_new_file_discard(&file);
     }
     img_new_file_forget(&file);
