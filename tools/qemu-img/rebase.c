@@ -47,7 +47,8 @@ static const ImgOption rebase_options[] = {
     { 'c', "compress", IMG_FLAG, offsetof(RebaseOptions, compress), NULL,
       "write compressed" },
     IMG_OPT_PROGRESS(RebaseOptions),
-    IMG_OPT_FORCE_SHARE(RebaseOptions),
+    { 'U', "force-share", IMG_FLAG, offsetof(RebaseOptions, force_share), NULL,
+      "open BASE even if it is in use, as it is right now" },
     IMG_OPT_IMAGE_OPTS(RebaseOptions),
     IMG_OPT_OBJECT,
     { 0 },
@@ -407,7 +408,6 @@ static int coroutine_fn co_run_with(const RebaseOptions *opts, const char *filen
         .filename = filename,
         .format = opts->format,
         .image_opts = opts->image_opts,
-        .force_share = opts->force_share,
         .flags = BDRV_O_RDWR | (opts->unsafe ? BDRV_O_NO_BACKING : 0),
     };
     ImgOpen base = { .flags = opts->force_share ? BDRV_O_FORCE_SHARE : 0 };
