@@ -385,7 +385,7 @@ static void read_option(const char **p, const char *implied_name, char **name, c
 }
 
 /* A lone word: "on" to that option, or "off" to the one that follows "no". */
-static void complete_flag(const QemuOpts *opts, char **name, char **value)
+static void complete_flag(const QemuOpts *opts, bool warns, char **name, char **value)
 {
     bool off = strstart(*name, "no", NULL)
         && !find_desc(opts->list->desc, *name)
@@ -398,14 +398,14 @@ static void complete_flag(const QemuOpts *opts, char **name, char **value)
         *name = rest;
     }
     *value = g_strdup(off ? "off" : "on");
-    if (!g_str_equal(*name, "help") && !g_str_equal(*name, "?")) {
+    if (warns && !g_str_equal(*name, "help") && !g_str_equal(*name, "?")) {
         warn_report("short-form boolean option '%s%s' deprecated", off ? "no" : "", *name);
         error_printf("Please use %s=%s instead\n", *name, *value);
     }
 }
 
-bool qemu_opts_do_parse(QemuOpts *opts, const char *params, const char *implied_name,
-                        Error **errp)
+static bool do_parse(QemuOpts *opts, const char *params, const char *implied_name, bool warns,
+                     Error **errp)
 {
     const char *p = params;
 
@@ -415,7 +415,7 @@ bool qemu_opts_do_parse(QemuOpts *opts, const char *params, const char *implied_
 
         read_option(&p, p == params ? implied_name : NULL, &name, &value);
         if (!value) {
-            complete_flag(opts, &name, &value);
+            complete_flag(opts, warns, &name, &value);
         }
         if (g_str_equal(name, "id")) {
             continue;  /* qemu_opts_parse() has used it */
@@ -425,6 +425,12 @@ bool qemu_opts_do_parse(QemuOpts *opts, const char *params, const char *implied_
         }
     }
     return true;
+}
+
+bool qemu_opts_do_parse(QemuOpts *opts, const char *params, const char *implied_name,
+                        Error **errp)
+{
+    return do_parse(opts, params, implied_name, false, errp);
 }
 
 /* The value of "id=" in @params, or NULL. */
@@ -451,7 +457,7 @@ QemuOpts *qemu_opts_parse(QemuOptsList *list, const char *params, bool permit_ab
     g_autofree char *id = find_id(params, implied_name);
     QemuOpts *opts = qemu_opts_create(list, id, true, errp);
 
-    if (opts && !qemu_opts_do_parse(opts, params, implied_name, errp)) {
+    if (opts && !do_parse(opts, params, implied_name, true, errp)) {
         qemu_opts_del(opts);
         return NULL;
     }
