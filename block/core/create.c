@@ -169,7 +169,7 @@ static bool set_from_args(QemuOpts *opts, const BdrvImgCreate *args, Error **err
         return false;
     }
     if (args->backing_format && !qemu_opt_set(opts, "backing_fmt", args->backing_format, NULL)) {
-        error_setg(errp, "Backing format not supported for file format '%s'", args->format);
+        error_setg(errp, "Backing file format not supported for file format '%s'", args->format);
         return false;
     }
     return true;
@@ -191,8 +191,12 @@ static bool coroutine_fn take_backing(QemuOpts *opts, const BdrvImgCreate *args,
     const char *backing = qemu_opt_get(opts, "backing_file");
     const char *format = qemu_opt_get(opts, "backing_fmt");
     bool has_size = qemu_opt_is_set(opts, "size");
-    if (!backing || !*backing) {
+    if (!backing) {
         return true;
+    }
+    if (!*backing) {
+        error_setg(errp, "Expected backing file name, got empty string");
+        return false;
     }
     if (strcmp(backing, args->filename) == 0) {
         error_setg(errp, "Error: Trying to create an image with the same filename as the backing "

@@ -98,6 +98,8 @@ static bool check_combinations(const ConvertOptions *opts)
         problem = "Use of --skip-broken-bitmaps requires --bitmaps";
     } else if (opts->target_is_zero && !opts->no_create) {
         problem = "--target-is-zero requires use of -n flag";
+    } else if (opts->target_is_zero && opts->backing) {
+        problem = "Cannot use --target-is-zero when the destination image has a backing file";
     } else if (opts->target_image_opts && !opts->no_create) {
         problem = "--target-image-opts requires use of -n flag";
     } else if (opts->no_create && opts->options) {
@@ -248,7 +250,11 @@ static bool set_create_options(Convert *c, QemuOpts *opts)
         return false;
     }
     const char *backing = qemu_opt_get(opts, "backing_file");
-    if (backing && *backing) {
+    if (backing && !*backing) {
+        error_report("Expected backing file name, got empty string");
+        return false;
+    }
+    if (backing) {
         c->copy.target_has_backing = true;
         if (!qemu_opt_get(opts, "backing_fmt")) {
             error_report("Use of backing file requires explicit backing format");
@@ -393,7 +399,7 @@ static bool coroutine_fn co_convert(Convert *c, char **sources)
     }
     if (c->opts->no_create) {
         c->copy.target_has_backing = c->opts->backing != NULL;
-        c->copy.target_is_zero = c->opts->target_is_zero && !c->opts->backing;
+        c->copy.target_is_zero = c->opts->target_is_zero;
     }
     bool ok = co_fill_target(c);
     /* A file that was there and could not be opened may be somebody else's by now. */
