@@ -93,8 +93,15 @@ static bool check_fixed(BlockDriverState *bs, QemuOpts *opts, Error **errp)
 
 static bool read_encryption(BlockDriverState *bs, const QemuOpts *opts, Wish *wish, Error **errp)
 {
-    return luks_amend_options_read(opts, "encrypt.", &wish->has_encrypt, &wish->encrypt, errp) &&
-           (!wish->has_encrypt || qcow2_crypt_can_amend(bs, errp));
+    Error *local_err = NULL;
+
+    luks_amend_options_read(opts, "encrypt.", &wish->has_encrypt, &wish->encrypt, &local_err);
+    if (wish->has_encrypt && !qcow2_crypt_can_amend(bs, errp)) {
+        error_free(local_err); /* what is wrong with options that cannot be used anyway */
+        return false;
+    }
+    error_propagate(errp, local_err);
+    return !local_err;
 }
 
 static bool check_wish(const Wish *wish, Error **errp)
