@@ -9,7 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 
-from imgtest import Tap, must, run, stock  # noqa: E402
+from imgtest import BUILD, KiB, MiB, Tap, must, run, stock  # noqa: E402
 
 
 def unsound(name="image"):
@@ -107,12 +107,66 @@ def test_preallocation_over_a_backing_file(tap):
             tap.ok(not wrong, f"resize --preallocation={mode} over a backing file, {options}", wrong)
 
 
+def test_sentences(tap):
+    make("1M")
+    for option in ("encrypt.new-secret=s", "encrypt.keyslot=1", "encrypt.state=active"):
+        refused(tap, f"amend -o {option} of an image that is not encrypted",
+                "Can't amend encryption options - encryption not present",
+                "amend", "-o", option, "image")
+    for words in (("-b", ""), ("-o", "backing_file=")):
+        refused(tap, f"create {' '.join(words)}", "Expected backing file name, got empty string",
+                "create", "-f", "qcow2", *words, "new", "1M")
+    make("1M")
+    for words in (("-l", "-l"), ("-c", "a", "-c", "b"), ("-l", "-c", "a")):
+        refused(tap, f"snapshot {' '.join(words)}", "Cannot mix '-l', '-a', '-c', '-d'", "snapshot", *words, "image")
+    refused(tap, "convert --target-is-zero -B",
+            "Cannot use --target-is-zero when the destination image has a backing file",
+            "convert", "-n", "--target-is-zero", "-B", "image", "-F", "qcow2", "-O", "qcow2", "image", "image")
+    done = run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts", "new", "1M")
+    tap.ok(done.status == 0 and not done.text, "a lone word after -o means yes, without a warning", done)
+
+
+def test_bitmaps_without_the_backing_file(tap):
+    make("1M", name="base")
+    make("1M", "-b", "base", "-F", "qcow2", name="top")
+    os.remove("base")
+    done = run("qemu-img", "bitmap", "--add", "top", "b")
+    tap.ok(done.status == 0, "bitmap --add needs no backing file", done)
+
+
+def test_creation_without_room(tap):
+    """What a failed creation leaves: no file where none was; else an empty one, in its place."""
+    words = ["/usr/bin/prlimit", f"--fsize={512 * KiB}", os.path.join(BUILD, "qemu-img"), "create", "-f", "qcow2", "-o",
+             "preallocation=full"]
+    done = run(*words, "none", "4M")
+    tap.ok(done.status == 1 and not os.path.exists("none"), "a failed creation leaves no file", done)
+    with open("old", "wb") as f:
+        f.write(bytes(64 * KiB))
+    os.symlink("old", "link")
+    done = run(*words, "link", "4M")
+    tap.ok(done.status == 1 and os.path.islink("link") and os.path.getsize("old") == 0,
+           "nor takes away a link, or the file that it leads to", done)
+
+
+def test_shrunk_data_file(tap):
+    """As stock's: what lies beyond the end is cut off, in each kind of data file; a longer raw one is kept."""
+    for raw in ("off", "on"):
+        make("8M", "-o", f"data_file=data,data_file_raw={raw}")
+        must("qemu-io", "-f", "qcow2", "-c", "write -q -P 5 0 8M", "image")
+        must("qemu-img", "resize", "-q", "--shrink", "image", "4M")
+        tap.ok(os.path.getsize("data") == 4 * MiB and not unsound(), f"data_file_raw={raw}: cut with the disk", unsound())
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
     test_bitmaps_of_an_empty_disk(tap)
     test_bitmaps_to_version_2(tap)
     test_preallocation_over_a_backing_file(tap)
+    test_sentences(tap)
+    test_bitmaps_without_the_backing_file(tap)
+    test_creation_without_room(tap)
+    test_shrunk_data_file(tap)
     return tap.finish()
 
 
