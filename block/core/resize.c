@@ -186,6 +186,12 @@ static int coroutine_fn co_truncate_tracked(BlockDriverState *bs, int64_t offset
     return ret;
 }
 
+int coroutine_fn bdrv_co_truncate_frozen(BlockDriverState *bs, int64_t offset, Error **errp)
+{
+    assert(bdrv_is_frozen(bs));
+    return co_truncate_tracked(bs, offset, true, PREALLOC_MODE_OFF, 0, errp);
+}
+
 typedef struct TruncateHow {
     bool exact;
     PreallocMode prealloc;

@@ -33,6 +33,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BdrvFreeze, bdrv_thaw)
 /** Is @bs frozen now?  For assertions. */
 bool bdrv_is_frozen(const BlockDriverState *bs);
 
+/**
+ * bdrv_co_truncate() for a driver whose node is frozen, hence without requests to keep out: what
+ * the disk gains reads as zeroes, and is dirty.  A negative errno with a sentence in @errp.
+ */
+int coroutine_fn bdrv_co_truncate_frozen(BlockDriverState *bs, int64_t offset, Error **errp);
+
 /* Background work of a driver (reconnect, lazy flush): a freeze waits until it has ended. */
 void bdrv_activity_begin(BlockDriverState *bs);
 void bdrv_activity_end(BlockDriverState *bs);

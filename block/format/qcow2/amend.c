@@ -7,6 +7,7 @@
 
 #include "../luks-volume.h"
 #include "amend.h"
+#include "block/freeze.h"
 
 /* Where the flags of compatible features are. */
 #define HDR_COMPAT 80
@@ -197,13 +198,7 @@ static bool coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size, Error 
 {
     const Qcow2State *s = bs->opaque;
 
-    if (size == s->header.size) {
-        return true;
-    }
-    if (qcow2_co_truncate(bs, size, true, PREALLOC_MODE_OFF, 0, errp) < 0) {
-        return false;
-    }
-    return bdrv_co_refresh_length(bs) >= 0;
+    return size == s->header.size || bdrv_co_truncate_frozen(bs, size, errp) >= 0;
 }
 
 bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, bool force,

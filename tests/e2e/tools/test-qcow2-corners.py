@@ -157,6 +157,19 @@ def test_shrunk_data_file(tap):
         tap.ok(os.path.getsize("data") == 4 * MiB and not unsound(), f"data_file_raw={raw}: cut with the disk", unsound())
 
 
+def test_gain_over_a_longer_backing_file(tap):
+    """amend -o size= as resize: no byte of the backing file shows."""
+    with open("base", "wb") as file:
+        file.write(bytes([9]) * 300000)
+    for options in ("cluster_size=64k", "cluster_size=4k,compat=0.10", "cluster_size=64k,data_file=data"):
+        make("64k", "-b", "base", "-F", "raw", "-o", options)
+        must("qemu-img", "amend", "-o", "size=256k", "image")
+        must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "image", "out.raw")
+        with open("out.raw", "rb") as file:
+            good = file.read() == bytes([9]) * (64 * KiB) + bytes(192 * KiB)
+        tap.ok(good and not unsound(), f"amend -o size= over a longer backing file, {options}", unsound())
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
@@ -167,6 +180,7 @@ def main():
     test_bitmaps_without_the_backing_file(tap)
     test_creation_without_room(tap)
     test_shrunk_data_file(tap)
+    test_gain_over_a_longer_backing_file(tap)
     return tap.finish()
 
 
