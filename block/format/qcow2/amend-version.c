@@ -55,12 +55,12 @@ bool coroutine_fn qcow2_amend_co_upgrade(BlockDriverState *bs, Error **errp)
 
 /* ---- what prevents a step down ------------------------------------------------------------- */
 
-static bool check_snapshots(const Qcow2State *s, Error **errp)
+static bool check_snapshots(const Qcow2State *s, uint64_t size, Error **errp)
 {
     for (guint i = 0; i < s->snapshots->len; i++) {
         const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot, i);
 
-        if (sn->disk_size != s->header.size || sn->vm_state_size > UINT32_MAX) {
+        if (sn->disk_size != size || sn->vm_state_size > UINT32_MAX) {
             error_setg(errp, "Internal snapshots prevent downgrade of image");
             return false;
         }
@@ -68,7 +68,7 @@ static bool check_snapshots(const Qcow2State *s, Error **errp)
     return true;
 }
 
-static bool check_downgrade(BlockDriverState *bs, bool force, Error **errp)
+bool qcow2_amend_check_downgrade(BlockDriverState *bs, uint64_t size, bool force, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
     uint64_t features = s->header.incompatible & ~QCOW2_INCOMPAT_DIRTY;
@@ -88,7 +88,7 @@ static bool check_downgrade(BlockDriverState *bs, bool force, Error **errp)
                           "with --force.\n");
         return false;
     }
-    return check_snapshots(s, errp);
+    return check_snapshots(s, size, errp);
 }
 
 /* ---- down ---------------------------------------------------------------------------------- */
@@ -111,14 +111,13 @@ static bool coroutine_fn co_remove_bitmaps(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-bool coroutine_fn qcow2_amend_co_downgrade(BlockDriverState *bs, bool force,
-                                           const BdrvAmendProgress *progress, Error **errp)
+bool coroutine_fn qcow2_amend_co_downgrade(BlockDriverState *bs, const BdrvAmendProgress *progress,
+                                           Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int ret;
 
-    if (!check_downgrade(bs, force, errp) ||
-        !qcow2_amend_co_expand_zeroes(bs, progress, errp) || !co_remove_bitmaps(bs, errp)) {
+    if (!qcow2_amend_co_expand_zeroes(bs, progress, errp) || !co_remove_bitmaps(bs, errp)) {
         return false;
     }
     /* Counts are exact once everything is written. */

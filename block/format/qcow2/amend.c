@@ -208,7 +208,9 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
     Wish wish;
     int ret;
 
-    if (!read_wish(bs, opts, &wish, errp)) {
+    if (!read_wish(bs, opts, &wish, errp) ||
+        (wish.version < s->header.version &&
+         !qcow2_amend_check_downgrade(bs, wish.size, force, errp))) {
         return false;
     }
     ret = qcow2_co_before_change(bs);
@@ -231,7 +233,7 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
         return false;
     }
     return wish.version >= s->header.version ||
-           qcow2_amend_co_downgrade(bs, force, progress, errp);
+           qcow2_amend_co_downgrade(bs, progress, errp);
 }
 
 bool coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BlockdevAmendOptions *options,

@@ -170,6 +170,21 @@ def test_gain_over_a_longer_backing_file(tap):
         tap.ok(good and not unsound(), f"amend -o size= over a longer backing file, {options}", unsound())
 
 
+def test_refused_step_down(tap):
+    """What cannot become version 2 stays as it is, in size, features and counts."""
+    for what, options in (("extended L2", "extended_l2=on"), ("a data file", "data_file=data"),
+                          ("zstd", "compression_type=zstd"), ("bitmaps", ""), ("a snapshot", "")):
+        make("1M", "-o", ",".join(["lazy_refcounts=on", "refcount_bits=64"] + [options] * bool(options)))
+        if what == "bitmaps":
+            must("qemu-img", "bitmap", "--add", "image", "b")
+        if what == "a snapshot":
+            must("qemu-img", "snapshot", "-c", "s", "image")
+        before = must("qemu-img", "info", "--output=json", "image").out
+        done = run("qemu-img", "amend", "-o", "compat=0.10,refcount_bits=16,size=2M", "image")
+        after = must("qemu-img", "info", "--output=json", "image").out
+        tap.ok(done.status == 1 and before == after and not unsound(), f"version 2 with {what}", f"{done}\n{after}")
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
@@ -181,6 +196,7 @@ def main():
     test_creation_without_room(tap)
     test_shrunk_data_file(tap)
     test_gain_over_a_longer_backing_file(tap)
+    test_refused_step_down(tap)
     return tap.finish()
 
 
