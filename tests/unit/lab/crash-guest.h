@@ -267,6 +267,26 @@ static inline void coroutine_fn crash_co_flush(CrashRun *r)
     crash_acknowledge(r, begun);
 }
 
+/* For co_prepare: the disk is full of words that are known, flushed before anything is recorded. */
+static inline void coroutine_fn crash_co_fill(CrashRun *r)
+{
+    CrashAck ack = { ++r->now + 1, 0 };
+
+    for (int64_t i = 0; i < crash_sectors(r); i++) {
+        CrashStamp stamp = { ++r->next_value, 0, r->now };
+        uint32_t buf[128];
+
+        for (int k = 0; k < 128; k++) {
+            buf[k] = stamp.value;
+        }
+        g_assert_cmpint(bdrv_co_pwrite(r->user->root, i * 512, 512, buf, 0), ==, 0);
+        g_array_append_val(r->stamps[i], stamp);
+    }
+    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+    r->now = ack.begun;
+    g_array_append_val(r->acks, ack);
+}
+
 /* Has the guest gone over to other images? */
 static inline void crash_look_for_switch(CrashRun *r)
 {

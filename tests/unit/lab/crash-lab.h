@@ -291,8 +291,11 @@ static inline void coroutine_fn crash_co_all_cuts(CrashRun *r)
         if (after_flush) {
             crash_make_durable(r, t - 1);
         }
-        /* Just before a flush the most is undecided; just after it, the least. */
-        bool is_edge = t == r->log->len || after_flush || crash_is_flush(r, t);
+        /*
+         * Just before a flush the most is undecided; just after it, the least.  From a switch on,
+         * the image that takes over must have all.
+         */
+        bool is_edge = t == r->log->len || t == r->switched || after_flush || crash_is_flush(r, t);
 
         if (r->k->wants_cut && !test_states_wanted() && !r->k->wants_cut(r, t)) {
             continue;

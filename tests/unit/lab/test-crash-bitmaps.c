@@ -13,6 +13,8 @@
 
 /* What was found in all states: a test that never sees one kind proves nothing. */
 static guint n_good, n_inconsistent;
+/* Larger words were written since the bitmaps were made. */
+static uint32_t filled;
 
 static BdrvDirtyBitmap *add(BlockDriverState *bs, const char *name, uint32_t granularity)
 {
@@ -22,13 +24,21 @@ static BdrvDirtyBitmap *add(BlockDriverState *bs, const char *name, uint32_t gra
     return bitmap;
 }
 
-/* Bitmaps "a" and "b" are stored, all clean; the disk is, too. */
+/* Bitmaps "a" and "b" are stored, all clean. */
 static void coroutine_fn co_prepare(CrashRun *r)
 {
+    filled = r->next_value;
     add(r->user->bs, "a", 512);
     add(r->user->bs, "b", 4096);
     mem_co_unuse(r->user);
     r->user = lab_co_use(r->k->open, BDRV_O_RDWR | BDRV_O_UNMAP);
+}
+
+/* So, and the disk is full: the first write changes data in place, no metadata before it. */
+static void coroutine_fn co_prepare_full(CrashRun *r)
+{
+    crash_co_fill(r);
+    co_prepare(r);
 }
 
 /* One bitmap goes and another comes, while the disk is written. */
@@ -57,7 +67,7 @@ static void coroutine_fn co_judge(CrashRun *r, MemUser *user, guint cut)
             continue; /* it missed what was written before it came */
         }
         for (int64_t i = 0; i < crash_sectors(r); i++) {
-            if (buf[i * 128] && !bdrv_dirty_bitmap_get(bitmap, i * 512)) {
+            if (buf[i * 128] > filled && !bdrv_dirty_bitmap_get(bitmap, i * 512)) {
                 g_error("cut at %u: bitmap '%s' misses sector %" PRIi64, cut,
                         bdrv_dirty_bitmap_name(bitmap), i);
             }
@@ -74,6 +84,10 @@ static const CrashCase cases[] = {
       .create = { "{" MAKE ", 'size': 524288, 'cluster-size': 512}" }, .open = OPEN,
       .disk_bytes = 512 * KiB, .cluster_size = 512, .mix = { 10, 1, 1, 2, 16 }, .rounds = 20,
       .step = 2, .co_prepare = co_prepare, .co_beside = co_change, .co_judge = co_judge },
+    { .path = "/qcow2/crash/R10-bitmaps/in-use-before-the-first-change",
+      .create = { "{" MAKE ", 'size': 65536, 'cluster-size': 4096}" }, .open = OPEN,
+      .disk_bytes = 64 * KiB, .cluster_size = 4096, .mix = { .write = 1, .max_sectors = 16 },
+      .rounds = 4, .step = 1, .co_prepare = co_prepare_full, .co_judge = co_judge },
 };
 
 int main(int argc, char **argv)
