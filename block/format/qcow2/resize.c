@@ -132,6 +132,7 @@ static int coroutine_fn co_zero_last_cluster(BlockDriverState *bs, int64_t old_s
 {
     Qcow2State *s = bs->opaque;
     int64_t end = MIN(qcow2_cluster_end(s, old_size), new_size);
+    bool is_written = false;
     Qcow2Mapping map;
     int ret = 0;
 
@@ -143,9 +144,11 @@ static int coroutine_fn co_zero_last_cluster(BlockDriverState *bs, int64_t old_s
             ((map.kind != QCOW2_UNALLOCATED && map.kind != QCOW2_UNALLOCATED_RESERVED) ||
              !qcow2_backing_is_zero(bs, at))) {
             ret = qcow2_co_write_zero_data(bs, at, map.bytes);
+            is_written = true;
         }
     }
-    return ret;
+    /* Written in place it is nobody's to flush, and the size that shows it comes next (R5). */
+    return ret < 0 || !is_written ? ret : bdrv_co_flush(qcow2_data(bs)->bs);
 }
 
 static int coroutine_fn co_hide_backing(BlockDriverState *bs, int64_t old_size, int64_t new_size)

@@ -98,6 +98,19 @@ static void coroutine_fn co_save_state(CrashRun *r)
     g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
 }
 
+/* What was cut off in the middle of a cluster lies there still ... */
+static void coroutine_fn co_cut_off(CrashRun *r)
+{
+    int64_t size = r->k->disk_bytes;
+
+    g_assert_cmpint(bdrv_co_truncate(r->user->root, 2 * size, true, PREALLOC_MODE_OFF, 0,
+                                     &error_abort), ==, 0);
+    co_write_far(r, size, 2 * size);
+    g_assert_cmpint(bdrv_co_truncate(r->user->root, size, true, PREALLOC_MODE_OFF, 0,
+                                     &error_abort), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(r->user->bs), ==, 0);
+}
+
 /* ... and the disk grows over it ... */
 static void coroutine_fn co_grow_over(CrashRun *r)
 {
@@ -181,6 +194,11 @@ static const CrashCase cases[] = {
       .create = { "{" MAKE ", 'size': 65536, 'cluster-size': 512}" },
       .open = OPEN, .disk_bytes = 64 * KiB, .cluster_size = 512, .mix = { .flush = 1 },
       .rounds = 1, .step = 1, .co_prepare = co_save_state, .co_beside = co_grow_over,
+      .co_judge = co_judge_grown },
+    { .path = "/qcow2/crash/R5-last-cluster/never-shown",
+      .create = { "{" MAKE ", 'size': 31232, 'cluster-size': 4096}" },
+      .open = OPEN, .disk_bytes = 61 * 512, .cluster_size = 4096, .mix = { .flush = 1 },
+      .rounds = 1, .step = 1, .co_prepare = co_cut_off, .co_beside = co_grow_over,
       .co_judge = co_judge_grown },
     { .path = "/qcow2/crash/R7-lazy/never-dirty",
       .create = { "{" MAKE ", 'size': 262144, 'cluster-size': 4096, 'lazy-refcounts': true}" },
