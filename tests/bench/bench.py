@@ -451,7 +451,7 @@ def main():
     if not shutil.which('valgrind'):
         print('valgrind is not installed: instructions are not counted')
     print(f'{"":44} {"ours":>12} {"stock":>12} {"ratio":>8}')
-    with tempfile.TemporaryDirectory(prefix='bench-', dir=args.build) as work:
+    with tempfile.TemporaryDirectory(prefix='bench-', dir=bench.build) as work:
         os.chdir(work)
         bench.coroutines()
         bench.null()
