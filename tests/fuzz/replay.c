@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * main() for a fuzz entry in a normal build: feeds it the seeds in tests/fuzz/seeds/<entry>/ and of
- * each some random mutants, in long runs (LAB_STATES=100000) 20,000.  $G_TEST_SRCDIR says where the
+ * each some random mutants, in long runs a fifth of LAB_STATES.  $G_TEST_SRCDIR says where the
  * sources are, $TEST_SEED chooses; $FUZZ_KEEP is a file that each input is put into first: after a
  * crash it has the culprit.
  */
