@@ -184,7 +184,8 @@ static bool print_human(const MapEntry *entry)
 
 /* What is being printed. */
 typedef struct Map {
-    GString *rows;  /* of JSON; NULL: for people */
+    GArray *lengths; /* int64_t: of each image of the chain, the first being the image itself */
+    GString *rows;   /* of JSON; NULL: for people */
     RowMiddle middles[2];
     MapEntry entry; /* not printed yet: it may go on; length 0: none */
     bool is_first;
@@ -203,6 +204,20 @@ static bool print_last(Map *map)
     return true;
 }
 
+/*
+ * Past the end of a backing file there are zeroes, which copying takes for something that the
+ * backing file has.  People are told that the image above it has nothing there.
+ */
+static void tell_short_file(const Map *map, MapEntry *entry)
+{
+    if (entry->depth > 0 && (guint)entry->depth < map->lengths->len &&
+        (entry->flags & (BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID)) == BDRV_BLOCK_ZERO &&
+        entry->start >= g_array_index(map->lengths, int64_t, entry->depth)) {
+        entry->flags &= ~BDRV_BLOCK_ALLOCATED;
+        entry->depth--;
+    }
+}
+
 static bool add_extent(Map *map, int64_t start, const BdrvExtent *extent)
 {
     MapEntry next = {
@@ -213,6 +228,7 @@ static bool add_extent(Map *map, int64_t start, const BdrvExtent *extent)
         .offset = extent->map,
         .file = extent->file,
     };
+    tell_short_file(map, &next);
     if (map->entry.length && continues(&map->entry, &next)) {
         map->entry.length += next.length;
         return true;
@@ -242,9 +258,23 @@ static bool coroutine_fn co_add_all(Map *map, ImgBackend *image, int64_t start, 
     return ok && print_last(map);
 }
 
+static GArray *coroutine_fn co_lengths_of_chain(ImgBackend *image)
+{
+    GArray *lengths = g_array_new(false, false, sizeof(int64_t));
+
+    for (BlockDriverState *bs = blk_bs(image); bs; bs = bdrv_backing_chain_next(bs)) {
+        int64_t length = bdrv_getlength(bs);
+
+        g_array_append_val(lengths, length);
+    }
+    return lengths;
+}
+
 static int coroutine_fn co_map(ImgBackend *image, int64_t start, int64_t end, ImgOutput output)
 {
-    Map map = { .is_first = true };
+    g_autoptr(GArray) lengths = co_lengths_of_chain(image);
+    Map map = { .lengths = lengths, .is_first = true };
+
     if (output == IMG_OUTPUT_HUMAN) {
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     } else {

@@ -44,22 +44,18 @@ def scribble(rng, name, size, packed):
 
 
 def rows(tool, *args):
-    """Neighbours that are alike as one.  Without what older stock leaves out or has otherwise: who it is that
-    decides on zeroes where a backing file ends, and so where they lie; and which data is a hole in the file, which
-    we see more often."""
+    """Neighbours that are alike as one.  Without what older stock leaves out; which data is a hole in the file,
+    which we see more often; and the place of subclusters that have nothing, which stock tells."""
     merged = []
     for row in json.loads(run(tool, 'map', '--output=json', *args)):
         row.pop('compressed', None)
-        row.pop('present', None)
         if row['data']:
             row['zero'] = False
-        else:
-            row['depth'] = 0
-            if row['start'] >= MIDDLE:
-                row.pop('offset', None)
+        if not row['present']:
+            row.pop('offset', None)
         last = merged[-1] if merged else None
         end = last and last['start'] + last['length']
-        alike = last and all(last.get(k) == row.get(k) for k in ('depth', 'zero', 'data'))
+        alike = last and all(last.get(k) == row.get(k) for k in ('depth', 'present', 'zero', 'data'))
         if alike and ('offset' in last) == ('offset' in row) and \
            ('offset' not in row or last['offset'] + last['length'] == row['offset']) and end == row['start']:
             last['length'] += row['length']
