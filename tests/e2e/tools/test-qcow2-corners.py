@@ -185,6 +185,17 @@ def test_refused_step_down(tap):
         tap.ok(done.status == 1 and before == after and not unsound(), f"version 2 with {what}", f"{done}\n{after}")
 
 
+def test_reader_of_what_is_freed(tap):
+    """R4 of qcow2: a cluster is not used anew while a request that saw the old mapping may read it."""
+    make("4M")
+    steps = ("write -q -P 0x11 0 64k", "flush", "break read_aio A", "aio_read -P 0x11 0 64k", "wait_break A",
+             "discard -q 0 64k", "flush", "write -q -P 0x22 1M 64k", "flush", "resume A", "aio_flush")
+    done = run("qemu-io", *(word for step in steps for word in ("-c", step)), "blkdebug::image")
+    tap.ok(done.status == 0 and "read 65536/65536 bytes at offset 0" in done.out and
+           "verification failed" not in done.text,
+           "a read that began before the discard gets what was there", done)
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
@@ -197,6 +208,7 @@ def main():
     test_shrunk_data_file(tap)
     test_gain_over_a_longer_backing_file(tap)
     test_refused_step_down(tap)
+    test_reader_of_what_is_freed(tap)
     return tap.finish()
 
 
