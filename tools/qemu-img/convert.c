@@ -57,7 +57,8 @@ static const ImgOption convert_options[] = {
       "zeroes of this length take no space (default: 4k; 0: all do)" },
     { 'm', "parallel", IMG_STRING, OPT(workers), "N",
       "pieces copied at a time (default: 8, less where the host caches)" },
-    { 'W', "oob", IMG_FLAG, OPT(out_of_order), NULL, "write pieces as they come, in any order" },
+    { 'W', "oob", IMG_FLAG, OPT(out_of_order), NULL, "write pieces as they come, in any order; "
+      "with -c they keep theirs" },
     { 'C', "copy-range-offloading", IMG_FLAG, OPT(offload), NULL,
       "let the host copy where it can" },
     { 'r', "rate-limit", IMG_STRING, OPT(rate), "RATE", "copy at most RATE bytes per second" },
@@ -110,8 +111,6 @@ static bool check_combinations(const ConvertOptions *opts)
         problem = "Cannot enable copy offloading when -c is used";
     } else if (opts->offload && opts->salvage) {
         problem = "Cannot use copy offloading in salvaging mode";
-    } else if (opts->out_of_order && opts->compressed) {
-        problem = "Out of order write and compress are mutually exclusive";
     } else if (opts->out_of_order && opts->reproducible) {
         problem = "Out of order write and --reproducible are mutually exclusive";
     } else if (opts->backing_format && opts->no_create) {
@@ -421,7 +420,7 @@ static int coroutine_fn co_run_with(const ConvertOptions *opts, char **names, in
     c.target_name = names[n_names - 1];
     c.copy = (ImgCopy){
         .n_sources = n_names - 1,
-        .out_of_order = opts->out_of_order,
+        .out_of_order = opts->out_of_order && !opts->compressed,
         .compressed = opts->compressed,
         .offload = opts->offload,
         .salvage = opts->salvage,

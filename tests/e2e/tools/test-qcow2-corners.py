@@ -9,7 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 
-from imgtest import BUILD, KiB, MiB, Tap, must, run, stock  # noqa: E402
+from imgtest import BUILD, KiB, MiB, Tap, must, run, sha256, stock  # noqa: E402
 
 
 def unsound(name="image"):
@@ -185,6 +185,15 @@ def test_refused_step_down(tap):
         tap.ok(done.status == 1 and before == after and not unsound(), f"version 2 with {what}", f"{done}\n{after}")
 
 
+def test_compressed_out_of_order(tap):
+    """-W only allows what -c has no use for."""
+    with open("source", "wb") as f:
+        f.write(b"".join(b"%d bottles of beer, " % i for i in range(200000)))
+    must("qemu-img", "convert", "-c", "-O", "qcow2", "source", "plain")
+    done = run("qemu-img", "convert", "-c", "-W", "-O", "qcow2", "source", "any")
+    tap.ok(done.status == 0 and sha256("any") == sha256("plain"), "convert -c -W gives the bytes of -c", done)
+
+
 def test_reader_of_what_is_freed(tap):
     """R4 of qcow2: a cluster is not used anew while a request that saw the old mapping may read it."""
     make("4M")
@@ -208,6 +217,7 @@ def main():
     test_shrunk_data_file(tap)
     test_gain_over_a_longer_backing_file(tap)
     test_refused_step_down(tap)
+    test_compressed_out_of_order(tap)
     test_reader_of_what_is_freed(tap)
     return tap.finish()
 
