@@ -544,7 +544,7 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
     Qcow2State *s = bs->opaque;
     Batch batch = { 0 };
     bool wants_cut;
-    int ret = qcow2_co_reap_frees(bs);
+    int ret = qcow2_is_lost(s) ? -EIO : qcow2_co_reap_frees(bs);
 
     if (ret < 0) {
         return ret;

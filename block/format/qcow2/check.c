@@ -527,6 +527,9 @@ static int coroutine_fn co_clear_bits(Qcow2Check *c)
     uint64_t bits = s->header.incompatible & (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
     int ret;
 
+    if (qcow2_is_lost(s)) {
+        return -EIO;
+    }
     if (!c->fix || c->final->check_errors || c->final->corruptions || c->wants_repeat) {
         return 0;
     }

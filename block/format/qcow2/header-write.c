@@ -171,6 +171,9 @@ int coroutine_fn qcow2_header_co_patch(BlockDriverState *bs, uint32_t offset, co
                                        size_t len)
 {
     assert(offset + len <= BDRV_SECTOR_SIZE);
+    if (qcow2_is_lost(bs->opaque)) {
+        return -EIO;
+    }
     return bdrv_co_pwrite_sync(bs->file, offset, len, buf, 0);
 }
 
@@ -184,9 +187,10 @@ static int coroutine_fn co_switch_bytes(BlockDriverState *bs, uint32_t offset, c
     Qcow2State *s = bs->opaque;
     int ret = qcow2_header_co_patch(bs, offset, new, len);
 
-    if (ret < 0 && qcow2_header_co_patch(bs, offset, old, len) < 0) {
+    if (ret < 0 && !qcow2_is_lost(s) && qcow2_header_co_patch(bs, offset, old, len) < 0) {
         error_report("qcow2: Nobody knows which header the image of node '%s' has; nothing more "
                      "is written to it", bs->node_name);
+        qatomic_set(&s->is_lost, true);
         qatomic_set(&s->is_corrupt, true);
     }
     return ret;

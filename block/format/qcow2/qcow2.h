@@ -213,7 +213,18 @@ typedef struct Qcow2State {
 
     /* Atomic. */
     bool is_corrupt;                /* marked; no more writes */
+    bool is_lost;                   /* see qcow2_is_lost() */
 } Qcow2State;
+
+/*
+ * Does nobody know which header the file has?  Its tables may be others than those in memory, which
+ * may lie over what is in use: neither data nor metadata goes to a new place, no table is written,
+ * and flushes fail, until the image is opened again.
+ */
+static inline bool qcow2_is_lost(const Qcow2State *s)
+{
+    return unlikely(qatomic_read(&s->is_lost));
+}
 
 /* ---- where data is ------------------------------------------------------------------------- */
 

@@ -134,6 +134,9 @@ static int coroutine_fn co_change(BlockDriverState *bs, uint64_t first, uint64_t
     int ret = 0;
     uint64_t i;
 
+    if (qcow2_is_lost(s)) {
+        return -EIO; /* what is free by these counts may be in use */
+    }
     for (i = 0; i < n; i++) {
         uint64_t cluster = first + i, count;
 

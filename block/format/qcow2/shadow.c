@@ -30,6 +30,10 @@ Qcow2Shadow *coroutine_fn qcow2_shadow_co_begin(BlockDriverState *bs, Error **er
     Qcow2State *s = bs->opaque;
     g_autoptr(Qcow2Shadow) sh = g_new0(Qcow2Shadow, 1);
 
+    if (qcow2_is_lost(s)) {
+        error_setg(errp, "Nobody knows which header the image has");
+        return NULL;
+    }
     sh->bs = bs;
     sh->header = s->header;
     sh->l1_size = s->l1.size;
