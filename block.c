@@ -418,11 +418,6 @@ bool bdrv_is_filter(const BlockDriverState *bs)
     return bs->drv && bs->drv->is_filter;
 }
 
-bool bdrv_is_implicit(const BlockDriverState *bs)
-{
-    return bs->implicit;
-}
-
 bool bdrv_supports_backing(const BlockDriverState *bs)
 {
     return bs->drv && bs->drv->supports_backing;

@@ -72,11 +72,6 @@ static const struct {
     [IF_SD] = { "sd", 0 },         [IF_VIRTIO] = { "virtio", 0 }, [IF_XEN] = { "xen", 0 },
 };
 
-const char *drive_if_name(BlockInterfaceType type)
-{
-    return interfaces[type].name;
-}
-
 /* ---- options of one drive -------------------------------------------------------------------- */
 
 typedef struct DriveSpec {
@@ -652,13 +647,6 @@ DriveInfo *drive_get(BlockInterfaceType type, int bus, int unit)
         }
     }
     return NULL;
-}
-
-DriveInfo *drive_get_by_index(BlockInterfaceType type, int index)
-{
-    int max_devs = interfaces[type].max_devs;
-    return max_devs ? drive_get(type, index / max_devs, index % max_devs)
-                    : drive_get(type, 0, index);
 }
 
 DriveInfo *blk_legacy_dinfo(BlockBackend *blk)

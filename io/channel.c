@@ -34,12 +34,6 @@ QIOChannel *qio_channel_new(const QIOChannelOps *ops, int read_fd, int write_fd)
     return ioc;
 }
 
-QIOChannel *qio_channel_ref(QIOChannel *ioc)
-{
-    qatomic_inc(&ioc->refcnt);
-    return ioc;
-}
-
 void qio_channel_unref(QIOChannel *ioc)
 {
     if (!ioc || qatomic_fetch_dec(&ioc->refcnt) > 1) {

@@ -729,15 +729,3 @@ SocketAddress *socket_local_address(int fd, Error **errp)
     }
     return sockaddr_to_address(&ss, len, errp);
 }
-
-SocketAddress *socket_remote_address(int fd, Error **errp)
-{
-    struct sockaddr_storage ss = { 0 };
-    socklen_t len = sizeof(ss);
-
-    if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0) {
-        error_setg_errno(errp, errno, "Unable to query remote socket address");
-        return NULL;
-    }
-    return sockaddr_to_address(&ss, len, errp);
-}

@@ -18,7 +18,6 @@ typedef struct HmpSession {
     GString *line;           /* without readline: what came of the line */
     bool is_busy;            /* a command runs */
     bool is_hidden;          /* another user has the terminal */
-    bool is_suspended;       /* the program is ending */
     unsigned generation;     /* counts connections */
 } HmpSession;
 
@@ -196,17 +195,9 @@ char *coroutine_fn hmp_run_collecting(const char *line)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
-void monitor_suspend(Monitor *mon)
-{
-    /* What collects output for human-monitor-command is no session, and has no device. */
-    if (mon && !mon->is_qmp && mon->fe.chr) {
-        container_of(mon, HmpSession, common)->is_suspended = true;
-    }
-}
-
 static void show_prompt(HmpSession *s)
 {
-    if (!s->is_hidden && !s->is_suspended && !s->common.is_retired) {
+    if (!s->is_hidden && !s->common.is_retired) {
         if (s->readline) {
             readline_start(s->readline);
         } else {
@@ -271,7 +262,7 @@ static void drop_input(HmpSession *s)
 
 static void handle_input(HmpSession *s)
 {
-    while (s->input_at < s->input->len && !s->is_busy && !s->is_suspended &&
+    while (s->input_at < s->input->len && !s->is_busy &&
            !monitor_is_deaf(&s->common)) {
         uint8_t byte = s->input->data[s->input_at++];
         char *line = s->readline ? readline_handle_byte(s->readline, byte) : plain_line(s, byte);
@@ -298,7 +289,7 @@ static size_t hmp_can_receive(void *opaque)
 {
     HmpSession *s = opaque;
 
-    return monitor_is_deaf(&s->common) || s->is_busy || s->is_suspended || s->input->len ||
+    return monitor_is_deaf(&s->common) || s->is_busy || s->input->len ||
            monitor_pending_output(&s->common) > MONITOR_OUT_SOFT_MAX ? 0 : SIZE_MAX;
 }
 

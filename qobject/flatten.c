@@ -8,19 +8,6 @@
 /* Keys come from users; nesting what they say recurses. */
 #define MAX_KEY_PARTS 200
 
-void qdict_copy_default(QDict *dst, const QDict *src, const char *key)
-{
-    QObject *value;
-
-    if (qdict_haskey(dst, key)) {
-        return;
-    }
-    value = qdict_get(src, key);
-    if (value) {
-        qdict_put_obj(dst, key, qobject_ref(value));
-    }
-}
-
 void qdict_set_default_str(QDict *dst, const char *key, const char *value)
 {
     if (!qdict_haskey(dst, key)) {

@@ -319,11 +319,6 @@ bool qemu_opt_set(QemuOpts *opts, const char *name, const char *value, Error **e
     return true;
 }
 
-bool qemu_opt_set_bool(QemuOpts *opts, const char *name, bool value, Error **errp)
-{
-    return qemu_opt_set(opts, name, value ? "on" : "off", errp);
-}
-
 bool qemu_opt_set_number(QemuOpts *opts, const char *name, int64_t value, Error **errp)
 {
     g_autofree char *text = g_strdup_printf("%" PRId64, value);

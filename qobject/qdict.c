@@ -251,14 +251,6 @@ bool qdict_get_bool(const QDict *dict, const char *key)
     return qb->value;
 }
 
-double qdict_get_double(const QDict *dict, const char *key)
-{
-    QNum *qn = qobject_to(QNum, qdict_get(dict, key));
-
-    assert(qn);
-    return qnum_get_double(qn);
-}
-
 const char *qdict_get_str(const QDict *dict, const char *key)
 {
     const char *str = qobject_get_try_str(qdict_get(dict, key));

@@ -80,15 +80,6 @@ int64_t qnum_get_int(const QNum *qn)
     return value;
 }
 
-uint64_t qnum_get_uint(const QNum *qn)
-{
-    uint64_t value = 0;
-    bool fits = qnum_get_try_uint(qn, &value);
-
-    assert(fits);
-    return value;
-}
-
 double qnum_get_double(const QNum *qn)
 {
     switch (qn->kind) {

@@ -41,11 +41,6 @@ QString *qstring_take(char *string)
     return qs;
 }
 
-QString *qstring_new(void)
-{
-    return qstring_take(g_strdup(""));
-}
-
 QString *qstring_from_str(const char *str)
 {
     return qstring_take(g_strdup(str));
@@ -71,17 +66,6 @@ QList *qlist_new(void)
     return list;
 }
 
-QList *qlist_copy(const QList *src)
-{
-    QList *list = qlist_new();
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(src, entry) {
-        qlist_append_obj(list, qobject_ref(entry->value));
-    }
-    return list;
-}
-
 void qlist_append_obj(QList *list, QObject *value)
 {
     if (list->end == list->allocated) {
@@ -101,21 +85,6 @@ void qlist_append_obj(QList *list, QObject *value)
 void qlist_append_int(QList *list, int64_t value)
 {
     qlist_append(list, qnum_from_int(value));
-}
-
-void qlist_append_bool(QList *list, bool value)
-{
-    qlist_append(list, qbool_from_bool(value));
-}
-
-void qlist_append_str(QList *list, const char *value)
-{
-    qlist_append(list, qstring_from_str(value));
-}
-
-void qlist_append_null(QList *list)
-{
-    qlist_append(list, qnull());
 }
 
 QObject *qlist_pop(QList *list)

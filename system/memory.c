@@ -192,11 +192,6 @@ void memory_describe(MemoryMap *map, GString *out)
     }
 }
 
-const char *memory_map_name(const MemoryMap *map)
-{
-    return map->priv->name;
-}
-
 /* ---- registers ------------------------------------------------------------------------------- */
 
 static MemoryRegion *region_find(MemoryMap *map, hwaddr addr)

@@ -16,11 +16,6 @@ typedef struct Listener {
     void *opaque;
 } Listener;
 
-typedef struct PowerdownListener {
-    void (*fn)(void *opaque);
-    void *opaque;
-} PowerdownListener;
-
 /* What is asked of the main loop; atomics.  Causes and states are stored plus one, 0 is none. */
 static struct {
     int shutdown;
@@ -36,8 +31,7 @@ static struct {
     RunState state;
     RebootAction on_reboot;
     ShutdownAction on_shutdown;
-    GArray *listeners;           /* of Listener */
-    GArray *powerdown_listeners; /* of PowerdownListener */
+    GArray *listeners;     /* of Listener */
     void (*end_hook)(void);
     bool has_ended;        /* the main loop */
     bool is_stopping;
@@ -93,16 +87,6 @@ static void call_listeners(bool is_running)
 
         listener.fn(listener.opaque, is_running);
     }
-}
-
-void runstate_add_powerdown_listener(void (*fn)(void *opaque), void *opaque)
-{
-    PowerdownListener listener = {fn, opaque};
-
-    if (!run.powerdown_listeners) {
-        run.powerdown_listeners = g_array_new(false, false, sizeof(PowerdownListener));
-    }
-    g_array_append_val(run.powerdown_listeners, listener);
 }
 
 /* ---- stop and go ----------------------------------------------------------------------------- */
@@ -185,11 +169,6 @@ void coroutine_fn vm_co_hold(RunState state)
     run.hold_waiter = qemu_coroutine_self();
     qemu_notify_event();
     qemu_coroutine_yield();
-}
-
-bool vm_is_held(void)
-{
-    return run.is_held;
 }
 
 RunState vm_state_after_hold(void)
@@ -327,16 +306,6 @@ static void do_reset(ShutdownCause cause)
     }
 }
 
-static void do_powerdown(void)
-{
-    qapi_event_send_powerdown();
-    for (guint i = 0; run.powerdown_listeners && i < run.powerdown_listeners->len; i++) {
-        PowerdownListener *l = &g_array_index(run.powerdown_listeners, PowerdownListener, i);
-
-        l->fn(l->opaque);
-    }
-}
-
 /* Returns: whether the run has ended. */
 static bool do_shutdown(ShutdownCause cause)
 {
@@ -387,7 +356,7 @@ static bool handle_requests(void)
         do_reset(reset - 1);
     }
     if (take(&request.powerdown)) {
-        do_powerdown();
+        qapi_event_send_powerdown();
     }
     if (stop) {
         vm_stop(stop - 1);

@@ -138,11 +138,6 @@ void bitmap_fill(unsigned long *map, long nbits)
     bitmap_set(map, 0, nbits);
 }
 
-void bitmap_copy(unsigned long *dst, const unsigned long *src, long nbits)
-{
-    memcpy(dst, src, BITS_TO_LONGS(nbits) * sizeof(*dst));
-}
-
 bool bitmap_empty(const unsigned long *map, long nbits)
 {
     return find_next_bit(map, nbits, 0) == nbits;

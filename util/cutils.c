@@ -169,24 +169,6 @@ int qemu_strtoui(const char *str, const char **endptr, int base, unsigned int *r
     return *result == value ? 0 : -ERANGE;
 }
 
-int qemu_strtol(const char *str, const char **endptr, int base, long *result)
-{
-    int64_t value;
-    int ret = qemu_strtoi64(str, endptr, base, &value);
-
-    *result = CLAMP(value, LONG_MIN, LONG_MAX);
-    return ret == 0 && *result != value ? -ERANGE : ret;
-}
-
-int qemu_strtoul(const char *str, const char **endptr, int base, unsigned long *result)
-{
-    uint64_t value;
-    int ret = qemu_strtou64(str, endptr, base, &value);
-
-    *result = MIN(value, ULONG_MAX);
-    return ret == 0 && *result != value ? -ERANGE : ret;
-}
-
 /* Numbers of people and files never follow the locale. */
 int qemu_strtod(const char *str, const char **endptr, double *result)
 {

@@ -103,15 +103,6 @@ int qemu_pipe(int pipefd[2])
     return pipe2(pipefd, O_CLOEXEC);
 }
 
-void qemu_set_cloexec(int fd)
-{
-    int flags = fcntl(fd, F_GETFD);
-
-    assert(flags >= 0);
-    flags = fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-    assert(flags >= 0);
-}
-
 bool qemu_set_blocking(int fd, bool block, Error **errp)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -123,21 +114,6 @@ bool qemu_set_blocking(int fd, bool block, Error **errp)
         return false;
     }
     return true;
-}
-
-int qemu_socket(int domain, int type, int protocol)
-{
-    return socket(domain, type | SOCK_CLOEXEC, protocol);
-}
-
-int qemu_accept(int fd, struct sockaddr *addr, unsigned int *addrlen)
-{
-    return accept4(fd, addr, addrlen, SOCK_CLOEXEC);
-}
-
-int qemu_socketpair(int domain, int type, int protocol, int sv[2])
-{
-    return socketpair(domain, type | SOCK_CLOEXEC, protocol, sv);
 }
 
 /* ---- whole reads and writes ----------------------------------------------------------------- */

@@ -6,11 +6,6 @@
 
 #include "qemu/notify.h"
 
-void notifier_list_init(NotifierList *list)
-{
-    QLIST_INIT(&list->notifiers);
-}
-
 void notifier_list_add(NotifierList *list, Notifier *notifier)
 {
     QLIST_INSERT_HEAD(&list->notifiers, notifier, node);
@@ -28,9 +23,4 @@ void notifier_list_notify(NotifierList *list, void *data)
     QLIST_FOREACH_SAFE(notifier, &list->notifiers, node, next) {
         notifier->notify(notifier, data);
     }
-}
-
-bool notifier_list_empty(const NotifierList *list)
-{
-    return QLIST_EMPTY(&list->notifiers);
 }

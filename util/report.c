@@ -109,11 +109,6 @@ void error_vreport(const char *fmt, va_list ap)
     report("", fmt, ap);
 }
 
-void warn_vreport(const char *fmt, va_list ap)
-{
-    report("warning: ", fmt, ap);
-}
-
 void error_report(const char *fmt, ...)
 {
     va_list ap;
@@ -145,35 +140,12 @@ Location *loc_push_none(Location *loc)
     return loc;
 }
 
-Location *loc_push_restore(Location *loc)
-{
-    loc->prev = location();
-    current_location = loc;
-    return loc;
-}
-
 Location *loc_pop(Location *loc)
 {
     assert(current_location == loc && loc->prev);
     current_location = loc->prev;
     loc->prev = NULL;
     return loc;
-}
-
-Location *loc_save(Location *loc)
-{
-    *loc = *location();
-    loc->prev = NULL;
-    return loc;
-}
-
-void loc_restore(const Location *loc)
-{
-    Location *cur = location();
-    Location *prev = cur->prev;
-
-    *cur = *loc;
-    cur->prev = prev;
 }
 
 void loc_set_none(void)

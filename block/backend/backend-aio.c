@@ -13,8 +13,7 @@
 #include "qemu/main-loop.h"
 
 typedef enum BlkAioKind {
-    AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH, AIO_ZONE_REPORT, AIO_ZONE_MGMT, AIO_ZONE_APPEND,
-    AIO_IOCTL,
+    AIO_READ, AIO_WRITE, AIO_DISCARD, AIO_FLUSH, AIO_IOCTL,
 } BlkAioKind;
 
 typedef struct BlkAio {
@@ -22,20 +21,11 @@ typedef struct BlkAio {
     BlkAioKind kind;
     int64_t offset, bytes;
     QEMUIOVector *qiov;
-    unsigned flags; /* or the operation on zones */
+    unsigned flags;
     BlockCompletionFunc *cb;
     void *opaque;
-    union {
-        int64_t *appended;
-        struct {
-            BlockZoneDescriptor *zones;
-            unsigned *nr_zones;
-        };
-        struct {
-            unsigned long request;
-            void *arg;
-        };
-    };
+    unsigned long request; /* of AIO_IOCTL, as the next */
+    void *arg;
 } BlkAio;
 
 struct BlockAIOCB {
@@ -170,12 +160,6 @@ static int coroutine_fn co_do_aio(const BlkAio *aio)
         return blk_co_pdiscard(aio->blk, aio->offset, aio->bytes);
     case AIO_IOCTL:
         return blk_co_ioctl(aio->blk, aio->request, aio->arg);
-    case AIO_ZONE_REPORT:
-        return blk_co_zone_report(aio->blk, aio->offset, aio->nr_zones, aio->zones);
-    case AIO_ZONE_MGMT:
-        return blk_co_zone_mgmt(aio->blk, aio->flags, aio->offset, aio->bytes);
-    case AIO_ZONE_APPEND:
-        return blk_co_zone_append(aio->blk, aio->appended, aio->qiov, aio->flags);
     default:
         return blk_co_flush(aio->blk);
     }
@@ -262,26 +246,4 @@ BlockAIOCB *blk_aio_ioctl(BlockBackend *blk, unsigned long request, void *arg,
 {
     return start_aio((BlkAio){ .blk = blk, .kind = AIO_IOCTL, .request = request, .arg = arg,
                                .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
-                                BlockZoneDescriptor *zones, BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlkAio){ .blk = blk, .kind = AIO_ZONE_REPORT, .offset = offset,
-                               .zones = zones, .nr_zones = nr_zones,
-                               .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset, int64_t bytes,
-                              BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlkAio){ .blk = blk, .kind = AIO_ZONE_MGMT, .offset = offset,
-                               .bytes = bytes, .flags = op, .cb = cb, .opaque = opaque });
-}
-
-BlockAIOCB *blk_aio_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
-                                unsigned flags, BlockCompletionFunc *cb, void *opaque)
-{
-    return start_aio((BlkAio){ .blk = blk, .kind = AIO_ZONE_APPEND, .appended = offset,
-                               .qiov = qiov, .flags = flags, .cb = cb, .opaque = opaque });
 }

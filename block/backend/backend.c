@@ -406,18 +406,6 @@ const char *blk_get_attached_dev_id(const BlockBackend *blk)
     return blk->dev_id ? blk->dev_id : "";
 }
 
-BlockBackend *blk_by_dev(void *dev)
-{
-    BlockBackend *blk;
-
-    QTAILQ_FOREACH(blk, &all_backends, next) {
-        if (blk->dev == dev) {
-            return blk;
-        }
-    }
-    return NULL;
-}
-
 /* Is @path the device called @id, or the part of it that owns the disk? */
 static bool is_path_of(const char *path, const char *id)
 {
@@ -517,11 +505,6 @@ void blk_set_aio_context(BlockBackend *blk, AioContext *ctx)
     blk->ctx = ctx;
 }
 
-AioContext *blk_get_aio_context(const BlockBackend *blk)
-{
-    return blk->ctx;
-}
-
 /* ---- state ----------------------------------------------------------------------------------- */
 
 bool blk_is_inserted(BlockBackend *blk)
@@ -535,11 +518,6 @@ bool blk_is_available(BlockBackend *blk)
                      blk->dev_ops->is_tray_open(blk->dev_opaque);
 
     return blk_is_inserted(blk) && !tray_open;
-}
-
-bool blk_is_writable(BlockBackend *blk)
-{
-    return blk->root && bdrv_is_writable(blk->root->bs) && (blk->perm & BLK_PERM_WRITE);
 }
 
 bool blk_supports_write_perm(BlockBackend *blk)
@@ -587,13 +565,6 @@ uint64_t blk_get_max_transfer(BlockBackend *blk)
     int64_t max = blk->root ? blk->root->bs->bl.max_transfer : 0;
 
     return max ? MIN(max, BDRV_REQUEST_MAX_BYTES) : BDRV_REQUEST_MAX_BYTES;
-}
-
-int blk_get_max_iov(BlockBackend *blk)
-{
-    int max = blk->root ? blk->root->bs->bl.max_iov : 0;
-
-    return max ? MIN(max, IOV_MAX) : IOV_MAX;
 }
 
 BlockZoneLimits blk_get_zone_limits(BlockBackend *blk)

@@ -309,17 +309,6 @@ bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap)
     return bitmap->inconsistent;
 }
 
-bool bdrv_has_readonly_bitmaps(BlockDriverState *bs)
-{
-    BdrvDirtyBitmap *bitmap;
-    QLIST_FOREACH(bitmap, &bs->dirty_bitmaps, next) {
-        if (bitmap->readonly) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A cluster, within reason: finer does not help, coarser makes copies larger than needed. */
 uint32_t bdrv_get_default_bitmap_granularity(BlockDriverState *bs)
 {
@@ -377,12 +366,6 @@ bool bdrv_dirty_bitmap_create_successor(BdrvDirtyBitmap *bitmap, Error **errp)
     bitmap->successor = successor;
     bitmap->busy = true;
     return true;
-}
-
-void bdrv_enable_dirty_bitmap_successor(BdrvDirtyBitmap *bitmap)
-{
-    QEMU_LOCK_GUARD(lock_of(bitmap));
-    bitmap->successor->enabled = true;
 }
 
 BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap, Error **errp)
@@ -610,12 +593,6 @@ int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter)
 {
     QEMU_LOCK_GUARD(lock_of(iter->bitmap));
     return hbitmap_iter_next(&iter->it);
-}
-
-void bdrv_set_dirty_iter(BdrvDirtyBitmapIter *iter, int64_t offset)
-{
-    QEMU_LOCK_GUARD(lock_of(iter->bitmap));
-    hbitmap_iter_init(&iter->it, iter->bitmap->bits, offset);
 }
 
 /* ---- the request path ------------------------------------------------------------------------ */

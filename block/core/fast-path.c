@@ -19,11 +19,6 @@ void bdrv_fast_path_enable(bool enable)
     qatomic_set(&is_off, !enable);
 }
 
-bool bdrv_fast_path_enabled(void)
-{
-    return !qatomic_read(&is_off);
-}
-
 static void __attribute__((constructor)) read_environment(void)
 {
     const char *value = getenv("QEMU_BLOCK_FAST");

@@ -470,17 +470,6 @@ void bdrv_foreach_parent(BlockDriverState *bs, bool (*fn)(BdrvChild *edge, void 
     }
 }
 
-void bdrv_foreach_child(BlockDriverState *bs, bool (*fn)(BdrvChild *edge, void *opaque),
-                        void *opaque)
-{
-    BdrvChild *edge, *after;
-    QLIST_FOREACH_SAFE(edge, &bs->children, next, after) {
-        if (!fn(edge, opaque)) {
-            return;
-        }
-    }
-}
-
 unsigned bdrv_parent_count(const BlockDriverState *bs)
 {
     unsigned count = 0;

@@ -89,23 +89,6 @@ static bool coroutine_fn co_fill_node_info(BlockDriverState *bs, BlockNodeInfo *
     return fill_node_info(bs, info, errp);
 }
 
-ImageInfo *coroutine_fn bdrv_co_image_info(BlockDriverState *bs, bool flat, Error **errp)
-{
-    ImageInfo *first = NULL, **link = &first;
-    for (bs = bdrv_skip_implicit_filters(bs); bs; bs = bdrv_filter_or_cow_bs(bs)) {
-        ImageInfo *info = *link = g_new0(ImageInfo, 1);
-        if (!co_fill_node_info(bs, bdrv_image_info_node(info), errp)) {
-            qapi_free_ImageInfo(first);
-            return NULL;
-        }
-        link = &info->backing_image;
-        if (flat) {
-            break;
-        }
-    }
-    return first;
-}
-
 BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **errp)
 {
     g_autoptr(BlockGraphInfo) info = g_new0(BlockGraphInfo, 1);

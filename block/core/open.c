@@ -190,20 +190,6 @@ static BlockDriverState *coroutine_fn open_node(BlockdevOptions *options, const 
     return bs;
 }
 
-bool bdrv_apply_auto_read_only(BlockDriverState *bs, const char *message, Error **errp)
-{
-    if (bs->read_only) {
-        return true;
-    }
-    if (!(bs->open_flags & BDRV_O_AUTO_RDONLY)) {
-        error_setg(errp, "%s", message ? message : "Image is read-only");
-        return false;
-    }
-    bs->read_only = true;
-    bs->open_flags &= ~BDRV_O_RDWR;
-    return true;
-}
-
 /* ---- the backing chain ----------------------------------------------------------------------- */
 
 bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOrNull *ref,

@@ -250,32 +250,3 @@ uint64_t bdrv_oldest_serial(BlockDriverState *bs)
     }
     return oldest_visit(bs, oldest);
 }
-
-/* Wait for one request older than @serial; false if there is none. */
-static bool coroutine_fn co_wait_for_older(BlockDriverState *bs, uint64_t serial)
-{
-    for (unsigned i = 0; i < BDRV_REQUEST_SHARDS; i++) {
-        BdrvRequest *req;
-
-        qemu_mutex_lock(&bs->shard[i].lock);
-        QTAILQ_FOREACH(req, &bs->shard[i].requests, next) {
-            if (req->serial < serial) {
-                co_sleep_until_end(req, &bs->shard[i].lock);
-                return true;
-            }
-        }
-        qemu_mutex_unlock(&bs->shard[i].lock);
-    }
-    return false;
-}
-
-void coroutine_fn bdrv_co_wait_older(BlockDriverState *bs, uint64_t serial)
-{
-    /* Keeps visits out; that also holds up no one else. */
-    qatomic_inc(&bs->n_serialising);
-    co_wait_for_visits(bs);
-    qatomic_dec(&bs->n_serialising);
-    while (co_wait_for_older(bs, serial)) {
-        /* One ended; look again. */
-    }
-}

@@ -528,11 +528,6 @@ void job_progress_set_remaining(Job *job, uint64_t remaining)
     progress_set_remaining(&job->progress, remaining);
 }
 
-void job_progress_increase_remaining(Job *job, uint64_t delta)
-{
-    progress_increase_remaining(&job->progress, delta);
-}
-
 const char *job_type_str(const Job *job)
 {
     return JobType_str(job->driver->job_type);

@@ -144,8 +144,6 @@ typedef struct AioPoller {
 
 /** Ask @poller in each iteration, and again and again while the loop polls.  Home thread. */
 void aio_add_poller(AioContext *ctx, AioPoller *poller);
-/** Ask it no more; it may do this itself.  Home thread. */
-void aio_remove_poller(AioContext *ctx, AioPoller *poller);
 
 /* ---- asynchronous file I/O ------------------------------------------------------------------- */
 typedef enum AioFileOp {

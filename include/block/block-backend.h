@@ -128,8 +128,6 @@ void blk_detach_dev(BlockBackend *blk, void *dev);
 /** What blk_attach_dev() was given, or NULL. */
 void *blk_get_attached_dev(const BlockBackend *blk);
 const char *blk_get_attached_dev_id(const BlockBackend *blk); /* "" if none */
-/** The backend that @dev is attached to, or NULL. */
-BlockBackend *blk_by_dev(void *dev);
 /** The backend of the device called @id, or at path @id; DeviceNotFound. */
 BlockBackend *blk_by_qdev_id(const char *id, Error **errp);
 /** Offer upward calls; @ops and @opaque live until blk_detach_dev().  Main thread. */
@@ -161,8 +159,6 @@ bool blk_dev_change_medium(BlockBackend *blk, bool load, Error **errp);
 
 /** Loop in which blk_aio_* of threads without a loop run and complete.  Device not running. */
 void blk_set_aio_context(BlockBackend *blk, AioContext *ctx);
-/** The loop that blk_set_aio_context() set; at first that of the main thread. */
-AioContext *blk_get_aio_context(const BlockBackend *blk);
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
@@ -173,8 +169,6 @@ AioContext *blk_get_aio_context(const BlockBackend *blk);
 bool blk_is_inserted(BlockBackend *blk);
 /** The same, and the tray is shut: would requests reach the medium? */
 bool blk_is_available(BlockBackend *blk);
-/** May it be written to now: is the node writable, and does the backend have the right? */
-bool blk_is_writable(BlockBackend *blk);
 /** Could the right to write be had, as far as the node is concerned?  Without one: yes. */
 bool blk_supports_write_perm(BlockBackend *blk);
 int64_t blk_getlength(BlockBackend *blk); /* bytes as last known; -ENOMEDIUM.  Any thread */
@@ -186,7 +180,6 @@ int64_t coroutine_fn blk_co_getlength(BlockBackend *blk);
  */
 uint32_t blk_get_request_alignment(BlockBackend *blk);
 uint64_t blk_get_max_transfer(BlockBackend *blk); /* bytes, never 0 */
-int blk_get_max_iov(BlockBackend *blk);
 
 /** Inside of the gate, or while nobody changes the root. */
 BlockZoneLimits blk_get_zone_limits(BlockBackend *blk);
@@ -303,13 +296,6 @@ BlockAIOCB *blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaq
 /* @arg and what it points to live until @cb. */
 BlockAIOCB *blk_aio_ioctl(BlockBackend *blk, unsigned long request, void *arg,
                           BlockCompletionFunc *cb, void *opaque);
-/* Zones: what the pointers point to lives until @cb. */
-BlockAIOCB *blk_aio_zone_report(BlockBackend *blk, int64_t offset, unsigned *nr_zones,
-                                BlockZoneDescriptor *zones, BlockCompletionFunc *cb, void *opaque);
-BlockAIOCB *blk_aio_zone_mgmt(BlockBackend *blk, BlockZoneOp op, int64_t offset, int64_t bytes,
-                              BlockCompletionFunc *cb, void *opaque);
-BlockAIOCB *blk_aio_zone_append(BlockBackend *blk, int64_t *offset, QEMUIOVector *qiov,
-                                unsigned flags, BlockCompletionFunc *cb, void *opaque);
 /** How many requests are inside of the gate now. */
 int blk_in_flight(BlockBackend *blk);
 

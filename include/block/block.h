@@ -133,7 +133,7 @@ typedef enum BlockOpType {
  *
  * The Error stays the caller's and must outlive the blocker; its address is the blocker's identity.
  * The same reason may block an operation twice: one unblock removes both.  The latest blocker is
- * the one reported.  Blocking never fails and ends nothing that runs: it binds whoever asks next. 
+ * the one reported.  Blocking never fails and ends nothing that runs: it binds whoever asks next.
  * A node must not be closed with blockers on it.  Main thread; nothing here yields.
  *
  * Blockers stay with their node when the graph changes above it.  Each set of blockers with one
@@ -384,8 +384,6 @@ bool bdrv_is_writable(const BlockDriverState *bs);
 bool bdrv_is_inserted(const BlockDriverState *bs);
 bool bdrv_is_encrypted(const BlockDriverState *bs);
 bool bdrv_is_filter(const BlockDriverState *bs);
-/** Inserted by -drive or a job for its own purposes: no node to users. */
-bool bdrv_is_implicit(const BlockDriverState *bs);
 /** Can images of this format have a backing image? */
 bool bdrv_supports_backing(const BlockDriverState *bs);
 /** Raise BLOCK_WRITE_THRESHOLD once when a write ends beyond @threshold bytes; 0: never. */

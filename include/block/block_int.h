@@ -455,12 +455,6 @@ BlockDriverState *coroutine_fn bdrv_co_open_implicit_filter(BlockDriver *drv,
 bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOrNull *ref,
                                        Error **errp);
 
-/**
- * Writing turned out to be impossible: go on read-only if the user allowed that (auto-read-only),
- * else set @errp to @message, or to "Image is read-only".  Context: open, reopen.
- */
-bool bdrv_apply_auto_read_only(BlockDriverState *bs, const char *message, Error **errp);
-
 /** Default of BlockDriver.bdrv_child_claims: what filters, formats and COW children do. */
 BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild *child,
                                           BdrvChildRole role, BlockRights parent_uses,
@@ -573,8 +567,6 @@ int coroutine_fn bdrv_co_is_allocated_above(BlockDriverState *top, BlockDriverSt
 /** The same in @bs alone. */
 int coroutine_fn bdrv_co_is_allocated(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       int64_t *pnum);
-/** 1: the range reads as zeroes for sure. */
-int coroutine_fn bdrv_co_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
 /** Tell a debugging filter above or at @bs that a named point was passed. */
 void coroutine_fn bdrv_co_debug_event(BlockDriverState *bs, BlkdebugEvent event);

@@ -62,16 +62,12 @@ bool coroutine_fn drive_co_del(const char *id, Error **errp);
 
 /** The drive at a place, or NULL. */
 DriveInfo *drive_get(BlockInterfaceType type, int bus, int unit);
-/** The drive that -drive index=@index made, or NULL. */
-DriveInfo *drive_get_by_index(BlockInterfaceType type, int index);
 /** Every drive in the order of creation; NULL starts, NULL ends. */
 DriveInfo *drive_next(DriveInfo *dinfo);
 /** Drives no device took: sets @errp for the first one (stock's wording) and returns false. */
 bool drive_check_orphans(Error **errp);
 /** The drive of @blk, or NULL if it is none. */
 DriveInfo *blk_legacy_dinfo(BlockBackend *blk);
-/** The value of if= for @type. */
-const char *drive_if_name(BlockInterfaceType type);
 
 /**
  * Give the drive @blk the limits @cfg, in the group @name; no limits at all: end them.

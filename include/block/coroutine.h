@@ -36,9 +36,6 @@ Coroutine *qemu_coroutine_create(CoroutineEntry *entry, void *opaque);
  */
 void qemu_coroutine_enter(Coroutine *co);
 
-/** The same if @co is not running already; same thread only. */
-void qemu_coroutine_enter_if_inactive(Coroutine *co);
-
 /**
  * Is little left of this coroutine's stack?  Then a function that may recurse deeply goes on with a
  * new one, by qemu_co_call().  False outside of coroutines.

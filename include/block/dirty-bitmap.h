@@ -88,8 +88,6 @@ bool bdrv_dirty_bitmap_create_successor(BdrvDirtyBitmap *bitmap, Error **errp);
 BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap, Error **errp);
 /** The successor is merged into @bitmap, which is returned, and freed.  As above. */
 BdrvDirtyBitmap *bdrv_reclaim_dirty_bitmap(BdrvDirtyBitmap *bitmap, Error **errp);
-/** The successor records writes from now on; there is one. */
-void bdrv_enable_dirty_bitmap_successor(BdrvDirtyBitmap *bitmap);
 
 /**
  * Ask for a property.  Strings: the bitmap's; NULL: an internal one's name.  Granularity and size
@@ -105,8 +103,6 @@ bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);
-/** Is one of the bitmaps of @bs read-only? */
-bool bdrv_has_readonly_bitmaps(BlockDriverState *bs);
 /** Bytes that are copied at once if one of them is dirty, unless the user says so. */
 uint32_t bdrv_get_default_bitmap_granularity(BlockDriverState *bs);
 /** What query-block tells of the bitmaps of @bs; caller frees. */
@@ -154,7 +150,6 @@ void bdrv_dirty_bitmap_set_stored(BdrvDirtyBitmap *bitmap);
 BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_iter_free(BdrvDirtyBitmapIter *iter);
 int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter); /* -1: no more */
-void bdrv_set_dirty_iter(BdrvDirtyBitmapIter *iter, int64_t offset);
 
 /* Request path: a write ended (also in error).  Any thread. */
 void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes);

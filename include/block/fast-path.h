@@ -100,7 +100,6 @@ void bdrv_fast_abandon(BdrvFastRequest *req);
  * does the same, only slower, so this is for finding and testing errors.  No request may run.
  */
 void bdrv_fast_path_enable(bool enable);
-bool bdrv_fast_path_enabled(void);
 
 /* ---- backing chains -------------------------------------------------------------------------- */
 

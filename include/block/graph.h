@@ -166,10 +166,8 @@ bool bdrv_has_node_parent(const BlockDriverState *bs);
 bool bdrv_is_root_node(const BlockDriverState *bs);
 /** Number of parents of any kind. */
 unsigned bdrv_parent_count(const BlockDriverState *bs);
-/** Visit edges above or below; stop when @fn returns false. */
+/** Visit edges above; stop when @fn returns false. */
 void bdrv_foreach_parent(BlockDriverState *bs, bool (*fn)(BdrvChild *edge, void *opaque),
                          void *opaque);
-void bdrv_foreach_child(BlockDriverState *bs, bool (*fn)(BdrvChild *edge, void *opaque),
-                        void *opaque);
 
 #endif

@@ -211,7 +211,6 @@ bool job_is_busy(const Job *job);
 /* Progress: any thread; in the job's own unit, bytes as a rule. */
 void job_progress_update(Job *job, uint64_t done);
 void job_progress_set_remaining(Job *job, uint64_t remaining);
-void job_progress_increase_remaining(Job *job, uint64_t delta);
 
 /* Pause for an inner reason (freeze); nests.  Takes effect at the next pause point. */
 void job_pause(Job *job);

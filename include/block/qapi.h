@@ -28,9 +28,6 @@ static inline BlockNodeInfo *bdrv_graph_info_node(BlockGraphInfo *info)
 
 /* ---- as values ------------------------------------------------------------------------------- */
 
-/** @bs and its backing images; @flat: @bs alone.  NULL with @errp set if a size cannot be had. */
-ImageInfo *coroutine_fn bdrv_co_image_info(BlockDriverState *bs, bool flat, Error **errp);
-
 /** @bs and all nodes below it (qemu-img info). */
 BlockGraphInfo *coroutine_fn bdrv_co_graph_info(BlockDriverState *bs, Error **errp);
 

@@ -72,9 +72,6 @@ uint64_t bdrv_oldest_serial(BlockDriverState *bs);
 /** The serial that the next request on @bs will have at the least. */
 uint64_t bdrv_current_serial(BlockDriverState *bs);
 
-/** Sleep until every request older than @serial has ended. */
-void coroutine_fn bdrv_co_wait_older(BlockDriverState *bs, uint64_t serial);
-
 /** Fast path: a visit has ended, and somebody waits for that. */
 void bdrv_visit_wake(BlockDriverState *bs);
 

@@ -58,7 +58,6 @@ QIOChannel *qio_channel_socket_accept(int listen_fd, Error **errp);
  */
 QIOChannel *qio_channel_file_new_fds(int read_fd, int write_fd);
 
-QIOChannel *qio_channel_ref(QIOChannel *ioc);
 /** Drop a reference; NULL is allowed. */
 void qio_channel_unref(QIOChannel *ioc);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QIOChannel, qio_channel_unref)

@@ -52,7 +52,6 @@ void socket_listen_cleanup(const SocketAddress *addr);
 
 /** The addresses of a socket; NULL with @errp set. */
 SocketAddress *socket_local_address(int fd, Error **errp);
-SocketAddress *socket_remote_address(int fd, Error **errp);
 
 /** Switch off the delay of small packets; no effect on what is not TCP. */
 void socket_set_nodelay(int fd);

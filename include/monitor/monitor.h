@@ -96,7 +96,4 @@ void monitor_printf(Monitor *mon, const char *fmt, ...) QEMU_PRINTF(2, 3);
 void monitor_vprintf(Monitor *mon, const char *fmt, va_list ap) QEMU_PRINTF(2, 0);
 void monitor_puts(Monitor *mon, const char *str);
 
-/** Show no more prompt and take no more input: the program is about to end.  HMP only. */
-void monitor_suspend(Monitor *mon);
-
 #endif

@@ -110,7 +110,6 @@ unsigned long *bitmap_zero_extend(unsigned long *old, long old_nbits, long new_n
 
 void bitmap_zero(unsigned long *map, long nbits);
 void bitmap_fill(unsigned long *map, long nbits);
-void bitmap_copy(unsigned long *dst, const unsigned long *src, long nbits);
 bool bitmap_empty(const unsigned long *map, long nbits);
 bool bitmap_full(const unsigned long *map, long nbits);
 bool bitmap_equal(const unsigned long *a, const unsigned long *b, long nbits);

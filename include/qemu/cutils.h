@@ -37,8 +37,6 @@ bool stristart(const char *str, const char *prefix, const char **rest);
  * the type's maximum, like strtoul(). */
 int qemu_strtoi(const char *str, const char **endptr, int base, int *result);
 int qemu_strtoui(const char *str, const char **endptr, int base, unsigned int *result);
-int qemu_strtol(const char *str, const char **endptr, int base, long *result);
-int qemu_strtoul(const char *str, const char **endptr, int base, unsigned long *result);
 int qemu_strtoi64(const char *str, const char **endptr, int base, int64_t *result);
 int qemu_strtou64(const char *str, const char **endptr, int base, uint64_t *result);
 int qemu_strtod(const char *str, const char **endptr, double *result);

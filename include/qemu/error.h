@@ -123,7 +123,6 @@ void error_report(const char *fmt, ...) QEMU_PRINTF(1, 2);
 void warn_report(const char *fmt, ...) QEMU_PRINTF(1, 2);
 void info_report(const char *fmt, ...) QEMU_PRINTF(1, 2);
 void error_vreport(const char *fmt, va_list ap) QEMU_PRINTF(1, 0);
-void warn_vreport(const char *fmt, va_list ap) QEMU_PRINTF(1, 0);
 
 /* Report the first time this place is passed; true then. */
 #define warn_report_once(...) \
@@ -165,13 +164,8 @@ typedef struct Location {
 
 /* Push an empty location in storage @loc; returns @loc. */
 Location *loc_push_none(Location *loc);
-/* Push a saved location again. */
-Location *loc_push_restore(Location *loc);
 /* Pop @loc, which must be on top. */
 Location *loc_pop(Location *loc);
-/* Copy the current location to @loc / make @loc's the current one. */
-Location *loc_save(Location *loc);
-void loc_restore(const Location *loc);
 void loc_set_none(void);
 /* Words argv[idx] .. argv[idx + cnt - 1] of the command line; borrowed. */
 void loc_set_cmdline(char **argv, int idx, int cnt);

@@ -35,15 +35,8 @@ int qemu_dup_flags(int fd, int flags);
 /* A pipe; 0, or -1 with errno set. */
 int qemu_pipe(int pipefd[2]);
 
-void qemu_set_cloexec(int fd);
 /* Set or clear O_NONBLOCK. */
 bool qemu_set_blocking(int fd, bool block, Error **errp);
-
-/* socket(), accept() and socketpair() with close-on-exec; -1 with errno set. */
-int qemu_socket(int domain, int type, int protocol);
-struct sockaddr;
-int qemu_accept(int fd, struct sockaddr *addr, unsigned int *addrlen);
-int qemu_socketpair(int domain, int type, int protocol, int sv[2]);
 
 /* ---- whole reads and writes: go on after short results -------------------------------------- */
 

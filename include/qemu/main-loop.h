@@ -53,7 +53,5 @@ void bql_lock(void);
 void bql_unlock(void);
 /** Whether the calling thread holds it. */
 bool bql_locked(void);
-/** Wait on @cond with the machine lock as its mutex; held before and after. */
-void qemu_cond_wait_bql(QemuCond *cond);
 
 #endif

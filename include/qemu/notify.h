@@ -26,9 +26,6 @@ typedef struct NotifierList {
 
 #define NOTIFIER_LIST_INITIALIZER(head) { QLIST_HEAD_INITIALIZER((head).notifiers) }
 
-/** Make @list empty; a zeroed one is empty already. */
-void notifier_list_init(NotifierList *list);
-
 /** Add @notifier at the head: the latest added is called first. */
 void notifier_list_add(NotifierList *list, Notifier *notifier);
 
@@ -37,7 +34,5 @@ void notifier_remove(Notifier *notifier);
 
 /** Call every notifier of @list with @data, newest first. */
 void notifier_list_notify(NotifierList *list, void *data);
-
-bool notifier_list_empty(const NotifierList *list);
 
 #endif

@@ -44,7 +44,6 @@ typedef struct QEMUTimer {
 
 /* ---- clocks ---------------------------------------------------------------------------------- */
 int64_t qemu_clock_get_ns(QEMUClockType type);
-int64_t qemu_clock_get_us(QEMUClockType type);
 int64_t qemu_clock_get_ms(QEMUClockType type);
 
 /** Monotonic time, whatever the VM does. */
@@ -85,7 +84,6 @@ QEMUTimer *aio_timer_new(AioContext *ctx, QEMUClockType type, int scale, QEMUTim
 /** The same for the main loop. */
 QEMUTimer *timer_new(QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaque);
 QEMUTimer *timer_new_ns(QEMUClockType type, QEMUTimerCB *cb, void *opaque);
-QEMUTimer *timer_new_us(QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 QEMUTimer *timer_new_ms(QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 
 /** Stop and free; NULL is fine. */

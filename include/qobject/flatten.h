@@ -11,9 +11,6 @@
 #include "qemu/error.h"
 #include "qobject/qdict.h"
 
-/** Copy @key, if @src has it and @dst does not. */
-void qdict_copy_default(QDict *dst, const QDict *src, const char *key);
-
 /** Set @key of @dst to the string @value, if it is not there. */
 void qdict_set_default_str(QDict *dst, const char *key, const char *value);
 

@@ -85,7 +85,6 @@ bool qemu_opts_parse_bool(const char *name, const char *value, bool *result, Err
 
 /** Set an option; false with @errp set if it is unknown or @value does not fit its type. */
 bool qemu_opt_set(QemuOpts *opts, const char *name, const char *value, Error **errp);
-bool qemu_opt_set_bool(QemuOpts *opts, const char *name, bool value, Error **errp);
 bool qemu_opt_set_number(QemuOpts *opts, const char *name, int64_t value, Error **errp);
 
 /** The value of @name; else the description's default; else NULL or @def. */

@@ -50,7 +50,6 @@ size_t qdict_size(const QDict *dict);
 /** The value of @key, which exists with that type. */
 int64_t qdict_get_int(const QDict *dict, const char *key);
 bool qdict_get_bool(const QDict *dict, const char *key);
-double qdict_get_double(const QDict *dict, const char *key);
 const char *qdict_get_str(const QDict *dict, const char *key);
 
 /** The value of @key if it has that type; else @def, or NULL. */

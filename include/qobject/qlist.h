@@ -26,16 +26,10 @@ struct QList {
 /** A new empty list. */
 QList *qlist_new(void);
 
-/** A new list that shares the values of @src. */
-QList *qlist_copy(const QList *src);
-
 /** Append @value; takes its reference. */
 void qlist_append_obj(QList *list, QObject *value);
 #define qlist_append(list, value) qlist_append_obj(list, QOBJECT(value))
 void qlist_append_int(QList *list, int64_t value);
-void qlist_append_bool(QList *list, bool value);
-void qlist_append_str(QList *list, const char *value);
-void qlist_append_null(QList *list);
 
 /** Remove the first value and hand over its reference; NULL if the list is empty. */
 QObject *qlist_pop(QList *list);

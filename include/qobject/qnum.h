@@ -39,7 +39,6 @@ bool qnum_get_try_uint(const QNum *qn, uint64_t *value);
 
 /** Read a number that the caller knows to fit; asserts it does. */
 int64_t qnum_get_int(const QNum *qn);
-uint64_t qnum_get_uint(const QNum *qn);
 
 /** Read as double, rounding large integers. */
 double qnum_get_double(const QNum *qn);

@@ -10,9 +10,6 @@ struct QString {
     char *string;
 };
 
-/** A new empty QString. */
-QString *qstring_new(void);
-
 /** A new QString that copies @str. */
 QString *qstring_from_str(const char *str);
 

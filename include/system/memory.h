@@ -115,9 +115,6 @@ void memory_region_set_enabled(MemoryRegion *region, bool is_enabled);
 /** Remove and free @region; accepts NULL.  Context: machine lock held. */
 void memory_region_del(MemoryRegion *region);
 
-/** The name given to memory_map_new(). */
-const char *memory_map_name(const MemoryMap *map);
-
 /** Append a line for each block and region, as `info mtree` shows them.  Machine lock held. */
 void memory_describe(MemoryMap *map, GString *out);
 

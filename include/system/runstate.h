@@ -50,8 +50,6 @@ void vm_start(void);
  * asked of it before is done first.  Coroutine of the main thread; one at a time.
  */
 void coroutine_fn vm_co_hold(RunState state);
-/** Whether it is held. */
-bool vm_is_held(void);
 /** What a held machine does after vm_release(), and another answer to that. */
 RunState vm_state_after_hold(void);
 void vm_set_state_after_hold(RunState state);
@@ -73,9 +71,8 @@ void system_shutdown_request(ShutdownCause cause);
 void runstate_set_end_hook(void (*hook)(void));
 /** Ask for the end of the run with exit status @status. */
 void system_exit_request(ShutdownCause cause, int status);
-/** Ask to call the powerdown listeners: the guest's power button. */
+/** Ask to press the power button of the machine; no device of ours tells the guest. */
 void system_powerdown_request(void);
-void runstate_add_powerdown_listener(void (*fn)(void *opaque), void *opaque);
 
 /** Reset all devices and CPUs and load what is to be loaded.  CPUs are paused. */
 void system_reset(ShutdownCause cause);

@@ -191,13 +191,6 @@ void qemu_coroutine_enter(Coroutine *co)
     qemu_aio_coroutine_enter(qemu_get_current_aio_context(), co);
 }
 
-void qemu_coroutine_enter_if_inactive(Coroutine *co)
-{
-    if (!qemu_coroutine_entered(co)) {
-        qemu_coroutine_enter(co);
-    }
-}
-
 void coroutine_fn qemu_coroutine_yield(void)
 {
     Coroutine *self = qemu_coroutine_self();

@@ -211,12 +211,6 @@ void aio_add_poller(AioContext *ctx, AioPoller *poller)
     QLIST_INSERT_HEAD(&ctx->pollers, poller, next);
 }
 
-void aio_remove_poller(AioContext *ctx, AioPoller *poller)
-{
-    (void)ctx;
-    QLIST_REMOVE(poller, next);
-}
-
 static bool ask_pollers(AioContext *ctx)
 {
     AioPoller *poller, *next;

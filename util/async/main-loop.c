@@ -184,11 +184,3 @@ bool bql_locked(void)
 {
     return bql_is_mine;
 }
-
-void qemu_cond_wait_bql(QemuCond *cond)
-{
-    assert(bql_is_mine);
-    bql_is_mine = false;
-    qemu_cond_wait(cond, &bql);
-    bql_is_mine = true;
-}

@@ -61,11 +61,6 @@ int64_t qemu_clock_get_ns(QEMUClockType type)
     }
 }
 
-int64_t qemu_clock_get_us(QEMUClockType type)
-{
-    return qemu_clock_get_ns(type) / SCALE_US;
-}
-
 int64_t qemu_clock_get_ms(QEMUClockType type)
 {
     return qemu_clock_get_ns(type) / SCALE_MS;
@@ -222,11 +217,6 @@ QEMUTimer *timer_new(QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaqu
 QEMUTimer *timer_new_ns(QEMUClockType type, QEMUTimerCB *cb, void *opaque)
 {
     return timer_new(type, SCALE_NS, cb, opaque);
-}
-
-QEMUTimer *timer_new_us(QEMUClockType type, QEMUTimerCB *cb, void *opaque)
-{
-    return timer_new(type, SCALE_US, cb, opaque);
 }
 
 QEMUTimer *timer_new_ms(QEMUClockType type, QEMUTimerCB *cb, void *opaque)

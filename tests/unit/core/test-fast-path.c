@@ -219,16 +219,19 @@ static void coroutine_fn co_oldest_of_both(void)
     fake_co_detach(&user);
 }
 
-static void coroutine_fn co_wait_older_sees_visits(void)
+static void coroutine_fn co_serialising_waits_for_visits(void)
 {
     FakeUser user = { 0 };
     g_autoptr(BlockDriverState) bs = co_open_disk(&user);
+    BdrvRequest full;
     Request a;
 
     g_assert_cmpint(request_start(&a, user.root, true, 0, 4096), ==, BDRV_FAST_PENDING);
     aio_bh_schedule_oneshot(qemu_get_aio_context(), end_oldest_bh, NULL);
-    bdrv_co_wait_older(bs, bdrv_current_serial(bs));
+    g_assert_cmpint(bdrv_request_co_begin(&full, bs, BDRV_REQUEST_WRITE, 0, 512, 512, true, false),
+                    ==, 0);
     g_assert_true(g_queue_is_empty(&held));
+    bdrv_request_end(&full);
     /* Perhaps on top of the stack of the request's end. */
     co_let_others_run();
     g_assert_cmpint(a.ended, ==, 1);
@@ -387,7 +390,7 @@ int main(int argc, char **argv)
         { "/fast-path/visit/serialising-request-waits", co_serialising_waits },
         { "/fast-path/visit/older-ones-end-although-others-come", co_oldest_serial },
         { "/fast-path/visit/older-full-requests-count-too", co_oldest_of_both },
-        { "/fast-path/visit/is-waited-for", co_wait_older_sees_visits },
+        { "/fast-path/visit/is-waited-for", co_serialising_waits_for_visits },
         { "/fast-path/write/all-nodes-passed-learn-of-it", co_nodes_learn_of_writes },
         { "/fast-path/start/refuses-what-it-cannot-do", co_refuses },
         { "/fast-path/chain/remembers-and-forgets", co_chain },
