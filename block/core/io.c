@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The read and write pipeline of a node: check, pad, track, split, call the driver, account.
- * The steps are those of docs/architecture.md, "Life of a request".
+ * The steps are those of docs/architecture.md, "Requests".
  */
 #include "qemu/osdep.h"
 
