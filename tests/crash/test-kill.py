@@ -3,10 +3,14 @@
 """kill -9 at any moment.  qemu-io, or a client of qemu-storage-daemon, writes with several requests
 in flight, flushes, zeroes, discards; the program is killed, and the image is opened again as it is:
 check finds leaks at most, and what a flush was answered for is there.  The next round goes on with
-the same image.  Then qemu-img's commands are killed: the disk is what it was.  $TEST_SEED and $ROUNDS (a
-factor) are heeded."""
+the same image.  Then qemu-img's commands are killed: the disk is what it was.
 
+$TEST_SEED and $ROUNDS (a factor) are heeded: with 75 each kind is killed 300 times."""
+
+import collections
+import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,13 +23,28 @@ from imgtest import BUILD, Clock, History, KiB, QemuIo, Tap, must, run, sha256  
 import nbdtest                                                                # noqa: E402
 import seeds                                                                  # noqa: E402
 
-ROUNDS = int(8 * float(os.environ.get("ROUNDS", "1")))
+ROUNDS = int(4 * float(os.environ.get("ROUNDS", "1")))
 SECTOR = 512
 DISK = 1024 * KiB
 LANES = 4
-CASES = (("64k clusters", "cluster_size=64k"), ("512 byte clusters", "cluster_size=512"),
-         ("4k clusters, 1-bit refcounts", "cluster_size=4k,refcount_bits=1"),
-         ("subclusters", "cluster_size=16k,extended_l2=on"))
+
+# Which part of the requests are such, the rest being plain writes; how long they are, in sectors, and
+# what they are aligned to; how often the disk becomes longer meanwhile, or as it was.
+Mix = collections.namedtuple("Mix", "discard zero compressed length align resize",
+                             defaults=(64, 1, 0))
+RANDOM = Mix(0.1, 0.15, 0)
+CASES = (
+    ("random writes, 64k clusters", "cluster_size=64k", RANDOM),
+    ("random writes, 512 byte clusters", "cluster_size=512", RANDOM),
+    ("random writes, 4k clusters, 1-bit refcounts", "cluster_size=4k,refcount_bits=1", RANDOM),
+    ("random writes, subclusters", "cluster_size=16k,extended_l2=on", RANDOM),
+    ("writes of parts of clusters", "cluster_size=64k", Mix(0.05, 0.05, 0, 4)),
+    ("writes of parts of subclusters", "cluster_size=64k,extended_l2=on", Mix(0.05, 0.05, 0, 4)),
+    ("compressed writes", "cluster_size=4k", Mix(0.1, 0.1, 0.6, 64, 8)),
+    ("discards", "cluster_size=4k", Mix(0.5, 0.05, 0)),
+    ("zeroes", "cluster_size=4k", Mix(0.05, 0.5, 0)),
+    ("resize", "cluster_size=512", Mix(0.1, 0.1, 0, 16, 1, 0.5)),
+)
 
 
 class IoPort:
@@ -38,7 +57,13 @@ class IoPort:
     def send(self, kind, first, count, value):
         where = f"{first * SECTOR} {count * SECTOR}"
         return self.io.ask({"discard": f"aio_discard {where}", "zero": f"aio_write -z -u {where}",
+                            "compressed": f"write -c -P {value} {where}",
                             "write": f"aio_write -P {value} {where}"}[kind]) is not None
+
+    def resize(self, size):
+        answer = self.io.ask(f"truncate {size}")
+        assert not re.search("qemu-io:|rror|ailed|annot", answer or ""), answer
+        return answer is not None
 
     def settle(self):
         return self.io.ask("aio_flush") is not None
@@ -105,25 +130,31 @@ class DaemonPort:
 class Writer:
     """Requests through one program until it is killed."""
 
-    def __init__(self, rng, history, clock, port):
-        self.rng, self.history, self.now, self.port = rng, history, clock, port
+    def __init__(self, rng, history, clock, port, mix):
+        self.rng, self.history, self.now, self.port, self.mix = rng, history, clock, port, mix
+        self.flushes = 0
 
     def tick(self):
         self.now += 1
         return self.now
 
+    def choose(self):
+        rng, mix = self.rng, self.mix
+        kind = rng.choices(("discard", "zero", "compressed", "write"),
+                           (*mix[:3], 1 - sum(mix[:3])))[0]
+        return kind, rng.randrange(1, 256) if kind in ("compressed", "write") else 0
+
     def request(self, port, lane):
         """A request within the lane's part of the disk; (is it on its way, its record)."""
-        rng, part = self.rng, DISK // SECTOR // LANES
-        count = rng.randrange(1, 64)
-        first = lane * part + rng.randrange(part - count)
-        kind, value = rng.random(), rng.randrange(1, 256)
-        if kind < 0.1:
+        rng, part, align = self.rng, DISK // SECTOR // LANES, self.mix.align
+        count = rng.randrange(align, self.mix.length, align)
+        first = lane * part + rng.randrange(0, part - count, align)
+        kind, value = self.choose()
+        if kind == "discard":
             self.history.discard(first, count, self.tick())
             return port.send("discard", first, count, 0), None
-        value = 0 if kind < 0.25 else value
         record = self.history.begin(first, count, value, self.tick())
-        return port.send("write" if value else "zero", first, count, value), record
+        return port.send(kind, first, count, value), record
 
     def batch(self, port):
         """Requests at once, all of which have ended; False if the program is dead."""
@@ -132,6 +163,10 @@ class Writer:
             sent, record = self.request(port, lane)
             records.append(record)
             if not sent:
+                return False
+        if self.rng.random() < self.mix.resize:
+            more = self.rng.choice((0, self.rng.randrange(0, 8 * DISK, SECTOR)))
+            if not port.resize(DISK + more):
                 return False
         if not port.settle():
             return False
@@ -144,11 +179,12 @@ class Writer:
         if not port.flush():
             return False
         self.history.flushed(begin, self.tick())
+        self.flushes += 1
         return True
 
     def run(self, image, options):
         port = self.port(image, options)
-        delay = self.rng.uniform(0.005, 0.25)
+        delay = self.rng.uniform(0.005, 0.2)
         timer = threading.Timer(delay, port.process.kill)
         timer.start()
         while self.batch(port):
@@ -182,30 +218,35 @@ def wrong_bytes(history, now, image):
     return None
 
 
-def one_case(rng, options, port, clock):
-    history, now = History(DISK // SECTOR), 0
+def one_case(rng, options, mix, port):
+    """What was done, and what is wrong."""
+    history, now, flushes, clock = History(DISK // SECTOR), 0, 0, Clock(3 * ROUNDS)
     must("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "image", str(DISK))
     for i in range(ROUNDS):
         if i and clock.is_over():
+            i -= 1
             break
-        writer = Writer(rng, history, now, port)
+        writer = Writer(rng, history, now, port, mix)
         writer.run("image", ["-t", rng.choice(("writeback", "none", "writethrough"))]
                    if rng.random() < 0.3 else [])
         now = writer.now
+        flushes += writer.flushes
         done = check()
-        if done.status not in (0, 3):
-            return i, f"round {i}: {done}"
-        found = wrong_bytes(history, now, "image")
-        if found:
-            return i, f"round {i}: {found}"
-    return i + 1, None
+        wrong = done if done.status not in (0, 3) else wrong_bytes(history, now, "image")
+        if wrong:
+            return f"round {i}", f"round {i}: {wrong}"
+    return f"killed {i + 1} times, {flushes} flushes", None
 
 
 # ---- tools -----------------------------------------------------------------------------------------
 
-# What does not change the disk, whenever it ends.
+# What does not change the disk, or changes it between contents that it had, whenever it ends.
 TOOLS = (
-    ("snapshots", (["snapshot", "-c", "new", "image"], ["snapshot", "-d", "new", "image"])),
+    ("snapshots made and deleted", (["snapshot", "-c", "new", "image"],
+                                    ["snapshot", "-d", "new", "image"])),
+    ("snapshots applied", (["snapshot", "-a", "one", "image"], ["snapshot", "-a", "two", "image"])),
+    ("resize", (["resize", "-q", "image", str(2 * DISK)],
+                ["resize", "-q", "--shrink", "image", str(DISK)])),
     ("bitmaps", (["bitmap", "--add", "image", "new"], ["bitmap", "--remove", "image", "new"])),
     ("amend", (["amend", "-o", "refcount_bits=64", "image"],
                ["amend", "-o", "refcount_bits=16", "image"])),
@@ -217,67 +258,111 @@ TOOLS = (
 )
 
 
-def kill_tool(rng, words):
-    """Run qemu-img and kill it in the middle, if it takes so long."""
-    with subprocess.Popen([os.path.join(BUILD, "qemu-img"), *words], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:
-        try:
-            process.wait(rng.uniform(0.002, 0.03))
-        except subprocess.TimeoutExpired:
-            process.kill()
+class Killer:
+    """Runs qemu-img, and kills it at any moment of the time that it takes."""
+
+    def __init__(self, rng):
+        self.rng, self.longest, self.kills = rng, 0.03, 0
+
+    def run(self, words):
+        with subprocess.Popen([os.path.join(BUILD, "qemu-img"), *words], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as process:
+            begin = time.monotonic()
+            timer = threading.Timer(self.rng.uniform(0.002, self.longest), process.kill)
+            timer.start()
+            process.wait()
+            timer.cancel()
+        if process.returncode < 0:
+            self.kills += 1
+            self.longest = min(1.1 * self.longest, 1)
+        else:
+            self.longest = max(0.005, 1.2 * (time.monotonic() - begin))
 
 
-def is_whole(content):
+def content():
+    """Of the image as a disk of DISK bytes; what may be behind them is zero."""
+    must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "image", "raw")
+    with open("raw", "rb") as file:
+        disk, rest = file.read(DISK), file.read()
+    return "something behind the end" if any(rest) else hashlib.sha256(disk).hexdigest()
+
+
+def is_whole(contents):
     """What is wrong with the image; None if nothing is."""
     done = check()
     if done.status not in (0, 3):
         return str(done)
-    must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "image", "raw")
-    return None if sha256("raw") == content else "the disk is not what it was"
+    return None if content() in contents else "the disk is not what it was"
 
 
-def one_tool(rng, commands):
+def make_image():
+    """Over a base, with clusters of all kinds and two snapshots; the contents that it has had."""
     for name in ("base.raw", "other.raw"):
         with open(name, "wb") as file:
             file.write(bytes([len(name)]) * DISK)
     must("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "-b", "base.raw",
          "-F", "raw", "image")
-    for first in range(0, DISK // KiB, 64):
-        must("qemu-io", "-f", "qcow2", "-d", "unmap", "-c", f"write -q -P {first % 250 + 1} {first}k "
-             "33k", "-c", f"discard -q {first}k 16k", "image")
-    must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "image", "raw")
-    content = sha256("raw")
-    for i in range(ROUNDS * 2):
-        kill_tool(rng, commands[i % len(commands)])
-        wrong = is_whole(content)
+    contents = []
+    for turn, snapshot in enumerate(("one", "two")):
+        for first in range(turn * 32, DISK // KiB, 64 << turn):
+            must("qemu-io", "-f", "qcow2", "-d", "unmap", "-c", f"write -q -P {first % 250 + 1} "
+                 f"{first}k 33k", "-c", f"discard -q {first}k 16k", "image")
+        must("qemu-img", "snapshot", "-c", snapshot, "image")
+        contents.append(content())
+    return contents
+
+
+def refill(rng):
+    """Clusters in use, and others that become free before them; the content."""
+    first = rng.randrange(0, DISK // KiB - 128, 64)
+    must("qemu-io", "-f", "qcow2", "-d", "unmap", "-c", f"write -q -P {rng.randrange(1, 256)} "
+         f"{first}k 128k", "-c", f"discard -q {first}k {rng.randrange(8, 120)}k", "image")
+    return content()
+
+
+def one_tool(rng, name, commands):
+    """What was done, and what is wrong."""
+    contents, killer = make_image(), Killer(rng)
+    if name == "commit":  # it leaves nothing that a snapshot could need
+        must("qemu-img", "snapshot", "-d", "one", "image")
+        must("qemu-img", "snapshot", "-d", "two", "image")
+    if name != "snapshots applied":
+        del contents[0]
+    rounds = max(ROUNDS, 16)
+    for i in range(rounds):
+        if name in ("commit", "compact"):
+            contents = [refill(rng)]
+        killer.run(commands[i % len(commands)])
+        wrong = is_whole(contents)
         if wrong:
-            return f"round {i}: {wrong}"
-    return None
+            return f"round {i}", f"round {i}: {wrong}"
+    return f"killed {killer.kills} times in {rounds} rounds", None
 
 
 def kill_convert(rng):
     """What a killed conversion leaves is sound, and its source is as it was."""
-    before = sha256("image")
-    for i in range(ROUNDS * 2):
-        kill_tool(rng, ["convert", "-f", "qcow2", "-O", "qcow2", "-o", "cluster_size=512", "image",
-                        "target"])
+    before, killer, rounds = sha256("image"), Killer(rng), max(ROUNDS, 16)
+    for i in range(rounds):
+        killer.run(["convert", "-f", "qcow2", "-O", "qcow2", "-o", "cluster_size=512", "image",
+                    "target"])
         done = run("qemu-img", "check", "-f", "qcow2", "target")
         if done.status not in (0, 3) and "Could not open" not in done.err:
-            return f"round {i}: {done}"
-    return None if sha256("image") == before else "the source changed"
+            return f"round {i}", f"round {i}: {done}"
+    wrong = None if sha256("image") == before else "the source changed"
+    return f"killed {killer.kills} times in {rounds} rounds", wrong
 
 
 def main():
-    tap, clock = Tap(), Clock(20 * max(1, ROUNDS / 8))
-    for program, port, cases in (("qemu-io", IoPort, CASES), ("the daemon", DaemonPort, CASES[2:])):
-        for name, options in cases:
-            rounds, wrong = one_case(seeds.rng(program, name), options, port, clock)
-            tap.ok(not wrong, f"R5 {program}, {name}: killed {rounds} times", wrong)
+    tap = Tap()
+    for program, port, cases in (("qemu-io", IoPort, CASES), ("the daemon", DaemonPort, CASES[2:4])):
+        for name, options, mix in cases:
+            did, wrong = one_case(seeds.rng(program, name), options, mix, port)
+            tap.ok(not wrong, f"R5 {program}, {name}: {did}", wrong)
     for name, commands in TOOLS:
-        wrong = one_tool(seeds.rng(name), commands)
-        tap.ok(not wrong, f"R5 {name}: killed, and the disk is what it was", wrong)
-    wrong = kill_convert(seeds.rng("convert"))
-    tap.ok(not wrong, "R5 convert: killed, its target sound, its source the same", wrong)
+        did, wrong = one_tool(seeds.rng(name), name, commands)
+        tap.ok(not wrong, f"R5 {name}: {did}, and the disk is what it was", wrong)
+    did, wrong = kill_convert(seeds.rng("convert"))
+    tap.ok(not wrong, f"R5 convert: {did}, its target sound, its source the same", wrong)
     return tap.finish()
 
 

@@ -3,6 +3,7 @@
 
 A case is a function with one argument, the Vm; it passes when it returns.  run() prints TAP."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -39,7 +40,8 @@ class Vm(Client):
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.log):
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what it did not live to read
+                pipe.close()
 
     def finish(self):
         """Wait for the end; it must be a clean one."""
