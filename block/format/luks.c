@@ -475,6 +475,7 @@ BlockDriver bdrv_luks = {
     .options_type = BLOCKDEV_DRIVER_LUKS,
     .strong_runtime_opts = strong_opts,
     .new_is_undefined = true,
+    .has_variable_length = true, /* that of the file, less the header */
     .create_opts = &luks_create_opts,
     .amend_opts = &luks_amend_opts,
 

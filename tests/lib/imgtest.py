@@ -34,6 +34,12 @@ def sanitized():
         return "-fsanitize" in mak.read()
 
 
+def built_with(library):
+    """True if the programs use @library: "ZSTD", "GCRYPT"."""
+    with open(os.path.join(BUILD, "config.mak"), encoding="utf-8") as mak:
+        return f"CONFIG_{library} := y" in mak.read()
+
+
 def have(name):
     """True if program @name is built."""
     return os.access(os.path.join(BUILD, name), os.X_OK)

@@ -345,7 +345,8 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
             return -EFBIG;
         }
         alloc->host_offset = alloc->guest_offset;
-        alloc->is_fresh = alloc->guest_offset >= s->data_fresh_from;
+        alloc->is_fresh = alloc->guest_offset >= s->data_fresh_from &&
+                          qcow2_grows_by_zeroes(s->data_file->bs);
         s->data_fresh_from = MAX(s->data_fresh_from, alloc_limit(s, alloc->guest_offset, n));
     } else if (way == WRITE_NEW) {
         new = qcow2_co_alloc_run(bs, &n, &alloc->is_fresh);

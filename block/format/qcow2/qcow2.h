@@ -333,6 +333,8 @@ int coroutine_fn qcow2_co_relieve(BlockDriverState *bs);
 uint64_t qcow2_refcount_read(const uint8_t *block, uint32_t bits, uint64_t index);
 void qcow2_refcount_write(uint8_t *block, uint32_t bits, uint64_t index, uint64_t value);
 
+/** Does what @file gets by growing read as zeroes?  In a LUKS volume it does not. */
+bool qcow2_grows_by_zeroes(const BlockDriverState *file);
 int coroutine_fn qcow2_refcount_co_get(BlockDriverState *bs, uint64_t cluster, uint64_t *refcount);
 /**
  * Allocate @n adjacent host clusters.  @is_fresh (may be NULL): they read as zeroes.

@@ -316,6 +316,17 @@ static int64_t coroutine_fn co_find_room(BlockDriverState *bs, uint64_t n, uint6
     return ret < 0 ? ret : first;
 }
 
+bool qcow2_grows_by_zeroes(const BlockDriverState *file)
+{
+    while (file && file->drv && !file->drv->new_is_undefined) {
+        if (file->drv->is_protocol) {
+            return true;
+        }
+        file = bdrv_primary_bs(file);
+    }
+    return false;
+}
+
 /* Take the clusters. */
 static int64_t coroutine_fn co_take(BlockDriverState *bs, uint64_t first, uint64_t n,
                                     bool *is_fresh)
@@ -334,7 +345,7 @@ static int64_t coroutine_fn co_take(BlockDriverState *bs, uint64_t first, uint64
     }
     s->free_cluster_index = first + n;
     if (is_fresh) {
-        *is_fresh = first >= s->fresh_from;
+        *is_fresh = first >= s->fresh_from && qcow2_grows_by_zeroes(bs->file->bs);
     }
     raise_fresh(s, first + n);
     return first << s->cluster_bits;
