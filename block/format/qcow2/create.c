@@ -125,7 +125,7 @@ static bool read_backing(const BlockdevCreateOptionsQcow2 *o, CreateParams *p, E
     if (o->backing_file && p->prealloc != PREALLOC_MODE_OFF &&
         !(p->header.incompatible & QCOW2_INCOMPAT_EXTL2)) {
         error_setg(errp, "Backing file and preallocation can only be used at the same time if "
-                   "extended_l2 is enabled");
+                   "extended_l2 is on");
         return false;
     }
     if (o->backing_file && strlen(o->backing_file) > QCOW2_MAX_BACKING_NAME) {
@@ -188,6 +188,19 @@ static bool read_params(const BlockdevCreateOptionsQcow2 *o, bool has_data_file,
 
 /* ---- the first clusters -------------------------------------------------------------------- */
 
+/*
+ * What was in the file must not shine through; places that cannot be emptied are overwritten.  An
+ * image of another format keeps its length, too: it does not grow by being written to.
+ */
+static void coroutine_fn co_empty_file(BdrvChild *file)
+{
+    const BlockDriver *drv = file->bs->drv;
+
+    if (drv->is_protocol || drv->has_variable_length || drv->is_filter) {
+        bdrv_co_truncate(file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+    }
+}
+
 static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreateParams *p,
                                                  Error **errp)
 {
@@ -210,8 +223,7 @@ static bool coroutine_fn co_write_first_clusters(BdrvChild *file, const CreatePa
     for (int i = 0; i < NB_FIRST_CLUSTERS; i++) {
         qcow2_refcount_write(buf + 2 * cluster_size, 1U << p->header.refcount_order, i, 1);
     }
-    /* What was there must not shine through; places that cannot be emptied are overwritten. */
-    bdrv_co_truncate(file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+    co_empty_file(file);
     ret = bdrv_co_pwrite(file, 0, NB_FIRST_CLUSTERS * cluster_size, buf, 0);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write qcow2 header");
@@ -269,6 +281,9 @@ static bool coroutine_fn co_grow_image(BdrvGate *gate, BlockDriverState *file,
     ret = p->encrypt ? co_encrypt(bs, p, errp) : 0;
     if (ret >= 0) {
         ret = bdrv_co_truncate(edge, p->size, false, p->prealloc, 0, errp);
+        if (ret < 0) {
+            error_prepend(errp, "Could not resize image: ");
+        }
     }
     if (ret >= 0) {
         ret = bdrv_co_flush(bs);
