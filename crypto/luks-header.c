@@ -382,7 +382,8 @@ QCryptoBlockInfoLUKS *crypto_luks_info(const CryptoLuks *luks)
     info->cipher_alg = luks->spec.cipher;
     info->cipher_mode = luks->spec.mode;
     info->ivgen_alg = luks->spec.ivgen;
-    info->has_ivgen_hash_alg = luks->has_ivgen_hash;
+    /* The other generators have no use for one. */
+    info->has_ivgen_hash_alg = luks->spec.ivgen == QCRYPTO_IV_GEN_ALGO_ESSIV;
     info->ivgen_hash_alg = luks->spec.ivgen_hash;
     info->hash_alg = luks->hash;
     info->detached_header = luks->payload_sector == 0;
