@@ -66,8 +66,11 @@ int coroutine_fn bdrv_co_copy_range_to(BdrvChild *src, int64_t src_offset, BdrvC
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset, BdrvChild *dst,
                                     int64_t dst_offset, int64_t bytes, unsigned flags)
 {
+    int ret;
+
     if (bytes == 0) {
         return 0;
     }
-    return bdrv_co_copy_range_from(src, src_offset, dst, dst_offset, bytes, flags);
+    ret = bdrv_co_copy_range_from(src, src_offset, dst, dst_offset, bytes, flags & ~BDRV_REQ_FUA);
+    return ret >= 0 && (flags & BDRV_REQ_FUA) ? bdrv_co_flush(dst->bs) : ret;
 }

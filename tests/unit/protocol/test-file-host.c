@@ -132,6 +132,18 @@ static void coroutine_fn co_copies(void)
     blk_co_unref(blk);
 }
 
+/* Whose cache mode says so finds copies on stable storage. */
+static void coroutine_fn co_written_through(void)
+{
+    BlockBackend *blk = co_disk("");
+
+    blk_set_enable_write_cache(blk, false);
+    if (blk_co_copy_range(blk, 0, blk, BYTES / 2, 4096, 0) == 0) {
+        g_assert_cmpint(flush_calls, ==, 1);
+    }
+    blk_co_unref(blk);
+}
+
 /* What was in the page cache may be lost, and is not promised again; past the cache it is not. */
 static void coroutine_fn co_flush_fails(void)
 {
@@ -210,6 +222,7 @@ int main(int argc, char **argv)
 {
     static const MemCase cases[] = {
         { "/file/copy/by-the-host", co_copies },
+        { "/file/copy/written-through", co_written_through },
         { "/file/flush/failed-one-is-remembered", co_flush_fails },
         { "/file/length/threads", co_length_threads },
         { "/file/length/direct", co_length_direct },
