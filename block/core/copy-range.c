@@ -6,6 +6,11 @@
  * then enters the target; the target's drivers map down again, and the protocol at the bottom
  * copies. Requests are tracked on every node passed, so overlapping ones wait as usual.  -ENOTSUP
  * means "read and write instead"; nothing was changed then but perhaps a part of the target range.
+ * From deep down in a chain of images reading, which goes on with a new stack, is the way, too.
+ *
+ * With BDRV_REQ_NO_FALLBACK the two files get to share the blocks, or nothing changes.  -EXDEV says
+ * that they never will, whatever the range; -ENOTSUP, that they do not for this one.  A range of
+ * no bytes going down to the target asks for the first, so that no room is made in vain.
  */
 #include "qemu/osdep.h"
 
@@ -28,7 +33,7 @@ int coroutine_fn bdrv_co_copy_range_from(BdrvChild *src, int64_t src_offset, Bdr
         return ret;
     }
     if (!node_allows_offload(bs) || !bs->drv->bdrv_co_copy_range_from ||
-        !bdrv_is_aligned(bs, src_offset, bytes)) {
+        !bdrv_is_aligned(bs, src_offset, bytes) || qemu_co_stack_is_low()) {
         return -ENOTSUP;
     }
     ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_READ, src_offset, bytes, 1, false, false);
@@ -52,6 +57,9 @@ int coroutine_fn bdrv_co_copy_range_to(BdrvChild *src, int64_t src_offset, BdrvC
     if (!node_allows_offload(bs) || !bs->drv->bdrv_co_copy_range_to ||
         !bdrv_is_aligned(bs, dst_offset, bytes)) {
         return -ENOTSUP;
+    }
+    if (bytes == 0) {
+        return bs->drv->bdrv_co_copy_range_to(bs, src, src_offset, dst, dst_offset, 0, flags);
     }
     ret = bdrv_request_co_begin(&req, bs, BDRV_REQUEST_WRITE, dst_offset, bytes, 1,
                                 flags & BDRV_REQ_SERIALISING, false);

@@ -590,62 +590,6 @@ static ImageInfoSpecific *file_get_specific_info(BlockDriverState *bs, Error **e
     return info;
 }
 
-/* ---- copy ------------------------------------------------------------------------------------ */
-
-static int coroutine_fn file_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
-                                                int64_t src_offset, BdrvChild *dst,
-                                                int64_t dst_offset, int64_t bytes, unsigned flags)
-{
-    return bdrv_co_copy_range_to(src, src_offset, dst, dst_offset, bytes, flags);
-}
-
-typedef struct CopyRange {
-    int from, to;
-    int64_t from_offset, to_offset, bytes;
-} CopyRange;
-
-/* Worker. */
-static int copy_worker(void *opaque)
-{
-    CopyRange *copy = opaque;
-    off_t from = copy->from_offset, to = copy->to_offset;
-    int64_t left = copy->bytes;
-
-    while (left > 0) {
-        ssize_t ret = copy_file_range(copy->from, &from, copy->to, &to, left, 0);
-
-        if (ret < 0 && errno == EINTR) {
-            continue;
-        }
-        if (ret < 0) {
-            return errno == ENOSYS || errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP
-                       ? -ENOTSUP : -errno;
-        }
-        if (ret == 0) {
-            /* The source ends before the range does. */
-            return -ENOTSUP;
-        }
-        left -= ret;
-    }
-    return 0;
-}
-
-static int coroutine_fn file_co_copy_range_to(BlockDriverState *bs, BdrvChild *src,
-                                              int64_t src_offset, BdrvChild *dst,
-                                              int64_t dst_offset, int64_t bytes, unsigned flags)
-{
-    FileState *s = bs->opaque;
-    const FileState *from = src->bs->opaque;
-    CopyRange copy = { .to = s->fd, .from_offset = src_offset, .to_offset = dst_offset,
-                       .bytes = bytes };
-
-    if (src->bs->drv != bs->drv) {
-        return -ENOTSUP;
-    }
-    copy.from = from->fd;
-    return thread_pool_submit_co(copy_worker, &copy);
-}
-
 static bool coroutine_fn file_co_delete(BlockDriverState *bs, Error **errp)
 {
     const char *filename = bs->options->u.file.filename;

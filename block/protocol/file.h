@@ -19,6 +19,12 @@ typedef struct FileLocks {
     BlockRights uses, unshared;
 } FileLocks;
 
+typedef enum FileSharing {
+    FILE_SHARING_UNKNOWN,
+    FILE_MAY_SHARE,
+    FILE_SHARES_NOTHING,
+} FileSharing;
+
 /* All run in workers, and may block. */
 typedef struct FileKind {
     bool (*is_right_type)(mode_t mode);
@@ -60,6 +66,7 @@ struct FileState {
 
     /* Atomics: what the host's file system turned out not to have. */
     bool no_punch, no_zero_range, no_fallocate, no_nowait_read, no_nowait_write;
+    FileSharing sharing; /* of blocks with other files, by the host's file system */
     bool flush_failed; /* the page cache can no longer be trusted to be written */
     uint64_t discards_ok, discards_failed, discard_bytes_ok;
 
@@ -110,6 +117,15 @@ void file_extents_init(FileState *s);
 void file_extents_destroy(FileState *s);
 /* Ask the host again about this range. */
 void file_extents_forget(FileState *s, int64_t offset, int64_t bytes);
+
+/* ---- copying (file-copy.c): as BlockDriver's members ----------------------------------------- */
+
+int coroutine_fn file_co_copy_range_from(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
+                                         BdrvChild *dst, int64_t dst_offset, int64_t bytes,
+                                         unsigned flags);
+int coroutine_fn file_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
+                                       BdrvChild *dst, int64_t dst_offset, int64_t bytes,
+                                       unsigned flags);
 
 /* ---- zoned devices (zoned.c): each does nothing, or what file_* does, without zones -------- */
 

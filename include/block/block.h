@@ -69,7 +69,7 @@ typedef enum BdrvRequestFlags {
     BDRV_REQ_FUA = 1 << 0,             /* on stable storage when it returns */
     BDRV_REQ_ZERO_WRITE = 1 << 1,      /* set by the core: a write of zeroes without data */
     BDRV_REQ_MAY_UNMAP = 1 << 2,       /* with zeroes: the range may become unallocated */
-    BDRV_REQ_NO_FALLBACK = 1 << 3,     /* with zeroes: -ENOTSUP rather than writing buffers */
+    BDRV_REQ_NO_FALLBACK = 1 << 3,     /* -ENOTSUP rather than: zeroes as data, copy not sharing */
     BDRV_REQ_WRITE_COMPRESSED = 1 << 4,
     BDRV_REQ_WRITE_UNCHANGED = 1 << 5, /* the guest-visible content stays the same */
     BDRV_REQ_SERIALISING = 1 << 6,     /* overlaps with no other request */

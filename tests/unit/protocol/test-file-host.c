@@ -3,11 +3,15 @@
  * Files of a host that does not do what was asked, or changes them: copying inside the host, flush
  * that fails, a length that others change.
  *
- * copy_file_range() and fdatasync() of this program are those below, which do as they are told.
+ * copy_file_range(), ioctl() and fdatasync() of this program are those below, which do as they are
+ * told.
  */
 #include "qemu/osdep.h"
 
 #include <dlfcn.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
 
 #include "../../lib/memdisk.h"
 #include "../../lib/testlib.h"
@@ -42,6 +46,31 @@ ssize_t copy_file_range(int from, off64_t *from_offset, int to, off64_t *to_offs
         return -1;
     }
     return real(from, from_offset, to, to_offset, most ? MIN(bytes, (size_t)most) : bytes, flags);
+}
+
+static int share_calls, share_errno; /* atomic: of FICLONERANGE, so far; 0: it seems to work */
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    static __typeof__(ioctl) *real;
+    va_list args;
+    void *arg;
+
+    va_start(args, request);
+    arg = va_arg(args, void *);
+    va_end(args);
+    if (!real) {
+        real = (__typeof__(ioctl) *)dlsym(RTLD_NEXT, "ioctl");
+    }
+    if (request != FICLONERANGE) {
+        return real(fd, request, arg);
+    }
+    qatomic_inc(&share_calls);
+    errno = qatomic_read(&share_errno);
+    if (errno == EINTR) {
+        qatomic_set(&share_errno, 0);
+    }
+    return errno ? -1 : 0;
 }
 
 int fdatasync(int fd)
@@ -79,6 +108,7 @@ static BlockBackend *coroutine_fn co_disk(const char *options)
         return NULL;
     }
     copy_calls = copy_errno = copy_most = flush_calls = flush_errno = 0;
+    share_calls = share_errno = 0;
     return blk_co_new_with_bs(bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE,
                               BLK_PERM_ALL, &error_abort);
 }
@@ -132,15 +162,40 @@ static void coroutine_fn co_copies(void)
     blk_co_unref(blk);
 }
 
+/* Never between these files, not this range, or done: nothing else is tried. */
+static void coroutine_fn co_shares(void)
+{
+    static const struct {
+        int error, want;
+    } cases[] = {
+        { 0, 0 }, { EINTR, 0 }, { EOPNOTSUPP, -EXDEV }, { ENOTTY, -EXDEV }, { EXDEV, -EXDEV },
+        { EINVAL, -ENOTSUP }, { EPERM, -ENOTSUP }, { ENOSPC, -ENOTSUP }, { EIO, -ENOTSUP },
+    };
+    BlockBackend *blk = co_disk("");
+
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        share_errno = cases[i].error;
+        g_assert_cmpint(blk_co_copy_range(blk, 0, blk, BYTES / 2, 4096, BDRV_REQ_NO_FALLBACK), ==,
+                        cases[i].want);
+    }
+    g_assert_cmpint(share_calls, ==, ARRAY_SIZE(cases) + 1);
+    g_assert_cmpint(copy_calls, ==, 0);
+    co_expect(blk, BYTES / 2, 4096, 0x11);
+    blk_co_unref(blk);
+}
+
 /* Whose cache mode says so finds copies on stable storage. */
 static void coroutine_fn co_written_through(void)
 {
     BlockBackend *blk = co_disk("");
 
     blk_set_enable_write_cache(blk, false);
-    if (blk_co_copy_range(blk, 0, blk, BYTES / 2, 4096, 0) == 0) {
-        g_assert_cmpint(flush_calls, ==, 1);
-    }
+    g_assert_cmpint(blk_co_copy_range(blk, 0, blk, BYTES / 2, 4096, BDRV_REQ_NO_FALLBACK), ==, 0);
+    g_assert_cmpint(flush_calls, ==, 1);
+    share_errno = EINVAL;
+    g_assert_cmpint(blk_co_copy_range(blk, 0, blk, BYTES / 2, 4096, BDRV_REQ_NO_FALLBACK), ==,
+                    -ENOTSUP);
+    g_assert_cmpint(flush_calls, ==, 1);
     blk_co_unref(blk);
 }
 
@@ -222,6 +277,7 @@ int main(int argc, char **argv)
 {
     static const MemCase cases[] = {
         { "/file/copy/by-the-host", co_copies },
+        { "/file/copy/shares-blocks-or-nothing", co_shares },
         { "/file/copy/written-through", co_written_through },
         { "/file/flush/failed-one-is-remembered", co_flush_fails },
         { "/file/length/threads", co_length_threads },
