@@ -218,37 +218,49 @@ static int coroutine_fn co_find_place(BlockDriverState *bs, int64_t offset, int6
     return ret;
 }
 
+/* The same under the lock; what becomes of an allocation is up to co_end_step(). */
+static int coroutine_fn co_begin_step(BlockDriverState *bs, int64_t offset, int64_t *bytes,
+                                      uint64_t *host, Qcow2Alloc **alloc)
+{
+    Qcow2State *s = bs->opaque;
+
+    CO_LOCK_GUARD(&s->lock);
+    return co_find_place(bs, offset, bytes, host, alloc);
+}
+
+/* @bytes were written, or not, as @ret says; those that are done to *@done. */
+static int coroutine_fn co_end_step(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
+                                    int64_t bytes, int ret, int64_t *done)
+{
+    if (!alloc) {
+        *done = bytes;
+        return ret;
+    }
+    ret = qcow2_alloc_co_finish(bs, alloc, offset, bytes, ret);
+    /* -EAGAIN also from linking: then the data went to clusters that were given back. */
+    *done = ret >= 0 ? bytes : 0;
+    return qcow2_co_after_step(bs, ret);
+}
+
 /* Write a prefix; its length to *@done, which may be 0: try again. */
 static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, int64_t *done)
 {
-    Qcow2State *s = bs->opaque;
-    int64_t n = bytes;
     uint64_t host;
     Qcow2Alloc *alloc;
-    int ret;
+    int ret = co_begin_step(bs, offset, &bytes, &host, &alloc);
 
     *done = 0;
-    qemu_co_mutex_lock(&s->lock);
-    ret = co_find_place(bs, offset, &n, &host, &alloc);
-    qemu_co_mutex_unlock(&s->lock);
     if (ret < 0) {
         return qcow2_co_after_step(bs, ret);
     }
     if (!alloc || alloc->is_open) {
         BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        ret = qcow2_co_write_data(bs, offset, host, n, qiov, qiov_offset);
+        ret = qcow2_co_write_data(bs, offset, host, bytes, qiov, qiov_offset);
     } else {
         ret = co_write_alloc(bs, alloc, qiov, qiov_offset);
     }
-    if (!alloc) {
-        *done = n;
-        return ret;
-    }
-    ret = qcow2_alloc_co_finish(bs, alloc, offset, n, ret);
-    /* -EAGAIN also from linking: then the data went to clusters that were given back. */
-    *done = ret >= 0 ? n : 0;
-    return qcow2_co_after_step(bs, ret);
+    return co_end_step(bs, alloc, offset, bytes, ret, done);
 }
 
 int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -263,6 +275,77 @@ int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t 
         offset += done;
         bytes -= done;
         qiov_offset += done;
+    }
+    return ret;
+}
+
+/* ---- copying inside the host ----------------------------------------------------------------- */
+
+int coroutine_fn qcow2_co_copy_range_from(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
+                                          BdrvChild *dst, int64_t dst_offset, int64_t bytes,
+                                          unsigned flags)
+{
+    Qcow2State *s = bs->opaque;
+
+    while (bytes > 0) {
+        Qcow2Mapping map;
+        BdrvChild *from = bs->backing;
+        int64_t from_offset = src_offset;
+        int ret;
+
+        qemu_co_mutex_lock(&s->lock);
+        ret = qcow2_co_map(bs, src_offset, bytes, &map);
+        qemu_co_mutex_unlock(&s->lock);
+        if (ret < 0) {
+            return ret;
+        }
+        if (map.kind == QCOW2_DATA) {
+            from = qcow2_data(bs);
+            from_offset = map.host_offset;
+        } else if ((map.kind != QCOW2_UNALLOCATED && map.kind != QCOW2_UNALLOCATED_RESERVED) ||
+                   qcow2_backing_is_zero(bs, src_offset + map.bytes - 1)) {
+            return -ENOTSUP; /* no file has it as it is */
+        }
+        ret = bdrv_co_copy_range_from(from, from_offset, dst, dst_offset, map.bytes, flags);
+        if (ret < 0) {
+            return ret;
+        }
+        src_offset += map.bytes;
+        dst_offset += map.bytes;
+        bytes -= map.bytes;
+    }
+    return 0;
+}
+
+int coroutine_fn qcow2_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
+                                        BdrvChild *dst, int64_t dst_offset, int64_t bytes,
+                                        unsigned flags)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    if (qcow2_offset_in_cluster(s, dst_offset) || qcow2_offset_in_cluster(s, bytes)) {
+        return -ENOTSUP; /* the rest of a cluster is ours to write */
+    }
+    ret = qcow2_co_before_change(bs);
+    if (ret >= 0 && (flags & BDRV_REQ_NO_FALLBACK)) {
+        ret = bdrv_co_copy_range_to(src, src_offset, qcow2_data(bs), 0, 0, flags);
+    }
+    while (bytes > 0 && ret >= 0) {
+        int64_t n = bytes, done = 0;
+        uint64_t host;
+        Qcow2Alloc *alloc;
+
+        ret = co_begin_step(bs, dst_offset, &n, &host, &alloc);
+        if (ret < 0) {
+            ret = qcow2_co_after_step(bs, ret);
+            continue;
+        }
+        ret = bdrv_co_copy_range_to(src, src_offset, qcow2_data(bs), host, n, flags);
+        ret = co_end_step(bs, alloc, dst_offset, n, ret, &done);
+        src_offset += done;
+        dst_offset += done;
+        bytes -= done;
     }
     return ret;
 }
