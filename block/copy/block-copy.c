@@ -93,6 +93,7 @@ BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp)
     state->bottom = args->bottom ? bdrv_ref(args->bottom) : NULL;
     state->is_compressed = args->compress;
     state->no_copy_range = !args->use_copy_range || args->compress;
+    state->no_share = !args->share || args->compress;
     /* Fleecing: the target's backing chain reads what we write about; no reader in between. */
     if (args->target && bdrv_chain_contains(args->target->bs, bs)) {
         state->write_flags = BDRV_REQ_SERIALISING;
@@ -181,17 +182,33 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, const CopyTask 
     return ret;
 }
 
+/* False: read and write.  Whatever went wrong, that will tell it exactly. */
+static bool coroutine_fn co_offload(BlockCopyState *state, const CopyTask *task, int64_t offset,
+                                    int64_t bytes)
+{
+    bool shares = !qatomic_read(&state->no_share) && bytes >= BLOCK_COPY_MIN_SHARED;
+    int ret;
+
+    if (!shares && qatomic_read(&state->no_copy_range)) {
+        return false;
+    }
+    copy_task_co_wait_turn(state, task);
+    ret = bdrv_co_copy_range(state->source, offset, state->target, offset, bytes,
+                             state->write_flags | (shares ? BDRV_REQ_NO_FALLBACK : 0));
+    if (ret == -EXDEV) {
+        qatomic_set(&state->no_share, true);
+    }
+    if (ret < 0 && !shares) {
+        qatomic_set(&state->no_copy_range, true);
+    }
+    return ret >= 0;
+}
+
 static int coroutine_fn co_copy_data(BlockCopyState *state, const CopyTask *task, int64_t offset,
                                      int64_t bytes, bool *error_is_read)
 {
-    if (!qatomic_read(&state->no_copy_range)) {
-        copy_task_co_wait_turn(state, task);
-        if (bdrv_co_copy_range(state->source, offset, state->target, offset, bytes,
-                               state->write_flags) >= 0) {
-            return 0;
-        }
-        /* Whatever went wrong, reading and writing will tell it exactly. */
-        qatomic_set(&state->no_copy_range, true);
+    if (co_offload(state, task, offset, bytes)) {
+        return 0;
     }
     while (bytes > 0) {
         int64_t n = MIN(bytes, (int64_t)state->buffers.size);

@@ -43,6 +43,7 @@ struct BlockCopyState {
 
     BufferPool buffers; /* that data goes through */
     bool no_copy_range; /* atomic: offloaded copy was refused once */
+    bool no_share;      /* atomic: it is not wanted, or these files cannot share blocks */
 
     QemuMutex lock;
     BdrvDirtyBitmap *left; /* changed under lock */

@@ -223,6 +223,7 @@ static bool coroutine_fn co_begin(BlockDriverState *bs, const MirrorTopArgs *arg
         .cluster_size = args->granularity,
         .keep_allocated = args->keep_allocated,
         .start_clean = args->start_clean,
+        .share = args->share,
     };
 
     s->target = copy.target = bdrv_co_attach_child(&spec, bdrv_ref(args->target), errp);

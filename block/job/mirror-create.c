@@ -184,6 +184,7 @@ BlockJob *coroutine_fn commit_active_job_co_create(const CommitJobArgs *args, Er
         .is_commit = true,
         .empties_source = args->empties_top,
         .in_order = args->in_order,
+        .share = args->share,
         .copy_mode = args->write_blocking ? MIRROR_COPY_MODE_WRITE_BLOCKING
                                           : MIRROR_COPY_MODE_BACKGROUND,
         .granularity = MAX_DEFAULT_GRANULARITY,

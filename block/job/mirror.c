@@ -370,6 +370,7 @@ static bool coroutine_fn co_set_up(MirrorJob *s, const MirrorSetup *setup, Error
         .granularity = setup->granularity,
         .keep_allocated = setup->keep_allocated,
         .start_clean = setup->first != MIRROR_FIRST_ALL,
+        .share = setup->share,
     };
 
     if (setup->is_commit && bdrv_is_read_only(s->target)) {

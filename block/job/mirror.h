@@ -28,6 +28,7 @@ typedef struct MirrorSetup {
     BlockDriverState *backing; /* with MIRROR_SOURCE_BACKING, or NULL: none */
     bool is_commit, empties_source;
     bool in_order;             /* what is there at first is written from start to end */
+    bool share;                /* blocks, by the files of the host, instead of copying */
     MirrorCopyMode copy_mode;
     uint32_t granularity;
     int64_t buf_size;

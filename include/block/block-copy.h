@@ -14,6 +14,9 @@
 
 typedef struct BlockCopyState BlockCopyState;
 
+/* Bytes; what is shorter is copied faster than two files come to share its blocks. */
+#define BLOCK_COPY_MIN_SHARED (64 * KiB)
+
 /*
  * Reported after each piece: for progress, and if data was @moved for it, for a rate limit.  A
  * piece that others made dirty again (block_copy_mark_dirty) counts each time.
@@ -35,6 +38,7 @@ typedef struct BlockCopyArgs {
     bool keep_allocated;        /* what is zero is written as zeroes and stays allocated */
     bool start_clean;           /* nothing is to be copied, until it is marked */
     bool use_copy_range;        /* try to copy without the data passing through us */
+    bool share;                 /* the files may come to have the same blocks, where they can */
     bool compress;              /* write compressed; the target must be able to */
     BdrvDirtyBitmap *bitmap;    /* only what is marked here is to be copied; NULL: all */
 } BlockCopyArgs;

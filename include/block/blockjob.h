@@ -145,6 +145,7 @@ typedef struct CommitJobArgs {
     bool write_blocking;         /* active commit: keep in step as guests write */
     bool empties_top;            /* active commit: top is emptied and stays in the chain */
     bool in_order;               /* active commit: where the base puts data depends on no timing */
+    bool share;                  /* active commit: of the files' blocks, where the host can */
     int64_t speed;
     BlockdevOnError on_error;
     int flags; /* JobFlags */

@@ -20,7 +20,7 @@ typedef struct MirrorTopArgs {
     bool grows_target;  /* the job will resize the target */
     bool whole_clusters; /* the target lacks its backing node: write no part of a cluster */
     uint32_t granularity; /* bytes, power of two */
-    bool keep_allocated, start_clean; /* as in BlockCopyArgs */
+    bool keep_allocated, start_clean, share; /* as in BlockCopyArgs */
 } MirrorTopArgs;
 
 /**
