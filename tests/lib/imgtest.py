@@ -254,14 +254,14 @@ def short_of_memory(n, size, mark):
             "ALLOCSHIM": f"{n}:{size}", "IOSHIM_MARK": mark}
 
 
-def shim(match, log=None, fail=None, mark=None, short=None, hang=None):
+def shim(match, log=None, fail=None, mark=None, short=None, hang=None, clone=None):
     """The environment that lets tests/lib/ioshim.c record, fail, shorten or hang calls on files named
-    @match."""
+    @match, and lets these seem to share blocks with others."""
     env = {"LD_PRELOAD": os.path.join(BUILD, "tests/lib/libioshim.so"), "IOSHIM_MATCH": match}
     if sanitized():
         env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
     for name, value in (("LOG", log), ("FAIL", fail), ("MARK", mark), ("SHORT", short),
-                        ("HANG", hang)):
+                        ("HANG", hang), ("CLONE", clone)):
         if value is not None:
             env["IOSHIM_" + name] = str(value)
     return env

@@ -15,15 +15,22 @@
  *
  * $IOSHIM_SHORT=N: the N-th read or write of more than one byte does only the first half, as the
  * host may.  $IOSHIM_MARK is made then, too.
+ *
+ * Files share no blocks, unless $IOSHIM_CLONE=FILE: then they seem to, as on a file system that can
+ * do that, and each time a line "OFFSET LENGTH" is appended to FILE.
  */
 #include "qemu/osdep.h"
 
 #include <dlfcn.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <pthread.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #define SHIM_MAX_IOV 64
+#define SHIM_BLOCK 4096 /* what is shared is made of these */
 
 typedef enum ShimKind {
     SHIM_READ = 'r',
@@ -32,6 +39,7 @@ typedef enum ShimKind {
     SHIM_RESIZE = 't',  /* length is the new size of the file */
     SHIM_EXTEND = 'e',  /* the file has at least this length */
     SHIM_FLUSH = 'f',
+    SHIM_CLONE = 'c',   /* fails, or is logged as writes */
 } ShimKind;
 
 typedef struct ShimEntry {
@@ -315,6 +323,66 @@ ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset
     }
     errno = ENOSYS;
     return -1;
+}
+
+static void shim_note_clone(const struct file_clone_range *range)
+{
+    FILE *notes = fopen(getenv("IOSHIM_CLONE"), "a");
+
+    if (notes) {
+        fprintf(notes, "%llu %llu\n", (unsigned long long)range->dest_offset,
+                (unsigned long long)range->src_length);
+        fclose(notes);
+    }
+}
+
+/* By copying, which looks the same; with the rules of file systems that share. */
+static int shim_clone(int fd, const struct file_clone_range *range)
+{
+    uint64_t from = range->src_offset, to = range->dest_offset, left = range->src_length;
+    static char buf[64 * 1024] __attribute__((aligned(SHIM_BLOCK))); /* under the lock */
+    struct stat st;
+
+    REAL(pwrite64)
+    if (!getenv("IOSHIM_CLONE")) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    if (from % SHIM_BLOCK || to % SHIM_BLOCK || left % SHIM_BLOCK ||
+        (range->src_fd == fd && from < to + left && to < from + left) ||
+        fstat(range->src_fd, &st) < 0 || from + left > (uint64_t)st.st_size) {
+        errno = EINVAL;
+        return -1;
+    }
+    while (left) {
+        struct iovec iov = { buf, left < sizeof(buf) ? left : sizeof(buf) };
+
+        if (pread(range->src_fd, buf, iov.iov_len, from) != (ssize_t)iov.iov_len ||
+            real_pwrite64(fd, buf, iov.iov_len, to) != (ssize_t)iov.iov_len) {
+            return -1;
+        }
+        shim_log_write(&iov, 1, to, iov.iov_len);
+        from += iov.iov_len;
+        to += iov.iov_len;
+        left -= iov.iov_len;
+    }
+    shim_note_clone(range);
+    return 0;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    void *arg;
+
+    va_start(args, request);
+    arg = va_arg(args, void *);
+    va_end(args);
+    REAL(ioctl)
+    if (request != FICLONERANGE) {
+        return real_ioctl(fd, request, arg);
+    }
+    SHIM_CALL(fd, SHIM_CLONE, shim_clone(fd, arg), -1, (void)0);
 }
 
 int fdatasync(int fd)

@@ -65,6 +65,7 @@ static Job *coroutine_fn co_make_job(const CommitOptions *opts, BlockDriverState
         .bs = bs,
         .top = bs,
         .in_order = true,
+        .share = true,
         .speed = rate,
         .on_error = BLOCKDEV_ON_ERROR_REPORT,
     };

@@ -295,6 +295,10 @@ static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDrive
     /* A driver without options of creation takes what exists as it is. */
     c->copy.target_is_zero = bdrv_create_opts(proto) && !c->copy.target_has_backing &&
                              !bdrv_driver_new_is_undefined(drv);
+    /* Who wants space set aside gets space of its own. */
+    const char *space = qemu_opt_get(opts, "preallocation");
+    c->copy.share = c->copy.sparse_bytes > 0 && g_strcmp0(space, "falloc") != 0 &&
+                    g_strcmp0(space, "full") != 0;
     note_key_secret(c, opts);
 
     BDRV_CONTROL_GUARD();

@@ -2,6 +2,7 @@
 /* Copying the content of images into another, by several workers. */
 #include "qemu/osdep.h"
 
+#include "block/block-copy.h"
 #include "block/coroutine.h"
 #include "copy.h"
 #include "qemu/bucket.h"
@@ -16,6 +17,9 @@
 
 /* One request to write zeroes. */
 #define ZERO_CHUNK (INT64_C(1) << 30)
+
+/* No file system has larger blocks that is made with its defaults. */
+#define HOST_BLOCK 4096
 
 /* Looked up in a source at a time. */
 #define EXTENTS_AT_ONCE 256
@@ -38,7 +42,7 @@ typedef struct CopyState {
     int64_t unit;       /* in which zeroes are looked for */
     int64_t cluster;    /* compressed: unit of writing */
     bool is_allocating; /* where the target puts data depends on the order of all its steps */
-    bool offload;       /* still worth trying */
+    bool offload, share; /* still worth trying */
     ThrottleState throttle;
     bool throttled;
 
@@ -387,10 +391,42 @@ static int64_t run_length(const CopyState *s, const uint8_t *buf, int64_t offset
     return n;
 }
 
+/*
+ * Let the files have the same blocks.  Returns the bytes from the start of the range for which they
+ * do.  Whether or not they do, the target gets its clusters in the same order.
+ */
+static int64_t coroutine_fn co_share(CopyState *s, int64_t offset, int64_t bytes)
+{
+    int i = source_at(s, offset);
+    int64_t at = offset - source_start(s, i), to = target_offset(s, offset);
+    int64_t unit = MAX(HOST_BLOCK, bdrv_get_cluster_size(blk_bs(s->copy->target)));
+
+    bytes = QEMU_ALIGN_DOWN(MIN(bytes, s->ends[i] - offset), unit);
+    if (!s->share || bytes < BLOCK_COPY_MIN_SHARED || at % HOST_BLOCK || to % unit) {
+        return 0;
+    }
+    int ret = blk_co_copy_range(s->copy->sources[i], at, s->copy->target, to, bytes,
+                                BDRV_REQ_NO_FALLBACK);
+    s->share = s->share && ret != -EXDEV;
+    return ret < 0 ? 0 : bytes;
+}
+
+/* The same bytes are in @buf. */
+static int coroutine_fn co_write_run(CopyState *s, int64_t offset, int64_t bytes,
+                                     const uint8_t *buf)
+{
+    int64_t shared = co_share(s, offset, bytes);
+
+    if (shared == bytes) {
+        return 0;
+    }
+    return blk_co_pwrite(s->copy->target, target_offset(s, offset) + shared, bytes - shared,
+                         buf + shared, s->copy->compressed ? BDRV_REQ_WRITE_COMPRESSED : 0);
+}
+
 /* What is zero as zeroes, the rest as data; passes the turn on. */
 static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const uint8_t *buf)
 {
-    unsigned flags = s->copy->compressed ? BDRV_REQ_WRITE_COMPRESSED : 0;
     int64_t offset = piece->offset, bytes = piece->bytes;
     int ret = 0;
     while (bytes > 0 && ret >= 0) {
@@ -402,7 +438,7 @@ static int coroutine_fn co_write_data(CopyState *s, const Piece *piece, const ui
         if (is_zero) {
             ret = co_write_zeroes(s, offset, n);
         } else {
-            ret = blk_co_pwrite(s->copy->target, target_offset(s, offset), n, buf, flags);
+            ret = co_write_run(s, offset, n, buf);
         }
         offset += n;
         bytes -= n;
@@ -567,6 +603,7 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
         .cluster = copy->compressed ? cluster : 0,
         .is_allocating = cluster > 1 && !copy->compressed && !copy->out_of_order,
         .offload = copy->offload,
+        .share = copy->share && !copy->compressed && !copy->salvage,
     };
     if (s.bytes < 0) {
         error_report("Could not get the size of the source: %s", g_strerror(-s.bytes));

@@ -36,7 +36,8 @@ typedef struct ImgCopy {
     uint64_t rate;           /* bytes per second; 0: no limit */
     bool out_of_order;       /* write as soon as data is there */
     bool compressed;
-    bool offload;            /* try to let the host copy */
+    bool offload;            /* try to let the host copy, without looking at the data */
+    bool share;              /* what is not zero may share blocks of the sources' files */
     bool salvage;            /* what cannot be read becomes zeroes */
     bool quiet;
     bool target_is_zero;     /* reads as zeroes where nothing is written */

@@ -185,6 +185,7 @@ static int coroutine_fn co_run_with(const DdOptions *opts, const DdOperands *ops
         .n_workers = IMG_COPY_WORKERS,
         .max_in_flight = IMG_COPY_CACHED_BYTES,
         .sparse_bytes = DD_SPARSE_BYTES,
+        .share = true,
         .is_interrupted = img_is_interrupted,
     };
     ImgNewFile file = { 0 };

@@ -11,6 +11,7 @@
 
 #include <getopt.h>
 
+#include "block/block-copy.h"
 #include "block/coroutine.h"
 #include "block/graph.h"
 #include "qemu-img.h"
@@ -67,6 +68,7 @@ typedef struct Rebase {
     int64_t unit;              /* bytes that are written together */
     int64_t chunk;             /* bytes a worker takes at once, whole units */
     bool compress;
+    bool cannot_share;         /* blocks with the old backing file */
     CoMutex pick_lock;
     int64_t next;              /* first byte not taken */
     uint64_t nb_taken;         /* pieces */
@@ -201,6 +203,18 @@ static int coroutine_fn co_write_zeroes(Rebase *r, int64_t offset, int64_t bytes
     return ret;
 }
 
+/* Let the image have the same blocks as the file below it that holds the data.  False: it must be
+ * written. */
+static bool coroutine_fn co_share(Rebase *r, int64_t offset, int64_t bytes)
+{
+    if (bytes < BLOCK_COPY_MIN_SHARED || r->cannot_share) {
+        return false;
+    }
+    int ret = blk_co_copy_range(r->image, offset, r->image, offset, bytes, BDRV_REQ_NO_FALLBACK);
+    r->cannot_share = r->cannot_share || ret == -EXDEV;
+    return ret >= 0;
+}
+
 static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const uint8_t *buf)
 {
     int64_t cluster = bdrv_get_cluster_size(blk_bs(r->image)), end = offset + bytes;
@@ -208,6 +222,9 @@ static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const
 
     if (buffer_is_zero(buf, bytes)) {
         return co_write_zeroes(r, offset, bytes, buf);
+    }
+    if (is_whole && !r->compress && co_share(r, offset, bytes)) {
+        return 0;
     }
     return blk_co_pwrite(r->image, offset, bytes, buf,
                          r->compress && is_whole ? BDRV_REQ_WRITE_COMPRESSED : 0);
