@@ -127,18 +127,8 @@ typedef enum WriteWay {
     WRITE_NEW,
 } WriteWay;
 
-/* An L2 entry; @bitmap is 0 without extended ones. */
-typedef struct L2Entry {
-    uint64_t entry, bitmap;
-} L2Entry;
-
-static L2Entry get_entry(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index)
-{
-    return (L2Entry){ qcow2_slice_get(s, slice, index), qcow2_slice_get_bitmap(s, slice, index) };
-}
-
 /* @touched: the subclusters to be written, of those of an extended entry. */
-static WriteWay write_way(const Qcow2State *s, L2Entry old, uint64_t touched)
+static WriteWay write_way(const Qcow2State *s, Qcow2L2Entry old, uint64_t touched)
 {
     Qcow2Kind kind = qcow2_entry_kind(s, old.entry);
 
@@ -159,9 +149,10 @@ static uint32_t count_alike(const Qcow2State *s, const Qcow2CacheEntry *slice, u
     uint64_t first = qcow2_slice_get(s, slice, index);
     uint32_t max = MIN(qcow2_nb_clusters(s, end - cluster), s->slice_entries - index), n;
 
-    *way = write_way(s, get_entry(s, slice, index), qcow2_sub_mask(s, cluster, offset, end));
+    *way = write_way(s, qcow2_slice_get_entry(s, slice, index),
+                     qcow2_sub_mask(s, cluster, offset, end));
     for (n = 1; n < max; n++) {
-        L2Entry old = get_entry(s, slice, index + n);
+        Qcow2L2Entry old = qcow2_slice_get_entry(s, slice, index + n);
         int64_t at = cluster + ((int64_t)n << s->cluster_bits);
         WriteWay here = write_way(s, old, qcow2_sub_mask(s, at, offset, end));
         uint64_t expected = (first & QCOW2_OFFSET_MASK) + ((uint64_t)n << s->cluster_bits);
@@ -191,7 +182,7 @@ static bool kind_is_zero(BlockDriverState *bs, Qcow2Kind kind, int64_t offset)
 }
 
 /* Does [@start, @end), within the cluster that @old describes, read as zeroes? */
-static bool range_is_zero(BlockDriverState *bs, L2Entry old, int64_t start, int64_t end)
+static bool range_is_zero(BlockDriverState *bs, Qcow2L2Entry old, int64_t start, int64_t end)
 {
     Qcow2State *s = bs->opaque;
     uint64_t touched = qcow2_sub_mask(s, qcow2_cluster_start(s, start), start, end);
@@ -209,7 +200,7 @@ static bool range_is_zero(BlockDriverState *bs, L2Entry old, int64_t start, int6
 }
 
 /* Where copying begins: with the first byte that is to be in a subcluster marked as data. */
-static int64_t cow_start(const Qcow2State *s, const Qcow2Alloc *alloc, L2Entry old)
+static int64_t cow_start(const Qcow2State *s, const Qcow2Alloc *alloc, Qcow2L2Entry old)
 {
     int64_t cluster = alloc->guest_offset;
     unsigned sub = (alloc->data_start - cluster) >> s->subcluster_bits;
@@ -227,7 +218,7 @@ static int64_t cow_start(const Qcow2State *s, const Qcow2Alloc *alloc, L2Entry o
     return cluster + ((int64_t)sub << s->subcluster_bits);
 }
 
-static int64_t cow_end(const Qcow2State *s, const Qcow2Alloc *alloc, L2Entry old)
+static int64_t cow_end(const Qcow2State *s, const Qcow2Alloc *alloc, Qcow2L2Entry old)
 {
     int64_t cluster = qcow2_cluster_start(s, alloc->data_end - 1);
     unsigned sub = (alloc->data_end - 1 - cluster) >> s->subcluster_bits;
@@ -245,7 +236,7 @@ static int64_t cow_end(const Qcow2State *s, const Qcow2Alloc *alloc, L2Entry old
     return cluster + ((int64_t)(sub + 1) << s->subcluster_bits);
 }
 
-static void plan_cow(BlockDriverState *bs, Qcow2Alloc *alloc, L2Entry first, L2Entry last)
+static void plan_cow(BlockDriverState *bs, Qcow2Alloc *alloc, Qcow2L2Entry first, Qcow2L2Entry last)
 {
     Qcow2State *s = bs->opaque;
 
@@ -326,7 +317,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
 {
     Qcow2State *s = bs->opaque;
     uint32_t in_cluster = qcow2_offset_in_cluster(s, offset);
-    L2Entry first = get_entry(s, slice, index);
+    Qcow2L2Entry first = qcow2_slice_get_entry(s, slice, index);
     WriteWay way;
     uint64_t n = count_alike(s, slice, index, offset, offset + *bytes, &way);
     int ret = co_check_entries(bs, slice, index, n, qcow2_cluster_start(s, offset));
@@ -364,7 +355,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
     if (way == WRITE_IN_PLACE) {
         return 1;
     }
-    plan_cow(bs, alloc, first, get_entry(s, slice, index + n - 1));
+    plan_cow(bs, alloc, first, qcow2_slice_get_entry(s, slice, index + n - 1));
     alloc->reads_zero = run_is_zero(bs, alloc, slice, index);
     return 0;
 }
@@ -397,7 +388,7 @@ int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int6
 
 /* Subclusters: what was written is data; zeroes stay, data moved only if it was copied. */
 static uint64_t linked_bitmap(const Qcow2State *s, const Qcow2Alloc *alloc, int64_t cluster,
-                              L2Entry old)
+                              Qcow2L2Entry old)
 {
     uint64_t written = qcow2_sub_mask(s, cluster, alloc->cow_start, alloc->cow_end);
     uint64_t kept = alloc->in_place ? old.bitmap : old.bitmap & QCOW2_SUB_ZEROES;
@@ -420,7 +411,7 @@ static void link_cluster(BlockDriverState *bs, Qcow2Alloc *alloc, Qcow2CacheEntr
                          uint32_t first, uint32_t i)
 {
     Qcow2State *s = bs->opaque;
-    L2Entry old = get_entry(s, slice, first + i);
+    Qcow2L2Entry old = qcow2_slice_get_entry(s, slice, first + i);
     uint64_t in_run = (uint64_t)i << s->cluster_bits;
 
     qcow2_slice_set(s, slice, first + i, (alloc->host_offset + in_run) | QCOW2_COPIED |

@@ -328,7 +328,7 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs);
 /** Write back if a cache or the list of freed clusters has grown too large.  No lock held. */
 int coroutine_fn qcow2_co_relieve(BlockDriverState *bs);
 
-/* ---- refcount.c; lock held ----------------------------------------------------------------- */
+/* ---- refcount.c, grow.c; lock held ----------------------------------------------------------- */
 
 uint64_t qcow2_refcount_read(const uint8_t *block, uint32_t bits, uint64_t index);
 void qcow2_refcount_write(uint8_t *block, uint32_t bits, uint64_t index, uint64_t value);
@@ -403,6 +403,11 @@ typedef enum Qcow2Kind {
     QCOW2_INVALID,     /* impossible bits */
 } Qcow2Kind;
 
+/* An L2 entry; @bitmap is 0 without extended ones. */
+typedef struct Qcow2L2Entry {
+    uint64_t entry, bitmap;
+} Qcow2L2Entry;
+
 /* Where a guest range is. */
 typedef struct Qcow2Mapping {
     Qcow2Kind kind;
@@ -448,6 +453,13 @@ int coroutine_fn qcow2_co_get_slice_for_write(BlockDriverState *bs, int64_t offs
 uint64_t qcow2_slice_get(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
 /** The second word of an extended entry; 0 for others. */
 uint64_t qcow2_slice_get_bitmap(const Qcow2State *s, const Qcow2CacheEntry *slice, uint32_t index);
+/** Both words of the entry at @index. */
+static inline Qcow2L2Entry qcow2_slice_get_entry(const Qcow2State *s, const Qcow2CacheEntry *slice,
+                                                 uint32_t index)
+{
+    return (Qcow2L2Entry){ qcow2_slice_get(s, slice, index),
+                           qcow2_slice_get_bitmap(s, slice, index) };
+}
 /** The subclusters of the cluster at @cluster that [@start, @end) touches, one bit each.  Pure. */
 uint64_t qcow2_sub_mask(const Qcow2State *s, int64_t cluster, int64_t start, int64_t end);
 void qcow2_slice_set_bitmap(const Qcow2State *s, Qcow2CacheEntry *slice, uint32_t index,

@@ -20,32 +20,27 @@ typedef enum ZeroMode {
     ZERO_UNMAP,   /* unallocated: the backing file shows */
 } ZeroMode;
 
-/* An L2 entry; @bitmap is 0 without extended ones. */
-typedef struct L2Entry {
-    uint64_t entry, bitmap;
-} L2Entry;
-
 /* A cluster that reads as zeroes, with the host cluster of @old or none. */
-static L2Entry zero_entry(const Qcow2State *s, L2Entry old, bool keeps_host)
+static Qcow2L2Entry zero_entry(const Qcow2State *s, Qcow2L2Entry old, bool keeps_host)
 {
     uint64_t entry = keeps_host ? old.entry : 0;
 
     if (s->header.version < 3) {
-        return (L2Entry){ 0, 0 };
+        return (Qcow2L2Entry){ 0, 0 };
     }
-    return s->is_extended_l2 ? (L2Entry){ entry, QCOW2_SUB_ZEROES }
-                             : (L2Entry){ entry | QCOW2_ZERO, 0 };
+    return s->is_extended_l2 ? (Qcow2L2Entry){ entry, QCOW2_SUB_ZEROES }
+                             : (Qcow2L2Entry){ entry | QCOW2_ZERO, 0 };
 }
 
 /* What the entry of a cluster becomes; equal to @old: nothing to do. */
-static L2Entry new_entry(BlockDriverState *bs, L2Entry old, ZeroMode mode)
+static Qcow2L2Entry new_entry(BlockDriverState *bs, Qcow2L2Entry old, ZeroMode mode)
 {
     Qcow2State *s = bs->opaque;
     bool has_host = !(old.entry & QCOW2_COMPRESSED) && qcow2_entry_has_host(s, old.entry);
 
     switch (mode) {
     case ZERO_UNMAP:
-        return (L2Entry){ 0, 0 };
+        return (Qcow2L2Entry){ 0, 0 };
     case ZERO_DISCARD:
         if (old.entry == 0 && old.bitmap == 0 && !bs->backing) {
             return old;
@@ -64,9 +59,8 @@ static void change_entries(BlockDriverState *bs, Qcow2CacheEntry *slice, uint32_
     Qcow2State *s = bs->opaque;
 
     for (uint32_t i = 0; i < n; i++) {
-        L2Entry old = { qcow2_slice_get(s, slice, index + i),
-                        qcow2_slice_get_bitmap(s, slice, index + i) };
-        L2Entry new = new_entry(bs, old, mode);
+        Qcow2L2Entry old = qcow2_slice_get_entry(s, slice, index + i);
+        Qcow2L2Entry new = new_entry(bs, old, mode);
 
         if (new.entry == old.entry && new.bitmap == old.bitmap) {
             continue;
