@@ -36,6 +36,9 @@ static Qcow2Alloc *find_overlapping(const Qcow2State *s, int64_t offset, int64_t
     int64_t start = qcow2_cluster_start(s, offset), end = qcow2_cluster_end(s, offset + bytes);
     Qcow2Alloc *alloc, *first = NULL;
 
+    if (end <= s->allocs_start || start >= s->allocs_end) {
+        return NULL; /* as of one who writes all of the disk in order */
+    }
     QLIST_FOREACH(alloc, &s->allocs, next) {
         if (alloc->guest_offset < end && start < alloc_end(s, alloc) &&
             (!first || alloc->guest_offset < first->guest_offset)) {
@@ -78,6 +81,11 @@ static int64_t coroutine_fn co_avoid_others(BlockDriverState *bs, int64_t offset
 
 static void alloc_enlist(Qcow2State *s, Qcow2Alloc *alloc)
 {
+    bool is_alone = QLIST_EMPTY(&s->allocs);
+    int64_t start = alloc->guest_offset, end = alloc_end(s, alloc);
+
+    s->allocs_start = is_alone ? start : MIN(s->allocs_start, start);
+    s->allocs_end = is_alone ? end : MAX(s->allocs_end, end);
     qemu_co_queue_init(&alloc->waiters);
     QLIST_INSERT_HEAD(&s->allocs, alloc, next);
 }

@@ -198,6 +198,7 @@ typedef struct Qcow2State {
     GArray *pending_frees;          /* of Qcow2Free: reference perhaps still on disk */
     GArray *gone_frees;             /* reference gone on disk; older requests may still run */
     QLIST_HEAD(, Qcow2Alloc) allocs;
+    int64_t allocs_start, allocs_end; /* guest range that has all of them, while there are any */
     GArray *snapshots;              /* of Qcow2Snapshot */
     uint64_t snapshots_bytes;       /* length of the snapshot table */
     Qcow2SnapshotFaults snapshot_faults;
