@@ -407,15 +407,15 @@ void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t 
     if (bs->drv->supports_backing && qatomic_read(&bs->n_overlays)) {
         layer_has_changed(bs, offset, bytes);
     }
+    /* First the length: dirty bitmaps do not know what is past it. */
+    if (ret >= 0 && end > qatomic_read(&bs->total_bytes)) {
+        if (bs->drv->is_protocol) {
+            bdrv_size_changed(bs, end);
+        } else {
+            bdrv_co_refresh_length(bs);
+        }
+    }
     bdrv_note_write(bs, offset, bytes, end, ret);
-    if (ret < 0 || end <= qatomic_read(&bs->total_bytes)) {
-        return;
-    }
-    if (bs->drv->is_protocol) {
-        bdrv_size_changed(bs, end);
-    } else {
-        bdrv_co_refresh_length(bs);
-    }
 }
 
 /* detect-zeroes: turn a write of zeroes into one without data. */

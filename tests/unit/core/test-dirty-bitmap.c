@@ -99,11 +99,25 @@ static void coroutine_fn co_resize(void)
     BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, GRANULARITY, "b", &error_abort);
     bdrv_set_dirty(bs, FAKE_BYTES - 1, 100);
     g_assert_cmpint(bdrv_get_dirty_count(b), ==, GRANULARITY);
-    bdrv_dirty_bitmap_truncate(bs, FAKE_BYTES / 2);
+    bdrv_size_changed(bs, FAKE_BYTES / 2);
     g_assert_cmpint(bdrv_get_dirty_count(b), ==, 0);
-    bdrv_dirty_bitmap_truncate(bs, 2 * FAKE_BYTES);
+    bdrv_size_changed(bs, 2 * FAKE_BYTES);
     bdrv_set_dirty(bs, 2 * FAKE_BYTES - 1, 1);
     g_assert_cmpint(bdrv_dirty_bitmap_next_dirty(b, 0, INT64_MAX), ==, 2 * FAKE_BYTES - 4096);
+}
+
+/* A write that makes a file longer: what it appended is dirty, too. */
+static void coroutine_fn co_growing_write(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BlockDriverState *file = bs->file->bs;
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(file, GRANULARITY, "b", &error_abort);
+    uint8_t data[2 * GRANULARITY] = { 1 };
+
+    g_assert_cmpint(bdrv_co_pwrite(bs->file, FAKE_BYTES, sizeof(data), data, 0), ==, 0);
+    g_assert_cmpint(bdrv_getlength(file), ==, FAKE_BYTES + sizeof(data));
+    g_assert_cmpint(bdrv_get_dirty_count(b), ==, sizeof(data));
+    bdrv_release_dirty_bitmap(b);
 }
 
 static void check_iteration(BdrvDirtyBitmap *b, const bool *model, size_t n)
@@ -156,6 +170,7 @@ int main(int argc, char **argv)
         { "/dirty-bitmap/successor/reclaim-and-abdicate", co_successor },
         { "/dirty-bitmap/merge/can-be-undone", co_merge },
         { "/dirty-bitmap/resize/cuts-and-grows", co_resize },
+        { "/dirty-bitmap/resize/knows-what-a-write-appended", co_growing_write },
         { "/dirty-bitmap/random/agrees-with-array", co_random },
     };
     return fake_main(argc, argv, cases, ARRAY_SIZE(cases));
