@@ -94,7 +94,12 @@ BdrvDirtyBitmap *bdrv_create_dirty_bitmap(BlockDriverState *bs, uint32_t granula
         return NULL;
     }
     HBitmap *bits = hbitmap_try_alloc(bytes, ctz32(granularity), errp);
-    return bits ? add_bitmap(bs, bits, name) : NULL;
+    if (!bits) {
+        return NULL;
+    }
+    BdrvDirtyBitmap *bitmap = add_bitmap(bs, bits, name);
+    bdrv_dirty_bitmap_truncate(bs); /* another thread may have made a file longer */
+    return bitmap;
 }
 
 BdrvDirtyBitmap *bdrv_add_inconsistent_dirty_bitmap(BlockDriverState *bs, uint32_t granularity,
@@ -615,10 +620,16 @@ void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes)
     }
 }
 
-void bdrv_dirty_bitmap_truncate(BlockDriverState *bs, int64_t bytes)
+void bdrv_dirty_bitmap_truncate(BlockDriverState *bs)
 {
     BdrvDirtyBitmap *bitmap;
+    int64_t bytes;
+
+    if (likely(!qatomic_read(&bs->n_dirty_bitmaps))) {
+        return; /* who adds one now looks at the length once more */
+    }
     QEMU_LOCK_GUARD(&bs->dirty_bitmap_lock);
+    bytes = qatomic_read(&bs->total_bytes); /* of several changes at once, the last */
     QLIST_FOREACH(bitmap, &bs->dirty_bitmaps, next) {
         if (bitmap->bytes == bytes || bitmap->inconsistent) {
             continue;

@@ -408,12 +408,10 @@ void coroutine_fn bdrv_write_done(BlockDriverState *bs, int64_t offset, int64_t 
         layer_has_changed(bs, offset, bytes);
     }
     /* First the length: dirty bitmaps do not know what is past it. */
-    if (ret >= 0 && end > qatomic_read(&bs->total_bytes)) {
-        if (bs->drv->is_protocol) {
-            bdrv_size_changed(bs, end);
-        } else {
-            bdrv_co_refresh_length(bs);
-        }
+    if (ret >= 0 && bs->drv->is_protocol) {
+        bdrv_grew(bs, end);
+    } else if (ret >= 0 && end > qatomic_read(&bs->total_bytes)) {
+        bdrv_co_refresh_length(bs);
     }
     bdrv_note_write(bs, offset, bytes, end, ret);
 }

@@ -115,22 +115,46 @@ static void tell_parents_bh(void *opaque)
 {
     BlockDriverState *bs = opaque;
 
+    (void)qatomic_xchg(&bs->tells_parents, false); /* before it looks at the length */
     tell_parents(bs);
     bdrv_activity_end(bs);
+}
+
+static void length_changed(BlockDriverState *bs)
+{
+    /* The file of an image grows with nearly every allocation, and is nobody's layer. */
+    if (qatomic_read(&bs->n_overlays)) {
+        bdrv_chains_changed();
+    }
+    bdrv_dirty_bitmap_truncate(bs);
+    if (!qatomic_xchg(&bs->tells_parents, true)) {
+        /* The activity keeps the node open until the main loop came round. */
+        bdrv_activity_begin(bs);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), tell_parents_bh, bs);
+    }
 }
 
 void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes)
 {
     new_bytes = QEMU_ALIGN_UP(new_bytes, BDRV_SECTOR_SIZE);
-    qatomic_set(&bs->total_bytes, new_bytes);
-    /* The file of an image grows with nearly every allocation, and is nobody's layer. */
-    if (qatomic_read(&bs->n_overlays)) {
-        bdrv_chains_changed();
+    qatomic_set_mb(&bs->total_bytes, new_bytes); /* pairs with a bitmap that is added */
+    length_changed(bs);
+}
+
+void bdrv_grew(BlockDriverState *bs, int64_t end)
+{
+    int64_t total = qatomic_read(&bs->total_bytes);
+
+    end = QEMU_ALIGN_UP(end, BDRV_SECTOR_SIZE);
+    while (end > total) {
+        int64_t seen = qatomic_cmpxchg(&bs->total_bytes, total, end);
+
+        if (seen == total) {
+            length_changed(bs);
+            return;
+        }
+        total = seen;
     }
-    bdrv_dirty_bitmap_truncate(bs, new_bytes);
-    /* The activity keeps the node open until the main loop came round. */
-    bdrv_activity_begin(bs);
-    aio_bh_schedule_oneshot(qemu_get_aio_context(), tell_parents_bh, bs);
 }
 
 /* ---- changing -------------------------------------------------------------------------------- */

@@ -109,6 +109,7 @@ struct BlockDriverState {
 
     /* Atomics. */
     int64_t total_bytes; /* length as last known */
+    bool tells_parents;  /* of the length, soon */
     uint64_t next_serial;
     int n_serialising;
     uint64_t write_gen, flushed_gen;
@@ -608,6 +609,8 @@ int coroutine_fn bdrv_co_eject(BlockDriverState *bs, bool eject);
 int coroutine_fn bdrv_co_lock_medium(BlockDriverState *bs, bool locked);
 /** Length changed: tell parents in the main thread, adapt bitmaps.  Any thread. */
 void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes);
+/** The same of a file after a write that ended at @end, which may be past its end.  Any thread. */
+void bdrv_grew(BlockDriverState *bs, int64_t end);
 /** Request path: a write reached @end; raises BLOCK_WRITE_THRESHOLD once (write-threshold.c). */
 void bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
 /** What @bs's name is made of has changed: it and those above are made again when asked for. */

@@ -153,7 +153,7 @@ int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter); /* -1: no more */
 
 /* Request path: a write ended (also in error).  Any thread. */
 void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes);
-/* The node was resized: adapt all its bitmaps. */
-void bdrv_dirty_bitmap_truncate(BlockDriverState *bs, int64_t bytes);
+/* The node was resized, which it says already: adapt all its bitmaps.  Any thread. */
+void bdrv_dirty_bitmap_truncate(BlockDriverState *bs);
 
 #endif
