@@ -67,6 +67,13 @@ static inline bool may_write(const BdrvChild *child)
            (child->claim.uses & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED));
 }
 
+/* Files grow by being written to; rights were looked at, and the end is one that can be. */
+static inline bool may_grow(const BdrvFastRequest *req)
+{
+    return req->is_write && req->child->bs->drv->is_protocol &&
+           req->offset <= BDRV_MAX_LENGTH - req->bytes;
+}
+
 /* Could the full path pass the request to the driver in one piece, and nothing before it? */
 static inline bool fits(const BdrvFastRequest *req)
 {
@@ -74,7 +81,8 @@ static inline bool fits(const BdrvFastRequest *req)
     const BlockDriverState *bs = child->bs;
     const BlockDriver *drv = bs->drv;
 
-    if (!drv || req->offset < 0 || req->offset > qatomic_read(&bs->total_bytes) - req->bytes ||
+    if (!drv || req->offset < 0 ||
+        (req->offset > qatomic_read(&bs->total_bytes) - req->bytes && !may_grow(req)) ||
         ((req->offset | req->bytes) & (bs->bl.request_alignment - 1)) ||
         (bs->bl.max_transfer && req->bytes > bs->bl.max_transfer) ||
         (bs->bl.max_iov && req->qiov->niov > bs->bl.max_iov) || drv->bdrv_serialise_reads ||
@@ -115,7 +123,12 @@ void bdrv_fast_end(BdrvFastRequest *req, int ret)
         const BdrvVisit *visit = &req->visits[--req->n_visits];
 
         if (req->is_write) {
-            bdrv_note_write(visit->bs, visit->offset, req->bytes, visit->offset + req->bytes, ret);
+            int64_t end = visit->offset + req->bytes;
+
+            if (ret >= 0 && visit->bs->drv->is_protocol) {
+                bdrv_grew(visit->bs, end);
+            }
+            bdrv_note_write(visit->bs, visit->offset, req->bytes, end, ret);
         }
         visit_end(visit);
     }

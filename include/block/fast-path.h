@@ -9,7 +9,8 @@
  * answer on; the nodes passed before it stay visited until the request ends.
  *
  * A node passed is visited: serialising requests and whoever waits for older requests see the visit
- * (request.h); after a write, the node learns of it as it does on the full path.
+ * (request.h); after a write, the node learns of it as it does on the full path, also that it grew:
+ * a protocol takes writes past its end.
  *
  * Context: any loop thread; nothing here yields.
  */

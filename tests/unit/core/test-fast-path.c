@@ -274,6 +274,40 @@ static void coroutine_fn co_nodes_learn_of_writes(void)
     fake_co_detach(&user);
 }
 
+/* Files grow by writes, in whatever order these end; a write that fails changes no length. */
+static void coroutine_fn co_files_grow(void)
+{
+    FakeUser user = { 0 };
+    g_autoptr(BlockDriverState) bs = co_open_disk(&user);
+    BlockDriverState *file = bs->file->bs;
+    BdrvDirtyBitmap *bitmap = bdrv_create_dirty_bitmap(file, 512, NULL, &error_abort);
+    Request a, b, c;
+
+    g_assert_cmpint(request_start(&a, bs->file, false, FAKE_BYTES - 512, 1024), ==, BDRV_FAST_NO);
+    g_assert_cmpint(request_start(&a, bs->file, true, BDRV_MAX_LENGTH, 512), ==, BDRV_FAST_NO);
+    g_assert_cmpint(request_start(&a, bs->file, true, FAKE_BYTES - 512, 1024), ==,
+                    BDRV_FAST_PENDING);
+    g_assert_cmpint(request_start(&b, bs->file, true, FAKE_BYTES + 512, 512), ==,
+                    BDRV_FAST_PENDING);
+    g_assert_cmpint(request_start(&c, bs->file, true, FAKE_BYTES + 4096, 512), ==,
+                    BDRV_FAST_PENDING);
+    g_assert_cmpint(bdrv_getlength(file), ==, FAKE_BYTES);
+    g_queue_reverse(&held);
+    end_oldest(-EIO);
+    g_assert_cmpint(bdrv_getlength(file), ==, FAKE_BYTES);
+    end_oldest(0);
+    g_assert_cmpint(bdrv_getlength(file), ==, FAKE_BYTES + 1024);
+    end_oldest(0);
+    g_assert_cmpint(bdrv_getlength(file), ==, FAKE_BYTES + 1024);
+    g_assert_cmpint(bdrv_get_dirty_count(bitmap), ==, 1536); /* also what is new */
+    g_assert_cmpint(qatomic_read(&file->activities), ==, 1); /* parents are told once, later */
+    co_let_others_run();
+    g_assert_cmpint(qatomic_read(&file->activities), ==, 0);
+    g_assert_cmpint(bdrv_getlength(bs), ==, FAKE_BYTES);
+    bdrv_release_dirty_bitmap(bitmap);
+    fake_co_detach(&user);
+}
+
 static void coroutine_fn co_refuses(void)
 {
     FakeUser user = { 0 };
@@ -392,6 +426,7 @@ int main(int argc, char **argv)
         { "/fast-path/visit/older-full-requests-count-too", co_oldest_of_both },
         { "/fast-path/visit/is-waited-for", co_serialising_waits_for_visits },
         { "/fast-path/write/all-nodes-passed-learn-of-it", co_nodes_learn_of_writes },
+        { "/fast-path/write/files-grow", co_files_grow },
         { "/fast-path/start/refuses-what-it-cannot-do", co_refuses },
         { "/fast-path/chain/remembers-and-forgets", co_chain },
     };
