@@ -12,6 +12,65 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 
+/* ---- what is known --------------------------------------------------------------------------- */
+
+static void tell_parents_bh(void *opaque);
+
+static void length_changed(BlockDriverState *bs)
+{
+    /* The file of an image grows with nearly every allocation, and is nobody's layer. */
+    if (qatomic_read(&bs->n_overlays)) {
+        bdrv_chains_changed();
+    }
+    bdrv_dirty_bitmap_truncate(bs);
+    if (!qatomic_xchg(&bs->tells_parents, true)) {
+        /* The activity keeps the node open until the main loop came round. */
+        bdrv_activity_begin(bs);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), tell_parents_bh, bs);
+    }
+}
+
+/*
+ * The length of @bs was @known and is @bytes; false: it has not been @known any more.  Several
+ * threads learn of lengths, each by its own way: what one knows must not undo what another does.
+ */
+static bool change_length(BlockDriverState *bs, int64_t known, int64_t bytes)
+{
+    if (qatomic_cmpxchg(&bs->total_bytes, known, bytes) != known) {
+        return false;
+    }
+    length_changed(bs);
+    return true;
+}
+
+void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes)
+{
+    new_bytes = QEMU_ALIGN_UP(new_bytes, BDRV_SECTOR_SIZE);
+    while (!change_length(bs, qatomic_read(&bs->total_bytes), new_bytes)) {
+        /* Somebody else was faster. */
+    }
+}
+
+void bdrv_grew(BlockDriverState *bs, int64_t end)
+{
+    int64_t known;
+
+    end = QEMU_ALIGN_UP(end, BDRV_SECTOR_SIZE);
+    do {
+        known = qatomic_read(&bs->total_bytes);
+    } while (end > known && !change_length(bs, known, end));
+}
+
+/* @above is as long as @below. */
+static void follow_length(BlockDriverState *above, const BlockDriverState *below)
+{
+    int64_t known;
+
+    do {
+        known = qatomic_load_acquire(&above->total_bytes);
+    } while (!change_length(above, known, qatomic_read(&below->total_bytes)));
+}
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 static int64_t coroutine_fn co_deeper_length(const BdrvDeepCall *call)
@@ -19,10 +78,23 @@ static int64_t coroutine_fn co_deeper_length(const BdrvDeepCall *call)
     return bdrv_co_refresh_length(call->bs);
 }
 
+/* As the driver says now; or a negative errno. */
+static int64_t coroutine_fn co_ask_length(BlockDriverState *bs)
+{
+    BdrvChild *below = bdrv_forwarding_child(bs);
+    int64_t len;
+
+    if (bs->drv->bdrv_co_getlength) {
+        len = bs->drv->bdrv_co_getlength(bs);
+    } else {
+        len = below ? bdrv_co_refresh_length(below->bs) : qatomic_read(&bs->total_bytes);
+    }
+    return len > BDRV_MAX_LENGTH ? -EFBIG : len < 0 ? len : QEMU_ALIGN_UP(len, BDRV_SECTOR_SIZE);
+}
+
 int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs)
 {
-    BdrvChild *below;
-    int64_t len;
+    int64_t known, len;
 
     if (unlikely(qemu_co_stack_is_low())) {
         BdrvDeepCall call = { .fn = co_deeper_length, .bs = bs };
@@ -32,22 +104,11 @@ int64_t coroutine_fn bdrv_co_refresh_length(BlockDriverState *bs)
     if (!bs->drv) {
         return -ENOMEDIUM;
     }
-    if (bs->drv->bdrv_co_getlength) {
-        len = bs->drv->bdrv_co_getlength(bs);
-    } else {
-        below = bdrv_forwarding_child(bs);
-        len = below ? bdrv_co_refresh_length(below->bs) : qatomic_read(&bs->total_bytes);
-    }
-    if (len < 0) {
-        return len;
-    }
-    if (len > BDRV_MAX_LENGTH) {
-        return -EFBIG;
-    }
-    len = QEMU_ALIGN_UP(len, BDRV_SECTOR_SIZE);
-    if (len != qatomic_read(&bs->total_bytes)) {
-        bdrv_size_changed(bs, len);
-    }
+    do {
+        known = qatomic_read(&bs->total_bytes);
+        len = co_ask_length(bs);
+        /* A write may have made the file longer after the driver looked: then it looks again. */
+    } while (len >= 0 && len != qatomic_read(&bs->total_bytes) && !change_length(bs, known, len));
     return len;
 }
 
@@ -86,7 +147,7 @@ static void tell_parents(BlockDriverState *bs)
                 edge->gate->ops->resized(edge->gate);
             }
         } else if (has_same_length(edge)) {
-            bdrv_size_changed(edge->parent, qatomic_read(&bs->total_bytes));
+            follow_length(edge->parent, bs);
         }
     }
 }
@@ -118,43 +179,6 @@ static void tell_parents_bh(void *opaque)
     (void)qatomic_xchg(&bs->tells_parents, false); /* before it looks at the length */
     tell_parents(bs);
     bdrv_activity_end(bs);
-}
-
-static void length_changed(BlockDriverState *bs)
-{
-    /* The file of an image grows with nearly every allocation, and is nobody's layer. */
-    if (qatomic_read(&bs->n_overlays)) {
-        bdrv_chains_changed();
-    }
-    bdrv_dirty_bitmap_truncate(bs);
-    if (!qatomic_xchg(&bs->tells_parents, true)) {
-        /* The activity keeps the node open until the main loop came round. */
-        bdrv_activity_begin(bs);
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), tell_parents_bh, bs);
-    }
-}
-
-void bdrv_size_changed(BlockDriverState *bs, int64_t new_bytes)
-{
-    new_bytes = QEMU_ALIGN_UP(new_bytes, BDRV_SECTOR_SIZE);
-    qatomic_set_mb(&bs->total_bytes, new_bytes); /* pairs with a bitmap that is added */
-    length_changed(bs);
-}
-
-void bdrv_grew(BlockDriverState *bs, int64_t end)
-{
-    int64_t total = qatomic_read(&bs->total_bytes);
-
-    end = QEMU_ALIGN_UP(end, BDRV_SECTOR_SIZE);
-    while (end > total) {
-        int64_t seen = qatomic_cmpxchg(&bs->total_bytes, total, end);
-
-        if (seen == total) {
-            length_changed(bs);
-            return;
-        }
-        total = seen;
-    }
 }
 
 /* ---- changing -------------------------------------------------------------------------------- */
