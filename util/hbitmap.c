@@ -21,7 +21,6 @@ struct HBitmap {
     int nlevels;
     uint64_t *levels[MAX_LEVELS];
     uint64_t words[MAX_LEVELS];
-    HBitmap *meta;
 };
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -84,24 +83,9 @@ HBitmap *hbitmap_alloc(uint64_t size, int granularity)
 void hbitmap_free(HBitmap *hb)
 {
     if (hb) {
-        hbitmap_free(hb->meta);
         free_levels(hb);
         g_free(hb);
     }
-}
-
-HBitmap *hbitmap_create_meta(HBitmap *hb, int chunk_bits)
-{
-    assert(!hb->meta && chunk_bits > 0 && is_power_of_2(chunk_bits));
-    assert(hb->granularity + ctz32(chunk_bits) < 64);
-    hb->meta = hbitmap_alloc(hb->size, hb->granularity + ctz32(chunk_bits));
-    return hb->meta;
-}
-
-void hbitmap_free_meta(HBitmap *hb)
-{
-    hbitmap_free(hb->meta);
-    hb->meta = NULL;
 }
 
 /* ---- state ---------------------------------------------------------------------------------- */
@@ -181,10 +165,6 @@ static void set_bits(HBitmap *hb, uint64_t first, uint64_t last)
     uint64_t changed = set_level(hb->levels[0], first, last);
 
     hb->count += changed;
-    if (hb->meta && changed) {
-        hbitmap_set(hb->meta, first << hb->granularity,
-                    MIN((last + 1) << hb->granularity, hb->size) - (first << hb->granularity));
-    }
     /* H1: nothing new here means nothing new above. */
     for (int level = 1; level < hb->nlevels && changed; level++) {
         first >>= WORD_SHIFT;
@@ -198,10 +178,6 @@ static void clear_bits(HBitmap *hb, uint64_t first, uint64_t last)
     uint64_t changed = clear_level(hb->levels[0], first, last);
 
     hb->count -= changed;
-    if (hb->meta && changed) {
-        hbitmap_set(hb->meta, first << hb->granularity,
-                    MIN((last + 1) << hb->granularity, hb->size) - (first << hb->granularity));
-    }
     for (int level = 1; level < hb->nlevels && changed; level++) {
         const uint64_t *below = hb->levels[level - 1];
 
@@ -277,10 +253,6 @@ bool hbitmap_try_truncate(HBitmap *hb, uint64_t size, Error **errp)
     if (!make_levels(&resized, size, errp)) {
         return false;
     }
-    if (hb->meta && !hbitmap_try_truncate(hb->meta, size, errp)) {
-        free_levels(&resized);
-        return false;
-    }
     memcpy(resized.levels[0], hb->levels[0],
            MIN(resized.words[0], hb->words[0]) * sizeof(uint64_t));
     if (resized.nbits % WORD_BITS) {
@@ -291,7 +263,6 @@ bool hbitmap_try_truncate(HBitmap *hb, uint64_t size, Error **errp)
         resized.levels[0][0] = 0;
     }
     rebuild_levels(&resized);
-    resized.meta = hb->meta;
     free_levels(hb);
     *hb = resized;
     return true;
@@ -424,26 +395,13 @@ bool hbitmap_next_dirty_area(const HBitmap *hb, int64_t start, int64_t end,
     return true;
 }
 
-bool hbitmap_status(const HBitmap *hb, int64_t start, int64_t count, int64_t *pnum)
-{
-    bool is_set;
-    int64_t change;
-
-    assert(start >= 0 && count > 0 && start < (int64_t)hb->size);
-    count = MIN(count, (int64_t)hb->size - start);
-    is_set = hbitmap_get(hb, start);
-    change = is_set ? hbitmap_next_zero(hb, start, count) : hbitmap_next_dirty(hb, start, count);
-    *pnum = change < 0 ? count : change - start;
-    return is_set;
-}
-
 /* ---- union ---------------------------------------------------------------------------------- */
 
 static void add_bitmap(HBitmap *hb, const HBitmap *other)
 {
     int64_t offset = 0, bytes;
 
-    if (hb->granularity == other->granularity && !hb->meta) {
+    if (hb->granularity == other->granularity) {
         for (uint64_t i = 0; i < hb->words[0]; i++) {
             hb->levels[0][i] |= other->levels[0][i];
         }
@@ -562,9 +520,6 @@ void hbitmap_deserialize_ones(HBitmap *hb, uint64_t start, uint64_t count, bool 
 void hbitmap_deserialize_finish(HBitmap *hb)
 {
     rebuild_levels(hb);
-    if (hb->meta && hb->size) {
-        hbitmap_set(hb->meta, 0, hb->size);
-    }
 }
 
 char *hbitmap_sha256(const HBitmap *hb, Error **errp)

@@ -39,7 +39,7 @@ typedef struct HBitmapIter {
 HBitmap *hbitmap_alloc(uint64_t size, int granularity);
 /* The same for sizes chosen by users: NULL with @errp set when it is too large. */
 HBitmap *hbitmap_try_alloc(uint64_t size, int granularity, Error **errp);
-/* Free @hb and its meta bitmap; NULL is fine. */
+/* Free @hb; NULL is fine. */
 void hbitmap_free(HBitmap *hb);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HBitmap, hbitmap_free)
 
@@ -88,18 +88,6 @@ int64_t hbitmap_next_zero(const HBitmap *hb, int64_t start, int64_t count);
 bool hbitmap_next_dirty_area(const HBitmap *hb, int64_t start, int64_t end,
                              int64_t max_dirty_count, int64_t *dirty_start,
                              int64_t *dirty_count);
-
-/* Whether item @start is set; *@pnum items from there, at most @count > 0, are like it. */
-bool hbitmap_status(const HBitmap *hb, int64_t start, int64_t count, int64_t *pnum);
-
-/* ---- meta bitmap: which chunks of the bits have changed ------------------------------------- */
-
-/**
- * Make a bitmap in which every change of @hb is recorded, @chunk_bits bits of @hb (a power of
- * two) in one bit.  Its items are those of @hb.  Owned by @hb, which must not have one already.
- */
-HBitmap *hbitmap_create_meta(HBitmap *hb, int chunk_bits);
-void hbitmap_free_meta(HBitmap *hb);
 
 /* ---- as bytes: little-endian words, the lowest bit first ------------------------------------ */
 

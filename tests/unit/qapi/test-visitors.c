@@ -4,7 +4,6 @@
 #include "qapi/gen/zoo-visit.h"
 #include "qapi/object-input.h"
 #include "qapi/object-output.h"
-#include "qapi/string-visitors.h"
 #include "qobject/flatten.h"
 #include "qobject/json-parser.h"
 #include "qobject/json-writer.h"
@@ -251,60 +250,6 @@ static void test_from_str(void)
     error_free(err);
 }
 
-/* ---- strings ---- */
-
-static void test_string_input_list(void)
-{
-    static const struct {
-        const char *text;
-        const char *json;  /* NULL: refused */
-    } cases[] = {
-        { "", "[]" },
-        { "1,3-5,-2--1", "[1, 3, 4, 5, -2, -1]" },
-        { "7", "[7]" },
-        { "5-3", NULL },
-        { "1,", NULL },
-        { "1-", NULL },
-        { "x", NULL },
-        { "0-65536", NULL },
-        { "-9223372036854775808-9223372036854775807", NULL },
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_autoptr(Visitor) v = string_input_visitor_new(cases[i].text);
-        g_autoptr(intList) list = NULL;
-        g_autoptr(Error) err = NULL;
-
-        g_assert_true(visit_type_intList(v, "x", &list, &err) == (cases[i].json != NULL));
-        if (cases[i].json) {
-            assert_output(list, &qapi_type_intList, cases[i].json);
-        }
-    }
-}
-
-static void test_string_scalars(void)
-{
-    g_autoptr(Visitor) v = string_input_visitor_new("64k");
-    g_autoptr(Visitor) out = NULL;
-    g_autofree char *text = NULL;
-    uint64_t size;
-    int64_t i;
-    g_autoptr(Error) err = NULL;
-    Place *place = NULL;
-    g_autoptr(Error) err2 = NULL;
-
-    g_assert_true(visit_type_size(v, "s", &size, &error_abort));
-    g_assert_cmpuint(size, ==, 65536);
-    g_assert_false(visit_type_int(v, "s", &i, &err));
-    g_assert_false(visit_type_Place(v, "p", &place, &err2));
-    out = string_output_visitor_new(true, &text);
-    g_assert_true(visit_type_size(out, "s", &size, &error_abort));
-    visit_complete(out, &text);
-    g_assert_cmpstr(text, ==, "65536 (64 KiB)");
-}
-
-/* ---- lists, enums ---- */
-
 static void test_list_macros(void)
 {
     strList *list = NULL;
@@ -362,8 +307,6 @@ int main(int argc, char **argv)
     g_test_add_func("/visitors/keyval/errors", test_keyval_errors);
     g_test_add_func("/visitors/confused/strings-or-values", test_confused);
     g_test_add_func("/visitors/from-str/keyval-or-json", test_from_str);
-    g_test_add_func("/visitors/string/lists-of-ranges", test_string_input_list);
-    g_test_add_func("/visitors/string/scalars", test_string_scalars);
     g_test_add_func("/visitors/lists/macros", test_list_macros);
     g_test_add_func("/visitors/enum/parse", test_enum_parse);
     g_test_add_func("/visitors/clone/members", test_clone_members);

@@ -83,8 +83,7 @@ static void assert_searches_agree(const Pair *p, GRand *rand)
     int64_t end = MIN(start + count, p->size);
     int64_t dirty = model_find(p, start, end, true);
     int64_t max = 1 + test_rand_below(rand, 200);
-    int64_t area, len, pnum;
-    bool is_set;
+    int64_t area, len;
 
     g_assert_cmpint(hbitmap_next_dirty(p->hb, start, count), ==, dirty);
     g_assert_cmpint(hbitmap_next_zero(p->hb, start, count), ==, model_find(p, start, end, false));
@@ -96,10 +95,6 @@ static void assert_searches_agree(const Pair *p, GRand *rand)
     } else {
         g_assert_cmpint(dirty, ==, -1);
     }
-    is_set = hbitmap_status(p->hb, start, count, &pnum);
-    g_assert_cmpint(is_set, ==, p->bits[start >> p->gran]);
-    area = model_find(p, start, end, !is_set);
-    g_assert_cmpint(pnum, ==, (area < 0 ? end : area) - start);
 }
 
 static void test_random_against_model(void)
@@ -237,26 +232,6 @@ static void test_serialize_is_little_endian(void)
     g_assert_cmpint(hbitmap_next_zero(hb, 0, 70), ==, -1);
 }
 
-static void test_meta_records_changes(void)
-{
-    g_autoptr(HBitmap) hb = hbitmap_alloc(10000, 2);
-    HBitmap *meta = hbitmap_create_meta(hb, 8);
-
-    hbitmap_set(hb, 0, 1);
-    g_assert_cmpuint(hbitmap_count(meta), ==, 32);
-    hbitmap_reset_all(meta);
-    hbitmap_set(hb, 0, 4);
-    g_assert_true(hbitmap_empty(meta));     /* was set: no change */
-    hbitmap_reset(hb, 0, 4);
-    g_assert_true(hbitmap_get(meta, 0));
-    hbitmap_reset_all(meta);
-    hbitmap_set(hb, 9999, 1);
-    g_assert_cmpint(hbitmap_next_dirty(meta, 0, 10000), ==, 9984);
-    hbitmap_truncate(hb, 100);
-    g_assert_true(hbitmap_empty(meta));
-    hbitmap_free_meta(hb);
-}
-
 static void test_iterator_sees_changes_ahead(void)
 {
     g_autoptr(HBitmap) hb = hbitmap_alloc(10000, 0);
@@ -308,7 +283,6 @@ int main(int argc, char **argv)
     g_test_add_func("/hbitmap/merge/matches-model", test_merge_against_model);
     g_test_add_func("/hbitmap/serialize/round-trip-in-parts", test_serialize_round_trip_in_parts);
     g_test_add_func("/hbitmap/serialize/is-little-endian", test_serialize_is_little_endian);
-    g_test_add_func("/hbitmap/meta/records-changes", test_meta_records_changes);
     g_test_add_func("/hbitmap/iterator/sees-changes-ahead", test_iterator_sees_changes_ahead);
     g_test_add_func("/hbitmap/alloc/too-large-is-an-error", test_too_large_is_an_error);
     g_test_add_func("/hbitmap/sha256/of-serialized-bytes", test_sha256_of_bytes);
