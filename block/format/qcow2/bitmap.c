@@ -374,7 +374,6 @@ static BdrvDirtyBitmap *coroutine_fn co_load_one(BlockDriverState *bs, const Qco
     if (!(bm->flags & QCOW2_BITMAP_AUTO)) {
         bdrv_disable_dirty_bitmap(bitmap);
     }
-    bdrv_dirty_bitmap_set_readonly(bitmap, bs->read_only);
     bdrv_dirty_bitmap_set_stored(bitmap);
     return bitmap;
 }
@@ -409,6 +408,7 @@ bool coroutine_fn qcow2_bitmaps_co_load(BlockDriverState *bs, Error **errp)
             return false;
         }
         bdrv_dirty_bitmap_set_persistence(bitmap, true);
+        bdrv_dirty_bitmap_set_readonly(bitmap, bs->read_only);
     }
     return true;
 }
