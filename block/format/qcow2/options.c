@@ -8,13 +8,12 @@
 
 /*
  * Enough for 1 TiB of clusters of 64 KiB.  Memory is taken as tables are used, and given back when
- * they are not, so a large limit costs a small or idle image nothing.
+ * they are not, so a large limit costs a small or idle image nothing, and any will do.
  */
 #define L2_CACHE_BUDGET (128 * MiB)
 #define REFCOUNT_CACHE_BUDGET (32 * MiB)
 #define MIN_REFCOUNT_CACHE_CLUSTERS 4
 #define MIN_L2_CACHE_SLICES 2
-#define MAX_CACHE (1 * GiB)
 #define MAX_SLICE (64 * KiB)
 #define DEFAULT_CLEAN_INTERVAL_MS (600 * 1000)
 
@@ -101,11 +100,6 @@ static bool read_caches(const Qcow2State *s, const BlockdevOptionsQcow2 *o, Qcow
         opt->refcount_cache_bytes = o->refcount_cache_size;
     }
     if (o->has_cache_size && !divide_total(s, o, opt, errp)) {
-        return false;
-    }
-    if (opt->l2_cache_bytes > MAX_CACHE || opt->refcount_cache_bytes > MAX_CACHE) {
-        error_setg(errp, "%s cache size too big",
-                   opt->l2_cache_bytes > MAX_CACHE ? "L2" : "Refcount");
         return false;
     }
     if (o->has_cache_clean_interval &&
