@@ -11,8 +11,9 @@
 BdrvDirtyBitmap *block_dirty_bitmap_lookup(const char *node, const char *name,
                                            BlockDriverState **bs, Error **errp)
 {
-    BlockDriverState *found = bdrv_lookup_bs(node, node, errp);
+    BlockDriverState *found = bdrv_lookup_bs(node, node, NULL);
     if (!found) {
+        error_setg(errp, "Node '%s' not found", node);
         return NULL;
     }
     BdrvDirtyBitmap *bitmap = bdrv_find_dirty_bitmap(found, name);

@@ -239,12 +239,14 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
 bool coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BlockdevAmendOptions *options,
                                  bool force, Error **errp)
 {
+    const Qcow2State *s = bs->opaque;
     const QCryptoBlockAmendOptions *o = options->u.qcow2.encrypt;
 
     if (!o) {
         return true;
     }
-    if (!qcow2_crypt_can_amend(bs, errp)) {
+    if (!s->header.crypt_method) {
+        error_setg(errp, "image is not encrypted, can't amend");
         return false;
     }
     if (o->format != QCRYPTO_BLOCK_FORMAT_LUKS) {

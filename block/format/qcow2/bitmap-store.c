@@ -303,7 +303,7 @@ static bool check_constraints(BlockDriverState *bs, const char *name, uint32_t g
         return false;
     }
     if (strlen(name) > QCOW2_MAX_BITMAP_NAME) {
-        error_setg(errp, "Bitmap name is too long");
+        error_setg(errp, "Name length exceeds maximum (%d characters)", QCOW2_MAX_BITMAP_NAME);
         return false;
     }
     if (bits < QCOW2_MIN_BITMAP_GRANULARITY_BITS) {

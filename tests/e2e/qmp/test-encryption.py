@@ -97,7 +97,7 @@ def a_plain_image_has_no_passwords(vm):
     try:
         vm.wait_job("j")
     except JobError as error:
-        assert "encryption not present" in str(error), error
+        assert "image is not encrypted, can't amend" in str(error), error
     else:
         raise AssertionError("a plain image got a password")
 

@@ -359,7 +359,8 @@ static void coroutine_fn co_limits(void)
     user = qcow2_test_open("disk", BDRV_O_RDWR);
     co_assert_refused(user->bs, "b", 512, "Too much space will be occupied by the bitmap");
     co_assert_refused(user->bs, "b", 256, "Granularity is under minimum (512 bytes)");
-    co_assert_refused(user->bs, longest, 65536, "Bitmap name is too long");
+    co_assert_refused(user->bs, longest, 65536,
+                      "Name length exceeds maximum (1023 characters)");
     longest[1023] = 0;
     g_assert_true(bdrv_co_can_store_new_dirty_bitmap(user->bs, longest, 65536, &error_abort));
     mem_co_unuse(user);
