@@ -14,11 +14,10 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
-from answertest import AnswerTest, without_numbers                    # noqa: E402
-from imgtest import built_with, run, stock                            # noqa: E402
-from qmptest import JobError, MiB, QMPError, Vm, make_qcow2, make_raw  # noqa: E402
+from imgtest import built_with, run, stock           # noqa: E402
+from qmptable import QmpTable, answer_of, finished   # noqa: E402
+from qmptest import MiB, make_qcow2, make_raw        # noqa: E402
 
-DAEMON = "qemu-storage-daemon"
 LUKS = {"format": "luks", "key-secret": "s", "iter-time": 10, "cipher-alg": "aes-128"}
 PREALLOCATIONS = ("off", "metadata", "falloc", "full")
 
@@ -104,11 +103,11 @@ def title(options):
     return json.dumps(shown)
 
 
-class Create(AnswerTest):
+class Create(QmpTable):
     """A fresh file, called f, for each cell; the other nodes are there for all."""
 
     area, expected = "qcow2-create", os.path.join(HERE, "matrix", "qcow2-create.txt")
-    program, stock_program = DAEMON, DAEMON
+    head = "blockdev-create of qcow2, 1 MiB where no size is given; what qemu-img info says."
     differences = (
         (r"^backing-file: .*\(1024\)", "what is wrong with the name is told, the name is not"),
         (r"^(cluster-size|size): .*(\"x\"|\"64k\"|\"1M\"|null)\}", "QEMU 10.0 says it so"),
@@ -133,7 +132,7 @@ class Create(AnswerTest):
         make_raw("b.raw", 3 * MiB)
         make_raw("ro.raw", 0)
 
-    def nodes(self, vm):
+    def prepare(self, vm, part):
         vm.command("object-add", qom_type="secret", id="s", data="word")
         vm.null("small", 4096)
         vm.add("ro", "file", filename="ro.raw", read_only=True)
@@ -141,16 +140,13 @@ class Create(AnswerTest):
         vm.add("user", "qcow2", file={"driver": "file", "filename": "used.qcow2",
                                       "node-name": "used"})
 
-    def cells(self):
-        """(part, options)"""
+    def parts(self):
         for name, values in VALUES.items():
-            for value in values:
-                yield name, {name: value}
-        for one, two in itertools.combinations(PAIRS, 2):
-            if one[0] != two[0]:
-                yield "pairs", dict((one, two))
-        for options in TOGETHER:
-            yield "together", options
+            yield name, [(title({name: value}), {name: value}) for value in values]
+        pairs = [dict(pair) for pair in itertools.combinations(PAIRS, 2)
+                 if pair[0][0] != pair[1][0]]
+        yield "pairs", [(title(options), options) for options in pairs]
+        yield "together", [(title(options), options) for options in TOGETHER]
 
     def described(self, program):
         """What qemu-img says of the image."""
@@ -180,71 +176,23 @@ class Create(AnswerTest):
             words.append(f"check {check.status}: {check.text[:200]}")
         return " ".join(words)
 
-    def create(self, vm, options):
-        """A stock daemon often finds its own clock too coarse for short iteration times."""
-        while True:
-            vm.execute("blockdev-create", {"job-id": "c", "options": {
-                "driver": "qcow2", "file": "f", "size": MiB, **options}})
-            try:
-                return vm.wait_job("c")
-            except JobError as error:
-                if "Unable to get accurate CPU usage" not in str(error):
-                    raise
-
-    def attempt(self, vm, options, is_compared):
+    def attempt(self, vm, step, is_compared):
         for name in ("f.raw", "d.raw"):
             make_raw(name, 0)
         vm.add("f", "file", filename="f.raw")
         vm.add("d", "file", filename="d.raw")
-        try:
-            try:
-                self.create(vm, options)
-                answer = "ok"
-            except JobError as error:
-                answer = "job: " + str(error).removeprefix("job 'c' failed: ")
-            except QMPError as error:
-                answer = f"{error.error_class}: {error.desc}".removeprefix("GenericError: ")
-        finally:
-            vm.command("blockdev-del", node_name="d")
-            vm.command("blockdev-del", node_name="f")
-        if answer == "ok" and "file" not in options:
-            answer += " " + self.described("qemu-img")
-            if is_compared and stock("qemu-img"):
-                other = "ok " + self.described(stock("qemu-img"))
-                if other != answer:
-                    answer += f" (stock's qemu-img: {other})"
-            sizes = [str(os.stat(name).st_size) for name in ("f.raw", "d.raw")]
-            answer += f" sizes={'+'.join(sizes)}"
-        return without_numbers(answer).replace(os.getcwd(), "")
-
-    def ask_all(self, program, names):
-        answers, vm = {}, None
-        for part, options in self.cells():
-            if names and part not in names:
-                continue
-            if not vm:
-                vm = Vm(program=program or DAEMON)
-                self.nodes(vm)
-            try:
-                answer = self.attempt(vm, options, bool(program or names))
-            except (ConnectionError, TimeoutError) as error:
-                answer = f"daemon ended: {error}"
-                vm.process.kill()
-                vm = None
-            answers[part, title(options)] = answer
-        if vm:
-            with vm:
-                pass
-        return answers
-
-    def text(self, answers):
-        lines = ["blockdev-create of qcow2, 1 MiB where no size is given; what qemu-img info says.", "",
-                 *self.reasons()]
-        for part in dict.fromkeys(cell[0] for cell in answers):
-            lines += ["", part]
-            lines += [f"  {value}\n      {answer}" for (of, value), answer in answers.items()
-                      if of == part]
-        return "\n".join(lines) + "\n"
+        answer = answer_of(lambda: finished(vm, "blockdev-create", {"options": {
+            "driver": "qcow2", "file": "f", "size": MiB, **step}}))
+        vm.command("blockdev-del", node_name="d")
+        vm.command("blockdev-del", node_name="f")
+        if answer != "ok" or "file" in step:
+            return answer
+        answer += " " + self.described("qemu-img")
+        if is_compared and stock("qemu-img"):
+            other = "ok " + self.described(stock("qemu-img"))
+            if other != answer:
+                answer += f" (stock's qemu-img: {other})"
+        return f"{answer} sizes={os.path.getsize('f.raw')}+{os.path.getsize('d.raw')}"
 
 
 if __name__ == "__main__":
