@@ -178,6 +178,20 @@ static bool is_whole(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_
            (QEMU_IS_ALIGNED(end, unit) || end >= qatomic_read(&bs->total_bytes));
 }
 
+/* The chain below may be asked with the lock held: nobody there asks for ours. */
+static bool coroutine_fn co_backing_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int64_t n;
+    int ret;
+
+    if (qcow2_backing_is_zero(bs, offset)) {
+        return true;
+    }
+    bytes = MIN(bytes, qatomic_read(&bs->backing->bs->total_bytes) - offset);
+    ret = bdrv_co_block_status_above(bs->backing->bs, NULL, offset, bytes, &n, NULL, NULL, NULL);
+    return ret >= 0 && (ret & BDRV_BLOCK_ZERO) && n >= bytes;
+}
+
 /*
  * Zeroes over part of the subcluster at @offset: 1 if it reads as zeroes now, 0 if it does not,
  * -EAGAIN as usual.  Lock held, so nobody can write to the rest meanwhile.
@@ -200,7 +214,7 @@ static int coroutine_fn co_zero_part(BlockDriverState *bs, int64_t offset)
         return 1;
     }
     if ((map.kind != QCOW2_UNALLOCATED && map.kind != QCOW2_UNALLOCATED_RESERVED) ||
-        !qcow2_backing_is_zero(bs, offset)) {
+        !co_backing_is_zero(bs, offset, unit)) {
         return 0;
     }
     /* Say so, lest a backing file that grows shows up here. */

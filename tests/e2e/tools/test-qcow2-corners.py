@@ -3,6 +3,7 @@
 """Disks at the edge of what qcow2 can be, and features that meet: by our tools, and looked at by an
 installed stock."""
 
+import json
 import os
 import sys
 
@@ -205,6 +206,20 @@ def test_reader_of_what_is_freed(tap):
            "a read that began before the discard gets what was there", done)
 
 
+def test_zeroes_over_zeroes_below(tap):
+    """Zeroes within a cluster take no room where the backing file has none either."""
+    make("4M", name="below")
+    must("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 1M 64k", "below")
+    make("6M", "-b", "below", "-F", "qcow2")
+    writes = [w for at in ("4k", "1028k", "4104k", "5M") for w in ("-c", f"write -q -z {at} 4k")]
+    must("qemu-io", "-f", "qcow2", *writes, "image")
+    rows = json.loads(must("qemu-img", "map", "--output=json", "-f", "qcow2", "image").out)
+    own = {(r["start"] // MiB, r["data"]) for r in rows if r["depth"] == 0 and r["present"]}
+    must("qemu-io", "-f", "qcow2", "-c", "read -q -P 7 1M 4k", "-c", "read -q -P 0 1028k 4k",
+         "-c", "read -q -P 7 1032k 56k", "image")
+    tap.ok(own == {(0, False), (1, True), (4, False), (5, False)} and not unsound(), "zeroes within clusters", rows)
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
@@ -219,6 +234,7 @@ def main():
     test_refused_step_down(tap)
     test_compressed_out_of_order(tap)
     test_reader_of_what_is_freed(tap)
+    test_zeroes_over_zeroes_below(tap)
     return tap.finish()
 
 
