@@ -88,6 +88,7 @@ typedef struct Target {
     const BitmapOptions *opts;
     const char *node, *name, *source_node;
     int64_t granularity; /* 0: the default */
+    bool is_new;         /* the bitmap was added by a step */
 } Target;
 
 static void coroutine_fn co_add(const Target *t, Error **errp)
@@ -168,7 +169,7 @@ static void coroutine_fn co_step(BlockDriverState *bs, const Target *t, const Im
     }
 }
 
-static bool coroutine_fn co_run_steps(BlockDriverState *bs, const Target *t)
+static bool coroutine_fn co_run_steps(BlockDriverState *bs, Target *t)
 {
     BDRV_CONTROL_GUARD();
     for (guint i = 0; i < t->opts->steps->len; i++) {
@@ -185,8 +186,21 @@ static bool coroutine_fn co_run_steps(BlockDriverState *bs, const Target *t)
         if (local_err) {
             return false;
         }
+        t->is_new |= strcmp(step->option->name, "add") == 0;
     }
     return true;
+}
+
+/* There was no room for all: without the new one the others are stored when the image is closed. */
+static void coroutine_fn co_give_up_new(BlockDriverState *bs, const Target *t)
+{
+    BdrvDirtyBitmap *bitmap;
+
+    BDRV_CONTROL_GUARD();
+    bitmap = t->is_new ? bdrv_find_dirty_bitmap(bs, t->name) : NULL;
+    if (bitmap) {
+        bdrv_release_dirty_bitmap(bitmap);
+    }
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -227,7 +241,11 @@ static int coroutine_fn co_run_with(const BitmapOptions *opts, const char *filen
     t.source_node = source ? bdrv_get_node_name(blk_bs(source)) : t.node;
     ok = co_run_steps(blk_bs(image), &t);
     /* What was done before a step failed is kept. */
-    return img_co_store_bitmaps(image, filename) && ok ? 0 : 1;
+    if (!img_co_store_bitmaps(image, filename)) {
+        co_give_up_new(blk_bs(image), &t);
+        ok = false;
+    }
+    return ok ? 0 : 1;
 }
 
 static int coroutine_fn co_run_bitmap(int argc, char **argv)

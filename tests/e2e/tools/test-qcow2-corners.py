@@ -206,6 +206,18 @@ def test_reader_of_what_is_freed(tap):
            "a read that began before the discard gets what was there", done)
 
 
+def test_bitmaps_without_room(tap):
+    """One sentence, and the bitmaps that were there can still be used."""
+    make("1G")
+    must("qemu-img", "bitmap", "--add", "-g", "512", "image", "old")
+    size = os.path.getsize("image") + 64 * KiB
+    done = run("/usr/bin/prlimit", f"--fsize={size}", os.path.join(BUILD, "qemu-img"), "bitmap", "--add", "-g", "512",
+               "image", "new")
+    tap.ok(done.status == 1 and done.err.count("\n") == 1, "there is no room for a bitmap", done)
+    info = json.loads(must("qemu-img", "info", "--output=json", "image").out)["format-specific"]["data"]["bitmaps"]
+    tap.ok([b["name"] for b in info] == ["old"] and info[0]["flags"] == ["auto"], "the others stay as they were", info)
+
+
 def test_zeroes_over_zeroes_below(tap):
     """Zeroes within a cluster take no room where the backing file has none either."""
     make("4M", name="below")
@@ -234,6 +246,7 @@ def main():
     test_refused_step_down(tap)
     test_compressed_out_of_order(tap)
     test_reader_of_what_is_freed(tap)
+    test_bitmaps_without_room(tap)
     test_zeroes_over_zeroes_below(tap)
     return tap.finish()
 
