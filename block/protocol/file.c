@@ -501,6 +501,14 @@ static int flush_worker(void *opaque)
     return fdatasync(s->fd) < 0 ? -errno : 0;
 }
 
+/* /dev/null and its like say EINVAL: there is nothing to be made safe. */
+static bool has_no_storage(const FileState *s)
+{
+    struct stat st;
+
+    return fstat(s->fd, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
 int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
@@ -516,6 +524,9 @@ int coroutine_fn file_co_flush_to_disk(BlockDriverState *bs)
         ret = luring_co_submit(&io);
     } else {
         ret = thread_pool_submit_co(flush_worker, s);
+    }
+    if (ret == -EINVAL && has_no_storage(s)) {
+        return 0;
     }
     if (ret < 0 && !s->direct) {
         qatomic_set(&s->flush_failed, true);

@@ -64,6 +64,7 @@ expect 'no size' 1 "$QEMU_IMG" create -f raw new.raw
 expect 'an argument too many' 1 "$QEMU_IMG" create -f raw new.raw 1M 2M
 expect 'an unknown flag' 1 "$QEMU_IMG" create -Z new.raw 1M
 expect 'a flag without its value' 1 "$QEMU_IMG" create -f
+expect 'a device that cannot grow' 1 "$QEMU_IMG" dd if=plain.raw of=/dev/null
 expect 'an unknown kind of object' 1 "$QEMU_IMG" info --object nosuch,id=x plain.raw
 is 'none of these made a file' "$(ls new.raw 2>/dev/null)" ''
 expect 'a folder that does not exist' 1 "$QEMU_IMG" create -q -f raw nodir/new.raw 1M
