@@ -282,10 +282,14 @@ static int coroutine_fn co_map(ImgBackend *image, int64_t start, int64_t end, Im
         make_digits();
     }
     bool ok = co_add_all(&map, image, start, end);
+    if (ok && map.rows && map.is_first) {
+        /* Readers of the list may count on a row. */
+        print_json(map.rows, map.middles, &(MapEntry){ .start = start }, true);
+    }
     if (map.rows) {
         flush_rows(map.rows);
         g_string_free(map.rows, true);
-        fputs(!ok ? "" : map.is_first ? "[]\n" : "]\n", stdout);
+        fputs(ok ? "]\n" : "", stdout);
     }
     return ok ? 0 : 1;
 }

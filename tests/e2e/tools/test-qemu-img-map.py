@@ -104,7 +104,10 @@ def main():
     compare('a raw file', '-f', 'raw', 'base.raw')
     for name in ('e.qcow2', 'e.raw'):
         run(IMG, 'create', '-q', '-f', name.split('.')[-1], name, '0')
-    ok(json.loads(run(IMG, 'map', '--output=json', 'e.qcow2')) == [], 'map of an empty image')
+    nothing = {'length': 0, 'depth': 0, 'present': False, 'zero': False, 'data': False, 'compressed': False}
+    for words, start in ((('e.qcow2',), 0), (('e.raw',), 0), (('-s', '9M', 'base.raw'), 9 << 20)):
+        ok(json.loads(run(IMG, 'map', '--output=json', *words)) == [{'start': start, **nothing}],
+           f'map of nothing: {" ".join(words)}')
     print(f'1..{cases}')
     return failed > 0
 
