@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 #include "qapi/gen/qom-visit.h"
+#include "qapi/help.h"
 #include "qapi/object-input.h"
 #include "qapi/object-tree.h"
 #include "qapi/user-object.h"
@@ -87,6 +88,11 @@ bool user_object_add_from_str(const char *str, Error **errp)
 
     return v && visit_type_ObjectOptions(v, NULL, &options, errp)
         && user_object_add(options, errp);
+}
+
+char *user_object_help(const char *str)
+{
+    return qapi_option_help(&qapi_type_ObjectOptions, "List of user creatable objects:", str);
 }
 
 bool user_object_str_is_late(const char *str)

@@ -53,6 +53,9 @@ bool user_object_add(const struct ObjectOptions *options, Error **errp);
 /** As user_object_add(), from "TYPE,id=ID,key=value..." or JSON. */
 bool user_object_add_from_str(const char *str, Error **errp);
 
+/** The answer to "help" in such a string, for the caller to free; NULL: it is not asked for. */
+char *user_object_help(const char *str);
+
 /** Whether user_object_add_from_str(@str) would make an object of a kind that is_late. */
 bool user_object_str_is_late(const char *str);
 

@@ -35,7 +35,8 @@ static const ImgOption *find_option(const ImgCommand *cmd, int value)
     g_assert_not_reached();
 }
 
-static bool store_option(const ImgOption *opt, void *values, const char *arg)
+/* False: the command ends with *@status. */
+static bool store_option(const ImgOption *opt, void *values, const char *arg, int *status)
 {
     void *place = (char *)values + opt->offset;
     Error *local_err = NULL;
@@ -62,12 +63,19 @@ static bool store_option(const ImgOption *opt, void *values, const char *arg)
         g_array_append_val(*steps, step);
         break;
     }
-    case IMG_OBJECT:
+    case IMG_OBJECT: {
+        g_autofree char *help = user_object_help(arg);
+        if (help) {
+            fputs(help, stdout);
+            *status = 0;
+            return false;
+        }
         if (!user_object_add_from_str(arg, &local_err)) {
             error_report_err(local_err);
             return false;
         }
         break;
+    }
     }
     return true;
 }
@@ -102,8 +110,8 @@ bool img_parse(const ImgCommand *cmd, void *values, int argc, char **argv, int *
             *status = 1;
             return false;
         }
-        if (!store_option(find_option(cmd, value), values, optarg)) {
-            *status = 1;
+        *status = 1;
+        if (!store_option(find_option(cmd, value), values, optarg, status)) {
             return false;
         }
     }

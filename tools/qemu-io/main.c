@@ -78,6 +78,21 @@ static QEMU_NORETURN void bad_option(const char *what, const char *value)
     exit(1);
 }
 
+static void add_object(const char *arg)
+{
+    Error *err = NULL;
+    g_autofree char *help = user_object_help(arg);
+
+    if (help) {
+        fputs(help, stdout);
+        exit(0);
+    }
+    if (!user_object_add_from_str(arg, &err)) {
+        error_report_err(err);
+        exit(1);
+    }
+}
+
 static void parse_option(Program *p, int c)
 {
     Error *err = NULL;
@@ -130,10 +145,7 @@ static void parse_option(Program *p, int c)
         p->image_opts = true;
         break;
     case OPT_OBJECT:
-        if (!user_object_add_from_str(optarg, &err)) {
-            error_report_err(err);
-            exit(1);
-        }
+        add_object(optarg);
         break;
     case OPT_WAIT_LOCK:
         if (!bdrv_parse_lock_wait(optarg, &err)) {

@@ -13,6 +13,12 @@ for command in bench check compare convert create info map resize; do
     echo "$run_help" | grep -q "^Usage: qemu-img $command "
     ok $? "$command --help shows its usage"
 done
+for program in "$QEMU_IMG info" "$QEMU_IO"; do
+    run $program --object help
+    is "$program --object help" "$status $(echo "$out" | grep -cx '  secret')" '0 1'
+    run $program --object secret,help
+    is "$program --object secret,help" "$status $(echo "$out" | grep -c '^  data=')" '0 1'
+done
 "$QEMU_IMG" --help | grep -Eq '\binfo\b.*-U\b'
 ok $? '--help says on one line that info has -U, as other programs look for'
 "$QEMU_IMG" --help | grep -q '^Supported formats:.* raw'
