@@ -317,7 +317,7 @@ static void coroutine_fn node_co_close(BlockDriverState *bs)
         }
         if (ret < 0 && failed == bdrv_failed_closes()) {
             /* The driver has not said anything. */
-            error_report("Could not flush node '%s' to close it: %s", bs->node_name,
+            error_report("Could not flush '%s' to close it: %s", bdrv_get_filename(bs),
                          strerror(-ret));
             bdrv_note_failed_close();
         }

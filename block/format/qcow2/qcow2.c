@@ -410,8 +410,8 @@ static void coroutine_fn qcow2_co_close(BlockDriverState *bs)
             ret = co_complete_last_sector(bs);
         }
         if (ret < 0) {
-            error_report("qcow2: Could not write back the metadata of node '%s': %s",
-                         bs->node_name, strerror(-ret));
+            error_report("qcow2: Could not write back the metadata of '%s': %s",
+                         bdrv_get_filename(bs), strerror(-ret));
             bdrv_note_failed_close();
         }
     }

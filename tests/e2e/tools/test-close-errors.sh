@@ -22,6 +22,8 @@ for event in event=flush_to_os iotype=flush; do
     ok $? "$event: the write itself went well"
     echo "$err" | grep -q 'Input/output error'
     ok $? "$event: the user is told"
+    ! echo "$err" | grep -q '#block'
+    ok $? "$event: by the name of the file"
     run "$QEMU_IO" --image-opts "$(broken $event)" -c 'write 1M 64k' -c close -c help
     is "$event: the command close says so, too" "$status" 1
     run "$QEMU_IMG" check -r leaks -q test.qcow2
