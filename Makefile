@@ -68,6 +68,7 @@ sources = $(filter-out $(not-$(1)),$(patsubst $(SRC)/%,%,$(wildcard $(foreach d,
 objects = $(patsubst %.S,%.o,$(patsubst %.c,%.o,$(call sources,$(1))))
 
 # ---- generated QAPI code -----------------------------------------------------------------------
+QAPI_GEN := $(SRC)/scripts/qapi-gen.py $(wildcard $(SRC)/scripts/qapigen/*.py)
 SCHEMA := $(if $(wildcard $(SRC)/scripts/qapi-gen.py),$(wildcard $(SRC)/qapi/*.json))
 ifneq ($(SCHEMA),)
 QAPI_STAMP := qapi/gen/stamp
@@ -77,7 +78,7 @@ qapi-gen-c := $(foreach m,$(QAPI_MODULES),$(foreach k,types commands events,qapi
 gen-qapi := $(patsubst %.c,%.o,$(filter-out %-commands.c,$(qapi-gen-c)))
 # Marshalling names the handlers, so only programs link it, and of it what they register.
 gen-marshal := $(patsubst %.c,%.o,$(filter %-commands.c,$(qapi-gen-c)))
-$(QAPI_STAMP): $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
+$(QAPI_STAMP): $(QAPI_GEN) $(SCHEMA) config.h
 	@mkdir -p qapi/gen include/qapi/gen
 	$(call say,QAPI,)
 	$(Q)$(PYTHON) $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
@@ -160,7 +161,7 @@ TEST_SCHEMA := $(wildcard $(SRC)/tests/unit/qapi/schema/*.json)
 ifneq ($(TEST_SCHEMA),)
 test-gen := tests/unit/qapi/gen
 test-gen-objects := $(patsubst %,$(test-gen)/%.o,zoo-types zoo-commands zoo-events emit-events introspect)
-$(test-gen)/stamp: $(SRC)/scripts/qapi-gen.py $(TEST_SCHEMA) config.h
+$(test-gen)/stamp: $(QAPI_GEN) $(TEST_SCHEMA) config.h
 	@mkdir -p $(test-gen)
 	$(Q)$(PYTHON) $< --schema $(SRC)/tests/unit/qapi/schema/top.json --config config.h \
 	    --out-c $(test-gen) --out-h $(test-gen)/include/qapi/gen
@@ -301,7 +302,7 @@ bench: all $(BENCH_PROGRAMS)
 
 # The QMP reference, from the comments of the schema.
 docs: docs/qmp-reference.md
-docs/qmp-reference.md: $(SRC)/scripts/qapi-gen.py $(SCHEMA) config.h
+docs/qmp-reference.md: $(QAPI_GEN) $(SCHEMA) config.h
 	@mkdir -p docs
 	$(call say,DOC,$@)
 	$(Q)$(PYTHON) $< --schema $(SRC)/qapi/qapi-schema.json --config config.h \
