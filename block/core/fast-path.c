@@ -143,6 +143,39 @@ static void direct_io_done(BdrvDirectIO *io, int ret)
     req->done(req, ret);
 }
 
+/* ---- writes that will not find clusters ------------------------------------------------------ */
+
+/*
+ * Who writes to new clusters will do so next time, right behind: asking is in vain.  Now and then
+ * it is asked all the same, since what follows may be there.
+ */
+#define ASK_EVERY 8
+
+static inline bool will_miss(const BdrvFastRequest *req, unsigned shard)
+{
+    BlockDriverState *bs = req->child->bs;
+    unsigned n;
+
+    if (!req->is_write || !bs->drv || req->offset == 0 ||
+        qatomic_read(&bs->shard[shard].missed_end) != req->offset) {
+        return false;
+    }
+    n = qatomic_read(&bs->shard[shard].n_missed) + 1;
+    qatomic_set(&bs->shard[shard].n_missed, n);
+    if (n % ASK_EVERY == 0) {
+        return false;
+    }
+    qatomic_set(&bs->shard[shard].missed_end, req->offset + req->bytes);
+    return true;
+}
+
+static inline void note_miss(const BdrvFastRequest *req, BlockDriverState *bs, unsigned shard)
+{
+    if (req->is_write && req->n_visits == 0) {
+        qatomic_set(&bs->shard[shard].missed_end, req->offset + req->bytes);
+    }
+}
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 /* At the protocol, which is visited.  If it cannot, the visit ends, since the full path begins. */
@@ -182,7 +215,8 @@ int bdrv_fast_start(BdrvFastRequest *req)
 
     req->n_visits = 0;
     if (unlikely(qatomic_read(&is_off) || req->bytes <= 0 ||
-                 req->bytes > BDRV_REQUEST_MAX_BYTES || req->qiov->niov > IOV_MAX)) {
+                 req->bytes > BDRV_REQUEST_MAX_BYTES || req->qiov->niov > IOV_MAX) ||
+        will_miss(req, shard)) {
         return BDRV_FAST_NO;
     }
     while (req->n_visits < BDRV_FAST_DEPTH && fits(req)) {
@@ -213,6 +247,7 @@ int bdrv_fast_start(BdrvFastRequest *req)
         case BDRV_MAP_NONE:
             req->n_visits--;
             visit_end(visit);
+            note_miss(req, bs, shard);
             return req->n_visits ? BDRV_FAST_REST : BDRV_FAST_NO;
         }
     }

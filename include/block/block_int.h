@@ -127,6 +127,9 @@ struct BlockDriverState {
         QemuMutex lock;
         BdrvRequestList requests;
         int visits[2]; /* atomic: requests of the fast path that pass here, two banks */
+        /* Atomic: where the last write ended that the fast path had no answer for; how many. */
+        int64_t missed_end;
+        unsigned n_missed;
     } shard[BDRV_REQUEST_SHARDS];
     /* These two under the lock of shard 0. */
     QSIMPLEQ_HEAD(, BdrvRequestWaiter) visit_waiters;

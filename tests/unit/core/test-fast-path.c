@@ -308,6 +308,36 @@ static void coroutine_fn co_files_grow(void)
     fake_co_detach(&user);
 }
 
+/* Who writes one after the other where nothing is soon stops asking, but not for good. */
+static void coroutine_fn co_misses_in_a_row(void)
+{
+    FakeUser user = { 0 };
+    g_autoptr(BlockDriverState) bs = co_open_disk(&user);
+    Request req[32];
+    int i = 0, first_hit;
+
+    memset(has_piece, false, sizeof(has_piece));
+    map_calls = 0;
+    for (; i < 24; i++) {
+        g_assert_cmpint(request_start(&req[i], user.root, true, i * 4096, 4096), ==, BDRV_FAST_NO);
+    }
+    g_assert_cmpint(map_calls, ==, 3);
+    memset(has_piece, true, sizeof(has_piece));
+    while (request_start(&req[i], user.root, true, i * 4096, 4096) == BDRV_FAST_NO) {
+        i++;
+    }
+    first_hit = i++;
+    g_assert_cmpint(first_hit, <, 32);
+    for (; i < 32; i++) {
+        g_assert_cmpint(request_start(&req[i], user.root, true, i * 4096, 4096), ==,
+                        BDRV_FAST_PENDING);
+    }
+    for (i = first_hit; i < 32; i++) {
+        end_oldest(0);
+    }
+    fake_co_detach(&user);
+}
+
 static void coroutine_fn co_refuses(void)
 {
     FakeUser user = { 0 };
@@ -427,6 +457,7 @@ int main(int argc, char **argv)
         { "/fast-path/visit/is-waited-for", co_serialising_waits_for_visits },
         { "/fast-path/write/all-nodes-passed-learn-of-it", co_nodes_learn_of_writes },
         { "/fast-path/write/files-grow", co_files_grow },
+        { "/fast-path/write/misses-in-a-row", co_misses_in_a_row },
         { "/fast-path/start/refuses-what-it-cannot-do", co_refuses },
         { "/fast-path/chain/remembers-and-forgets", co_chain },
     };
