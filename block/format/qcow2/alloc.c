@@ -53,13 +53,23 @@ bool qcow2_alloc_overlaps(const Qcow2State *s, int64_t offset, int64_t bytes)
     return find_overlapping(s, offset, bytes);
 }
 
+/* Most end before anybody waits for them: the first who does makes the queue. */
+static void coroutine_fn co_wait_for(Qcow2State *s, Qcow2Alloc *alloc)
+{
+    if (!alloc->waiters) {
+        alloc->waiters = g_new(CoQueue, 1);
+        qemu_co_queue_init(alloc->waiters);
+    }
+    qemu_co_queue_wait(alloc->waiters, &s->lock);
+}
+
 bool coroutine_fn qcow2_alloc_co_wait(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2State *s = bs->opaque;
     Qcow2Alloc *alloc = find_overlapping(s, offset, bytes);
 
     if (alloc) {
-        qemu_co_queue_wait(&alloc->waiters, &s->lock);
+        co_wait_for(s, alloc);
     }
     return alloc;
 }
@@ -74,7 +84,7 @@ static int64_t coroutine_fn co_avoid_others(BlockDriverState *bs, int64_t offset
         if (alloc->guest_offset > offset) {
             return alloc->guest_offset - offset;
         }
-        qemu_co_queue_wait(&alloc->waiters, &s->lock);
+        co_wait_for(s, alloc);
     }
     return bytes;
 }
@@ -86,14 +96,16 @@ static void alloc_enlist(Qcow2State *s, Qcow2Alloc *alloc)
 
     s->allocs_start = is_alone ? start : MIN(s->allocs_start, start);
     s->allocs_end = is_alone ? end : MAX(s->allocs_end, end);
-    qemu_co_queue_init(&alloc->waiters);
     QLIST_INSERT_HEAD(&s->allocs, alloc, next);
 }
 
 static void alloc_delist(Qcow2Alloc *alloc)
 {
     QLIST_REMOVE(alloc, next);
-    qemu_co_queue_restart_all(&alloc->waiters);
+    if (alloc->waiters) {
+        qemu_co_queue_restart_all(alloc->waiters);
+        g_clear_pointer(&alloc->waiters, g_free);
+    }
 }
 
 void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
@@ -193,11 +205,15 @@ static bool kind_is_zero(BlockDriverState *bs, Qcow2Kind kind, int64_t offset)
 static bool range_is_zero(BlockDriverState *bs, Qcow2L2Entry old, int64_t start, int64_t end)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t touched = qcow2_sub_mask(s, qcow2_cluster_start(s, start), start, end);
+    uint64_t touched;
 
+    if (start == end) {
+        return true;
+    }
     if (!s->is_extended_l2) {
         return kind_is_zero(bs, qcow2_entry_kind(s, old.entry), start);
     }
+    touched = qcow2_sub_mask(s, qcow2_cluster_start(s, start), start, end);
     for (unsigned i = 0; i < QCOW2_SUBCLUSTERS; i++) {
         if ((touched & (UINT64_C(1) << i)) &&
             !kind_is_zero(bs, qcow2_subcluster_kind(s, old.entry, old.bitmap, i), start)) {
@@ -353,6 +369,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
             return new;
         }
         alloc->host_offset = new;
+        alloc->is_checked = true;
     }
     alloc->is_fresh &= !s->header.crypt_method; /* zeroes on the host are not zeroes */
     *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
@@ -512,8 +529,9 @@ int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, 
 
     CO_LOCK_GUARD(&s->lock);
     if (ret >= 0) {
-        return qcow2_alloc_co_link(bs, alloc, offset, bytes);
+        ret = qcow2_alloc_co_link(bs, alloc, offset, bytes);
+    } else {
+        qcow2_alloc_co_abort(bs, alloc);
     }
-    qcow2_alloc_co_abort(bs, alloc);
-    return ret;
+    return ret < 0 ? ret : qcow2_wants_relief(s);
 }

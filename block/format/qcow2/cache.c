@@ -574,15 +574,20 @@ int coroutine_fn qcow2_co_write_back(BlockDriverState *bs)
     return qcow2_co_write_back_locked(bs);
 }
 
+bool qcow2_wants_relief(const Qcow2State *s)
+{
+    return s->wants_write_back || s->pending_frees->len > MAX_PENDING_FREES ||
+           s->l2_cache->nb_dirty > s->l2_cache->max_dirty ||
+           s->refcount_cache->nb_dirty > s->refcount_cache->max_dirty;
+}
+
 int coroutine_fn qcow2_co_relieve(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
     bool wanted;
 
     qemu_co_mutex_lock(&s->lock);
-    wanted = s->wants_write_back || s->pending_frees->len > MAX_PENDING_FREES ||
-             s->l2_cache->nb_dirty > s->l2_cache->max_dirty ||
-             s->refcount_cache->nb_dirty > s->refcount_cache->max_dirty;
+    wanted = qcow2_wants_relief(s);
     qemu_co_mutex_unlock(&s->lock);
     return wanted ? qcow2_co_write_back(bs) : 0;
 }

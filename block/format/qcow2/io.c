@@ -206,13 +206,14 @@ static int coroutine_fn co_find_place(BlockDriverState *bs, int64_t offset, int6
     if (!*alloc) {
         ret = qcow2_alloc_co_begin(bs, offset, bytes, host, alloc);
     }
-    if (ret >= 0 && !s->has_data_file) {
+    if (ret >= 0 && !s->has_data_file && !(*alloc && (*alloc)->is_checked)) {
         ret = qcow2_overlap_co_check(bs, *host, *bytes);
         if (ret < 0 && *alloc) {
             qcow2_alloc_co_abort(bs, *alloc);
         }
     }
     if (ret >= 0 && *alloc) {
+        (*alloc)->is_checked = false;
         (*alloc)->is_open = (*alloc)->reads_zero;
     }
     return ret;
@@ -239,7 +240,7 @@ static int coroutine_fn co_end_step(BlockDriverState *bs, Qcow2Alloc *alloc, int
     ret = qcow2_alloc_co_finish(bs, alloc, offset, bytes, ret);
     /* -EAGAIN also from linking: then the data went to clusters that were given back. */
     *done = ret >= 0 ? bytes : 0;
-    return qcow2_co_after_step(bs, ret);
+    return ret == 0 ? 0 : qcow2_co_after_step(bs, ret);
 }
 
 /* Write a prefix; its length to *@done, which may be 0: try again. */

@@ -81,9 +81,10 @@ typedef struct Qcow2Alloc {
     bool head_is_zero, tail_is_zero; /* what must be copied before and after is all zeroes */
     bool reads_zero;          /* all of it, before and, but for what is being written, after */
     bool is_open;             /* others may join: they write where the new clusters are */
+    bool is_checked;          /* R12 was seen to just now, when the clusters were taken */
     bool has_ended;           /* nobody waits any more */
     unsigned nb_writers;
-    CoQueue waiters;
+    CoQueue *waiters;         /* NULL: nobody waits */
     QLIST_ENTRY(Qcow2Alloc) next;
 } Qcow2Alloc;
 
@@ -326,6 +327,8 @@ void qcow2_table_dirty(Qcow2Table *table, uint32_t index);
 int coroutine_fn qcow2_co_write_back(BlockDriverState *bs);
 /** The same with wb_lock held by the caller. */
 int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs);
+/** Has a cache or the list of freed clusters grown too large?  Lock held. */
+bool qcow2_wants_relief(const Qcow2State *s);
 /** Write back if a cache or the list of freed clusters has grown too large.  No lock held. */
 int coroutine_fn qcow2_co_relieve(BlockDriverState *bs);
 
@@ -497,7 +500,10 @@ int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc, in
                                      int64_t bytes);
 /** The caller did not write.  Ends its part in @alloc. */
 void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc);
-/** Takes the lock: link if the data was written (@ret >= 0), else abort; what came of it. */
+/**
+ * Takes the lock: link if the data was written (@ret >= 0), else abort; what came of it.  1: that
+ * is well, and qcow2_co_relieve() has something to do.
+ */
 int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
                                        int64_t bytes, int ret);
 /** Reserve the range for a writer of its own kind: others that overlap it wait for the end. */
