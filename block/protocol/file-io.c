@@ -129,25 +129,27 @@ static int write_cached(const AioFileIO *io)
 
 /* ---- groups of cached writes ----------------------------------------------------------------- */
 
-/* A call writes at most this much, or a request: the loop gets to know of a call's as a whole. */
+/*
+ * A call writes at most this much, or a request: the loop gets to know of a call's as a whole.
+ * Calls of several end at multiples of it: the page cache then takes larger pieces of memory.
+ */
 #define MAX_JOINED (128 * KiB)
 #define MAX_JOINED_IOV 128
 
 /* Of @n, how many can be written by one call. */
 static int count_adjacent(AioFileIO *const *ios, int n)
 {
-    size_t bytes = ios[0]->bytes;
+    int64_t limit = QEMU_ALIGN_DOWN(ios[0]->offset, MAX_JOINED) + MAX_JOINED;
+    int64_t end = ios[0]->offset + (int64_t)ios[0]->bytes;
     int niov = ios[0]->niov, i;
 
     for (i = 1; i < n; i++) {
-        const AioFileIO *before = ios[i - 1];
-
-        bytes += ios[i]->bytes;
         niov += ios[i]->niov;
-        if (ios[i]->offset != before->offset + (int64_t)before->bytes || bytes > MAX_JOINED ||
+        if (ios[i]->offset != end || end + (int64_t)ios[i]->bytes > limit ||
             niov > MAX_JOINED_IOV) {
             break;
         }
+        end += ios[i]->bytes;
     }
     return i;
 }
