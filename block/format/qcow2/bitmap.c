@@ -10,6 +10,7 @@
 
 #include "block/dirty-bitmap.h"
 #include "bitmap.h"
+#include "qemu/atomic.h"
 
 #define ENTRY_FIXED_LEN 24
 #define TYPE_DIRTY_TRACKING 1
@@ -201,9 +202,9 @@ int coroutine_fn qcow2_bitmaps_co_mark_in_use(BlockDriverState *bs)
     ret = bdrv_co_pwrite_sync(bs->file, s->ext.bitmap_dir_offset,
                               MIN(g_bytes_get_size(dir), s->ext.bitmap_dir_size),
                               g_bytes_get_data(dir, NULL), 0);
-    if (ret >= 0) {
-        g_array_unref(s->bitmaps);
-        s->bitmaps = g_steal_pointer(&marked);
+    for (guint i = 0; i < s->bitmaps->len && ret >= 0; i++) {
+        /* In its place: queries of the main thread go through the list meanwhile. */
+        qatomic_or(&g_array_index(s->bitmaps, Qcow2Bitmap, i).flags, QCOW2_BITMAP_IN_USE);
     }
     return ret;
 }

@@ -12,7 +12,7 @@ typedef struct Qcow2Bitmap {
     char *name;
     uint64_t table_offset;
     uint32_t table_size; /* entries */
-    uint32_t flags;
+    uint32_t flags;      /* atomic: the first change of the image marks it in use */
     uint8_t granularity_bits;
 } Qcow2Bitmap;
 

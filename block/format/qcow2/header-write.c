@@ -231,16 +231,18 @@ int coroutine_fn qcow2_header_co_set_incompatible(BlockDriverState *bs, uint64_t
 int coroutine_fn qcow2_co_prepare_change(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    bool has_bitmaps = s->bitmaps->len && (s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS);
-    uint64_t kept = (s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) |
-                    (has_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0);
-    uint64_t be = cpu_to_be64(kept);
+    bool has_bitmaps;
+    uint64_t kept, be;
     int ret = 0;
 
     CO_LOCK_GUARD(&s->lock);
     if (!s->needs_autoclear) {
         return 0;
     }
+    has_bitmaps = s->bitmaps->len && (s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS);
+    kept = (s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) |
+           (has_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0);
+    be = cpu_to_be64(kept);
     if (has_bitmaps) {
         ret = qcow2_bitmaps_co_mark_in_use(bs);
     }

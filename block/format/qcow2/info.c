@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "bitmap.h"
+#include "qemu/atomic.h"
 
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {
@@ -24,13 +25,14 @@ static Qcow2BitmapInfoList *bitmap_infos(const GArray *bitmaps)
         const Qcow2Bitmap *bm = &g_array_index(bitmaps, Qcow2Bitmap, i);
         Qcow2BitmapInfo *info = g_new0(Qcow2BitmapInfo, 1);
         Qcow2BitmapInfoFlagsList **flags = &info->flags;
+        uint32_t bits = qatomic_read(&bm->flags);
 
         info->name = g_strdup(bm->name);
         info->granularity = UINT32_C(1) << bm->granularity_bits;
-        if (bm->flags & QCOW2_BITMAP_IN_USE) {
+        if (bits & QCOW2_BITMAP_IN_USE) {
             QAPI_LIST_APPEND(flags, QCOW2_BITMAP_INFO_FLAGS_IN_USE);
         }
-        if (bm->flags & QCOW2_BITMAP_AUTO) {
+        if (bits & QCOW2_BITMAP_AUTO) {
             QAPI_LIST_APPEND(flags, QCOW2_BITMAP_INFO_FLAGS_AUTO);
         }
         QAPI_LIST_APPEND(tail, info);

@@ -294,6 +294,30 @@ static void coroutine_fn co_killed_writer_leaves_inconsistent(void)
     mem_co_unuse(user);
 }
 
+/* The first write may come from another thread while a query goes through the list. */
+static void coroutine_fn co_first_write_keeps_the_list(void)
+{
+    const GArray *list;
+    const char *name;
+    uint8_t buf[512] = { 1 };
+    MemUser *user;
+
+    co_make(1 * MiB, 4096);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    add(user->bs, "b", 4096);
+    mem_co_unuse(user);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    list = ((const Qcow2State *)user->bs->opaque)->bitmaps;
+    name = g_array_index(list, Qcow2Bitmap, 0).name;
+    g_assert_cmpint(g_array_index(list, Qcow2Bitmap, 0).flags, ==, QCOW2_BITMAP_AUTO);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, 0);
+    g_assert_true(list == ((const Qcow2State *)user->bs->opaque)->bitmaps);
+    g_assert_true(name == g_array_index(list, Qcow2Bitmap, 0).name);
+    g_assert_cmpint(g_array_index(list, Qcow2Bitmap, 0).flags, ==,
+                    QCOW2_BITMAP_AUTO | QCOW2_BITMAP_IN_USE);
+    mem_co_unuse(user);
+}
+
 /* ---- storing that fails -------------------------------------------------------------------- */
 
 /* Flush number @n of storing again fails; then the disk changes.  False: it has not so many. */
@@ -422,6 +446,7 @@ int main(int argc, char **argv)
         { "/qcow2/bitmap/reading-writes-nothing", co_reading_writes_nothing },
         { "/qcow2/bitmap/killed-writer-leaves-it-inconsistent",
           co_killed_writer_leaves_inconsistent },
+        { "/qcow2/bitmap/first-write-keeps-the-list", co_first_write_keeps_the_list },
         { "/qcow2/bitmap/failed-store-leaves-it-in-use", co_failed_store },
         { "/qcow2/bitmap/limits-are-told", co_limits },
         { "/qcow2/bitmap/damage-is-refused-or-harmless", co_damage },
