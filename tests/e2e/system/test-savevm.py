@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from guesttest import Guest                                            # noqa: E402
-from imgtest import PATIENCE, SRC, shim                                # noqa: E402
+from imgtest import PATIENCE, SRC, must, shim, stock                   # noqa: E402
 from qmptest import BUILD, Vm, make_qcow2, make_raw, run_alone, same   # noqa: E402
 from qtest import OPTIONS                                              # noqa: E402
 from readertest import BUSY, PORTS, READ, SECTOR, Guest as Reader      # noqa: E402
@@ -97,6 +97,35 @@ def begins_where_another_process_ended():
     with Guest(*disk(), "-S", "-loadvm", "s", words="progress=64 irq=2") as guest:
         same(guest.vm.command("query-status"), {"running": False, "status": "prelaunch"})
         guest.vm.command("cont")
+        guest.works()
+        guest.stop()
+    checked("a.qcow2")
+
+
+def survives(tool):
+    """What is saved is seen, kept and changed beside by @tool, and then the guest goes on from it."""
+    def sizes(program):
+        info = json.loads(must(program, "info", "--output=json", "a.qcow2").out)
+        return {row["name"]: row["vm-state-size"] for row in info["snapshots"]}
+
+    make_qcow2("a.qcow2")
+    with Guest(*disk(), words="progress=64 irq=2") as guest:
+        for name in "st":
+            guest.works()
+            hmp(guest, f"savevm {name}")
+        guest.works()
+    found = sizes(tool)
+    same(found, sizes("qemu-img"))
+    assert found.keys() == {"s", "t"} and min(found.values()) > 64 << 10, found
+    must(tool, "check", "-q", "-r", "leaks", "a.qcow2")    # the guest was killed
+    must(tool, "snapshot", "-a", "s", "a.qcow2")
+    must(tool, "resize", "-q", "a.qcow2", "+1M")
+    must(tool, "snapshot", "-c", "u", "a.qcow2")
+    must(tool, "amend", "-o", "lazy_refcounts=on", "a.qcow2")
+    must(tool, "snapshot", "-d", "t", "a.qcow2")
+    must(tool, "check", "-q", "a.qcow2")
+    same(sizes("qemu-img"), {"s": found["s"], "u": 0})
+    with Guest(*disk(), "-loadvm", "s", words="progress=64 irq=2") as guest:
         guest.works()
         guest.stop()
     checked("a.qcow2")
@@ -237,6 +266,8 @@ run_alone("savevm", [
             goes_back(irq, *(iothread() if with_iothread else disk())))
       for irq in range(3) for with_iothread in (False, True)),
     begins_where_another_process_ended, is_refused_at_start, takes_all_disks,
+    *(named(f"survives_{owner}_tools", lambda tool=tool: survives(tool))
+      for owner, tool in (("our", "qemu-img"), ("stock", stock("qemu-img"))) if tool),
     is_stopped_and_started_meanwhile, does_not_wait_for_a_slow_medium,
     does_not_wait_for_a_slow_medium_that_is_asked_late,
 ], "qemu-system-e2k")
