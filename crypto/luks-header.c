@@ -49,23 +49,14 @@ static const struct {
 
 static bool find_cipher(const char *family, size_t key_len, QCryptoCipherAlgo *alg, Error **errp)
 {
-    bool is_known = false;
-
     for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-        if (strcmp(families[i].family, family) != 0) {
-            continue;
-        }
-        is_known = true;
-        if (crypto_cipher_key_len(families[i].alg) == key_len) {
+        if (strcmp(families[i].family, family) == 0 &&
+            crypto_cipher_key_len(families[i].alg) == key_len) {
             *alg = families[i].alg;
             return true;
         }
     }
-    if (is_known) {
-        error_setg(errp, "Cipher '%s' has no variant with a key of %zu bytes", family, key_len);
-    } else {
-        error_setg(errp, "Algorithm '%s' not supported", family);
-    }
+    error_setg(errp, "Algorithm '%s' with key size %zu bytes not supported", family, key_len);
     return false;
 }
 
@@ -87,7 +78,7 @@ static int find_name(const QEnumLookup *lookup, const char *name, const char *wh
             return i;
         }
     }
-    error_setg(errp, "%s '%s' is not recognized", what, name);
+    error_setg(errp, "%s '%s' not supported", what, name);
     return -1;
 }
 
@@ -157,11 +148,12 @@ static bool parse_algorithms(const uint8_t *buf, CryptoLuks *luks, Error **errp)
 
     if (!get_text(buf + OFF_CIPHER, NAME_LEN, "cipher name", cipher, errp) ||
         !get_text(buf + OFF_MODE, NAME_LEN, "cipher mode", mode, errp) ||
-        !get_text(buf + OFF_HASH, NAME_LEN, "hash algorithm", hash, errp) ||
-        !get_text(buf + OFF_UUID, UUID_LEN, "UUID", luks->uuid, errp) ||
+        !get_text(buf + OFF_HASH, NAME_LEN, "hash spec", hash, errp) ||
         !parse_mode(mode, luks, errp)) {
         return false;
     }
+    /* The name of the volume means nothing to us, and may fill its field. */
+    memcpy(luks->uuid, buf + OFF_UUID, UUID_LEN);
     value = find_name(&QCryptoHashAlgo_lookup, hash, "Hash algorithm", errp);
     if (value < 0) {
         return false;
