@@ -105,6 +105,12 @@ static void coroutine_fn co_part(void *opaque)
     }
 }
 
+/* Zeroes "quickly or not at all" that @part cannot write so: no copy has gone bad. */
+static bool is_refused(const QuorumRequest *r, const QuorumPart *part)
+{
+    return r->op == QUORUM_ZERO && (r->flags & BDRV_REQ_NO_FALLBACK) && part->ret == -ENOTSUP;
+}
+
 /* Run @r on every copy and wait for all.  Returns how many succeeded. */
 static int coroutine_fn co_on_all(QuorumRequest *r)
 {
@@ -132,7 +138,7 @@ static int coroutine_fn co_on_all(QuorumRequest *r)
 
         if (r->parts[i].ret >= 0) {
             succeeded++;
-        } else {
+        } else if (!is_refused(r, &r->parts[i])) {
             report_bad(s->children[i], types[r->op], r->offset, r->bytes, r->parts[i].ret);
         }
     }
@@ -163,13 +169,20 @@ static int coroutine_fn co_change(QuorumRequest *r, QEMUIOVector *qiov, size_t q
 {
     const QuorumState *s = r->bs->opaque;
     g_autofree QuorumPart *parts = g_new0(QuorumPart, s->n);
+    int succeeded;
 
     r->parts = parts;
     for (int i = 0; i < s->n; i++) {
         parts[i].qiov = qiov;
         parts[i].qiov_offset = qiov_offset;
     }
-    if (co_on_all(r) >= s->threshold) {
+    succeeded = co_on_all(r);
+    for (int i = 0; i < s->n; i++) {
+        if (is_refused(r, &parts[i])) {
+            return -ENOTSUP; /* the caller writes data then, to all of them */
+        }
+    }
+    if (succeeded >= s->threshold) {
         return 0;
     }
     report_failure(r->bs, r->offset, r->bytes);

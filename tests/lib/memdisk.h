@@ -24,6 +24,7 @@ typedef struct MemDisk {
     int max_yields;        /* per request, at random */
     int fail_reads;        /* atomic: the next so many fail with EIO */
     int fail_writes, fail_flushes, fail_truncates;
+    int refuse_zeroes;     /* atomic: the next so many are not supported */
     int writes, zeroes, discards, flushes; /* atomic */
     int64_t last_end;      /* of the writes that ended, the one furthest on; under the lock */
     int n_backward;        /* writes that ended after one further on */
@@ -126,6 +127,9 @@ static int coroutine_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t o
     memdisk_co_dawdle(disk);
     if (memdisk_fails(&disk->fail_writes)) {
         return -ENOSPC;
+    }
+    if (memdisk_fails(&disk->refuse_zeroes)) {
+        return -ENOTSUP;
     }
     qemu_mutex_lock(&disk->lock);
     memset(disk->data + offset, 0, bytes);

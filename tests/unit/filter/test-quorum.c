@@ -94,6 +94,24 @@ static void coroutine_fn co_writes_go_everywhere(void)
     co_tear_down(&s);
 }
 
+/* Zeroes that one copy cannot write quickly are not left out there. */
+static void coroutine_fn co_refused_zeroes(void)
+{
+    Setup s;
+
+    co_set_up(&s, "'vote-threshold': 2");
+    memdisk(s.disks[1])->refuse_zeroes = 1;
+    g_assert_cmpint(bdrv_co_pwrite_zeroes(s.user.root, 0, 4096, BDRV_REQ_NO_FALLBACK), ==,
+                    -ENOTSUP);
+    g_assert_cmpint(memdisk(s.disks[1])->data[0], ==, 0x11);
+    memdisk(s.disks[1])->refuse_zeroes = 1;
+    g_assert_cmpint(bdrv_co_pwrite_zeroes(s.user.root, 0, 4096, 0), ==, 0);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpint(memdisk(s.disks[i])->data[0], ==, 0);
+    }
+    co_tear_down(&s);
+}
+
 static void coroutine_fn co_one_may_fail(void)
 {
     uint8_t byte;
@@ -233,6 +251,7 @@ int main(int argc, char **argv)
 {
     static const MemCase cases[] = {
         { "/quorum/write/goes-everywhere", co_writes_go_everywhere },
+        { "/quorum/zeroes/refused-by-one-are-refused", co_refused_zeroes },
         { "/quorum/errors/up-to-the-threshold", co_one_may_fail },
         { "/quorum/vote/majority-wins", co_majority_wins },
         { "/quorum/vote/losers-are-put-right", co_losers_are_put_right },
