@@ -129,6 +129,7 @@ static void set_up_signals(void)
 {
     chardev_set_exit_request(exit_key_pressed);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     qemu_main_loop_set_signal(SIGINT, signalled, NULL);
     qemu_main_loop_set_signal(SIGTERM, signalled, NULL);
     qemu_main_loop_set_signal(SIGHUP, signalled, NULL);

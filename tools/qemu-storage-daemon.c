@@ -330,6 +330,7 @@ int main(int argc, char **argv)
         daemon_fork();
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     if (!qemu_init_main_loop(&err)) {
         error_report_err(err);
         return 1;

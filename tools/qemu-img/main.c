@@ -134,6 +134,7 @@ int main(int argc, char **argv)
     error_init(program);
     argv[0] = program;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     if (!bdrv_take_lock_wait_option(&argc, argv, &err)) {
         error_report_err(err);
         return 1;

@@ -274,6 +274,7 @@ int main(int argc, char **argv)
 
     daemon_fill_std_streams();
     error_init(argv[0]);
+    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     qemu_init_main_loop(&error_fatal);
     bdrv_init();
     block_objects_register();

@@ -147,6 +147,10 @@ def test_creation_without_room(tap):
     done = run(*words, "link", "4M")
     tap.ok(done.status == 1 and os.path.islink("link") and os.path.getsize("old") == 0,
            "nor takes away a link, or the file that it leads to", done)
+    must("qemu-img", "create", "-q", "-f", "raw", "large", "4M")
+    done = run("/usr/bin/prlimit", f"--fsize={MiB}", os.path.join(BUILD, "qemu-io"), "-f", "raw", "-n", "-c",
+               "write 2M 4k", "large")
+    tap.ok(done.status == 1 and "File too large" in done.text, "a write behind the limit of a file's size fails", done)
 
 
 def test_shrunk_data_file(tap):
