@@ -473,6 +473,25 @@ void bdrv_restore_dirty_bitmap(BdrvDirtyBitmap *bitmap, HBitmap *backup)
     bitmap->changed = true;
 }
 
+/* Two nodes' locks, always in the same order. */
+static void lock_both(const BdrvDirtyBitmap *a, const BdrvDirtyBitmap *b)
+{
+    QemuMutex *x = lock_of(a), *y = lock_of(b);
+    qemu_mutex_lock(MIN(x, y));
+    if (x != y) {
+        qemu_mutex_lock(MAX(x, y));
+    }
+}
+
+static void unlock_both(const BdrvDirtyBitmap *a, const BdrvDirtyBitmap *b)
+{
+    QemuMutex *x = lock_of(a), *y = lock_of(b);
+    qemu_mutex_unlock(x);
+    if (x != y) {
+        qemu_mutex_unlock(y);
+    }
+}
+
 bool bdrv_merge_dirty_bitmap(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src, HBitmap **backup,
                              Error **errp)
 {
@@ -480,32 +499,21 @@ bool bdrv_merge_dirty_bitmap(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src, 
         !bdrv_dirty_bitmap_check(src, BDRV_BITMAP_ALLOW_RO, errp)) {
         return false;
     }
-    if (bdrv_dirty_bitmap_size(dest) != bdrv_dirty_bitmap_size(src)) {
+    HBitmap *old = NULL;
+    lock_both(dest, src);
+    int64_t dest_bytes = dest->bytes, src_bytes = src->bytes; /* a node may grow at any time */
+    if (dest_bytes == src_bytes) {
+        old = dest->bits;
+        dest->bits = hbitmap_alloc(dest_bytes, hbitmap_granularity(old));
+        hbitmap_merge(old, src == dest ? old : src->bits, dest->bits);
+        dest->changed = true;
+    }
+    unlock_both(dest, src);
+    if (!old) {
         error_setg(errp, "Bitmaps are of different sizes (destination size is %" PRId64
-                   ", source size is %" PRId64 ") and can't be merged",
-                   bdrv_dirty_bitmap_size(dest), bdrv_dirty_bitmap_size(src));
+                   ", source size is %" PRId64 ") and can't be merged", dest_bytes, src_bytes);
         return false;
     }
-    /* Two nodes' locks, always in the same order. */
-    QemuMutex *first = lock_of(dest), *second = lock_of(src);
-    if (first > second) {
-        QemuMutex *swap = first;
-        first = second;
-        second = swap;
-    }
-    qemu_mutex_lock(first);
-    if (second != first) {
-        qemu_mutex_lock(second);
-    }
-    HBitmap *merged = hbitmap_alloc(dest->bytes, hbitmap_granularity(dest->bits));
-    hbitmap_merge(dest->bits, src->bits, merged);
-    HBitmap *old = dest->bits;
-    dest->bits = merged;
-    dest->changed = true;
-    if (second != first) {
-        qemu_mutex_unlock(second);
-    }
-    qemu_mutex_unlock(first);
     if (backup) {
         *backup = old;
     } else {

@@ -109,15 +109,26 @@ BdrvDirtyBitmap *coroutine_fn block_dirty_bitmap_co_merge(const char *node, cons
 {
     BdrvDirtyBitmap *dest = block_dirty_bitmap_lookup(node, target, NULL, errp);
     HBitmap *first = NULL;
+    /* Looked at once more after what may yield: a resize may have ended meanwhile. */
     if (!dest || !bdrv_dirty_bitmap_check(dest, BDRV_BITMAP_DEFAULT, errp) ||
         !check_sources(node, dest, sources, errp) ||
-        !bdrv_co_dirty_bitmap_before_change(dest, errp)) {
+        !bdrv_co_dirty_bitmap_before_change(dest, errp) ||
+        !check_sources(node, dest, sources, errp)) {
         return NULL;
     }
     for (; sources; sources = sources->next) {
-        BdrvDirtyBitmap *source = lookup_source(node, sources->value, &error_abort);
+        BdrvDirtyBitmap *source = lookup_source(node, sources->value, errp);
         HBitmap *old = NULL;
-        bdrv_merge_dirty_bitmap(dest, source, &old, &error_abort);
+        if (!source || !bdrv_merge_dirty_bitmap(dest, source, &old, errp)) {
+            /*
+             * A node has just grown.  What was merged stays: bits too many do no harm, and to take
+             * them back could take those of a guest's writes.
+             */
+            if (first) {
+                hbitmap_free(first);
+            }
+            return NULL;
+        }
         if (first) {
             hbitmap_free(old);
         } else {

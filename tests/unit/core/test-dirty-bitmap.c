@@ -93,6 +93,26 @@ static void coroutine_fn co_merge(void)
     g_assert_cmpint(bdrv_get_dirty_count(a), ==, GRANULARITY);
 }
 
+/* Also if it is found out only when all has been looked at: sizes are compared where bits are. */
+static void coroutine_fn co_merge_of_other_size(void)
+{
+    g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
+    BdrvDirtyBitmap *a = bdrv_create_dirty_bitmap(bs, GRANULARITY, "a", &error_abort);
+    BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs->file->bs, GRANULARITY, "b", &error_abort);
+    Error *err = NULL;
+    bdrv_set_dirty_bitmap(b, 0, 1);
+    bdrv_size_changed(bs->file->bs, 2 * FAKE_BYTES);
+    g_assert_false(bdrv_merge_dirty_bitmap(a, b, NULL, &err));
+    fake_expect_error(err, "Bitmaps are of different sizes (destination size is 1048576, source "
+                      "size is 2097152) and can't be merged");
+    g_assert_cmpint(bdrv_get_dirty_count(a), ==, 0);
+    bdrv_size_changed(bs->file->bs, FAKE_BYTES);
+    g_assert_true(bdrv_merge_dirty_bitmap(a, b, NULL, &error_abort));
+    g_assert_true(bdrv_merge_dirty_bitmap(a, a, NULL, &error_abort));
+    g_assert_cmpint(bdrv_get_dirty_count(a), ==, GRANULARITY);
+    bdrv_release_dirty_bitmap(b);
+}
+
 static void coroutine_fn co_resize(void)
 {
     g_autoptr(BlockDriverState) bs = fake_co_open_image("n", "c0");
@@ -169,6 +189,7 @@ int main(int argc, char **argv)
         { "/dirty-bitmap/state/is-checked", co_states },
         { "/dirty-bitmap/successor/reclaim-and-abdicate", co_successor },
         { "/dirty-bitmap/merge/can-be-undone", co_merge },
+        { "/dirty-bitmap/merge/of-another-size-is-refused", co_merge_of_other_size },
         { "/dirty-bitmap/resize/cuts-and-grows", co_resize },
         { "/dirty-bitmap/resize/knows-what-a-write-appended", co_growing_write },
         { "/dirty-bitmap/random/agrees-with-array", co_random },
