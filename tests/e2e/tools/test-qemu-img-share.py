@@ -114,8 +114,9 @@ def operands():
 def in_chain(words, changed):
     """Run it with and without; the images it changes are the same, and nobody finds fault."""
     make_chain(RNG, CHAIN, (4, 4, 4))
-    for name, write in zip(CHAIN, ("4M 1M", "5M 512k", "5632k 256k")):
+    for name in reversed(CHAIN):  # over what is longer they would be filled with zeroes
         must("qemu-img", "resize", "-q", "-f", "qcow2", name, "6M")
+    for name, write in zip(CHAIN, ("4M 1M", "5M 512k", "5632k 256k")):
         must("qemu-io", "-f", "qcow2", "-c", f"write -P {len(write)} {write}", name)
         shutil.copyfile(name, name + ".before")
     results = []
