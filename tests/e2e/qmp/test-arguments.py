@@ -110,6 +110,7 @@ def every_command(tap, program, *args):
 
 LIMITS = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
 NEITHER = "Cannot find device='x' nor node-name='x'"
+NO_BITMAP_NODE = "Node 'x' not found"
 NO_NODE = "Cannot find device='' nor node-name='x'"
 NO_DEVICE = "Cannot find device='x' nor node-name=''"
 NOT_FOUND = "Failed to find node with node-name='x'"
@@ -123,12 +124,12 @@ NAMES = [
     ("block-commit", {"device": "n", "top-node": "x"}, NO_NODE),
     ("block-compact", {"job-id": "j", "node-name": "x"}, NO_NODE),
     ("block-dirty-bitmap-add", {"node": "x", "name": "b"}, NEITHER),
-    ("block-dirty-bitmap-clear", {"node": "x", "name": "b"}, NEITHER),
+    ("block-dirty-bitmap-clear", {"node": "x", "name": "b"}, NO_BITMAP_NODE),
     ("block-dirty-bitmap-clear", {"node": "n", "name": "b"}, "Dirty bitmap 'b' not found"),
-    ("block-dirty-bitmap-disable", {"node": "x", "name": "b"}, NEITHER),
-    ("block-dirty-bitmap-enable", {"node": "x", "name": "b"}, NEITHER),
-    ("block-dirty-bitmap-merge", {"node": "x", "target": "b", "bitmaps": []}, NEITHER),
-    ("block-dirty-bitmap-remove", {"node": "x", "name": "b"}, NEITHER),
+    ("block-dirty-bitmap-disable", {"node": "x", "name": "b"}, NO_BITMAP_NODE),
+    ("block-dirty-bitmap-enable", {"node": "x", "name": "b"}, NO_BITMAP_NODE),
+    ("block-dirty-bitmap-merge", {"node": "x", "target": "b", "bitmaps": []}, NO_BITMAP_NODE),
+    ("block-dirty-bitmap-remove", {"node": "x", "name": "b"}, NO_BITMAP_NODE),
     ("block-export-add", {"type": "nbd", "id": "e", "node-name": "x"}, NO_NODE),
     ("block-export-del", {"id": "x"}, "Export 'x' is not found"),
     ("block-job-cancel", {"device": "x"}, NO_JOB),

@@ -19,7 +19,7 @@
 
 /* ---- files --------------------------------------------------------------------------------- */
 
-#define MEM_MAX_BYTES (64 * MiB)
+#define MEM_MAX_BYTES (256 * MiB)
 
 typedef enum MemOpKind { MEM_WRITE, MEM_TRUNCATE, MEM_FLUSH } MemOpKind;
 
