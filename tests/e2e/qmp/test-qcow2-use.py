@@ -352,6 +352,8 @@ class Use(QmpTable):
         if command == "kill":
             raise ConnectionError("killed")
         answer = answer_of(lambda: vm.execute(command, arguments))
+        if command == "job-cancel":
+            vm.wait_event("JOB_STATUS_CHANGE", id=arguments["id"], status="null")
         for name, row in sorted(vm.nodes().items()):
             maps = sorted((bitmap for bitmap in row.get("dirty-bitmaps", ()) if "name" in bitmap),
                           key=lambda bitmap: bitmap["name"])
