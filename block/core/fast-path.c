@@ -125,7 +125,8 @@ void bdrv_fast_end(BdrvFastRequest *req, int ret)
         if (req->is_write) {
             int64_t end = visit->offset + req->bytes;
 
-            if (ret >= 0 && visit->bs->drv->is_protocol) {
+            if (unlikely(end > qatomic_read(&visit->bs->total_bytes)) && ret >= 0 &&
+                visit->bs->drv->is_protocol) {
                 bdrv_grew(visit->bs, end);
             }
             bdrv_note_write(visit->bs, visit->offset, req->bytes, end, ret);
