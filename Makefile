@@ -278,8 +278,9 @@ unit-tests: $(UNIT_TESTS) $(FUZZ_TESTS) $(TEST_PRELOAD)
 RUN_TESTS := $(SRC)/tests/run-tests --build .
 check: all unit-tests
 	@$(RUN_TESTS) $(TEST)
-# The labs with new seeds until each of ten programs tried this many distinct states (more than 100,000 in
-# all; the last lines say how many), every call failing, and a fifth as many mutants of each fuzz seed.
+# The labs with new seeds until each of ten programs tried this many distinct states or finds few new ones
+# (more than 100,000 in all; the last lines say how many), every call failing, and a fifth as many mutants
+# of each fuzz seed.
 # Within the hour on two processors.
 LAB_STATES ?= 11000
 check-long: all unit-tests
