@@ -129,7 +129,6 @@ static void set_up_signals(void)
 {
     chardev_set_exit_request(exit_key_pressed);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     qemu_main_loop_set_signal(SIGINT, signalled, NULL);
     qemu_main_loop_set_signal(SIGTERM, signalled, NULL);
     qemu_main_loop_set_signal(SIGHUP, signalled, NULL);
@@ -235,7 +234,7 @@ int main(int argc, char **argv)
     QmpCommandList *commands;
     int status;
 
-    daemon_fill_std_streams();
+    daemon_prepare_process();
     error_init(argv[0]);
     machine_register_types(all_machine_types);
     device_register_types(all_device_types);

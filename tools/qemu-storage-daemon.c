@@ -323,14 +323,13 @@ int main(int argc, char **argv)
 {
     Settings settings = { 0 };
     Error *err = NULL;
-    daemon_fill_std_streams();
+    daemon_prepare_process();
     error_init(argv[0]);
     look_through_options(argc, argv, &settings);
     if (settings.daemonize) {
         daemon_fork();
     }
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     if (!qemu_init_main_loop(&err)) {
         error_report_err(err);
         return 1;

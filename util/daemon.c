@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "qemu/daemon.h"
@@ -24,7 +25,7 @@ static void QEMU_NORETURN wait_for_child(int fd)
     exit(n == 1 ? 0 : 1);
 }
 
-void daemon_fill_std_streams(void)
+static void fill_std_streams(void)
 {
     int fd;
 
@@ -34,6 +35,12 @@ void daemon_fill_std_streams(void)
     if (fd >= 0) {
         close(fd);
     }
+}
+
+void daemon_prepare_process(void)
+{
+    fill_std_streams();
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 void daemon_fork(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The standard streams, going into the background, and the file that says who is there.
+ * What a process begins with, going into the background, and the file that says who is there.
  * Main thread.
  */
 #ifndef QEMU_DAEMON_H
@@ -11,10 +11,11 @@
 typedef struct Error Error;
 
 /**
- * Give standard streams that the caller closed to /dev/null: else the next file opened would get
- * their number, and an image what is printed.  First of all in main().
+ * First of all in main().  Standard streams that the caller closed go to /dev/null: else the next
+ * file opened would get their number, and an image what is printed.  A write past the limit of file
+ * sizes (RLIMIT_FSIZE) fails with EFBIG instead of ending the program.
  */
-void daemon_fill_std_streams(void);
+void daemon_prepare_process(void);
 
 /**
  * Go on in a child without terminal; the parent waits for daemon_ready() or the child's end, and

@@ -130,11 +130,10 @@ int main(int argc, char **argv)
     Error *err = NULL;
     int opt;
 
-    daemon_fill_std_streams();
+    daemon_prepare_process();
     error_init(program);
     argv[0] = program;
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     if (!bdrv_take_lock_wait_option(&argc, argv, &err)) {
         error_report_err(err);
         return 1;

@@ -272,9 +272,8 @@ int main(int argc, char **argv)
 {
     Program p = { .open.flags = BDRV_O_UNMAP | BDRV_O_RDWR };
 
-    daemon_fill_std_streams();
+    daemon_prepare_process();
     error_init(argv[0]);
-    signal(SIGXFSZ, SIG_IGN); /* the write that is too far fails with an error of its own */
     qemu_init_main_loop(&error_fatal);
     bdrv_init();
     block_objects_register();
