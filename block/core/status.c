@@ -480,3 +480,24 @@ int coroutine_fn bdrv_co_is_allocated(BlockDriverState *bs, int64_t offset, int6
 {
     return bdrv_co_is_allocated_above(bs, bs, true, offset, bytes, pnum);
 }
+
+int coroutine_fn bdrv_co_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    while (bytes > 0) {
+        int64_t pnum;
+        int ret = bdrv_co_block_status_above(bs, NULL, offset, bytes, &pnum, NULL, NULL, NULL);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (pnum == 0) {
+            return 1;
+        }
+        if (!(ret & BDRV_BLOCK_ZERO)) {
+            return 0;
+        }
+        offset += pnum;
+        bytes -= pnum;
+    }
+    return 1;
+}

@@ -571,6 +571,8 @@ int coroutine_fn bdrv_co_is_allocated_above(BlockDriverState *top, BlockDriverSt
 /** The same in @bs alone. */
 int coroutine_fn bdrv_co_is_allocated(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       int64_t *pnum);
+/** 1: the range reads as zeroes for sure, as what is past the end does; 0, or a negative errno. */
+int coroutine_fn bdrv_co_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
 /** Tell a debugging filter above or at @bs that a named point was passed. */
 void coroutine_fn bdrv_co_debug_event(BlockDriverState *bs, BlkdebugEvent event);

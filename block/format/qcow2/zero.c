@@ -181,15 +181,8 @@ static bool is_whole(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_
 /* The chain below may be asked with the lock held: nobody there asks for ours. */
 static bool coroutine_fn co_backing_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    int64_t n;
-    int ret;
-
-    if (qcow2_backing_is_zero(bs, offset)) {
-        return true;
-    }
-    bytes = MIN(bytes, qatomic_read(&bs->backing->bs->total_bytes) - offset);
-    ret = bdrv_co_block_status_above(bs->backing->bs, NULL, offset, bytes, &n, NULL, NULL, NULL);
-    return ret >= 0 && (ret & BDRV_BLOCK_ZERO) && n >= bytes;
+    return qcow2_backing_is_zero(bs, offset) ||
+           bdrv_co_is_zero(bs->backing->bs, offset, bytes) == 1;
 }
 
 /*
