@@ -237,6 +237,18 @@ static void coroutine_fn co_model(void)
 
 /* ---- in use -------------------------------------------------------------------------------- */
 
+/* "disk" with a bitmap, b, that an earlier session stored. */
+static MemUser *coroutine_fn co_with_stored_bitmap(void)
+{
+    MemUser *user;
+
+    co_make(1 * MiB, 4096);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    add(user->bs, "b", 4096);
+    mem_co_unuse(user);
+    return qcow2_test_open("disk", BDRV_O_RDWR);
+}
+
 static void coroutine_fn co_reading_writes_nothing(void)
 {
     g_autoptr(GBytes) before = NULL, after = NULL;
@@ -264,11 +276,7 @@ static void coroutine_fn co_killed_writer_leaves_inconsistent(void)
     BdrvDirtyBitmap *bitmap;
     MemUser *user;
 
-    co_make(1 * MiB, 4096);
-    user = qcow2_test_open("disk", BDRV_O_RDWR);
-    add(user->bs, "b", 4096);
-    mem_co_unuse(user);
-    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    user = co_with_stored_bitmap();
     g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 512, buf, 0), ==, 0);
     killed = content("disk");
     mem_co_unuse(user);
@@ -302,11 +310,7 @@ static void coroutine_fn co_first_write_keeps_the_list(void)
     uint8_t buf[512] = { 1 };
     MemUser *user;
 
-    co_make(1 * MiB, 4096);
-    user = qcow2_test_open("disk", BDRV_O_RDWR);
-    add(user->bs, "b", 4096);
-    mem_co_unuse(user);
-    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    user = co_with_stored_bitmap();
     list = ((const Qcow2State *)user->bs->opaque)->bitmaps;
     name = g_array_index(list, Qcow2Bitmap, 0).name;
     g_assert_cmpint(g_array_index(list, Qcow2Bitmap, 0).flags, ==, QCOW2_BITMAP_AUTO);
