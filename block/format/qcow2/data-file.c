@@ -12,22 +12,43 @@
 /* Others that write to these wait for the discard. */
 #define MAX_DISCARD_CLUSTERS 1024
 
-/* The name in the image is that of a file, whatever it looks like; options of the user's win. */
+/* Of whatever driver: a file or a device. */
+static void set_filename(BlockdevOptions *options, char *filename)
+{
+    switch (options->driver) {
+    case BLOCKDEV_DRIVER_HOST_DEVICE:
+        options->u.host_device.filename = filename;
+        break;
+    case BLOCKDEV_DRIVER_HOST_CDROM:
+        options->u.host_cdrom.filename = filename;
+        break;
+    default:
+        options->driver = BLOCKDEV_DRIVER_FILE;
+        options->u.file.filename = filename;
+    }
+}
+
+/*
+ * The name in the image is that of a file or of a device, whatever it looks like; options of the
+ * user's win.
+ */
 static BdrvChild *coroutine_fn co_open_by_name(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    BlockdevRef ref = {
-        .type = QTYPE_QDICT,
-        .u.definition = {
-            .driver = BLOCKDEV_DRIVER_FILE,
-            .u.file.filename = s->ext.data_file,
-        },
-    };
+    BlockdevRef ref = { .type = QTYPE_QDICT };
+    BlockDriver *drv;
 
     if (!s->ext.data_file || !*s->ext.data_file) {
         error_setg(errp, "'data-file' is required for this image");
         return NULL;
     }
+    drv = bdrv_find_protocol(s->ext.data_file, false, errp);
+    if (!drv) {
+        return NULL;
+    }
+    ref.u.definition.driver = qapi_enum_parse(&BlockdevDriver_lookup, bdrv_driver_name(drv),
+                                              BLOCKDEV_DRIVER_FILE, NULL);
+    set_filename(&ref.u.definition, s->ext.data_file);
     return bdrv_co_open_child(bs, "data-file", BDRV_CHILD_DATA, &ref, false, errp);
 }
 
@@ -160,11 +181,14 @@ int coroutine_fn qcow2_data_file_co_resize(BlockDriverState *bs, int64_t size, b
 {
     Qcow2State *s = bs->opaque;
     bool is_raw = qcow2_data_is_raw(s);
+    int64_t there = s->has_data_file ? bdrv_getlength(s->data_file->bs) : 0;
 
-    if (!s->has_data_file || (!is_raw && size < bdrv_getlength(s->data_file->bs))) {
+    if (!s->has_data_file || (!is_raw && size < there)) {
         return 0;
     }
-    return bdrv_co_truncate(s->data_file, size, exact && is_raw,
-                            prealloc == PREALLOC_MODE_METADATA ? PREALLOC_MODE_OFF : prealloc, 0,
-                            errp);
+    /* A file that is long enough, such as a device, has its space. */
+    if (prealloc == PREALLOC_MODE_METADATA || size <= there) {
+        prealloc = PREALLOC_MODE_OFF;
+    }
+    return bdrv_co_truncate(s->data_file, size, exact && is_raw, prealloc, 0, errp);
 }

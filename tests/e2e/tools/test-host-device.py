@@ -123,6 +123,23 @@ def takes_an_image(path):
     must("qemu-io", "-f", "qcow2", "-c", "read -P 9 50M 1M", path)
 
 
+def holds_an_images_data(loop):
+    """Its old content shows nowhere."""
+    with open("source.raw", "wb") as file:
+        file.truncate(SIZE)
+        file.seek(3 * MiB + 512)
+        file.write(b"\5" * 100)
+    for options in ("data_file_raw=off", "preallocation=metadata", "preallocation=full"):
+        must("qemu-io", "-f", "raw", "-c", "write -P 7 0 8M", "-c", "flush", loop.path)
+        must("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o",
+             f"data_file={loop.path},{options}", "source.raw", "with-device.qcow2")
+        must("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", "source.raw",
+             "with-device.qcow2")
+        must("qemu-img", "check", "-q", "with-device.qcow2")
+    os.remove("source.raw")
+    os.remove("with-device.qcow2")
+
+
 def follows_a_device_that_grows(loop):
     io = QemuIo("-f", "raw", loop.path)
     assert io.ask("length").strip() == "8 MiB"
@@ -155,6 +172,7 @@ def main():
             ("ignores-discards", lambda: ignores_discards(loop)),
             ("cannot-be-resized", lambda: cannot_be_resized(loop.path)),
             ("takes-an-image", lambda: takes_an_image(loop.path)),
+            ("holds-an-images-data", lambda: holds_an_images_data(loop)),
             ("follows-a-device-that-grows", lambda: follows_a_device_that_grows(loop)),
             ("refuses-writes", refuses_writes),
         ]
