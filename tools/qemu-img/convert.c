@@ -292,8 +292,7 @@ static bool coroutine_fn co_create_with(Convert *c, BlockDriver *drv, BlockDrive
         error_report("%s", c->opts->compressed ? NO_COMPRESSION : IMG_NOT_REPRODUCIBLE);
         return false;
     }
-    /* A driver without options of creation takes what exists as it is. */
-    c->copy.target_is_zero = bdrv_create_opts(proto) && !c->copy.target_has_backing &&
+    c->copy.target_is_zero = img_create_makes_place(proto, opts) && !c->copy.target_has_backing &&
                              !bdrv_driver_new_is_undefined(drv);
     /* Who wants space set aside gets space of its own. */
     const char *space = qemu_opt_get(opts, "preallocation");

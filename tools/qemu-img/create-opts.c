@@ -49,3 +49,11 @@ int img_print_create_options(const char *format, const char *filename)
     fputs(text->str, stdout);
     return 0;
 }
+
+bool img_create_makes_place(const BlockDriver *proto, const QemuOpts *opts)
+{
+    const char *data_file = qemu_opt_get(opts, "data_file");
+    BlockDriver *data_proto = data_file ? bdrv_find_protocol(data_file, true, NULL) : NULL;
+
+    return bdrv_create_opts(proto) && (!data_file || (data_proto && bdrv_create_opts(data_proto)));
+}

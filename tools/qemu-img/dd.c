@@ -119,9 +119,10 @@ static bool coroutine_fn co_create(const DdOperands *ops, const char *format, Im
         error_report("Format driver '%s' does not support image creation", bdrv_driver_name(drv));
         return false;
     }
-    copy->target_is_zero = bdrv_create_opts(proto) && !bdrv_driver_new_is_undefined(drv);
     QemuOptsList *list = img_create_options_list(drv, proto);
     QemuOpts *opts = qemu_opts_create(list, NULL, false, &error_abort);
+    copy->target_is_zero = img_create_makes_place(proto, opts) &&
+                           !bdrv_driver_new_is_undefined(drv);
     qemu_opt_set_number(opts, "size", copy->limit, &error_abort);
 
     bdrv_co_control_lock();

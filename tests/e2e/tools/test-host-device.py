@@ -124,18 +124,21 @@ def takes_an_image(path):
 
 
 def holds_an_images_data(loop):
-    """Its old content shows nowhere."""
+    """Its old content shows nowhere, with data_file_raw not even in itself."""
     with open("source.raw", "wb") as file:
         file.truncate(SIZE)
         file.seek(3 * MiB + 512)
         file.write(b"\5" * 100)
-    for options in ("data_file_raw=off", "preallocation=metadata", "preallocation=full"):
+    for options in ("data_file_raw=off", "data_file_raw=on", "preallocation=metadata",
+                    "preallocation=full", "preallocation=falloc,data_file_raw=on"):
         must("qemu-io", "-f", "raw", "-c", "write -P 7 0 8M", "-c", "flush", loop.path)
         must("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o",
              f"data_file={loop.path},{options}", "source.raw", "with-device.qcow2")
         must("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", "source.raw",
              "with-device.qcow2")
         must("qemu-img", "check", "-q", "with-device.qcow2")
+        if "data_file_raw=on" in options:
+            must("qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", "source.raw", loop.path)
     os.remove("source.raw")
     os.remove("with-device.qcow2")
 
