@@ -28,6 +28,9 @@ both() {
         check "we check stock's $name_" "$QEMU_IMG" check -f qcow2 stock.img
         is "both check alike $name_" "$("$QEMU_IMG" check -f qcow2 stock.img)" \
             "$("$STOCK_IMG" check -f qcow2 stock.img)"
+        # Which parts of clusters are holes is the file system's choice, and only we always tell.
+        dd if=ours.img of=dense.img bs=1M conv=sync 2>/dev/null
+        mv dense.img ours.img
     fi
     is "both map ours alike $name_" \
         "$("$QEMU_IMG" map -f "$format_" ours.img)" "$("$STOCK_IMG" map -f "$format_" ours.img)"

@@ -2,7 +2,9 @@
 /* Large cached writes, which take their blocks beforehand and go to the host in several calls. */
 #include "qemu/osdep.h"
 
+#include <linux/magic.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 
 #include "../../lib/memdisk.h"
 #include "../../lib/testlib.h"
@@ -52,6 +54,7 @@ static void coroutine_fn co_grows(void)
     g_autofree char *content = NULL;
     BlockBackend *blk = co_open_empty();
     int64_t end = 0, written = 0;
+    struct statfs fs;
     struct stat st;
     gsize length;
     int n = 0;
@@ -78,9 +81,12 @@ static void coroutine_fn co_grows(void)
     blk_co_unref(blk);
     g_assert_true(g_file_get_contents(path, &content, &length, NULL));
     g_assert_cmpmem(content, length, model, MAX_BYTES);
-    /* No block was taken for anything else. */
+    /* No block was taken for anything else: by us, who do so on ext4; XFS has its own ideas. */
     g_assert_cmpint(stat(path, &st), ==, 0);
-    g_assert_cmpint((int64_t)st.st_blocks * 512, <=, written + n * 8 * KiB + SLACK);
+    g_assert_cmpint(statfs(path, &fs), ==, 0);
+    if (fs.f_type == EXT4_SUPER_MAGIC) {
+        g_assert_cmpint((int64_t)st.st_blocks * 512, <=, written + n * 8 * KiB + SLACK);
+    }
 }
 
 /* The host takes a part of it: what was written stays, and the writer learns of the failure. */
