@@ -53,12 +53,18 @@ static void write_count(const Qcow2Counts *c, Qcow2CountBlock *block, uint64_t i
 
 static void note_used(Qcow2Counts *c, Qcow2CountBlock *block)
 {
-    uint64_t n = block_clusters(c);
+    uint32_t per_word = 64 / c->bits;
 
     memset(block->used, 0, 2 * bit_words(c) * sizeof(long));
-    for (uint64_t i = 0; i < n; i++) {
-        if (qcow2_count_at(block->counts, c->bits, i)) {
-            set_bit(i, block->used);
+    for (uint32_t at = 0; at < c->block_bytes; at += QCOW2_WORDS_AT_ONCE * 8) {
+        for (uint64_t used = buffer_used_words(block->counts + at); used; used &= used - 1) {
+            uint64_t i = (uint64_t)(at / 8 + ctz64(used)) * per_word;
+
+            for (uint64_t end = i + per_word; i < end; i++) {
+                if (qcow2_count_at(block->counts, c->bits, i)) {
+                    set_bit(i, block->used);
+                }
+            }
         }
     }
 }

@@ -12,6 +12,7 @@
 #define BLOCK_FORMAT_QCOW2_REFARRAY_H
 
 #include "qcow2.h"
+#include "qemu/iszero.h"
 
 typedef struct Qcow2RefArray {
     uint8_t *counts;              /* big endian, as on disk */
@@ -69,6 +70,17 @@ typedef struct Qcow2Place {
  */
 int coroutine_fn qcow2_co_read_places(BlockDriverState *bs, Qcow2Place *places, size_t n);
 int coroutine_fn qcow2_co_write_places(BlockDriverState *bs, Qcow2Place *places, size_t n);
+
+/* An L2 table is a multiple of so many words of 8 bytes. */
+#define QCOW2_WORDS_AT_ONCE 64
+
+/** Which of so many words at @words, in an L2 table, are entries in use: a bit for each. */
+static inline uint64_t qcow2_used_entries(const Qcow2State *s, const uint8_t *words)
+{
+    uint64_t used = buffer_used_words(words);
+
+    return s->l2_entry_size == 8 ? used : used & (UINT64_MAX / 3); /* every other word */
+}
 
 /*
  * A walk over L2 tables:

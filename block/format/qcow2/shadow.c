@@ -234,16 +234,17 @@ static bool coroutine_fn co_count_entry(const TreeCount *t, uint64_t entry)
 static bool coroutine_fn co_count_table(const TreeCount *t, const Qcow2Place *table)
 {
     Qcow2State *s = t->sh->bs->opaque;
+    const uint8_t *end = table->buf + s->cluster_size;
 
     if (table->ret < 0 || table->offset >> s->cluster_bits >= t->sh->counts->end) {
         return qcow2_shadow_unreadable(t->errp, table);
     }
     qcow2_counts_co_trim(t->sh->counts);
-    for (uint32_t i = 0; i < s->l2_size; i++) {
-        uint64_t entry = ldq_be_p(table->buf + (size_t)i * s->l2_entry_size);
-
-        if (entry && !co_count_entry(t, entry)) {
-            return false;
+    for (const uint8_t *at = table->buf; at < end; at += QCOW2_WORDS_AT_ONCE * 8) {
+        for (uint64_t used = qcow2_used_entries(s, at); used; used &= used - 1) {
+            if (!co_count_entry(t, ldq_be_p(at + ctz64(used) * 8))) {
+                return false;
+            }
         }
     }
     return co_count_run(t, table->offset, s->cluster_size);
@@ -327,31 +328,34 @@ static bool is_in_window(const Qcow2Shadow *sh, const Qcow2Window *window, uint6
     return cluster >= window->first && cluster < MIN(window->end, sh->counts->end);
 }
 
+/* The right flag in the entry at @at; true if it was wrong. */
+static inline bool coroutine_fn co_fix_entry(const Flags *f, uint8_t *at)
+{
+    const Qcow2State *s = f->sh->bs->opaque;
+    uint64_t entry = ldq_be_p(at), new = entry & ~QCOW2_COPIED;
+    uint64_t cluster = (entry & QCOW2_OFFSET_MASK) >> s->cluster_bits;
+
+    if (cluster && cluster < f->sh->counts->end && !(entry & QCOW2_COMPRESSED)) {
+        if (!is_in_window(f->sh, &f->window, cluster)) {
+            return false;
+        }
+        new |= qcow2_counts_co_get(f->sh->counts, cluster) == 1 ? QCOW2_COPIED : 0;
+    }
+    stq_be_p(at, new);
+    return new != entry;
+}
+
 /* Right flags in @table; true if any was wrong. */
 static bool coroutine_fn co_fix_table(const Flags *f, uint8_t *table)
 {
-    Qcow2State *s = f->sh->bs->opaque;
-    Qcow2Counts *counts = f->sh->counts;
+    const Qcow2State *s = f->sh->bs->opaque;
+    const uint8_t *end = table + s->cluster_size;
     bool changed = false;
 
-    qcow2_counts_co_trim(counts);
-    for (uint32_t i = 0; i < s->l2_size; i++) {
-        uint8_t *at = table + (size_t)i * s->l2_entry_size;
-        uint64_t entry = ldq_be_p(at), new = entry & ~QCOW2_COPIED;
-        uint64_t cluster = (entry & QCOW2_OFFSET_MASK) >> s->cluster_bits;
-
-        if (entry == 0) {
-            continue;
-        }
-        if (cluster && cluster < counts->end && !(entry & QCOW2_COMPRESSED)) {
-            if (!is_in_window(f->sh, &f->window, cluster)) {
-                continue;
-            }
-            new |= qcow2_counts_co_get(counts, cluster) == 1 ? QCOW2_COPIED : 0;
-        }
-        if (new != entry) {
-            stq_be_p(at, new);
-            changed = true;
+    qcow2_counts_co_trim(f->sh->counts);
+    for (uint8_t *at = table; at < end; at += QCOW2_WORDS_AT_ONCE * 8) {
+        for (uint64_t used = qcow2_used_entries(s, at); used; used &= used - 1) {
+            changed |= co_fix_entry(f, at + ctz64(used) * 8);
         }
     }
     return changed;
