@@ -8,13 +8,13 @@
 #define MAX_WORKERS 8
 /* What the page cache has of so much at once, a file gives without a thread. */
 #define MAX_RUN_BYTES (256 * KiB)
-/* Tables of a walk: one request for each worker, and the processor's cache still has them then. */
-#define WINDOW_BYTES (MAX_WORKERS * MAX_RUN_BYTES)
+/* One request for each worker, and the processor's cache still has them then. */
+uint64_t qcow2_walk_window_bytes = MAX_WORKERS * MAX_RUN_BYTES;
 
 /* ---- many clusters at once ----------------------------------------------------------------- */
 
 /* What the workers share; all run in one loop. */
-typedef struct Pool {
+typedef struct Qcow2Pool {
     BlockDriverState *bs;
     Qcow2Place *places;
     size_t n, next;
@@ -22,10 +22,10 @@ typedef struct Pool {
     unsigned running;
     Coroutine *waiter;
     int ret;
-} Pool;
+} Qcow2Pool;
 
 /* Places from @first on that are adjacent in the file and in memory. */
-static size_t run_length(const Pool *pool, size_t first)
+static size_t run_length(const Qcow2Pool *pool, size_t first)
 {
     uint32_t unit = ((Qcow2State *)pool->bs->opaque)->cluster_size;
     const Qcow2Place *start = &pool->places[first];
@@ -38,7 +38,7 @@ static size_t run_length(const Pool *pool, size_t first)
     return len;
 }
 
-static int coroutine_fn co_do_run(const Pool *pool, size_t first, size_t len)
+static int coroutine_fn co_do_run(const Qcow2Pool *pool, size_t first, size_t len)
 {
     uint32_t unit = ((Qcow2State *)pool->bs->opaque)->cluster_size;
     const Qcow2Place *place = &pool->places[first];
@@ -50,7 +50,7 @@ static int coroutine_fn co_do_run(const Pool *pool, size_t first, size_t len)
 
 static void coroutine_fn co_worker(void *opaque)
 {
-    Pool *pool = opaque;
+    Qcow2Pool *pool = opaque;
 
     while (pool->next < pool->n) {
         size_t first = pool->next, len = run_length(pool, first);
@@ -71,21 +71,31 @@ static void coroutine_fn co_worker(void *opaque)
     }
 }
 
+/* One that starts late finds nothing left; the count is complete when we wait. */
+static void coroutine_fn co_start(Qcow2Pool *pool)
+{
+    for (unsigned i = 0; i < MAX_WORKERS && pool->next < pool->n; i++) {
+        pool->running++;
+        qemu_coroutine_enter(qemu_coroutine_create(co_worker, pool));
+    }
+}
+
+static int coroutine_fn co_wait(Qcow2Pool *pool)
+{
+    if (pool->running > 0) {
+        pool->waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+    return pool->ret;
+}
+
 static int coroutine_fn co_do_places(BlockDriverState *bs, Qcow2Place *places, size_t n,
                                      bool is_write)
 {
-    Pool pool = { .bs = bs, .places = places, .n = n, .is_write = is_write };
+    Qcow2Pool pool = { .bs = bs, .places = places, .n = n, .is_write = is_write };
 
-    /* One that starts late finds nothing left; the count is complete when we wait. */
-    for (unsigned i = 0; i < MAX_WORKERS && pool.next < n; i++) {
-        pool.running++;
-        qemu_coroutine_enter(qemu_coroutine_create(co_worker, &pool));
-    }
-    if (pool.running > 0) {
-        pool.waiter = qemu_coroutine_self();
-        qemu_coroutine_yield();
-    }
-    return pool.ret;
+    co_start(&pool);
+    return co_wait(&pool);
 }
 
 int coroutine_fn qcow2_co_read_places(BlockDriverState *bs, Qcow2Place *places, size_t n)
@@ -212,6 +222,14 @@ void qcow2_refarray_set(Qcow2RefArray *array, uint64_t cluster, uint64_t count)
 
 /* ---- walks --------------------------------------------------------------------------------- */
 
+static uint8_t *new_window(const Qcow2Walk *walk)
+{
+    const Qcow2State *s = walk->bs->opaque;
+
+    return qemu_try_memalign_large(bdrv_opt_mem_align(walk->bs->file->bs),
+                                   (size_t)walk->max * s->cluster_size);
+}
+
 Qcow2Walk *qcow2_walk_new(BlockDriverState *bs, const uint64_t *l1, uint32_t size)
 {
     Qcow2State *s = bs->opaque;
@@ -222,12 +240,11 @@ Qcow2Walk *qcow2_walk_new(BlockDriverState *bs, const uint64_t *l1, uint32_t siz
         .l1 = l1,
         .size = size,
         .file_len = UINT64_MAX,
-        .max = MAX(MIN(WINDOW_BYTES / s->cluster_size, size), 1),
+        .max = MAX(MIN(qcow2_walk_window_bytes / s->cluster_size, size), 1),
     };
     walk->index = g_try_new(uint32_t, walk->max);
     walk->places = g_try_new(Qcow2Place, walk->max);
-    walk->data = qemu_try_memalign_large(bdrv_opt_mem_align(bs->file->bs),
-                                         (size_t)walk->max * s->cluster_size);
+    walk->data = new_window(walk);
     if (!walk->index || !walk->places || !walk->data) {
         qcow2_walk_free(walk);
         return NULL;
@@ -235,9 +252,21 @@ Qcow2Walk *qcow2_walk_new(BlockDriverState *bs, const uint64_t *l1, uint32_t siz
     return walk;
 }
 
+Qcow2Walk *qcow2_walk_new_writer(BlockDriverState *bs, const uint64_t *l1, uint32_t size)
+{
+    g_autoptr(Qcow2Walk) walk = qcow2_walk_new(bs, l1, size);
+
+    if (walk) {
+        walk->spare = new_window(walk);
+    }
+    return walk && walk->spare ? g_steal_pointer(&walk) : NULL;
+}
+
 void qcow2_walk_free(Qcow2Walk *walk)
 {
     if (walk) {
+        assert(!walk->writes);
+        qemu_vfree(walk->spare);
         g_free(walk->index);
         g_free(walk->places);
         qemu_vfree(walk->data);
@@ -290,6 +319,39 @@ int coroutine_fn qcow2_walk_co_next(Qcow2Walk *walk)
         walk->places[(reads[i].buf - walk->data) / s->cluster_size].ret = reads[i].ret;
     }
     return walk->n > 0;
+}
+
+int coroutine_fn qcow2_walk_co_finish(Qcow2Walk *walk)
+{
+    g_autofree Qcow2Pool *writes = g_steal_pointer(&walk->writes);
+    int ret = 0;
+
+    if (writes) {
+        ret = co_wait(writes);
+        g_free(writes->places);
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_walk_co_write(Qcow2Walk *walk, const Qcow2Place *places, size_t n)
+{
+    Qcow2Pool *writes = g_new(Qcow2Pool, 1);
+    uint8_t *data = walk->data;
+    int ret;
+
+    *writes = (Qcow2Pool){
+        .bs = walk->bs,
+        .places = g_memdup2(places, n * sizeof(*places)),
+        .n = n,
+        .is_write = true,
+    };
+    /* First this, so that there is something to do for those that finish the other. */
+    co_start(writes);
+    ret = qcow2_walk_co_finish(walk);
+    walk->writes = writes;
+    walk->data = walk->spare;
+    walk->spare = data;
+    return ret;
 }
 
 uint64_t *coroutine_fn qcow2_co_read_l1(BlockDriverState *bs, uint64_t offset, uint32_t size,

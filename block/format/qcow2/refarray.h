@@ -100,10 +100,18 @@ typedef struct Qcow2Walk {
     uint32_t *index;      /* of the L1 entry */
     Qcow2Place *places;   /* table, big endian; ->ret of those that could not be read */
     uint8_t *data;
+    /* Of a walk that writes: */
+    uint8_t *spare;       /* memory of the window before, which is being written */
+    struct Qcow2Pool *writes;
 } Qcow2Walk;
+
+/* Bytes of the tables in a window; tests lower it. */
+extern uint64_t qcow2_walk_window_bytes;
 
 /** Walk over the tables that the @size entries at @l1 name; NULL: no memory. */
 Qcow2Walk *qcow2_walk_new(BlockDriverState *bs, const uint64_t *l1, uint32_t size);
+/** A walk that changes tables: each window ends with a co_write, the walk with a co_finish. */
+Qcow2Walk *qcow2_walk_new_writer(BlockDriverState *bs, const uint64_t *l1, uint32_t size);
 void qcow2_walk_free(Qcow2Walk *walk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2Walk, qcow2_walk_free)
 /**
@@ -111,6 +119,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Qcow2Walk, qcow2_walk_free)
  * are in the window, with ->ret -EINVAL; those that cannot be read have their error.
  */
 int coroutine_fn qcow2_walk_co_next(Qcow2Walk *walk);
+/**
+ * Write @n tables of the window to the offsets in @places.  They go on being written while the next
+ * window is read and looked at.  Returns 0, or the error of the window before.
+ */
+int coroutine_fn qcow2_walk_co_write(Qcow2Walk *walk, const Qcow2Place *places, size_t n);
+/** Wait for all that is being written; returns its error, or 0. */
+int coroutine_fn qcow2_walk_co_finish(Qcow2Walk *walk);
 
 /** An L1 table of the file in host byte order; NULL with a negative errno in *@ret. */
 uint64_t *coroutine_fn qcow2_co_read_l1(BlockDriverState *bs, uint64_t offset, uint32_t size,

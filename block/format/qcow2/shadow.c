@@ -383,7 +383,13 @@ static bool coroutine_fn co_move_table(Qcow2Shadow *sh, uint32_t index, uint64_t
     return true;
 }
 
-static bool coroutine_fn co_fix_tables(const Flags *f, const Qcow2Walk *walk)
+static bool unwritten(Error **errp, int ret)
+{
+    error_setg_errno(errp, -ret, "Could not write L2 tables");
+    return false;
+}
+
+static bool coroutine_fn co_fix_tables(const Flags *f, Qcow2Walk *walk)
 {
     g_autofree Qcow2Place *changed = g_new(Qcow2Place, walk->n);
     Qcow2Shadow *sh = f->sh;
@@ -409,28 +415,26 @@ static bool coroutine_fn co_fix_tables(const Flags *f, const Qcow2Walk *walk)
     if (!counts_are_known(sh, f->errp)) {
         return false;
     }
-    ret = qcow2_co_write_places(sh->bs, changed, nb_changed);
-    if (ret < 0) {
-        error_setg_errno(f->errp, -ret, "Could not write L2 tables");
-    }
-    return ret >= 0;
+    ret = qcow2_walk_co_write(walk, changed, nb_changed);
+    return ret >= 0 || unwritten(f->errp, ret);
 }
 
 static bool coroutine_fn co_fix_window(const Flags *f)
 {
     Qcow2Shadow *sh = f->sh;
-    g_autoptr(Qcow2Walk) walk = qcow2_walk_new(sh->bs, sh->l1, sh->l1_size);
+    g_autoptr(Qcow2Walk) walk = qcow2_walk_new_writer(sh->bs, sh->l1, sh->l1_size);
+    bool ok = true;
+    int ret;
 
     if (!walk) {
         error_setg(f->errp, "Not enough memory to read L2 tables");
         return false;
     }
-    while (qcow2_walk_co_next(walk)) {
-        if (!co_fix_tables(f, walk)) {
-            return false;
-        }
+    while (ok && qcow2_walk_co_next(walk)) {
+        ok = co_fix_tables(f, walk);
     }
-    return true;
+    ret = qcow2_walk_co_finish(walk);
+    return ok && (ret >= 0 || unwritten(f->errp, ret));
 }
 
 /* All tables are where they will be. */

@@ -11,12 +11,12 @@
 
 #include "block/snapshot.h"
 
+#include "../../../block/format/qcow2/refarray.h"
 #include "qcow2-test.h"
 
 #define CLUSTER_BYTES 512
 #define L2_REACH (CLUSTER_BYTES / 8 * CLUSTER_BYTES) /* guest bytes of one L2 table */
 #define DISK_BYTES (4 * MiB)
-#define MAX_FLUSHES 1000
 #define MAX_CALLS 5000
 
 typedef struct Switch {
@@ -24,6 +24,8 @@ typedef struct Switch {
     bool coroutine_fn (*co_operate)(MemUser *user);
     /* Says that the image is as before, after a failure. */
     void coroutine_fn (*co_judge)(MemUser *user);
+    const char *kinds; /* of the calls that fail (MemFault) */
+    uint8_t first;     /* what the disk is full of before; 0: nothing */
 } Switch;
 
 /* One sector in each L2 table. */
@@ -74,23 +76,31 @@ static MemUser *coroutine_fn co_make_disk(const Switch *k)
         .has_refcount_bits = true,
         .refcount_bits = k->refcount_bits,
     };
+    MemUser *user;
 
     mem_set_content("disk", NULL, 0);
     g_assert_true(qcow2_test_create("disk", &o, &error_abort));
-    return qcow2_test_open("disk", BDRV_O_RDWR);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    if (k->first) {
+        co_write_everywhere(user, k->first);
+    }
+    return user;
 }
 
-/* Flush number @n of the operation fails.  False: it has not so many. */
+/* Call number @n of the operation fails.  False: it has not so many. */
 static bool coroutine_fn co_fail_at(const Switch *k, guint n)
 {
     MemUser *user = co_make_disk(k);
     bool ok, has_failed;
 
-    mem_fault = (MemFault){ .kinds = "f", .error = EIO, .at = n };
+    mem_fault = (MemFault){ .kinds = k->kinds, .error = EIO, .at = n };
     ok = k->co_operate(user);
     has_failed = mem_fault.hits > 0;
     mem_fault = (MemFault){ 0 };
     g_assert_true(ok || has_failed);
+    if (!ok && k->first) {
+        co_expect_in_file(k, k->first);
+    }
     if (!ok) {
         co_write_everywhere(user, n);
         co_expect_in_file(k, n);
@@ -105,8 +115,9 @@ static void coroutine_fn co_fail_each(const Switch *k)
 
     while (co_fail_at(k, n)) {
         n++;
-        g_assert_cmpuint(n, <, MAX_FLUSHES);
+        g_assert_cmpuint(n, <, MAX_CALLS);
     }
+    g_test_message("%u calls", n - 1);
     g_assert_cmpuint(n, >, 1);
 }
 
@@ -147,7 +158,7 @@ static void coroutine_fn co_expect_stop(MemUser *user)
 }
 
 /*
- * From write or flush number @n on, all fail while the operation runs; and none afterwards.  False:
+ * From call number @n on, all fail while the operation runs; and none afterwards.  False:
  * it has not so many.  @stops: raised if the image takes no more writes.
  */
 static bool coroutine_fn co_lose_at(const Switch *k, guint32 seed, guint n, guint *stops)
@@ -160,7 +171,7 @@ static bool coroutine_fn co_lose_at(const Switch *k, guint32 seed, guint n, guin
 
     mem_rand = rand;
     mem_crew_start(&neighbour.crew, co_neighbour, &neighbour);
-    mem_fault = (MemFault){ .kinds = "wf", .error = EIO, .at = n, .persists = true };
+    mem_fault = (MemFault){ .kinds = k->kinds, .error = EIO, .at = n, .persists = true };
     ok = k->co_operate(user);
     has_failed = mem_fault.hits > 0;
     mem_fault = (MemFault){ 0 };
@@ -204,12 +215,12 @@ static void coroutine_fn co_judge_size(MemUser *user)
 
 static void coroutine_fn co_resize(void)
 {
-    co_fail_each(&(Switch){ 16, co_grow, co_judge_size });
+    co_fail_each(&(Switch){ 16, co_grow, co_judge_size, "f", 0 });
 }
 
 static void coroutine_fn co_resize_lost(void)
 {
-    co_lose_each(&(Switch){ 16, co_grow, co_judge_size });
+    co_lose_each(&(Switch){ 16, co_grow, co_judge_size, "wf", 0 });
 }
 
 /* ---- a longer refcount table --------------------------------------------------------------- */
@@ -225,12 +236,12 @@ static bool coroutine_fn co_fill(MemUser *user)
 
 static void coroutine_fn co_reftable(void)
 {
-    co_fail_each(&(Switch){ 64, co_fill, NULL });
+    co_fail_each(&(Switch){ 64, co_fill, NULL, "f", 0 });
 }
 
 static void coroutine_fn co_reftable_lost(void)
 {
-    co_lose_each(&(Switch){ 64, co_fill, NULL });
+    co_lose_each(&(Switch){ 64, co_fill, NULL, "wf", 0 });
 }
 
 /* ---- the header as a whole ----------------------------------------------------------------- */
@@ -247,12 +258,12 @@ static void coroutine_fn co_judge_backing(MemUser *user)
 
 static void coroutine_fn co_rewrite(void)
 {
-    co_fail_each(&(Switch){ 16, co_name_backing, co_judge_backing });
+    co_fail_each(&(Switch){ 16, co_name_backing, co_judge_backing, "f", 0 });
 }
 
 static void coroutine_fn co_rewrite_lost(void)
 {
-    co_lose_each(&(Switch){ 16, co_name_backing, co_judge_backing });
+    co_lose_each(&(Switch){ 16, co_name_backing, co_judge_backing, "wf", 0 });
 }
 
 /* ---- new metadata ---------------------------------------------------------------------------- */
@@ -264,7 +275,27 @@ static bool coroutine_fn co_take_snapshot(MemUser *user)
 
 static void coroutine_fn co_snapshot_lost(void)
 {
-    co_lose_each(&(Switch){ 16, co_take_snapshot, NULL });
+    co_lose_each(&(Switch){ 16, co_take_snapshot, NULL, "wf", 0 });
+}
+
+static void coroutine_fn co_judge_snapshots(MemUser *user)
+{
+    g_autoptr(SnapshotInfo) info = bdrv_snapshot_find(user->bs, NULL, "new");
+
+    g_assert_null(info);
+}
+
+/* Tables are written while the next are read: whichever fails, the others have ended, too. */
+static void coroutine_fn co_snapshot(void)
+{
+    const uint64_t window = qcow2_walk_window_bytes;
+    g_autoptr(GRand) rand = test_rand_new();
+
+    qcow2_walk_window_bytes = CLUSTER_BYTES; /* no request is of several tables, and tried again */
+    mem_rand = rand;
+    co_fail_each(&(Switch){ 16, co_take_snapshot, co_judge_snapshots, "rwf", 0x40 });
+    mem_rand = NULL;
+    qcow2_walk_window_bytes = window;
 }
 
 int main(int argc, char **argv)
@@ -277,6 +308,7 @@ int main(int argc, char **argv)
         { "/qcow2/switch/header/failed-flush-leaves-old-header", co_rewrite },
         { "/qcow2/switch/header/lost-header-stops-writing", co_rewrite_lost },
         { "/qcow2/switch/snapshot/lost-header-stops-writing", co_snapshot_lost },
+        { "/qcow2/switch/snapshot/any-failure-leaves-old-image", co_snapshot },
     };
 
     qemu_init_main_loop(&error_abort);

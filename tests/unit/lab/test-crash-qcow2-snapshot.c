@@ -36,9 +36,15 @@ static void coroutine_fn co_prepare_known(CrashRun *r)
 }
 
 /* Refcounts have no room in memory as a whole, so that new ones are written bit by bit. */
-static void coroutine_fn co_prepare_pieces(CrashRun *r)
+static void divide_memory(void)
 {
     qcow2_counts_budget = 0;
+    qcow2_walk_window_bytes = 1024; /* so are tables, while the next are read */
+}
+
+static void coroutine_fn co_prepare_pieces(CrashRun *r)
+{
+    divide_memory();
     co_prepare_known(r);
 }
 
@@ -91,7 +97,7 @@ static void coroutine_fn co_prepare_apply(CrashRun *r)
 
 static void coroutine_fn co_prepare_apply_pieces(CrashRun *r)
 {
-    qcow2_counts_budget = 0;
+    divide_memory();
     co_prepare_apply(r);
 }
 
