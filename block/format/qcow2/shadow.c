@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "qemu/bitmap.h"
+#include "qemu/bits.h"
 #include "shadow.h"
 
 static bool damaged(Error **errp, const char *what, uint64_t offset)
@@ -174,6 +175,41 @@ bool coroutine_fn qcow2_shadow_co_retire(Qcow2Shadow *sh, uint64_t offset, uint6
 
 /* ---- trees --------------------------------------------------------------------------------- */
 
+/* The counts of so many bytes of an L2 table are asked for before the first of them is used. */
+#define BYTES_AHEAD (16 * KiB)
+
+/* To GCC a function that only prefetches has no effect, unless it is part of another. */
+#define PREFETCHER __attribute__((always_inline)) static inline
+
+PREFETCHER void prefetch_count(const Qcow2Counts *c, uint64_t cluster)
+{
+    const uint8_t *counts = cluster < c->end ? c->blocks[cluster >> c->block_bits].counts : NULL;
+
+    if (counts) {
+        __builtin_prefetch(counts + (cluster & ((UINT64_C(1) << c->block_bits) - 1)) * c->bits / 8);
+    }
+}
+
+/* Where clusters are anywhere, each count is far from the one before. */
+PREFETCHER void prefetch_counts(const Qcow2Shadow *sh, const uint8_t *at, const uint8_t *end)
+{
+    const Qcow2State *s = sh->bs->opaque;
+    const int all = QCOW2_WORDS_AT_ONCE * 8 / s->l2_entry_size;
+
+    for (; at < end; at += QCOW2_WORDS_AT_ONCE * 8) {
+        uint64_t used = qcow2_used_entries(s, at);
+
+        if (ctpop64(used) == all) {
+            continue; /* very likely written one after the other */
+        }
+        for (; used; used &= used - 1) {
+            uint64_t entry = ldq_be_p(at + ctz64(used) * 8);
+
+            prefetch_count(sh->counts, (entry & QCOW2_OFFSET_MASK) >> s->cluster_bits);
+        }
+    }
+}
+
 typedef struct TreeCount {
     Qcow2Shadow *sh;
     Qcow2Window window;  /* what is outside is counted another time */
@@ -241,6 +277,9 @@ static bool coroutine_fn co_count_table(const TreeCount *t, const Qcow2Place *ta
     }
     qcow2_counts_co_trim(t->sh->counts);
     for (const uint8_t *at = table->buf; at < end; at += QCOW2_WORDS_AT_ONCE * 8) {
+        if ((at - table->buf) % BYTES_AHEAD == 0) {
+            prefetch_counts(t->sh, at, MIN(at + BYTES_AHEAD, end));
+        }
         for (uint64_t used = qcow2_used_entries(s, at); used; used &= used - 1) {
             if (!co_count_entry(t, ldq_be_p(at + ctz64(used) * 8))) {
                 return false;
@@ -354,6 +393,9 @@ static bool coroutine_fn co_fix_table(const Flags *f, uint8_t *table)
 
     qcow2_counts_co_trim(f->sh->counts);
     for (uint8_t *at = table; at < end; at += QCOW2_WORDS_AT_ONCE * 8) {
+        if ((at - table) % BYTES_AHEAD == 0) {
+            prefetch_counts(f->sh, at, MIN(at + BYTES_AHEAD, end));
+        }
         for (uint64_t used = qcow2_used_entries(s, at); used; used &= used - 1) {
             changed |= co_fix_entry(f, at + ctz64(used) * 8);
         }
