@@ -467,10 +467,10 @@ static DriveSpec *spec_from_opts(const QemuOpts *opts, BlockInterfaceType defaul
 
 /* ---- making and removing drives -------------------------------------------------------------- */
 
-/* A drive without an image: so far nothing is said of a node. */
+/* A drive without an image: so far nothing is said of a node but how media are opened. */
 static bool spec_is_empty(const DriveSpec *spec)
 {
-    return !spec->file && qdict_size(spec->options) == 0;
+    return !spec->file && qdict_size(spec->options) == qdict_haskey(spec->options, "read-only");
 }
 
 static bool coroutine_fn co_insert_image(BlockBackend *blk, DriveSpec *spec, Error **errp)
@@ -526,7 +526,7 @@ DriveInfo *coroutine_fn drive_co_new(QemuOpts *opts, BlockInterfaceType default_
     drive->type = spec->type;
     drive->bus = spec->bus;
     drive->unit = spec->unit;
-    drive->media_cd = spec->media_cd;
+    drive->read_only = !(spec->flags & BDRV_O_RDWR);
     drive->opts = opts;
     drive->blk = blk;
     QTAILQ_INSERT_TAIL(&drives, drive, next);

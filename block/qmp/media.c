@@ -199,7 +199,7 @@ static int medium_flags(BlockBackend *blk, BlockdevChangeReadOnlyMode mode)
     const DriveInfo *drive = blk_legacy_dinfo(blk);
     int flags = blk_bs(blk) ? bdrv_get_open_flags(blk_bs(blk)) : BDRV_O_RDWR;
 
-    if (!blk_bs(blk) && drive && drive->media_cd) {
+    if (!blk_bs(blk) && drive && drive->read_only) {
         flags &= ~BDRV_O_RDWR;
     }
     if (mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_ONLY) {

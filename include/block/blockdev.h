@@ -29,7 +29,7 @@ typedef struct DriveInfo {
     const char *id; /* = blk_name() */
     BlockInterfaceType type;
     int bus, unit;
-    bool media_cd;
+    bool read_only;    /* so are media that come later, unless the user wants it otherwise */
     bool is_default;   /* made by the machine, not the user */
     bool claimed;      /* a device took it */
     QemuOpts *opts;    /* the options as given */

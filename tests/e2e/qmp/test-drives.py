@@ -147,6 +147,17 @@ def query_block_shows_drives():
         same(sorted(stats), ["cd", "d"])
 
 
+def an_empty_drive_may_be_read_only():
+    make_raw("r.raw")
+    with vm_with("if=none,id=ro,readonly=on", "if=none,id=rw,read-only=off") as vm:
+        same(["inserted" in disk for disk in vm.command("query-block")], [False, False])
+        for name, read_only in (("ro", True), ("rw", False)):
+            vm.command("blockdev-change-medium", device=name, filename="r.raw", format="raw")
+            same([disk["inserted"]["ro"] for disk in vm.command("query-block")
+                  if disk["device"] == name], [read_only])
+            vm.hmp(f"drive_del {name}")
+
+
 def cache_modes():
     make_raw("r.raw")
     for mode, writeback, direct, no_flush in (
@@ -282,7 +293,7 @@ def a_disk_keeps_what_it_claims_after_qemu_io():
 
 run_alone("drives", [
     bad_drives_are_refused, places_are_taken_once, drives_are_throttled, drives_copy_on_read,
-    query_block_shows_drives, cache_modes, drives_come_and_go, hmp_resizes_and_snapshots,
-    snapshot_on_leaves_the_image_alone, requests_are_counted_over_intervals,
+    query_block_shows_drives, an_empty_drive_may_be_read_only, cache_modes, drives_come_and_go,
+    hmp_resizes_and_snapshots, snapshot_on_leaves_the_image_alone, requests_are_counted_over_intervals,
     every_counter_counts, a_disk_keeps_what_it_claims_after_qemu_io,
 ], EMULATOR)
