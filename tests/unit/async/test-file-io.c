@@ -4,6 +4,8 @@
  */
 #include "qemu/osdep.h"
 
+#include <sys/uio.h>
+
 #include "block/aio.h"
 #include "qemu/error.h"
 #include "qemu/iothread.h"
@@ -266,6 +268,15 @@ static void check_batch(Load *load, int64_t of_request, int64_t of_loop, int exp
     aio_context_set_max_batch(qemu_get_aio_context(), 0);
 }
 
+/* Not all file systems do: others have reads done by threads of the kernel's. */
+static bool reads_without_waiting(int fd)
+{
+    char byte;
+    struct iovec iov = { &byte, 1 };
+
+    return preadv2(fd, &iov, 1, 0, RWF_NOWAIT) == 1;
+}
+
 static void test_full_batch_does_not_wait(const void *data)
 {
     g_autofree Load *load = g_new0(Load, 1);
@@ -274,6 +285,11 @@ static void test_full_batch_does_not_wait(const void *data)
     if (engine_ready(load->engine)) {
         load->fd = temp_file();
         g_assert_cmpint(write(load->fd, load->data, sizeof(load->data)), ==, sizeof(load->data));
+        if (!reads_without_waiting(load->fd)) {
+            g_test_skip("reads wait on this file system");
+            close(load->fd);
+            return;
+        }
         check_batch(load, 4, 0, 4);
         check_batch(load, 0, 7, 7);
         check_batch(load, 9, 3, 3);
