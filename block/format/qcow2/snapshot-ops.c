@@ -122,17 +122,23 @@ uint64_t *coroutine_fn qcow2_snapshot_co_read_l1(BlockDriverState *bs, const Qco
 
 /* ---- create -------------------------------------------------------------------------------- */
 
-/* The id after the highest that is a number. */
+/* The id after the highest that is a number; behind the highest of all comes the first free one. */
 static char *new_id(const Qcow2State *s)
 {
-    uint64_t max = 0;
+    uint64_t number = 0;
 
     for (guint i = 0; i < s->snapshots->len; i++) {
         const char *id = g_array_index(s->snapshots, Qcow2Snapshot, i).id;
 
-        max = MAX(max, MIN(g_ascii_strtoull(id, NULL, 10), UINT64_MAX - 1));
+        number = MAX(number, g_ascii_strtoull(id, NULL, 10));
     }
-    return g_strdup_printf("%" PRIu64, max + 1);
+    while (true) {
+        g_autofree char *id = g_strdup_printf("%" PRIu64, ++number);
+
+        if (find_by_id(s, id, NULL) < 0) {
+            return g_steal_pointer(&id);
+        }
+    }
 }
 
 /*

@@ -236,6 +236,25 @@ def test_zeroes_over_zeroes_below(tap):
     tap.ok(own == {(0, False), (1, True), (4, False), (5, False)} and not unsound(), "zeroes within clusters", rows)
 
 
+def test_ids_are_not_given_twice(tap):
+    """A snapshot in the image has the highest id there is, in either of two ways to write it."""
+    for last in (b"-1", b"18446744073709551615"):
+        make("1M")
+        must("qemu-img", "snapshot", "-c", "x" * (len(last) - 1), "image")
+        with open("image", "r+b") as image:
+            image.seek(64)
+            table = int.from_bytes(image.read(8), "big")
+            image.seek(table + 12)
+            image.write(len(last).to_bytes(2, "big") + bytes(2))
+            image.seek(table + 64)
+            image.write(last)
+        for name in ("a", "b", "c"):
+            must("qemu-img", "snapshot", "-c", name, "image")
+        listed = json.loads(must("qemu-img", "info", "--output=json", "image").out)["snapshots"]
+        ids = [snapshot["id"] for snapshot in listed]
+        tap.ok(len(set(ids)) == 4, f"each snapshot has an id of its own, after {last.decode()}", ids)
+
+
 def main():
     tap = Tap()
     test_empty_disk(tap)
@@ -252,6 +271,7 @@ def main():
     test_reader_of_what_is_freed(tap)
     test_bitmaps_without_room(tap)
     test_zeroes_over_zeroes_below(tap)
+    test_ids_are_not_given_twice(tap)
     return tap.finish()
 
 
