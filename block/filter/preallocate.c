@@ -98,19 +98,28 @@ static void coroutine_fn co_before_change(BlockDriverState *bs, int64_t end)
     }
 }
 
-/* After it: the data reaches that far. */
+/*
+ * After it: the data reaches that far.  Of a write that failed, a part may be there, and then it is
+ * not to come up when the disk gets longer.
+ */
 static void coroutine_fn co_after_change(BlockDriverState *bs, int64_t end, int ret)
 {
     PreallocateState *s = bs->opaque;
 
-    if (ret < 0 || end <= qatomic_read(&s->data_end)) {
+    if (end <= qatomic_read(&s->data_end)) {
         return;
     }
     CO_LOCK_GUARD(&s->lock);
-    if (s->data_end >= 0 && end > s->data_end) {
-        qatomic_set(&s->data_end, end);
-        qatomic_set(&s->file_end, MAX(s->file_end, end));
+    if (s->data_end < 0 || end <= s->data_end) {
+        return;
     }
+    if (ret < 0) {
+        int64_t len = bdrv_co_getlength(bs->file->bs);
+
+        end = CLAMP(len, s->data_end, end);
+    }
+    qatomic_set(&s->data_end, end);
+    qatomic_set(&s->file_end, MAX(s->file_end, end));
 }
 
 /* Give back what was allocated ahead.  Nobody writes meanwhile. */

@@ -23,7 +23,8 @@ typedef struct MemDisk {
     int64_t bytes;
     int max_yields;        /* per request, at random */
     int fail_reads;        /* atomic: the next so many fail with EIO */
-    int fail_writes, fail_flushes, fail_truncates;
+    int fail_writes;       /* atomic: the next so many get half of it down, then ENOSPC */
+    int fail_flushes, fail_truncates;
     int refuse_zeroes;     /* atomic: the next so many are not supported */
     int writes, zeroes, discards, flushes; /* atomic */
     int64_t last_end;      /* of the writes that ended, the one furthest on; under the lock */
@@ -79,6 +80,17 @@ static void memdisk_note_end(MemDisk *disk, int64_t end)
     disk->last_end = MAX(disk->last_end, end);
 }
 
+/* Under the lock. */
+static void memdisk_resize(MemDisk *disk, int64_t bytes)
+{
+    disk->data = g_realloc(disk->data, bytes);
+    disk->block_writes = g_renew(int, disk->block_writes, bytes / MEMDISK_BLOCK + 1);
+    if (bytes > disk->bytes) {
+        memset(disk->data + disk->bytes, 0, bytes - disk->bytes);
+    }
+    disk->bytes = bytes;
+}
+
 static int coroutine_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                           QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
@@ -95,6 +107,17 @@ static int coroutine_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, 
     return 0;
 }
 
+static void memdisk_put(MemDisk *disk, int64_t offset, int64_t bytes, const QEMUIOVector *qiov,
+                        size_t qiov_offset)
+{
+    QEMU_LOCK_GUARD(&disk->lock);
+
+    if (offset + bytes > disk->bytes) {
+        memdisk_resize(disk, offset + bytes);
+    }
+    qemu_iovec_to_buf(qiov, qiov_offset, disk->data + offset, bytes);
+}
+
 static int coroutine_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                            QEMUIOVector *qiov, size_t qiov_offset, unsigned flags)
 {
@@ -107,11 +130,10 @@ static int coroutine_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset,
     }
     memdisk_co_dawdle(disk);
     if (memdisk_fails(&disk->fail_writes)) {
+        memdisk_put(disk, offset, QEMU_ALIGN_DOWN(bytes / 2, 512), qiov, qiov_offset);
         return -ENOSPC;
     }
-    qemu_mutex_lock(&disk->lock);
-    qemu_iovec_to_buf(qiov, qiov_offset, disk->data + offset, bytes);
-    qemu_mutex_unlock(&disk->lock);
+    memdisk_put(disk, offset, bytes, qiov, qiov_offset);
     qatomic_inc(&disk->writes);
     memdisk_count_blocks(disk, offset, bytes);
     memdisk_co_dawdle(disk);
@@ -187,12 +209,9 @@ static int coroutine_fn memdisk_co_truncate(BlockDriverState *bs, int64_t offset
         error_setg_errno(errp, EIO, "Could not resize");
         return -EIO;
     }
-    disk->data = g_realloc(disk->data, offset);
-    disk->block_writes = g_renew(int, disk->block_writes, offset / MEMDISK_BLOCK + 1);
-    if (offset > disk->bytes) {
-        memset(disk->data + disk->bytes, 0, offset - disk->bytes);
-    }
-    disk->bytes = offset;
+    qemu_mutex_lock(&disk->lock);
+    memdisk_resize(disk, offset);
+    qemu_mutex_unlock(&disk->lock);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "../../lib/testlib.h"
 
 #include "block/block-backend.h"
+#include "qemu/iszero.h"
 #include "qobject/json-parser.h"
 
 #define DISK_BYTES (128 * KiB)
@@ -172,6 +173,45 @@ static void coroutine_fn co_becomes_read_only(void)
     bdrv_unref(s.disk);
 }
 
+/*
+ * A write past the end that fails after a part of it: what it left is its own, and not what a disk
+ * that gets longer shows.  @room: the file could be made longer before.
+ */
+static void coroutine_fn co_fails_in_part(bool room)
+{
+    const int64_t bytes = 192 * KiB, size = DISK_BYTES + AHEAD;
+    g_autofree uint8_t *buf = g_malloc0(bytes);
+    Setup s;
+    int64_t end;
+
+    co_set_up(&s);
+    memdisk(s.disk)->fail_writes = 1;
+    memdisk(s.disk)->fail_truncates = !room;
+    memset(buf, 0x77, bytes);
+    g_assert_cmpint(blk_co_pwrite(s.blk, DISK_BYTES, bytes, buf, 0), ==, -ENOSPC);
+    end = blk_co_getlength(s.blk);
+    g_assert_cmpint(end, <=, DISK_BYTES + bytes);
+    g_assert_cmpint(blk_co_truncate(s.blk, size, true, PREALLOC_MODE_OFF, 0, &error_abort), ==, 0);
+    for (int64_t at = end; at < size; at += bytes) {
+        int64_t n = MIN(bytes, size - at);
+
+        g_assert_cmpint(blk_co_pread(s.blk, at, n, buf, 0), ==, 0);
+        g_assert_true(buffer_is_zero(buf, n));
+    }
+    co_close(&s);
+    bdrv_unref(s.disk);
+}
+
+static void coroutine_fn co_fails_in_part_with_room(void)
+{
+    co_fails_in_part(true);
+}
+
+static void coroutine_fn co_fails_in_part_without_room(void)
+{
+    co_fails_in_part(false);
+}
+
 static void coroutine_fn co_bad_options(void)
 {
     BlockDriverState *disk = memdisk_co_new("disk", DISK_BYTES);
@@ -190,6 +230,8 @@ static void coroutine_fn co_bad_options(void)
 
 static const MemCase cases[] = {
     { "/preallocate/write/lengthens-the-file-alone", co_write_past_the_end },
+    { "/preallocate/write/fails-in-part", co_fails_in_part_with_room },
+    { "/preallocate/write/fails-in-part-without-room", co_fails_in_part_without_room },
     { "/preallocate/resize/is-exact", co_resize },
     { "/preallocate/claims/given-back-with-the-last-writer", co_writer_goes },
     { "/preallocate/claims/requests-end-before", co_writer_goes_while_writing },
