@@ -257,8 +257,8 @@ BlockBackend *coroutine_fn blk_co_new_open(const char *filename, const char *ref
     if (!bs) {
         return NULL;
     }
-    if (bdrv_is_writable(bs)) {
-        perm |= BLK_PERM_WRITE;
+    if (flags & BDRV_O_RDWR) {
+        perm |= BLK_PERM_WRITE; /* and not only if the options happen to allow it */
     }
     /* A tool shares all: conflicts between processes are the file locks' business. */
     return blk_co_new_with_bs(bs, perm, BLK_PERM_ALL, errp);

@@ -107,4 +107,53 @@ check 'info -U of a locked image' "$QEMU_IMG" info -U locked.qcow2
 is 'the locked image is as before' "$(cksum <locked.qcow2)" "$sum"
 exec 3>&-
 wait
+# says NAME SENTENCE ARGUMENT...: status 1, and that sentence; image s.qcow2 stays as it was.
+says() {
+    name_=$1 said_="qemu-img: $2"
+    shift 2
+    cp s.qcow2 before.qcow2
+    run "$QEMU_IMG" "$@"
+    is "$name_: the sentence" "$(printf '%s\n' "$err" | grep -v '^WARNING\|^  ')" "$said_"
+    is "$name_: status" "$status" 1
+    check "$name_: nothing changed" cmp s.qcow2 before.qcow2
+}
+
+"$QEMU_IMG" create -q -f qcow2 s.qcow2 1M
+"$QEMU_IMG" snapshot -c a s.qcow2
+"$QEMU_IMG" create -q -f qcow2 -o refcount_bits=1 narrow.qcow2 1M
+"$QEMU_IO" -f qcow2 -c 'write -q 0 64k' narrow.qcow2
+only=driver=qcow2,file.filename=s.qcow2,read-only=on
+cannot="Could not open '$only': Block node is read-only"
+
+for change in 'snapshot -c b' 'snapshot -a a' 'snapshot -d a' 'bitmap --add' 'resize' \
+              'amend -o lazy_refcounts=on' 'check -r all' 'rebase -b ""' 'commit' 'compact' 'bench -w'; do
+    case $change in
+        resize) rest=8M ;;
+        bitmap*) rest=b ;;
+        *) rest= ;;
+    esac
+    # shellcheck disable=SC2086 # words
+    says "read-only, $change" "$cannot" $change --image-opts "$only" $rest
+done
+says 'read-only, convert -n' "$cannot" convert -n --target-image-opts plain.raw "$only"
+
+says 'snapshot -a of none' "Could not apply snapshot 'b': Failed to load snapshot: \
+No such file or directory" snapshot -a b s.qcow2
+says 'snapshot -a of no name' "Could not apply snapshot '': Failed to load snapshot: \
+No such file or directory" snapshot -a '' s.qcow2
+says 'snapshot -d of none' "Could not delete snapshot 'b': snapshot not found" snapshot -d b s.qcow2
+says 'snapshot -d of an id' "Could not delete snapshot '1': snapshot not found" snapshot -d 1 s.qcow2
+says 'snapshot -d of no name' "Could not delete snapshot '': snapshot not found" snapshot -d '' s.qcow2
+says 'snapshot -U -c' "Could not open 's.qcow2': force-share=on can only be used with read-only images" \
+    snapshot -U -c b s.qcow2
+says 'snapshot -c of raw' "Could not create snapshot 'b': Block driver 'raw' does not support internal \
+snapshots" snapshot -c b plain.raw
+says 'snapshot -a of raw' "Could not apply snapshot 'a': Block driver 'raw' does not support internal \
+snapshots" snapshot -a a plain.raw
+says 'snapshot -d of raw' "Could not delete snapshot 'a': snapshot not found" snapshot -d a plain.raw
+says 'snapshot -c with narrow refcounts' "Could not create snapshot 'b': Refcounts of 1 bit cannot count \
+one more reference to the cluster at 0x50000" snapshot -c b narrow.qcow2
+says 'snapshot -c with a long name' "Could not create snapshot '$(printf %065536d 0)': The name of the \
+snapshot is too long" snapshot -c "$(printf %065536d 0)" s.qcow2
+
 done_testing

@@ -17,10 +17,10 @@ from imgtest import Tap, run                  # noqa: E402
 OPTIONS = "driver=host_device,cache.direct=on,filename="
 
 
-def io(device, *commands, options=""):
+def io(device, *commands, options="", mode=()):
     """qemu-io on the device; returns status and all it said."""
     words = [word for command in commands for word in ("-c", command)]
-    done = run("qemu-io", "--image-opts", *words, OPTIONS + device.path + options, env=device.env)
+    done = run("qemu-io", *mode, "--image-opts", *words, OPTIONS + device.path + options, env=device.env)
     return done.status, done.text
 
 
@@ -69,7 +69,7 @@ def needs_direct_io(device):
     status, text = io(device, "write 0 4k", options=",cache.direct=off")
     same(status, 1)
     assert "A host-managed zoned device can only be written with cache.direct=on" in text, text
-    same(io(device, "zrp 0 1", options=",cache.direct=off,read-only=on")[0], 0)
+    same(io(device, "zrp 0 1", options=",cache.direct=off", mode=["-r"])[0], 0)
 
 
 def keeps_formats_away(device):
@@ -107,7 +107,7 @@ def real_device(path):
     commands = ["zrp 0 16", "zo 2M 1M", "zap -p 2M 4k 8k", "write 2109440 4k", "zap -p 2M 4k 4k",
                 "zrp 2M 1", "zf 2M 1M", "zrs 2M 1M", "zrp 2M 1", "write 0 64k"]
     words = [word for command in commands for word in ("-c", command)]
-    done = run("qemu-io", "--image-opts", *words, OPTIONS + path)
+    done = run("qemu-io", *mode, "--image-opts", *words, OPTIONS + path)
     same(done.status, 0)
     assert "the append sector is 0x1000\n" in done.out and \
            "the append sector is 0x1020\n" in done.out, done
