@@ -37,6 +37,47 @@ def answer_of(call):
     return "ok"
 
 
+# ---- commands as steps: (name, arguments) --------------------------------------------------------
+
+
+def options(*pairs, **more):
+    return {**dict(pairs), **{name.replace("_", "-"): value for name, value in more.items()}}
+
+
+def file(name, **more):
+    return {"driver": "file", "filename": name, **options(**more)}
+
+
+def opened(node="n", name="q", **more):
+    return ("blockdev-add", {"driver": "qcow2", "node-name": node,
+                             "file": file(f"{name}.qcow2", node_name=f"{node}-file"),
+                             **options(**more)})
+
+
+def closed(node="n"):
+    return ("blockdev-del", {"node-name": node})
+
+
+def bitmap(verb, name, node="n", **more):
+    return (f"block-dirty-bitmap-{verb}", {"node": node, "name": name, **options(**more)})
+
+
+def add(name, node="n", **more):
+    return bitmap("add", name, node, persistent=True, **more)
+
+
+def merge(target, *sources, node="n"):
+    return ("block-dirty-bitmap-merge", {"node": node, "target": target, "bitmaps": list(sources)})
+
+
+def together(*actions):
+    return ("transaction", {"actions": [{"type": name, "data": data} for name, data in actions]})
+
+
+def resized(node, size):
+    return ("block_resize", {"node-name": node, "size": size})
+
+
 class QmpTable(AnswerTest):
     """A cell is (part, title of the step); steps are whatever attempt() takes."""
 

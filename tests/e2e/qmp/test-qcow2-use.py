@@ -14,7 +14,8 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from imgtest import built_with, must, run            # noqa: E402
-from qmptable import QmpTable, answer_of, finished   # noqa: E402
+from qmptable import (QmpTable, add, answer_of, bitmap, closed, file, finished, merge,  # noqa: E402
+                      opened, options, resized, together)
 from qmptest import MiB, make_raw                    # noqa: E402
 
 WORDS = {"s": "word", "s2": "word2", "s3": "word3"}
@@ -25,14 +26,6 @@ IMAGES = {"q": "", "v2": "compat=0.10", "c512": "cluster_size=512", "lazy": "laz
           "luks": "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
           "aes": "encrypt.format=aes,encrypt.key-secret=s",
           "top": "backing_file=q.qcow2,backing_fmt=qcow2"}
-
-
-def file(name, **options):
-    return {"driver": "file", "filename": name, **options}
-
-
-def options(*pairs, **more):
-    return {**dict(pairs), **{name.replace("_", "-"): value for name, value in more.items()}}
 
 
 # ---- opening -------------------------------------------------------------------------------------
@@ -145,39 +138,9 @@ AMENDS += [("raw", {"driver": "raw"}, None), ("q-file", {"driver": "file"}, None
 LONG = "x" * 1023
 
 
-def opened(node="n", name="q", **more):
-    return ("blockdev-add", {"driver": "qcow2", "node-name": node,
-                             "file": file(f"{name}.qcow2", **{"node-name": f"{node}-file"}),
-                             **options(**more)})
-
-
-def closed(node="n"):
-    return ("blockdev-del", {"node-name": node})
-
-
-def bitmap(verb, name, node="n", **more):
-    return (f"block-dirty-bitmap-{verb}", {"node": node, "name": name, **options(**more)})
-
-
-def add(name, node="n", **more):
-    return bitmap("add", name, node, persistent=True, **more)
-
-
-def merge(target, *sources, node="n"):
-    return ("block-dirty-bitmap-merge", {"node": node, "target": target, "bitmaps": list(sources)})
-
-
-def together(*actions):
-    return ("transaction", {"actions": [{"type": name, "data": data} for name, data in actions]})
-
-
 def reopened(read_only):
     return ("blockdev-reopen", {"options": [{"driver": "qcow2", "node-name": "n", "file": "n-file",
                                              "read-only": read_only}]})
-
-
-def resized(node, size):
-    return ("block_resize", {"node-name": node, "size": size})
 
 
 KILL, ABORT = ("kill", {}), ("abort", {})
