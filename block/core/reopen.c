@@ -232,9 +232,31 @@ static bool check_child_option(Entry *entry, const char *key, const QObject *val
     return true;
 }
 
+/* A child that has a name was asked for by its user; to leave it out would be to ask for none. */
+static bool check_children_left_out(const Entry *entry, Error **errp)
+{
+    BlockDriverState *bs = entry->state.bs;
+    BdrvChild *child;
+    if (entry->keep_old) {
+        return true;
+    }
+    QLIST_FOREACH(child, &bs->children, next) {
+        if (child != bs->backing && child != bs->file && child->bs->node_name[0] != '#' &&
+            !strchr(child->name, '.') && is_child_key(bs, child->name) &&
+            !qdict_haskey(entry->wanted, child->name)) {
+            error_setg(errp, "Option '%s' cannot be reset to its default value", child->name);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Take the options of children out of @wanted, checking them. */
 static bool check_child_options(Entry *entry, Error **errp)
 {
+    if (!check_children_left_out(entry, errp)) {
+        return false;
+    }
     g_autoptr(QDict) keys = qdict_clone_shallow(entry->wanted);
     const QDictEntry *e;
     for (e = qdict_first(keys); e; e = qdict_next(keys, e)) {

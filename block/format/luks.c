@@ -64,13 +64,11 @@ static bool coroutine_fn co_read_volume(BlockDriverState *bs, LuksState *s, cons
         return false;
     }
     s->payload = (int64_t)s->luks.payload_sector * CRYPTO_SECTOR_SIZE;
-    if (!co_check_length(bs, s, errp)) {
+    /* "info" takes a header without its data. */
+    if ((!(flags & BDRV_O_NO_IO) && !check_detached(s, errp)) || !co_check_length(bs, s, errp)) {
         return false;
     }
     if (!(flags & BDRV_O_NO_IO)) {
-        if (!check_detached(s, errp)) {
-            return false;
-        }
         s->sectors = luks_volume_co_unlock(&place, &s->luks, key_secret, errp);
         if (!s->sectors) {
             return false;

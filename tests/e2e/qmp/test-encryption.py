@@ -206,6 +206,59 @@ def the_old_cipher_is_for_tools_only(vm):
                         encrypt={"format": "aes", "key-secret": "a"})
 
 
+def io(body, *commands, password="another"):
+    """What qemu-io does with the data of a volume whose header is "head"."""
+    done = must("qemu-io", "--object", f"secret,id=p,data={password}", "--image-opts",
+                *(word for command in commands for word in ("-c", command)),
+                f"driver=luks,key-secret=p,file.filename={body},header.driver=file,header.filename=head")
+    same(done.err, "")
+
+
+def the_header_may_be_elsewhere(vm):
+    secrets(vm)
+    for name in ("body", "head", "whole"):
+        make_raw(name, 0)
+        vm.add(f"f-{name}", "file", filename=name)
+    for files in ({"file": "f-body", "header": "f-head"}, {"file": "f-whole"}):
+        vm.command("blockdev-create", job_id="c",
+                   options={"driver": "luks", "size": MiB, "key-secret": "a", "iter-time": 10, **files})
+        vm.wait_job("c")
+    same(os.path.getsize("body"), MiB)
+    vm.refused("The LUKS header in 'header' is not a detached one", "blockdev-add", node_name="n",
+               driver="luks", file="f-body", header="f-whole", key_secret="a")
+    vm.refused("The LUKS header is detached from its data: option 'header' is needed", "blockdev-add",
+               node_name="n", driver="luks", file="f-head", key_secret="a")
+    vm.refused("Invalid password, cannot unlock any keyslot", "blockdev-add", node_name="n",
+               driver="luks", file="f-body", header="f-head", key_secret="b")
+    volume = {"driver": "luks", "node-name": "n", "file": "f-body", "header": "f-head", "key-secret": "a"}
+    vm.execute("blockdev-add", volume)
+    info = vm.nodes()["n"]["image"]
+    same((info["virtual-size"], info["format-specific"]["data"]["detached-header"],
+          info["format-specific"]["data"]["payload-offset"]), (MiB, True, 0))
+    for change in ({"state": "active", "new-secret": "b", "iter-time": 10},
+                   {"state": "inactive", "old-secret": "a"}):
+        vm.command("x-blockdev-amend", job_id="j", node_name="n", options={"driver": "luks", **change})
+        vm.wait_job("j")
+    vm.command("block_resize", node_name="n", size=3 * MiB)
+    same((os.path.getsize("body"), vm.nodes()["n"]["image"]["virtual-size"]), (3 * MiB, 3 * MiB))
+    vm.execute("blockdev-reopen", {"options": [{**volume, "read-only": True}]})
+    vm.refused("Cannot change the option 'header'", "blockdev-reopen",
+               options=[{**volume, "header": "f-whole"}])
+    vm.refused("Option 'header' cannot be reset to its default value", "blockdev-reopen",
+               options=[{name: value for name, value in volume.items() if name != "header"}])
+    vm.execute("blockdev-reopen", {"options": [volume]})
+    vm.refused("Block device f-head is in use", "blockdev-del", node_name="f-head")
+    for node in ("n", "f-body", "f-head"):
+        vm.command("blockdev-del", node_name=node)
+    io("body", "write -P 5 0 3M", "read -P 5 0 3M", "write -P 6 700 9", "read -P 6 700 9")
+    with open("body", "rb") as body:
+        assert body.read(512) != 512 * b"\5"
+    vm.add("f-head", "file", filename="head")
+    vm.add("f-body", "file", filename="body")
+    vm.refused("Invalid password, cannot unlock any keyslot", "blockdev-add", **{
+        key.replace("-", "_"): value for key, value in volume.items()})
+
+
 if not built_with("GCRYPT"):
     print("1..0 # SKIP built without libgcrypt")
     sys.exit(0)
@@ -213,4 +266,4 @@ run("encryption", [
     is_made_opened_and_described, the_format_is_named_or_auto, passwords_are_changed,
     a_plain_image_has_no_passwords, jobs_copy_into_and_out_of_it, it_is_compacted, it_is_handed_over,
     it_lies_in_a_luks_volume_and_grows_there, an_image_in_an_image_of_fixed_length,
-    the_old_cipher_is_for_tools_only])
+    the_header_may_be_elsewhere, the_old_cipher_is_for_tools_only])
