@@ -49,9 +49,12 @@ int bdrv_check_io(BdrvChild *child, int64_t offset, int64_t bytes, bool is_write
     if (is_write && !(child->claim.uses & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED))) {
         return -EPERM;
     }
-    if (bdrv_check_request(offset, bytes, NULL) < 0 ||
-        (is_write && offset + bytes > qatomic_read(&bs->total_bytes) && !grows_by_writes(bs))) {
+    if (bdrv_check_request(offset, bytes, NULL) < 0) {
         return -EIO;
+    }
+    /* To whom it is a file, it is full, and more room may come. */
+    if (is_write && offset + bytes > qatomic_read(&bs->total_bytes) && !grows_by_writes(bs)) {
+        return -ENOSPC;
     }
     return 0;
 }

@@ -12,8 +12,8 @@ import traceback
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
 from guesttest import Guest                                          # noqa: E402
-from imgtest import PATIENCE                                         # noqa: E402
-from qmptest import BUILD, MiB, Tap, have, make_raw, same            # noqa: E402
+from imgtest import PATIENCE, must                                   # noqa: E402
+from qmptest import BUILD, MiB, Tap, have, make_qcow2, make_raw, same  # noqa: E402
 
 
 def disk(*rules, node="disk"):
@@ -67,6 +67,50 @@ def failed_flush_stops():
 
 def full_disk_stops_by_default():
     fails_and_goes_on("write", 28, "werror=enospc", "write", "No space left on device")
+
+
+def an_image_within(container):
+    """Words for a disk in qcow2 that has 1 MiB within "room" to grow in, and must have more."""
+    make_qcow2("in.qcow2")
+    if container["driver"] == "qcow2":
+        make_qcow2("out", size="1M")
+        must("qemu-img", "convert", "-n", "--image-opts", "driver=raw,file.filename=in.qcow2",
+             "--target-image-opts", "driver=qcow2,file.filename=out")
+    else:
+        os.rename("in.qcow2", "out")
+        os.truncate("out", MiB)
+    room = {"node-name": "room", "file": {"driver": "file", "node-name": "out", "filename": "out"}}
+    return ["-blockdev", json.dumps({"driver": "qcow2", "node-name": "disk",
+                                     "file": {**room, **container}})]
+
+
+def full_image_stops(container):
+    """What an image lies in is full: that is no broken disk."""
+    it = Guest("-S", *an_image_within(container), "-device",
+               "virtio-blk-pci,drive=disk,id=v,werror=enospc")
+    with it:
+        it.vm.command("cont")
+        event = it.vm.wait_event("BLOCK_IO_ERROR", timeout=PATIENCE)["data"]
+        same((event["nospace"], event["action"], event["reason"]),
+             (True, "stop", "No space left on device"))
+        it.vm.wait_event("STOP", timeout=PATIENCE)
+        same(info(it.vm)["io-status"], "nospace")
+        if container["driver"] == "raw":
+            it.vm.command("blockdev-reopen", options=[{"driver": "raw", "node-name": "room",
+                                                       "file": "out"}])
+            it.vm.command("cont")
+            it.works()
+            it.stop()
+    same(must("qemu-img", "check", "-q", "--image-opts", "driver=qcow2,file.file.filename=out,"
+              f"file.driver={container['driver']}").err, "")
+
+
+def full_image_within_an_image_stops():
+    full_image_stops({"driver": "qcow2"})
+
+
+def full_image_within_a_window_goes_on_in_a_larger_one():
+    full_image_stops({"driver": "raw", "size": MiB})
 
 
 def failed_read_stops():
@@ -141,6 +185,8 @@ def main():
         print("1..0 # SKIP the emulator or its guests are not built")
         return 0
     for case in (failed_write_stops, failed_flush_stops, full_disk_stops_by_default,
+                 full_image_within_an_image_stops,
+                 full_image_within_a_window_goes_on_in_a_larger_one,
                  failed_read_stops, iothread_tells_of_the_error_before_the_stop,
                  answer_to_the_error_waits_for_the_stop, error_is_reported_to_the_guest,
                  failure_is_ignored, requests_are_counted):

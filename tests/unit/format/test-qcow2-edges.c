@@ -41,10 +41,10 @@ static void coroutine_fn co_past_end(void)
     co_make(65536, 16, NULL);
     user = qcow2_test_open("disk", BDRV_O_RDWR | BDRV_O_UNMAP);
     memset(buf, 0x11, sizeof(buf));
-    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES - 4096, 8192, buf, 0), ==, -EIO);
-    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES, 512, buf, 0), ==, -EIO);
-    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES + 1, 1, buf, 0), ==, -EIO);
-    g_assert_cmpint(bdrv_co_pwrite_zeroes(user->root, DISK_BYTES, 65536, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES - 4096, 8192, buf, 0), ==, -ENOSPC);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES, 512, buf, 0), ==, -ENOSPC);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, DISK_BYTES + 1, 1, buf, 0), ==, -ENOSPC);
+    g_assert_cmpint(bdrv_co_pwrite_zeroes(user->root, DISK_BYTES, 65536, 0), ==, -ENOSPC);
     g_assert_cmpint(bdrv_co_pdiscard(user->root, DISK_BYTES - 65536, 131072), ==, 0);
     g_assert_cmpint(bdrv_getlength(user->bs), ==, DISK_BYTES);
     g_assert_cmpint(bdrv_co_pread(user->root, DISK_BYTES - 4096, 4096, buf, 0), ==, 0);
