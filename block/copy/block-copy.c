@@ -93,7 +93,7 @@ BlockCopyState *block_copy_state_new(const BlockCopyArgs *args, Error **errp)
     state->bottom = args->bottom ? bdrv_ref(args->bottom) : NULL;
     state->is_compressed = args->compress;
     state->no_copy_range = !args->use_copy_range || args->compress;
-    state->no_share = !args->share || args->compress;
+    state->sharing.is_off = !args->share || args->compress;
     /* Fleecing: the target's backing chain reads what we write about; no reader in between. */
     if (args->target && bdrv_chain_contains(args->target->bs, bs)) {
         state->write_flags = BDRV_REQ_SERIALISING;
@@ -186,7 +186,7 @@ static int coroutine_fn co_copy_by_buffer(BlockCopyState *state, const CopyTask 
 static bool coroutine_fn co_offload(BlockCopyState *state, const CopyTask *task, int64_t offset,
                                     int64_t bytes)
 {
-    bool shares = !qatomic_read(&state->no_share) && bytes >= BLOCK_COPY_MIN_SHARED;
+    bool shares = block_sharing_suits(&state->sharing, bytes);
     int ret;
 
     if (!shares && qatomic_read(&state->no_copy_range)) {
@@ -195,10 +195,10 @@ static bool coroutine_fn co_offload(BlockCopyState *state, const CopyTask *task,
     copy_task_co_wait_turn(state, task);
     ret = bdrv_co_copy_range(state->source, offset, state->target, offset, bytes,
                              state->write_flags | (shares ? BDRV_REQ_NO_FALLBACK : 0));
-    if (ret == -EXDEV) {
-        qatomic_set(&state->no_share, true);
+    if (shares) {
+        return block_sharing_done(&state->sharing, ret);
     }
-    if (ret < 0 && !shares) {
+    if (ret < 0) {
         qatomic_set(&state->no_copy_range, true);
     }
     return ret >= 0;

@@ -10,6 +10,7 @@
 #define BLOCK_COPY_COPY_INT_H
 
 #include "block/block-copy.h"
+#include "block/block-sharing.h"
 #include "qemu/buffer-pool.h"
 #include "qemu/lockable.h"
 
@@ -43,7 +44,7 @@ struct BlockCopyState {
 
     BufferPool buffers; /* that data goes through */
     bool no_copy_range; /* atomic: offloaded copy was refused once */
-    bool no_share;      /* atomic: it is not wanted, or these files cannot share blocks */
+    BlockSharing sharing;
 
     QemuMutex lock;
     BdrvDirtyBitmap *left; /* changed under lock */

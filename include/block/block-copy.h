@@ -14,9 +14,6 @@
 
 typedef struct BlockCopyState BlockCopyState;
 
-/* Bytes; what is shorter is copied faster than two files come to share its blocks. */
-#define BLOCK_COPY_MIN_SHARED (64 * KiB)
-
 /*
  * Reported after each piece: for progress, and if data was @moved for it, for a rate limit.  A
  * piece that others made dirty again (block_copy_mark_dirty) counts each time.

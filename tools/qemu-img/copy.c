@@ -2,7 +2,7 @@
 /* Copying the content of images into another, by several workers. */
 #include "qemu/osdep.h"
 
-#include "block/block-copy.h"
+#include "block/block-sharing.h"
 #include "block/coroutine.h"
 #include "copy.h"
 #include "qemu/bucket.h"
@@ -42,7 +42,8 @@ typedef struct CopyState {
     int64_t unit;       /* in which zeroes are looked for */
     int64_t cluster;    /* compressed: unit of writing */
     bool is_allocating; /* where the target puts data depends on the order of all its steps */
-    bool offload, share; /* still worth trying */
+    bool offload;       /* still worth trying */
+    BlockSharing sharing;
     ThrottleState throttle;
     bool throttled;
 
@@ -402,13 +403,12 @@ static int64_t coroutine_fn co_share(CopyState *s, int64_t offset, int64_t bytes
     int64_t unit = MAX(HOST_BLOCK, bdrv_get_cluster_size(blk_bs(s->copy->target)));
 
     bytes = QEMU_ALIGN_DOWN(MIN(bytes, s->ends[i] - offset), unit);
-    if (!s->share || bytes < BLOCK_COPY_MIN_SHARED || at % HOST_BLOCK || to % unit) {
+    if (!block_sharing_suits(&s->sharing, bytes) || at % HOST_BLOCK || to % unit) {
         return 0;
     }
     int ret = blk_co_copy_range(s->copy->sources[i], at, s->copy->target, to, bytes,
                                 BDRV_REQ_NO_FALLBACK);
-    s->share = s->share && ret != -EXDEV;
-    return ret < 0 ? 0 : bytes;
+    return block_sharing_done(&s->sharing, ret) ? bytes : 0;
 }
 
 /* The same bytes are in @buf. */
@@ -603,7 +603,7 @@ int coroutine_fn img_co_copy(const ImgCopy *copy)
         .cluster = copy->compressed ? cluster : 0,
         .is_allocating = cluster > 1 && !copy->compressed && !copy->out_of_order,
         .offload = copy->offload,
-        .share = copy->share && !copy->compressed && !copy->salvage,
+        .sharing.is_off = !copy->share || copy->compressed || copy->salvage,
     };
     if (s.bytes < 0) {
         error_report("Could not get the size of the source: %s", g_strerror(-s.bytes));

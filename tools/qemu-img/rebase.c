@@ -11,7 +11,7 @@
 
 #include <getopt.h>
 
-#include "block/block-copy.h"
+#include "block/block-sharing.h"
 #include "block/coroutine.h"
 #include "block/graph.h"
 #include "qemu-img.h"
@@ -68,7 +68,7 @@ typedef struct Rebase {
     int64_t unit;              /* bytes that are written together */
     int64_t chunk;             /* bytes a worker takes at once, whole units */
     bool compress;
-    bool cannot_share;         /* blocks with the old backing file */
+    BlockSharing sharing;      /* with the old backing file */
     CoMutex pick_lock;
     int64_t next;              /* first byte not taken */
     uint64_t nb_taken;         /* pieces */
@@ -207,12 +207,11 @@ static int coroutine_fn co_write_zeroes(Rebase *r, int64_t offset, int64_t bytes
  * written. */
 static bool coroutine_fn co_share(Rebase *r, int64_t offset, int64_t bytes)
 {
-    if (bytes < BLOCK_COPY_MIN_SHARED || r->cannot_share) {
+    if (!block_sharing_suits(&r->sharing, bytes)) {
         return false;
     }
     int ret = blk_co_copy_range(r->image, offset, r->image, offset, bytes, BDRV_REQ_NO_FALLBACK);
-    r->cannot_share = r->cannot_share || ret == -EXDEV;
-    return ret >= 0;
+    return block_sharing_done(&r->sharing, ret);
 }
 
 static int coroutine_fn co_write(Rebase *r, int64_t offset, int64_t bytes, const uint8_t *buf)
