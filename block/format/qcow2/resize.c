@@ -11,6 +11,9 @@
 #include "bitmap.h"
 #include "qemu/atomic.h"
 
+/* Bytes of L2 tables; several clusters at least. */
+#define MAX_UNWRITTEN (4 * MiB)
+
 /* ---- the header's size --------------------------------------------------------------------- */
 
 static int coroutine_fn co_set_size(BlockDriverState *bs, uint64_t size)
@@ -277,10 +280,30 @@ static int coroutine_fn co_preallocate_first(BlockDriverState *bs, int64_t *offs
     return qcow2_co_write_zero_data(bs, start, *offset > start ? stop - start : 0);
 }
 
+/*
+ * A guest goes on meanwhile: steps that wait for no storage must not keep the loop to themselves,
+ * and a flush must not find tables for terabytes to write.  *@unwritten: bytes of the disk, since
+ * that was done last.
+ */
+static int coroutine_fn co_give_way(BlockDriverState *bs, int64_t *unwritten)
+{
+    const Qcow2State *s = bs->opaque;
+    int64_t limit = MAX_UNWRITTEN >> s->cluster_bits << (s->cluster_bits + s->l2_bits);
+
+    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+    if (*unwritten < limit) {
+        return 0;
+    }
+    *unwritten = 0;
+    return qcow2_co_write_back(bs);
+}
+
 static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
                                        PreallocMode mode, Error **errp)
 {
     Qcow2State *s = bs->opaque;
+    int64_t unwritten = 0;
     int ret;
 
     if (s->header.crypt_method && s->header.version < 3) {
@@ -309,6 +332,12 @@ static int coroutine_fn co_preallocate(BlockDriverState *bs, int64_t offset, int
             return ret;
         }
         offset += done;
+        unwritten += done;
+        ret = co_give_way(bs, &unwritten);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Preallocation failed");
+            return ret;
+        }
     }
     return 0;
 }

@@ -535,6 +535,47 @@ static void coroutine_fn co_grow_cuts_nothing(void)
     }
 }
 
+/* ---- a guest beside preallocation ---------------------------------------------------------- */
+
+typedef struct Beside {
+    MemUser *user;
+    Coroutine *waiter; /* for the end of this */
+    bool is_grown;
+    int nb_writes;
+} Beside;
+
+static void coroutine_fn co_write_beside(void *opaque)
+{
+    Beside *beside = opaque;
+    const uint8_t byte = 0x44;
+
+    while (!beside->is_grown) {
+        g_assert_cmpint(bdrv_co_pwrite(beside->user->root, 0, 1, &byte, 0), ==, 0);
+        beside->nb_writes++;
+        aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+        qemu_coroutine_yield();
+    }
+    aio_co_wake(beside->waiter);
+}
+
+/* No step waits for storage here, and still others have their turn. */
+static void coroutine_fn co_preallocate_gives_way(void)
+{
+    Beside beside = { .waiter = qemu_coroutine_self() };
+
+    co_make(4096, 16, NULL);
+    beside.user = qcow2_test_open("disk", BDRV_O_RDWR);
+    qemu_coroutine_enter(qemu_coroutine_create(co_write_beside, &beside));
+    g_assert_cmpint(beside.nb_writes, ==, 1);
+    g_assert_cmpint(bdrv_co_truncate(beside.user->root, 64 * MiB, true, PREALLOC_MODE_METADATA, 0,
+                                     &error_abort), ==, 0);
+    g_assert_cmpint(beside.nb_writes, >, 8);
+    beside.is_grown = true;
+    qemu_coroutine_yield();
+    g_assert_cmpint(qcow2_test_check(beside.user), ==, 0);
+    mem_co_unuse(beside.user);
+}
+
 int main(int argc, char **argv)
 {
     static const Qcow2TestCase cases[] = {
@@ -553,6 +594,7 @@ int main(int argc, char **argv)
         { "/qcow2/edges/compacted-on-a-device-shows-nothing-old", co_compact_on_device },
         { "/qcow2/edges/snapshot-of-a-huge-disk-is-refused", co_snapshot_of_huge_disk },
         { "/qcow2/edges/growing-cuts-off-nothing-others-write", co_grow_cuts_nothing },
+        { "/qcow2/edges/preallocation-gives-way", co_preallocate_gives_way },
     };
 
     test_init(&argc, &argv);
