@@ -18,11 +18,6 @@ void claims_sum_edges(const BlockDriverState *bs, BlockRights *uses, BlockRights
     }
 }
 
-bool bdrv_is_child_writable(const BdrvChild *child)
-{
-    return child->claim.uses & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED);
-}
-
 static BdrvChildClaims filter_claims(BlockRights uses, BlockRights shared)
 {
     return (BdrvChildClaims) { .uses = uses & BLK_PERM_ALL, .shared = shared & BLK_PERM_ALL };

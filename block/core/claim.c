@@ -438,21 +438,6 @@ BdrvClaim *bdrv_claim(BlockDriverState *bs, BdrvOwner owner, BlockRights uses, B
     return g_steal_pointer(&claim);
 }
 
-bool bdrv_claim_set(BdrvClaim *claim, BlockRights uses, BlockRights forbids, Error **errp)
-{
-    GLOBAL_STATE_CODE();
-    BlockRights old_uses = claim->uses, old_forbids = claim->forbids;
-    if (!ops_allowed(claim->node, uses & ~old_uses, claim, errp)) {
-        return false;
-    }
-    claim_assign(claim, uses, forbids);
-    if (!data_rights_allowed(claim, errp)) {
-        claim_assign(claim, old_uses, old_forbids);
-        return false;
-    }
-    return true;
-}
-
 bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void *owner_key,
                            Error **errp)
 {

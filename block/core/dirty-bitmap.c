@@ -23,13 +23,7 @@ struct BdrvDirtyBitmap {
     bool enabled;        /* atomic for readers, changed under the lock */
     bool changed;        /* bits differ from the stored ones, under the lock */
     bool busy, readonly, persistent, inconsistent, skip_store;
-    int iterators;       /* in use: the bitmap must not go */
     QLIST_ENTRY(BdrvDirtyBitmap) next;
-};
-
-struct BdrvDirtyBitmapIter {
-    HBitmapIter it;
-    BdrvDirtyBitmap *bitmap;
 };
 
 static QemuMutex *lock_of(const BdrvDirtyBitmap *bitmap)
@@ -117,7 +111,7 @@ BdrvDirtyBitmap *bdrv_add_inconsistent_dirty_bitmap(BlockDriverState *bs, uint32
 
 static void release_locked(BdrvDirtyBitmap *bitmap)
 {
-    assert(!bitmap->iterators && !bitmap->busy && !bitmap->successor);
+    assert(!bitmap->busy && !bitmap->successor);
     QLIST_REMOVE(bitmap, next);
     qatomic_dec(&bitmap->bs->n_dirty_bitmaps);
     hbitmap_free(bitmap->bits);
@@ -579,33 +573,6 @@ void bdrv_dirty_bitmap_set_stored(BdrvDirtyBitmap *bitmap)
 {
     QEMU_LOCK_GUARD(lock_of(bitmap));
     bitmap->changed = false;
-}
-
-/* ---- iterating ------------------------------------------------------------------------------- */
-
-BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap)
-{
-    BdrvDirtyBitmapIter *iter = g_new0(BdrvDirtyBitmapIter, 1);
-    QEMU_LOCK_GUARD(lock_of(bitmap));
-    hbitmap_iter_init(&iter->it, bitmap->bits, 0);
-    iter->bitmap = bitmap;
-    bitmap->iterators++;
-    return iter;
-}
-
-void bdrv_dirty_iter_free(BdrvDirtyBitmapIter *iter)
-{
-    if (iter) {
-        QEMU_LOCK_GUARD(lock_of(iter->bitmap));
-        iter->bitmap->iterators--;
-        g_free(iter);
-    }
-}
-
-int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter)
-{
-    QEMU_LOCK_GUARD(lock_of(iter->bitmap));
-    return hbitmap_iter_next(&iter->it);
 }
 
 /* ---- the request path ------------------------------------------------------------------------ */

@@ -213,23 +213,6 @@ BdrvFreeze *coroutine_fn bdrv_co_freeze_gate(BdrvGate *gate)
     return freeze;
 }
 
-BdrvFreeze *coroutine_fn bdrv_co_freeze_all(void)
-{
-    CONTROL_PATH();
-    BdrvFreeze *freeze = freeze_new();
-    BlockDriverState *bs;
-    BdrvGate *gate;
-    QTAILQ_FOREACH(gate, &bdrv_graph()->gates, next) {
-        hold_gate(freeze, gate);
-    }
-    QTAILQ_FOREACH(bs, &bdrv_graph()->nodes, next_node) {
-        hold_above(freeze, bs);
-    }
-    drain_below(freeze);
-    freeze_wait(freeze);
-    return freeze;
-}
-
 BdrvFreeze *bdrv_hurry(BlockDriverState *const *nodes, size_t n)
 {
     BdrvFreeze *hurry = freeze_new();

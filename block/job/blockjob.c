@@ -182,18 +182,6 @@ void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job)
     }
 }
 
-bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs)
-{
-    for (unsigned i = 0; i < job->nodes->len; i++) {
-        const BdrvChild *child = g_ptr_array_index(job->nodes, i);
-
-        if (child->bs == bs) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool block_job_change(BlockJob *job, const BlockJobChangeOptions *options, Error **errp)
 {
     Error *local_err = NULL;

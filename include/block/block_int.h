@@ -463,8 +463,6 @@ bool coroutine_fn bdrv_co_open_backing(BlockDriverState *bs, const BlockdevRefOr
 BdrvChildClaims bdrv_default_child_claims(BlockDriverState *bs, const BdrvChild *child,
                                           BdrvChildRole role, BlockRights parent_uses,
                                           BlockRights parent_shared);
-/** Does the edge use a right to write, be it only what is there already? */
-bool bdrv_is_child_writable(const BdrvChild *child);
 
 /* ---- the request path: I/O on an edge.  Any thread, coroutine. ------------------------------- */
 

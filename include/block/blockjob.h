@@ -75,8 +75,6 @@ void coroutine_fn block_job_co_remove_all_bdrv(BlockJob *job);
  */
 void block_job_freeze_chain(BlockJob *job, BlockDriverState *top, BlockDriverState *bottom);
 void block_job_unfreeze_chain(BlockJob *job);
-/** Is one of the job's edges on @bs? */
-bool block_job_has_bdrv(const BlockJob *job, const BlockDriverState *bs);
 
 /** The verb "set-speed": bytes per second, 0 for no limit. */
 bool block_job_set_speed(BlockJob *job, int64_t speed, Error **errp);

@@ -94,9 +94,6 @@ BdrvClaim *bdrv_claim(BlockDriverState *bs, BdrvOwner owner, BlockRights uses, B
 void bdrv_claim_release(BdrvClaim *claim);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BdrvClaim, bdrv_claim_release)
 
-/** Forbid less, or more: forbidding never fails for ops; data rights are tested. */
-bool bdrv_claim_set(BdrvClaim *claim, BlockRights uses, BlockRights forbids, Error **errp);
-
 /** Would @rights (data or ops) be refused on @bs to @owner_key now?  Sets @errp if so. */
 bool bdrv_rights_available(BlockDriverState *bs, BlockRights rights, const void *owner_key,
                            Error **errp);

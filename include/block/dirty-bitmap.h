@@ -15,7 +15,6 @@
 #include "qemu/hbitmap.h"
 
 typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
-typedef struct BdrvDirtyBitmapIter BdrvDirtyBitmapIter;
 
 #define BDRV_BITMAP_NAME_MAX 1023
 
@@ -145,11 +144,6 @@ void bdrv_dirty_bitmap_deserialize_finish(BdrvDirtyBitmap *bitmap);
 /** Whether bits changed since set_stored() was last called; true for a new bitmap. */
 bool bdrv_dirty_bitmap_changed(const BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_set_stored(BdrvDirtyBitmap *bitmap);
-
-/** Walk over dirty granules; next() gives offsets in bytes.  The bitmap must outlive the walk. */
-BdrvDirtyBitmapIter *bdrv_dirty_iter_new(BdrvDirtyBitmap *bitmap);
-void bdrv_dirty_iter_free(BdrvDirtyBitmapIter *iter);
-int64_t bdrv_dirty_iter_next(BdrvDirtyBitmapIter *iter); /* -1: no more */
 
 /* Request path: a write ended (also in error).  Any thread. */
 void bdrv_set_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes);

@@ -19,8 +19,6 @@ typedef struct BdrvFreeze BdrvFreeze;
 BdrvFreeze *coroutine_fn bdrv_co_freeze(BlockDriverState *const *nodes, size_t n);
 /** One node. */
 BdrvFreeze *coroutine_fn bdrv_co_freeze_node(BlockDriverState *bs);
-/** The whole graph (shutdown, stop). */
-BdrvFreeze *coroutine_fn bdrv_co_freeze_all(void);
 /**
  * Requests run on, and neither @nodes nor any below hold one back (as limits do) until
  * bdrv_thaw(), be it here already or still to come.  For who waits for the end of what it began.

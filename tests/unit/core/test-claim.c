@@ -223,13 +223,6 @@ static void coroutine_fn co_random_against_model(void)
                 m->forbids = forbids;
                 m->key = owner.key;
             }
-        } else if (g_test_rand_bit()) {
-            bool allowed = model_allows(model, i, uses, uses & ~m->uses, forbids, m->key);
-            g_assert_cmpint(bdrv_claim_set(m->claim, uses, forbids, NULL), ==, allowed);
-            if (allowed) {
-                m->uses = uses;
-                m->forbids = forbids;
-            }
         } else {
             bdrv_claim_release(m->claim);
             m->claim = NULL;

@@ -608,7 +608,6 @@ static void coroutine_fn co_claims(void)
         g_assert_nonnull(strstr(error_get_hint(err), "stream job 'j'"));
         g_clear_pointer(&err, error_free);
     }
-    g_assert_true(block_job_has_bdrv(&s->common, disk));
     job_co_abandon(&s->common.job);
     g_assert_true(bdrv_op_blocker_is_empty(disk));
     g_assert_cmpint(bdrv_parent_count(disk), ==, 0);
