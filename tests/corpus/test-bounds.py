@@ -4,6 +4,7 @@
 themselves or one another many thousand times.  These commands end by themselves, within seconds of the
 processor's time and 256 MiB beyond what a sound small image takes."""
 
+import errno
 import os
 import resource
 import struct
@@ -204,9 +205,15 @@ def main():
     for make in (one_l2_table_for_all, the_l1_table_is_its_own_l2, one_refcount_block_for_all,
                  clusters_as_far_as_can_be, snapshots_without_end, compressed_into_one_place,
                  a_million_snapshots, bitmaps_without_end, the_longest_refcount_table):
-        wrong, most = complaints(make, COMMANDS, base)
-        tap.ok(not wrong, f"R1 {make.__name__.replace('_', ' ')}: {most >> 20} MiB",
-               "\n".join(wrong))
+        name = f"R1 {make.__name__.replace('_', ' ')}"
+        try:
+            wrong, most = complaints(make, COMMANDS, base)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            tap.skip(name, "the file system has no files so large")
+            continue
+        tap.ok(not wrong, f"{name}: {most >> 20} MiB", "\n".join(wrong))
     return tap.finish()
 
 
