@@ -23,8 +23,8 @@ typedef struct MemDisk {
     int64_t bytes;
     int max_yields;        /* per request, at random */
     int fail_reads;        /* atomic: the next so many fail with EIO */
-    int fail_writes;       /* atomic: the next so many get half of it down, then ENOSPC */
-    int fail_flushes, fail_truncates;
+    int fail_writes, fail_flushes, fail_truncates;
+    bool fails_in_part;    /* writes that fail get half of it down before */
     int refuse_zeroes;     /* atomic: the next so many are not supported */
     int writes, zeroes, discards, flushes; /* atomic */
     int64_t last_end;      /* of the writes that ended, the one furthest on; under the lock */
@@ -130,7 +130,9 @@ static int coroutine_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset,
     }
     memdisk_co_dawdle(disk);
     if (memdisk_fails(&disk->fail_writes)) {
-        memdisk_put(disk, offset, QEMU_ALIGN_DOWN(bytes / 2, 512), qiov, qiov_offset);
+        if (disk->fails_in_part) {
+            memdisk_put(disk, offset, QEMU_ALIGN_DOWN(bytes / 2, 512), qiov, qiov_offset);
+        }
         return -ENOSPC;
     }
     memdisk_put(disk, offset, bytes, qiov, qiov_offset);

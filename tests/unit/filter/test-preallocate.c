@@ -186,6 +186,7 @@ static void coroutine_fn co_fails_in_part(bool room)
 
     co_set_up(&s);
     memdisk(s.disk)->fail_writes = 1;
+    memdisk(s.disk)->fails_in_part = true;
     memdisk(s.disk)->fail_truncates = !room;
     memset(buf, 0x77, bytes);
     g_assert_cmpint(blk_co_pwrite(s.blk, DISK_BYTES, bytes, buf, 0), ==, -ENOSPC);
