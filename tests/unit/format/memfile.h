@@ -49,7 +49,11 @@ typedef struct MemFault {
     guint calls, hits;
 } MemFault;
 
+#define MEM_BLOCK 4096 /* what files share is made of these */
+
 static GHashTable *mem_files; /* name -> MemFile */
+static bool mem_may_share;    /* files can come to have the same blocks */
+static guint mem_nb_shared;   /* ranges that they came to share */
 static MemFault mem_fault;
 static GRand *mem_rand;       /* borrowed; NULL: requests do not yield */
 
@@ -287,6 +291,41 @@ static int coroutine_fn mem_co_pdiscard(BlockDriverState *bs, int64_t offset, in
     return 0;
 }
 
+static int coroutine_fn mem_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
+                                               int64_t src_offset, BdrvChild *dst,
+                                               int64_t dst_offset, int64_t bytes, unsigned flags)
+{
+    return bdrv_co_copy_range_to(src, src_offset, dst, dst_offset, bytes, flags);
+}
+
+/* As with FICLONERANGE the source's blocks are on disk then; that they are the target's, too, is so
+ * when that is flushed.  So a cut leaves of it what it leaves of a write. */
+static int coroutine_fn mem_co_copy_range_to(BlockDriverState *bs, BdrvChild *src,
+                                             int64_t src_offset, BdrvChild *dst,
+                                             int64_t dst_offset, int64_t bytes, unsigned flags)
+{
+    const GByteArray *from;
+    int ret;
+
+    if (!(flags & BDRV_REQ_NO_FALLBACK)) {
+        return -ENOTSUP;
+    }
+    if (!mem_may_share || src->bs->drv != bs->drv) {
+        return -EXDEV;
+    }
+    mem_co_dawdle();
+    from = mem_of(src->bs)->data;
+    if ((src_offset | dst_offset | bytes) % MEM_BLOCK || src_offset + bytes > from->len) {
+        return -ENOTSUP;
+    }
+    ret = bytes ? mem_may_write(mem_of(bs), dst_offset + bytes, 'w') : 0;
+    if (ret >= 0 && bytes) {
+        mem_write(mem_of(bs), dst_offset, g_memdup2(from->data + src_offset, bytes), bytes);
+        mem_nb_shared++;
+    }
+    return ret;
+}
+
 static int coroutine_fn mem_co_flush_to_disk(BlockDriverState *bs)
 {
     int ret = mem_may_write(mem_of(bs), 0, 'f');
@@ -347,6 +386,8 @@ static BlockDriver mem_driver = {
     .bdrv_co_pwritev = mem_co_pwritev,
     .bdrv_co_pwrite_zeroes = mem_co_pwrite_zeroes,
     .bdrv_co_pdiscard = mem_co_pdiscard,
+    .bdrv_co_copy_range_from = mem_co_copy_range_from,
+    .bdrv_co_copy_range_to = mem_co_copy_range_to,
     .bdrv_co_flush_to_disk = mem_co_flush_to_disk,
     .bdrv_co_truncate = mem_co_truncate,
     .bdrv_co_getlength = mem_co_getlength,

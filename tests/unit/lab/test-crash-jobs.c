@@ -11,7 +11,8 @@
 
 #include "block/freeze.h"
 
-static guint finished; /* jobs that ran to their end while the guest wrote */
+static guint finished;   /* jobs that ran to their end while the guest wrote */
+static bool could_share; /* in one of the cases files could share blocks */
 
 /* ---- the chain ------------------------------------------------------------------------------- */
 
@@ -24,26 +25,47 @@ static void prefill_stamp(CrashRun *r, int64_t sector, int64_t n, uint32_t value
     }
 }
 
-/* Each layer holds pieces of its own; what is there was flushed before all. */
-static void coroutine_fn co_make_chain(CrashRun *r)
+static void coroutine_fn co_put(CrashRun *r, int layer, int64_t n)
+{
+    int64_t sector = g_rand_int_range(r->rand, 0, crash_sectors(r) - n);
+    uint32_t value = ++r->next_value;
+
+    job_lab_co_put(layer, sector, n, value);
+    prefill_stamp(r, sector, n, value);
+}
+
+/* Each layer holds pieces of its own; what is there was flushed before all.  The top has a run of
+ * @run sectors. */
+static void coroutine_fn co_fill_chain(CrashRun *r, int64_t run)
 {
     CrashAck ack;
 
     mem_co_unuse(r->user);
     for (int layer = 0; layer < JOB_LAB_LAYERS; layer++) {
+        if (run && layer == JOB_LAB_LAYERS - 1) {
+            co_put(r, layer, run);
+        }
         for (int piece = 0; piece < 6; piece++) {
-            int64_t n = g_rand_int_range(r->rand, 1, 40);
-            int64_t sector = g_rand_int_range(r->rand, 0, crash_sectors(r) - n);
-            uint32_t value = ++r->next_value;
-
-            job_lab_co_put(layer, sector, n, value);
-            prefill_stamp(r, sector, n, value);
+            co_put(r, layer, g_rand_int_range(r->rand, 1, 40));
         }
     }
     ack = (CrashAck) { ++r->now, 0 };
     g_array_append_val(r->acks, ack);
     r->user = lab_co_use(r->k->open, BDRV_O_RDWR | BDRV_O_UNMAP);
     lab_co_keep_length(r->user);
+}
+
+static void coroutine_fn co_make_chain(CrashRun *r)
+{
+    mem_may_share = false;
+    co_fill_chain(r, 0);
+}
+
+/* Files share runs of 64 KiB and more; a guest's discards make shorter ones of them. */
+static void coroutine_fn co_make_chain_that_shares(CrashRun *r)
+{
+    mem_may_share = could_share = true;
+    co_fill_chain(r, 160 * KiB / 512);
 }
 
 /* Every image below, too. */
@@ -105,7 +127,7 @@ static void coroutine_fn co_commit_top(CrashRun *r, BlockDriverState *base, bool
 {
     CommitJobArgs args = {
         .job_id = "j", .bs = r->user->bs, .top = r->user->bs, .base = base,
-        .write_blocking = write_blocking,
+        .write_blocking = write_blocking, .share = mem_may_share,
     };
 
     BDRV_CONTROL_GUARD();
@@ -190,21 +212,26 @@ static bool has_left_top(const CrashRun *r)
 #define CHAIN \
     .create = JOB_LAB_CREATE, .open = JOB_LAB_OPEN("n2"), \
     .disk_bytes = JOB_LAB_BYTES, .cluster_size = 4096, .mix = { 10, 2, 1, 4, 16 }, \
-    .rounds = 60, .step = 9, .files = { "n0", "n1", "n2", "target" }, .unlocked = true, \
-    .co_prepare = co_make_chain
+    .rounds = 60, .step = 9, .files = { "n0", "n1", "n2", "target" }, .unlocked = true
 #define CASE(name, beside, ...) \
-    { .path = "/job/crash/" name, CHAIN, .co_beside = beside, .co_judge = co_check_chain, \
-      __VA_ARGS__ }
+    { .path = "/job/crash/" name, CHAIN, .co_prepare = co_make_chain, .co_beside = beside, \
+      .co_judge = co_check_chain, __VA_ARGS__ }
+#define SHARING(name, beside, ...) \
+    { .path = "/job/crash/" name, CHAIN, .co_prepare = co_make_chain_that_shares, \
+      .co_beside = beside, .co_judge = co_check_chain, __VA_ARGS__ }
 #define TO(image) .has_switched = has_left_top, .open_switched = JOB_LAB_OPEN(image)
 
 static const CrashCase cases[] = {
-    { .path = "/job/crash/backup", CHAIN, .co_beside = co_backup, .co_judge = co_judge_backup },
+    { .path = "/job/crash/backup", CHAIN, .co_prepare = co_make_chain, .co_beside = co_backup,
+      .co_judge = co_judge_backup },
     CASE("stream/all", co_stream),
     CASE("stream/part", co_stream_part),
     CASE("stream/into-middle", co_stream_into_middle),
     CASE("commit/middle", co_commit_middle),
     CASE("commit/active", co_commit_active, TO("n0")),
     CASE("commit/active-write-blocking", co_commit_active_blocking, TO("n1")),
+    SHARING("commit/active-sharing", co_commit_active, TO("n0")),
+    SHARING("commit/active-write-blocking-sharing", co_commit_active_blocking, TO("n1")),
     CASE("mirror/background", co_mirror_background, TO("target")),
     CASE("mirror/write-blocking", co_mirror_blocking, TO("target")),
 };
@@ -213,6 +240,6 @@ int main(int argc, char **argv)
 {
     int ret = crash_lab_main(argc, argv, cases, ARRAY_SIZE(cases));
 
-    printf("# %u jobs finished\n", finished);
-    return ret ? ret : finished == 0;
+    printf("# %u jobs finished, %u ranges shared\n", finished, mem_nb_shared);
+    return ret ? ret : finished == 0 || (could_share && mem_nb_shared == 0);
 }
