@@ -58,9 +58,6 @@ endif
 ifndef CONFIG_LIBDEFLATE
 not-codec += codec/libdeflate.c
 endif
-ifndef CONFIG_ISAL
-not-codec += codec/isal.c
-endif
 not-crypto := $(if $(CONFIG_GCRYPT),crypto/none.c,crypto/gcrypt.c)
 
 sources = $(filter-out $(not-$(1)),$(patsubst $(SRC)/%,%,$(wildcard $(foreach d,$(dirs-$(1)),$(SRC)/$(d)/*.[cS]) \

@@ -67,12 +67,12 @@ class CompressBench:
             f.write(random.Random(2).randbytes(self.size))
 
     def from_ext4(self):
-        """A file system with our own sources in it; False without mke2fs."""
+        """A file system with our own sources, texts and programs in it; False without mke2fs."""
         tool = shutil.which('mke2fs', path=os.environ['PATH'] + ':/sbin:/usr/sbin')
         if not tool:
             return False
         os.mkdir('tree')
-        for i, name in enumerate(sources() + text()):
+        for i, name in enumerate(sources() + text() + programs(self.bench.build)):
             shutil.copyfile(name, f'tree/{i}')
         subprocess.run([tool, '-q', '-t', 'ext4', '-d', 'tree', 'corpus.raw', '64M'], check=True)
         shutil.rmtree('tree')

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing raw deflate with a window of 4 KiB.
+ *
+ * In so small a window two guesses are enough for each place: the last one with the same four bytes
+ * and the last one with the same eight.  They are looked up for many places in one loop without a
+ * branch, whether these are searched then or not: no processor foresees where matches begin and
+ * end, and that is where the time of others goes.  The bytes depend on the input alone.
+ */
+#include "qemu/osdep.h"
+
+#include <pthread.h>
+
+#include "qemu/bits.h"
+#include "qemu/bswap.h"
+
+#include "codec-int.h"
+#include "deflate-int.h"
+
+#define WINDOW (1U << DEFLATE_WRITE_WINDOW_BITS)
+
+/* As large as the first cache bears. */
+#define HASH_BITS 12
+
+/* Places that are looked up at once, before they are searched. */
+#define STEP 512
+
+/* A match below eight bytes is given up if at the next place another of eight or more begins. */
+#define SHORT_MATCH 8
+
+/* After so many bytes that nothing matches (as a power of two) every second is tried, and so on. */
+#define MISSES_BITS 6
+#define MAX_STRIDE 16
+/* Where nothing matches at that stride only one step of four is looked at. */
+#define HOPELESS (MAX_STRIDE << MISSES_BITS)
+
+/* Statistics are compared each PIECE bytes; a block ends where they change, or with BLOCK bytes. */
+#define PIECE 16384
+#define BLOCK (4 * PIECE)
+/* Bits that another block should save: what its header takes, and then some for its time. */
+#define BLOCK_COST 800
+
+/* Behind a place that is searched as many bytes may be read. */
+#define TAIL 9
+
+typedef struct Writer {
+    /* Where bytes of this hash were seen last, modulo 64 KiB; what is stale is found to differ. */
+    uint16_t last4[1 << HASH_BITS], last8[1 << HASH_BITS];
+    uint16_t near[STEP], far[STEP]; /* the same for each place of the step, before it */
+
+    uint32_t what_counts[TOKEN_WHATS], distance_counts[32]; /* of the piece */
+    unsigned misses; /* in a row */
+    DeflateBlock block;
+    uint64_t block_cost;
+    size_t n_tokens; /* of the block and the piece behind it */
+    Token tokens[BLOCK + PIECE + LONGEST_LENGTH];
+} Writer;
+
+typedef struct Match {
+    unsigned len, distance;
+} Match;
+
+/* ---- the cost of a block ------------------------------------------------------------------- */
+
+#define LOG_BITS 8
+
+/* log2(1 + i / 256), times 256. */
+static uint16_t log_table[1 << LOG_BITS];
+static pthread_once_t log_once = PTHREAD_ONCE_INIT;
+
+/* Bit by bit, by squaring: the same on every machine. */
+static void make_log_table(void)
+{
+    for (uint64_t i = 0; i < 1 << LOG_BITS; i++) {
+        uint64_t x = (256 + i) << 22; /* 30 bits behind the point */
+
+        for (unsigned bit = 0; bit < LOG_BITS; bit++) {
+            bool is_above = x * x >> 61;
+
+            x = x * x >> (30 + is_above);
+            log_table[i] = log_table[i] << 1 | is_above;
+        }
+    }
+}
+
+/* @n times its logarithm, times 256. */
+static uint64_t n_log_n(uint32_t n)
+{
+    unsigned k = n ? 31 - __builtin_clz(n) : 0;
+
+    return (uint64_t)n * (k << LOG_BITS | log_table[((uint64_t)n << LOG_BITS >> k) & 255]);
+}
+
+static uint64_t alphabet_cost(const uint32_t *counts, unsigned n)
+{
+    uint64_t total = 0, sum = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        total += counts[i];
+        sum += n_log_n(counts[i]);
+    }
+    return (n_log_n(total) - sum) >> LOG_BITS;
+}
+
+/* Bits that the symbols need; extra bits are the same in every block. */
+static uint64_t cost_of(const SymbolCounts *counts)
+{
+    return alphabet_cost(counts->literal, N_LITERALS) +
+           alphabet_cost(counts->distance, N_DISTANCES);
+}
+
+/* ---- searching ----------------------------------------------------------------------------- */
+
+static inline unsigned hash4(uint64_t bytes)
+{
+    return (uint32_t)bytes * 0x9e3779b1U >> (32 - HASH_BITS);
+}
+
+static inline unsigned hash8(uint64_t bytes)
+{
+    return bytes * 0x9e3779b185ebca87ULL >> (64 - HASH_BITS);
+}
+
+/* The places from @at to @end take the place of others like them, which become their guesses. */
+static void look_up(Writer *w, const uint8_t *src, size_t at, size_t end)
+{
+    for (size_t i = 0; at + i < end; i++) {
+        uint64_t bytes = ldq_le_p(src + at + i);
+        uint16_t *last4 = &w->last4[hash4(bytes)], *last8 = &w->last8[hash8(bytes)];
+
+        w->near[i] = *last4;
+        w->far[i] = *last8;
+        *last4 = *last8 = at + i;
+    }
+}
+
+/* The same for places inside a match, which nobody searches. */
+static void skip_over(Writer *w, const uint8_t *src, size_t at, size_t end)
+{
+    for (; at < end; at++) {
+        uint64_t bytes = ldq_le_p(src + at);
+
+        w->last4[hash4(bytes)] = w->last8[hash8(bytes)] = at;
+    }
+}
+
+/*
+ * A guess becomes a distance.  Whatever it is, the distance is not above @at: a guess was a place
+ * before, or is zero.
+ */
+static inline unsigned distance_to(size_t at, uint16_t guess)
+{
+    return (uint16_t)(at - guess);
+}
+
+static inline bool is_same8(const uint8_t *src, size_t at, unsigned distance)
+{
+    return (ldq_le_p(src + at) == ldq_le_p(src + at - distance)) & (distance - 1 < WINDOW);
+}
+
+/* Of which the first eight bytes are known to be the same. */
+static unsigned match_length(const uint8_t *src, size_t at, unsigned distance, size_t len)
+{
+    const unsigned max = MIN(len - at, LONGEST_LENGTH);
+    const uint8_t *a = src + at, *b = a - distance;
+    unsigned n = 8;
+
+    for (; n + 8 <= max; n += 8) {
+        uint64_t differ = ldq_le_p(a + n) ^ ldq_le_p(b + n);
+
+        if (differ) {
+            return n + (ctz64(differ) >> 3);
+        }
+    }
+    while (n < max && a[n] == b[n]) {
+        n++;
+    }
+    return n;
+}
+
+/* The match at the place @i of the step: of four bytes at least, or 0 if there is none. */
+static inline Match find(const Writer *w, const uint8_t *src, size_t at, size_t i, size_t len)
+{
+    unsigned far = distance_to(at, w->far[i]), near = distance_to(at, w->near[i]);
+    uint64_t differ = ldq_le_p(src + at) ^ ldq_le_p(src + at - near);
+    Match m = { 0, near };
+
+    if (is_same8(src, at, far)) {
+        m = (Match){ match_length(src, at, far, len), far };
+        if (near != far && is_same8(src, at, near)) {
+            unsigned n = match_length(src, at, near, len);
+
+            m = n >= m.len ? (Match){ n, near } : m;
+        }
+    } else if (((uint32_t)differ == 0) & (near - 1 < WINDOW)) {
+        m.len = differ ? (unsigned)ctz64(differ) >> 3 : match_length(src, at, near, len);
+    }
+    return m;
+}
+
+/* ---- tokens -------------------------------------------------------------------------------- */
+
+static inline Token count_byte(Writer *w, uint8_t byte)
+{
+    w->what_counts[byte]++;
+    return byte | NO_DISTANCE << 9;
+}
+
+static inline Token count_match(Writer *w, Match m)
+{
+    Symbol distance = symbol_of(m.distance - 1, 1);
+    unsigned what = 256 + m.len - SHORTEST_LENGTH;
+
+    w->what_counts[what]++;
+    w->distance_counts[distance.symbol]++;
+    return what | distance.symbol << 9 | distance.extra << 14;
+}
+
+static void add_bytes(Writer *w, const uint8_t *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        w->tokens[w->n_tokens++] = count_byte(w, src[i]);
+    }
+}
+
+/* Tokens for what is from @at to @end and what a match takes behind it; returns where that ends. */
+static size_t write_step(Writer *w, const uint8_t *src, size_t len, size_t at, size_t end)
+{
+    Token *to = w->tokens + w->n_tokens;
+    const size_t start = at;
+    unsigned misses = w->misses;
+
+    look_up(w, src, at, end);
+    while (at < end) {
+        Match m = find(w, src, at, at - start, len);
+
+        if (!m.len) {
+            *to++ = count_byte(w, src[at++]);
+            if (unlikely(++misses >> MISSES_BITS)) {
+                size_t more = MIN(misses >> MISSES_BITS, MAX_STRIDE - 1);
+
+                for (; more && at < end; more--) {
+                    *to++ = count_byte(w, src[at++]);
+                }
+            }
+            continue;
+        }
+        misses = 0;
+        if (m.len < SHORT_MATCH && at + 1 < end) {
+            unsigned distance = distance_to(at + 1, w->far[at + 1 - start]);
+
+            if (is_same8(src, at + 1, distance)) {
+                *to++ = count_byte(w, src[at++]);
+                m = (Match){ match_length(src, at, distance, len), distance };
+            }
+        }
+        *to++ = count_match(w, m);
+        at += m.len;
+    }
+    w->misses = misses;
+    w->n_tokens = to - w->tokens;
+    return at;
+}
+
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+/* What the tokens of the piece are; begins to count anew. */
+static void take_counts(Writer *w, SymbolCounts *counts)
+{
+    memset(counts, 0, sizeof(*counts));
+    memcpy(counts->literal, w->what_counts, 256 * sizeof(counts->literal[0]));
+    memcpy(counts->distance, w->distance_counts, sizeof(counts->distance));
+    for (unsigned i = SHORTEST_LENGTH; i <= LONGEST_LENGTH; i++) {
+        counts->literal[symbol_of_length(i).symbol] += w->what_counts[256 + i - SHORTEST_LENGTH];
+    }
+    memset(w->what_counts, 0, sizeof(w->what_counts));
+    memset(w->distance_counts, 0, sizeof(w->distance_counts));
+}
+
+static void add_counts(SymbolCounts *sum, const SymbolCounts *a, const SymbolCounts *b)
+{
+    for (unsigned i = 0; i < N_LITERALS; i++) {
+        sum->literal[i] = a->literal[i] + b->literal[i];
+    }
+    for (unsigned i = 0; i < N_DISTANCES; i++) {
+        sum->distance[i] = a->distance[i] + b->distance[i];
+    }
+}
+
+/* The tokens behind the block, of @len bytes at @src, join it or begin one.  False: no room. */
+static bool add_piece(Writer *w, BitWriter *bits, const uint8_t *src, size_t len)
+{
+    DeflateBlock *block = &w->block;
+    SymbolCounts piece, both;
+    uint64_t cost, cost_of_both;
+
+    take_counts(w, &piece);
+    cost = cost_of(&piece);
+    if (block->src_len) {
+        add_counts(&both, &block->counts, &piece);
+        cost_of_both = cost_of(&both);
+        if (block->src_len + len <= BLOCK && cost_of_both <= w->block_cost + cost + BLOCK_COST) {
+            block->counts = both;
+            block->src_len += len;
+            block->n_tokens = w->n_tokens;
+            w->block_cost = cost_of_both;
+            return true;
+        }
+        if (!deflate_block_write(bits, block, false)) {
+            return false;
+        }
+        w->n_tokens -= block->n_tokens;
+        memmove(w->tokens, w->tokens + block->n_tokens, w->n_tokens * sizeof(Token));
+    }
+    *block = (DeflateBlock){ src, len, w->tokens, w->n_tokens, piece };
+    w->block_cost = cost;
+    return true;
+}
+
+/* One for each worker: it is large. */
+static GPrivate writer = G_PRIVATE_INIT(g_free);
+
+static Writer *get_writer(const void *src)
+{
+    Writer *w = g_private_get(&writer);
+
+    pthread_once(&log_once, make_log_table);
+    if (!w) {
+        w = g_try_new(Writer, 1);
+        if (!w) {
+            return NULL;
+        }
+        g_private_set(&writer, w);
+    }
+    memset(w, 0, offsetof(Writer, tokens));
+    w->block = (DeflateBlock){ .src = src, .tokens = w->tokens };
+    return w;
+}
+
+ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len)
+{
+    BitWriter bits = { .out = dst, .end = (uint8_t *)dst + dst_len };
+    const size_t tail = src_len > TAIL ? src_len - TAIL : 0;
+    Writer *w = get_writer(src);
+
+    if (!w) {
+        return -ENOMEM;
+    }
+    for (size_t at = 0; at < src_len;) {
+        size_t start = at, piece_end = MIN(start + PIECE, tail);
+
+        while (at < piece_end) {
+            size_t end = MIN(at + STEP, piece_end);
+
+            if (w->misses >= HOPELESS && at / STEP % 4) {
+                add_bytes(w, (const uint8_t *)src + at, end - at);
+                at = end;
+                continue;
+            }
+            at = write_step(w, src, src_len, at, end);
+            skip_over(w, src, end, MIN(at, tail));
+        }
+        if (at >= tail) {
+            add_bytes(w, (const uint8_t *)src + at, src_len - at);
+            at = src_len;
+        }
+        if (!add_piece(w, &bits, (const uint8_t *)src + start, at - start)) {
+            return -ENOSPC;
+        }
+    }
+    if (!deflate_block_write(&bits, &w->block, true) || !deflate_bits_end(&bits)) {
+        return -ENOSPC;
+    }
+    return bits.out - (uint8_t *)dst;
+}
