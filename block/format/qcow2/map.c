@@ -462,34 +462,36 @@ typedef struct Extents {
     Qcow2CacheEntry scanned; /* a table that is not kept; data NULL: all are */
 } Extents;
 
-static int coroutine_fn co_get_slice_to_look(BlockDriverState *bs, Extents *out,
-                                             Qcow2CacheEntry **slice, uint32_t *index)
+/* As qcow2_co_get_slice(), but into @scanned if that has memory; put back by put_slice(). */
+static int coroutine_fn co_get_slice_to_look(BlockDriverState *bs, int64_t offset,
+                                             Qcow2CacheEntry *scanned, Qcow2CacheEntry **slice,
+                                             uint32_t *index)
 {
     Qcow2State *s = bs->opaque;
     uint64_t host_offset;
     int ret;
 
-    if (!out->scanned.data) {
-        return qcow2_co_get_slice(bs, out->to.end, slice, index);
+    if (!scanned->data) {
+        return qcow2_co_get_slice(bs, offset, slice, index);
     }
-    ret = co_find_slice(bs, out->to.end, &host_offset, index);
+    ret = co_find_slice(bs, offset, &host_offset, index);
     *slice = ret >= 0 && host_offset ? qcow2_cache_peek(s->l2_cache, host_offset) : NULL;
     if (ret < 0 || !host_offset || *slice) {
         return ret;
     }
-    *slice = &out->scanned;
-    if (out->scanned.offset == host_offset) {
+    *slice = scanned;
+    if (scanned->offset == host_offset) {
         return 0;
     }
     BLKDBG_CO_EVENT(bs->file, L2_LOAD);
-    ret = bdrv_co_pread(bs->file, host_offset, s->slice_bytes, out->scanned.data, 0);
-    out->scanned.offset = ret < 0 ? 0 : host_offset;
+    ret = bdrv_co_pread(bs->file, host_offset, s->slice_bytes, scanned->data, 0);
+    scanned->offset = ret < 0 ? 0 : host_offset;
     return ret;
 }
 
-static void put_slice(Extents *out, Qcow2CacheEntry *slice)
+static void put_slice(const Qcow2CacheEntry *scanned, Qcow2CacheEntry *slice)
 {
-    if (slice != &out->scanned) {
+    if (slice != scanned) {
         qcow2_cache_put(slice);
     }
 }
@@ -593,7 +595,7 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
     uint32_t index;
     int64_t reach = (int64_t)s->l2_size << s->cluster_bits;
     int64_t first = qcow2_cluster_start(s, to->end);
-    int ret = co_get_slice_to_look(bs, out, &slice, &index);
+    int ret = co_get_slice_to_look(bs, to->end, &out->scanned, &slice, &index);
 
     if (ret < 0) {
         return ret;
@@ -622,7 +624,7 @@ static int coroutine_fn co_add_slice(BlockDriverState *bs, Extents *out, int64_t
         }
         ret = put_extent(to, mapping_status(s, &map), map.bytes, map.host_offset);
     }
-    put_slice(out, slice);
+    put_slice(&out->scanned, slice);
     return ret > 0 && to->end < end ? co_check_mapping(bs, to->end, &map) : ret;
 }
 
@@ -651,6 +653,78 @@ int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, in
         }
     }
     return out.to.has_any ? out.to.next - extents : ret;
+}
+
+/* ---- counting ------------------------------------------------------------------------------- */
+
+/*
+ * @n entries, of the disk from @offset on.  False, and nothing is counted: some are neither whole
+ * clusters of plain data or zeroes, nor unused.
+ */
+static bool count_entries(const Qcow2State *s, const uint8_t *entries, uint32_t n, int64_t offset,
+                          Qcow2DataCount *count)
+{
+    const uint64_t place = QCOW2_OFFSET_MASK & ~(uint64_t)(s->cluster_size - 1);
+    const uint64_t zero = s->header.version >= 3 ? QCOW2_ZERO : 0;
+    Qcow2DataCount c = *count; /* which the compiler keeps in registers */
+
+    for (uint32_t at = 0; at < n; at += 64) {
+        uint64_t used = used_entries(entries + (size_t)at * 8, n - at);
+
+        for (; used; used &= used - 1) {
+            uint32_t i = at + ctz64(used);
+            uint64_t entry = ldq_be_p(entries + (size_t)i * 8), host = entry & place;
+            int64_t start = offset + ((int64_t)i << s->cluster_bits);
+
+            if ((entry & ~(place | QCOW2_COPIED | zero)) || !(host | (entry & zero))) {
+                return false;
+            }
+            c.allocated += s->cluster_size;
+            if (entry & zero) {
+                continue;
+            }
+            c.lowest = MIN(c.lowest, host);
+            c.highest = MAX(c.highest, host);
+            qcow2_count_range(&c, start, start + s->cluster_size);
+        }
+    }
+    *count = c;
+    return true;
+}
+
+int coroutine_fn qcow2_co_count_data(BlockDriverState *bs, int64_t end, Qcow2DataCount *count)
+{
+    Qcow2State *s = bs->opaque;
+    QEMU_AUTO_VFREE uint8_t *table = bdrv_try_blockalign(bs->file->bs, s->slice_bytes);
+    Qcow2CacheEntry scanned = { .data = table };
+    int64_t reach = (int64_t)s->l2_size << s->cluster_bits;
+    int ret = 0;
+
+    CO_LOCK_GUARD(&s->lock);
+    while (count->end < end && count->allocated <= count->most) {
+        Qcow2CacheEntry *slice;
+        int64_t rest = end - count->end;
+        uint32_t index;
+        bool is_plain = true;
+
+        ret = co_get_slice_to_look(bs, count->end, &scanned, &slice, &index);
+        if (ret < 0) {
+            break;
+        }
+        if (slice) {
+            rest = MIN(rest, (int64_t)(s->slice_entries - index) << s->cluster_bits);
+            is_plain = count_entries(s, slice->data + (size_t)index * 8, rest >> s->cluster_bits,
+                                     count->end, count);
+            put_slice(&scanned, slice);
+        } else {
+            rest = MIN(rest, reach - (count->end & (reach - 1)));
+        }
+        if (!is_plain) {
+            break;
+        }
+        count->end += rest;
+    }
+    return ret;
 }
 
 int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,

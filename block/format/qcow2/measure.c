@@ -13,6 +13,7 @@
 
 #define BITMAP_DIR_ENTRY_BYTES 24
 #define EXTENTS_AT_ONCE 8192
+#define TABLES_AT_ONCE 128
 #define MIN_MAX_EXTENTS 1000000
 
 typedef struct Measure {
@@ -203,51 +204,89 @@ static Reach coroutine_fn co_reach(BlockDriverState *bs)
     return r;
 }
 
-/* What is known of the disk from its beginning on. */
-typedef struct Walk {
-    int64_t end;      /* of that */
-    int64_t counted;  /* everything up to there is judged, in whole clusters */
-    int64_t required; /* bytes of the clusters that would hold data */
-    Reach left;
-} Walk;
-
-/* False: there is more than can be, so tables are named again and again. */
-static bool add_extents(const Measure *m, Walk *walk, const BdrvExtent *extents, int n)
+static void add_extents(Qcow2DataCount *count, const BdrvExtent *extents, int n)
 {
-    int64_t offset = walk->end, allocated = 0;
-
     for (int i = 0; i < n; i++) {
-        int64_t end = offset + extents[i].bytes;
+        int64_t end = count->end + extents[i].bytes;
 
-        allocated += extents[i].flags & BDRV_BLOCK_ALLOCATED ? extents[i].bytes : 0;
-        if (is_data(&extents[i]) && end > walk->counted) {
-            int64_t start = QEMU_ALIGN_DOWN(MAX(offset, walk->counted), (int64_t)m->cluster_size);
-
-            walk->counted = QEMU_ALIGN_UP(end, (int64_t)m->cluster_size);
-            walk->required += walk->counted - start;
+        count->allocated += extents[i].flags & BDRV_BLOCK_ALLOCATED ? extents[i].bytes : 0;
+        if (is_data(&extents[i])) {
+            qcow2_count_range(count, count->end, end);
         }
-        offset = end;
+        count->end = end;
     }
-    walk->end = offset;
-    walk->left.extents -= n;
-    walk->left.bytes -= allocated;
-    return walk->left.extents >= 0 && walk->left.bytes >= 0;
+}
+
+/* All clusters of data are whole, in one file, and nothing is below. */
+static bool is_plain(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->drv == &bdrv_qcow2 ? bs->opaque : NULL;
+
+    return s && !bs->backing && !s->has_data_file && !s->is_extended_l2 && !s->header.crypt_method;
+}
+
+/*
+ * Count tables from ->end on to @end without a list of extents.  False: not all could be; those with
+ * clusters that are partly holes in the file are not counted, since each needs a look.
+ */
+static bool coroutine_fn co_count_tables(BlockDriverState *bs, int64_t end, Qcow2DataCount *count)
+{
+    const Qcow2State *s = bs->opaque;
+    Qcow2DataCount c = *count;
+    int64_t span, alike;
+    int ret;
+
+    c.lowest = UINT64_MAX;
+    c.highest = 0;
+    if (qcow2_co_count_data(bs, end, &c) < 0) {
+        return false; /* who asks for extents is told why */
+    }
+    if (c.highest) {
+        span = c.highest + s->cluster_size - c.lowest;
+        ret = bdrv_co_block_status(bs->file->bs, c.lowest, span, &alike, NULL, NULL);
+        if (ret < 0 || alike < span) {
+            return false;
+        }
+        if (ret & BDRV_BLOCK_ZERO) {
+            c.required = count->required;
+            c.counted = count->counted;
+        }
+    }
+    *count = c;
+    return c.end == end;
+}
+
+static void coroutine_fn co_count_plain(BlockDriverState *bs, int64_t bytes, Qcow2DataCount *count)
+{
+    const Qcow2State *s = bs->opaque;
+    int64_t piece = (int64_t)TABLES_AT_ONCE * s->l2_size << s->cluster_bits;
+    int64_t end = qcow2_cluster_start(s, bytes);
+
+    while (count->end < end &&
+           co_count_tables(bs, MIN(end - count->end, piece) + count->end, count)) {
+        continue;
+    }
 }
 
 /* Bytes of the clusters that would hold data. */
 static int64_t coroutine_fn co_data_bytes(const Measure *m, BlockDriverState *in_bs, int64_t bytes)
 {
     g_autofree BdrvExtent *extents = g_new(BdrvExtent, EXTENTS_AT_ONCE);
-    Walk walk = { .left = co_reach(in_bs) };
-    int n;
+    Reach left = co_reach(in_bs);
+    Qcow2DataCount count = { .unit = m->cluster_size, .most = left.bytes };
+    int n = 1;
 
-    while ((n = bdrv_co_block_extents_above(in_bs, NULL, walk.end, bytes - walk.end, extents,
-                                            EXTENTS_AT_ONCE)) > 0) {
-        if (!add_extents(m, &walk, extents, n)) {
-            return -EUCLEAN;
-        }
+    if (is_plain(in_bs)) {
+        co_count_plain(in_bs, bytes, &count);
     }
-    return n < 0 ? n : walk.required;
+    while (n > 0 && left.extents >= 0 && count.allocated <= count.most) {
+        n = bdrv_co_block_extents_above(in_bs, NULL, count.end, bytes - count.end, extents,
+                                        EXTENTS_AT_ONCE);
+        add_extents(&count, extents, n);
+        left.extents -= n;
+    }
+    /* More than there can be: tables are named again and again. */
+    return n < 0 ? n : n > 0 ? -EUCLEAN : count.required;
 }
 
 static uint64_t bitmaps_bytes(const Measure *m, BlockDriverState *in_bs)

@@ -480,6 +480,32 @@ int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero, int
                                        int64_t bytes, int64_t *pnum, int64_t *map,
                                        BlockDriverState **file);
 
+/* How much of a disk is data; begin with zeroes but for ->unit and ->most. */
+typedef struct Qcow2DataCount {
+    int64_t unit;             /* what counts is units of so many bytes (a power of two) */
+    int64_t end;              /* everything before is counted */
+    int64_t counted;          /* so are units up to here */
+    int64_t required;         /* bytes of units with data in them */
+    int64_t allocated, most;  /* bytes that this layer decides; it stops at more than this */
+    uint64_t lowest, highest; /* places in the file of the clusters of data */
+} Qcow2DataCount;
+
+/** [@start, @end), not before what was counted last, has data. */
+static inline void qcow2_count_range(Qcow2DataCount *c, int64_t start, int64_t end)
+{
+    if (end > c->counted) {
+        start = QEMU_ALIGN_DOWN(MAX(start, c->counted), c->unit);
+        c->counted = QEMU_ALIGN_UP(end, c->unit);
+        c->required += c->counted - start;
+    }
+}
+/**
+ * Count from ->end on to @end, both at a cluster's start, or up to an L2 table that has other than
+ * plain clusters.  For an image without backing file, data file, encryption and subclusters; holes
+ * in its file count as data.  Returns 0 or a negative errno.
+ */
+int coroutine_fn qcow2_co_count_data(BlockDriverState *bs, int64_t end, Qcow2DataCount *count);
+
 /* ---- alloc.c; lock held -------------------------------------------------------------------- */
 
 /**

@@ -5,20 +5,24 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/snapshot.h"
+#include "qapi/gen/block-info-types.h"
 #include "qcow2-test.h"
+#include "qemu/iszero.h"
+#include "qobject/opts.h"
 
 #define DISK_BYTES (3 * MiB + 5 * 512)
 #define BASE_BYTES (2 * MiB + 3 * 512)
 #define CLUSTER 4096
 #define ROUNDS 120
 
-static void coroutine_fn co_make(const char *name, int64_t bytes, const char *backing,
-                                 bool extended)
+static void coroutine_fn co_make_of(uint32_t cluster_size, const char *name, int64_t bytes,
+                                    const char *backing, bool extended)
 {
     BlockdevCreateOptionsQcow2 o = {
         .size = bytes,
         .has_cluster_size = true,
-        .cluster_size = extended ? 16 * KiB : CLUSTER,
+        .cluster_size = cluster_size,
         .has_extended_l2 = true,
         .extended_l2 = extended,
         .backing_file = (char *)backing,
@@ -27,6 +31,12 @@ static void coroutine_fn co_make(const char *name, int64_t bytes, const char *ba
     };
 
     g_assert_true(qcow2_test_create(name, &o, &error_abort));
+}
+
+static void coroutine_fn co_make(const char *name, int64_t bytes, const char *backing,
+                                 bool extended)
+{
+    co_make_of(extended ? 16 * KiB : CLUSTER, name, bytes, backing, extended);
 }
 
 /* Data, zeroes, discards and packed clusters at random. */
@@ -192,6 +202,156 @@ static void coroutine_fn co_at_end(void)
     mem_co_unuse(user);
 }
 
+/* ---- how much of it is data ------------------------------------------------------------------ */
+
+/* Bytes of the units of @unit that have data in them, by the answers about one range after the other. */
+static int64_t coroutine_fn co_count_data(BlockDriverState *bs, int64_t unit)
+{
+    int64_t bytes = bdrv_getlength(bs), counted = 0, sum = 0, pnum;
+
+    for (int64_t at = 0; at < bytes; at += pnum) {
+        int flags = bdrv_co_block_status_above(bs, NULL, at, bytes - at, &pnum, NULL, NULL, NULL);
+        int64_t end = QEMU_ALIGN_UP(at + pnum, unit);
+
+        g_assert_cmpint(flags, >=, 0);
+        g_assert_cmpint(pnum, >, 0);
+        if ((flags & BDRV_BLOCK_DATA) && !(flags & BDRV_BLOCK_ZERO) && end > counted) {
+            sum += end - MAX(counted, QEMU_ALIGN_DOWN(at, unit));
+            counted = end;
+        }
+    }
+    return sum;
+}
+
+/* Measured for images of any cluster size; what is no data is metadata, as of a full image. */
+static void coroutine_fn co_measure(BlockDriverState *bs)
+{
+    QemuOptsList *list = qemu_opts_append(NULL, bdrv_qcow2.create_opts);
+
+    for (int64_t unit = 512; unit <= 2 * MiB; unit *= 2) {
+        g_autoptr(QemuOpts) opts = qemu_opts_create(list, NULL, false, &error_abort);
+        BlockMeasureInfo *info;
+
+        qemu_opt_set_number(opts, "cluster_size", unit, &error_abort);
+        info = bdrv_co_measure(&bdrv_qcow2, opts, bs, &error_abort);
+        g_assert_cmpint(info->required - (info->fully_allocated -
+                                          QEMU_ALIGN_UP(bdrv_getlength(bs), unit)), ==,
+                        co_count_data(bs, unit));
+        qapi_free_BlockMeasureInfo(info);
+    }
+    qemu_opts_free(list);
+}
+
+/* Tables in several pieces, of which some are counted at once and others are not. */
+#define MEASURED_BYTES (10 * MiB + 3 * 512)
+
+static void coroutine_fn co_fill(MemUser *user, int64_t at, int64_t bytes, uint8_t value)
+{
+    g_autofree uint8_t *buf = g_malloc(bytes);
+
+    memset(buf, value, bytes);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, at, bytes, buf, 0), ==, 0);
+}
+
+static void coroutine_fn co_measure_one(uint32_t cluster_size, const char *backing, bool extended)
+{
+    QDict *options = qcow2_test_options("disk");
+    MemUser *user;
+
+    co_make_of(cluster_size, "disk", MEASURED_BYTES, backing, extended);
+    if (backing) {
+        qdict_put_str(options, "backing.driver", "qcow2");
+        qdict_put_str(options, "backing.file.driver", "file");
+        qdict_put_str(options, "backing.file.filename", backing);
+    }
+    user = mem_co_use(options, BDRV_O_RDWR | BDRV_O_UNMAP, &error_abort);
+    co_measure(user->bs);
+    co_fill(user, 100 * 512, 64 * KiB, 0); /* all holes, where the file has any */
+    co_measure(user->bs);
+    co_fill(user, 7 * MiB, 2 * MiB, 0x5a);
+    co_measure(user->bs);
+    co_fill(user, 5 * MiB, 64 * KiB, 0); /* behind those in the file */
+    co_measure(user->bs);
+    co_fill(user, MEASURED_BYTES - 512, 512, 0x5a);
+    g_assert_cmpint(bdrv_co_pwrite_zeroes(user->root, 8 * MiB, 64 * KiB, 0), ==, 0);
+    co_measure(user->bs);
+    g_assert_true(bdrv_co_snapshot_create_now(user->bs, "then", &error_abort));
+    co_scribble(user, MEASURED_BYTES, false);
+    co_measure(user->bs);
+    if (!extended) {
+        co_scribble(user, 8 * MiB, true);
+        co_measure(user->bs);
+    }
+    mem_co_unuse(user);
+    user = qcow2_test_open("disk", 0);
+    co_measure(user->bs);
+    g_assert_true(bdrv_co_snapshot_load_tmp_by_text(user->bs, "then", &error_abort));
+    co_measure(user->bs);
+    mem_co_unuse(user);
+}
+
+/* A unit whose first part is holes, and counted at once; the rest is data, and not. */
+static void coroutine_fn co_measure_border(void)
+{
+    g_autofree uint8_t *buf = g_malloc(CLUSTER);
+    MemUser *user;
+
+    memset(buf, 0x5a, CLUSTER);
+    co_make_of(512, "disk", 1 * MiB, NULL, false);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    co_fill(user, 64 * KiB, 32 * KiB, 0); /* what one L2 table describes */
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 96 * KiB, CLUSTER, buf,
+                                   BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+    co_measure(user->bs);
+    mem_co_unuse(user);
+}
+
+static void coroutine_fn co_measure_all(void)
+{
+    MemUser *user;
+
+    co_make("base", BASE_BYTES, NULL, false);
+    user = qcow2_test_open("base", BDRV_O_RDWR | BDRV_O_UNMAP);
+    co_scribble(user, BASE_BYTES, true);
+    mem_co_unuse(user);
+    co_measure_border();
+    co_measure_one(512, NULL, false);
+    co_measure_one(CLUSTER, NULL, false);
+    co_measure_one(512, "base", false);
+    co_measure_one(16 * KiB, NULL, true);
+}
+
+/* A status of the file: sectors of zeroes are holes. */
+static int coroutine_fn co_status_with_holes(BlockDriverState *bs, bool want_zero, int64_t offset,
+                                             int64_t bytes, int64_t *pnum, int64_t *map,
+                                             BlockDriverState **file)
+{
+    const GByteArray *data = mem_of(bs)->data;
+    int flags = 0;
+
+    *map = offset;
+    *file = bs;
+    for (*pnum = 0; *pnum < bytes; *pnum += MIN(512, bytes - *pnum)) {
+        int64_t at = offset + *pnum, have = MAX(MIN(512, (int64_t)data->len - at), 0);
+        bool is_zero = have == 0 || buffer_is_zero(data->data + at, have);
+
+        if (flags && is_zero != !!(flags & BDRV_BLOCK_ZERO)) {
+            break;
+        }
+        flags = BDRV_BLOCK_OFFSET_VALID | (is_zero ? BDRV_BLOCK_ZERO : BDRV_BLOCK_DATA);
+    }
+    return flags;
+}
+
+static void test_measure_holes(void)
+{
+    BlockDriver with_holes = mem_driver;
+    BlockDriver *const drivers[] = { &bdrv_qcow2, &bdrv_raw, &with_holes, NULL };
+
+    with_holes.bdrv_co_block_status = co_status_with_holes;
+    mem_run_case(drivers, co_measure_all);
+}
+
 int main(int argc, char **argv)
 {
     static const Qcow2TestCase cases[] = {
@@ -200,10 +360,12 @@ int main(int argc, char **argv)
         { "/qcow2/extents/of-one-alone", co_alone },
         { "/qcow2/extents/of-whole-tables", co_whole_tables },
         { "/qcow2/extents/at-the-end", co_at_end },
+        { "/qcow2/measure/as-one-by-one", co_measure_all },
     };
 
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
     qcow2_test_add_cases(cases, ARRAY_SIZE(cases));
+    g_test_add_func("/qcow2/measure/holes-in-the-file", test_measure_holes);
     return g_test_run();
 }
