@@ -226,8 +226,8 @@ static bool is_plain(BlockDriverState *bs)
 }
 
 /*
- * Count tables from ->end on to @end without a list of extents.  False: not all could be; those with
- * clusters that are partly holes in the file are not counted, since each needs a look.
+ * Count tables from ->end on to @end without a list of extents.  False: not all could be.  None are
+ * if some of their clusters are holes in the file and others not: each needs a look.
  */
 static bool coroutine_fn co_count_tables(BlockDriverState *bs, int64_t end, Qcow2DataCount *count)
 {

@@ -204,7 +204,7 @@ static void coroutine_fn co_at_end(void)
 
 /* ---- how much of it is data ------------------------------------------------------------------ */
 
-/* Bytes of the units of @unit that have data in them, by the answers about one range after the other. */
+/* Bytes of the units of @unit that have data in them, by asking for one range after the other. */
 static int64_t coroutine_fn co_count_data(BlockDriverState *bs, int64_t unit)
 {
     int64_t bytes = bdrv_getlength(bs), counted = 0, sum = 0, pnum;
