@@ -181,8 +181,8 @@ static bool check_features(const Qcow2State *s, const BlockdevOptionsQcow2 *o, E
     return true;
 }
 
-bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *o, Qcow2Options *opt,
-                        Error **errp)
+bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *o, int flags,
+                        Qcow2Options *opt, Error **errp)
 {
     Qcow2State *s = bs->opaque;
 
@@ -192,7 +192,7 @@ bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *o, Qco
     };
     opt->discard_passthrough[QCOW2_DISCARD_REQUEST] =
         o && o->has_pass_discard_request ? o->pass_discard_request
-                                         : !!(bs->open_flags & BDRV_O_UNMAP);
+                                         : !!(flags & BDRV_O_UNMAP);
     opt->discard_passthrough[QCOW2_DISCARD_DATA_FILE] =
         opt->discard_passthrough[QCOW2_DISCARD_REQUEST];
     opt->discard_passthrough[QCOW2_DISCARD_SNAPSHOT] =

@@ -288,7 +288,7 @@ static bool coroutine_fn co_open_image(BlockDriverState *bs, const BlockdevOptio
     if (!bs->read_only && !check_writable(s, flags, errp)) {
         return false;
     }
-    if (!qcow2_options_read(bs, options, &s->opt, errp) ||
+    if (!qcow2_options_read(bs, options, flags, &s->opt, errp) ||
         !qcow2_data_file_co_open(bs, options ? options->data_file : NULL, old, flags, errp) ||
         !qcow2_crypt_co_open(bs, options ? options->encrypt : NULL, flags, errp)) {
         return false;
@@ -545,8 +545,8 @@ static bool coroutine_fn qcow2_co_reopen_prepare(BdrvReopenState *state, Error *
     if (writable && !check_not_dirty(s, errp)) {
         return false;
     }
-    if (!qcow2_options_read(bs, state->options ? &state->options->u.qcow2 : NULL, &reopen->opt,
-                            errp)) {
+    if (!qcow2_options_read(bs, state->options ? &state->options->u.qcow2 : NULL, state->flags,
+                            &reopen->opt, errp)) {
         return false;
     }
     if (!writable && !bs->read_only && qcow2_bitmaps_co_store(bs, errp) < 0) {

@@ -659,7 +659,8 @@ int coroutine_fn qcow2_data_file_co_resize(BlockDriverState *bs, int64_t size, b
 /** Forget all cached tables, which are clean and not in use.  Lock held. */
 void qcow2_caches_renew(Qcow2State *s);
 
-bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *options,
+/** What @options, or else @flags (BDRV_O_*) and the image, say; @flags may be those to come. */
+bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *options, int flags,
                         Qcow2Options *opt, Error **errp);
 
 int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
