@@ -194,7 +194,8 @@ bool qcow2_options_read(BlockDriverState *bs, const BlockdevOptionsQcow2 *o, int
         o && o->has_pass_discard_request ? o->pass_discard_request
                                          : !!(flags & BDRV_O_UNMAP);
     opt->discard_passthrough[QCOW2_DISCARD_DATA_FILE] =
-        opt->discard_passthrough[QCOW2_DISCARD_REQUEST];
+        opt->discard_passthrough[QCOW2_DISCARD_KEPT] =
+            opt->discard_passthrough[QCOW2_DISCARD_REQUEST];
     opt->discard_passthrough[QCOW2_DISCARD_SNAPSHOT] =
         o && o->has_pass_discard_snapshot ? o->pass_discard_snapshot : true;
     opt->discard_passthrough[QCOW2_DISCARD_OTHER] =

@@ -56,12 +56,13 @@ typedef enum Qcow2DiscardType {
     QCOW2_DISCARD_SNAPSHOT, /* freed with a snapshot */
     QCOW2_DISCARD_OTHER,
     QCOW2_DISCARD_DATA_FILE, /* the guest asked; a place in the data file, which has no count */
+    QCOW2_DISCARD_KEPT,      /* the guest asked; guest clusters that keep their place */
     QCOW2_DISCARD_MAX,
 } Qcow2DiscardType;
 
 /* References that are gone in memory; the refcounts drop later (R4). */
 typedef struct Qcow2Free {
-    uint64_t cluster, n; /* host clusters */
+    uint64_t cluster, n; /* host clusters (of QCOW2_DISCARD_KEPT: guest clusters) */
     uint64_t serial;     /* requests older than this may still use the old mapping */
     Qcow2DiscardType type;
 } Qcow2Free;
@@ -589,6 +590,8 @@ int coroutine_fn qcow2_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, in
 int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         unsigned flags);
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/** Give back on the host what @item's clusters keep but do not need.  wb_lock held. */
+void coroutine_fn qcow2_co_discard_kept(BlockDriverState *bs, const Qcow2Free *item);
 /** Drop the clusters of an aligned range wholly: unallocated afterwards. */
 int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t bytes);
 /** Write zeroes as data, where zero clusters do not serve. */

@@ -473,7 +473,9 @@ void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t by
                           ? &g_array_index(s->pending_frees, Qcow2Free, s->pending_frees->len - 1)
                           : NULL;
 
-    forget_packed_end(s, first, n);
+    if (type != QCOW2_DISCARD_KEPT) {
+        forget_packed_end(s, first, n);
+    }
     if (last && last->type == type && last->cluster + last->n == first) {
         last->n += n;
         last->serial = bdrv_current_serial(bs);
@@ -648,6 +650,8 @@ int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs)
         if (item->type == QCOW2_DISCARD_DATA_FILE) {
             qcow2_data_file_co_discard(bs, item->cluster << s->cluster_bits,
                                        item->n << s->cluster_bits);
+        } else if (item->type == QCOW2_DISCARD_KEPT) {
+            qcow2_co_discard_kept(bs, item);
         } else {
             co_discard_free(bs, item);
         }
@@ -657,7 +661,7 @@ int coroutine_fn qcow2_co_reap_frees(BlockDriverState *bs)
     for (guint i = 0; i < ripe->len; i++) {
         const Qcow2Free *item = &g_array_index(ripe, Qcow2Free, i);
 
-        if (item->type != QCOW2_DISCARD_DATA_FILE) {
+        if (item->type != QCOW2_DISCARD_DATA_FILE && item->type != QCOW2_DISCARD_KEPT) {
             co_lower(bs, item);
         }
     }

@@ -12,10 +12,12 @@
 #include "qemu/atomic.h"
 
 #define ZERO_BUFFER_BYTES (1 * MiB)
+#define MAX_KEPT_CLUSTERS 1024 /* looked at and discarded at once */
+#define MAX_LATER 1024         /* items that wait for another time */
 
 typedef enum ZeroMode {
     ZERO_KEEP,    /* reads as zeroes; the host cluster is kept */
-    ZERO_FREE,    /* reads as zeroes; the host cluster is not kept */
+    ZERO_FREE,    /* reads as zeroes; the host cluster is not needed */
     ZERO_DISCARD, /* the guest does not care for it; must not show the backing file */
     ZERO_UNMAP,   /* unallocated: the backing file shows */
 } ZeroMode;
@@ -49,14 +51,16 @@ static Qcow2L2Entry new_entry(BlockDriverState *bs, Qcow2L2Entry old, ZeroMode m
     case ZERO_KEEP:
         return zero_entry(s, old, has_host);
     default:
-        return zero_entry(s, old, false);
+        return zero_entry(s, old, has_host && s->opt.discard_no_unref);
     }
 }
 
-static void change_entries(BlockDriverState *bs, Qcow2CacheEntry *slice, uint32_t index,
-                           uint32_t n, ZeroMode mode)
+/* @index is that of the cluster that has @offset. */
+static void change_entries(BlockDriverState *bs, int64_t offset, Qcow2CacheEntry *slice,
+                           uint32_t index, uint32_t n, ZeroMode mode)
 {
     Qcow2State *s = bs->opaque;
+    int64_t guest = qcow2_cluster_start(s, offset);
 
     for (uint32_t i = 0; i < n; i++) {
         Qcow2L2Entry old = qcow2_slice_get_entry(s, slice, index + i);
@@ -71,6 +75,9 @@ static void change_entries(BlockDriverState *bs, Qcow2CacheEntry *slice, uint32_
         }
         if (!qcow2_entry_has_host(s, new.entry)) {
             qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_REQUEST);
+        } else if (mode == ZERO_DISCARD || mode == ZERO_FREE) {
+            qcow2_free_clusters(bs, guest + ((int64_t)i << s->cluster_bits), s->cluster_size,
+                                QCOW2_DISCARD_KEPT);
         }
     }
 }
@@ -143,7 +150,7 @@ static int coroutine_fn co_change_step(BlockDriverState *bs, int64_t offset, int
     if (mask) {
         ret = zero_subclusters(bs, slice, index, mask);
     } else {
-        change_entries(bs, slice, index, n, mode);
+        change_entries(bs, offset, slice, index, n, mode);
     }
     qcow2_cache_put(slice);
     *done = ret < 0 ? 0 : MIN(((int64_t)n << s->cluster_bits) - in_cluster, bytes);
@@ -281,6 +288,81 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t
 int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     return co_change_range(bs, offset, bytes, ZERO_UNMAP);
+}
+
+/* ---- places that are kept (discard-no-unref) ------------------------------------------------ */
+
+/*
+ * Whole clusters from @offset on whose place, adjacent from *@host on, holds nothing that is
+ * needed: they read as zeroes in memory and on disk, and no snapshot has them.  In bytes, 0 also
+ * after an error; -EAGAIN: what is on disk cannot be told now.  wb_lock and lock held.
+ */
+static int64_t coroutine_fn co_kept_bytes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                          uint64_t *host)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *slice;
+    uint32_t index;
+    int64_t done = 0;
+
+    if (qcow2_co_get_slice(bs, offset, &slice, &index) < 0 || !slice) {
+        return 0;
+    }
+    /* What has not changed since write-back is on disk. */
+    bool is_clean = slice->dirty_start >= slice->dirty_end;
+    qcow2_cache_put(slice);
+    if (!is_clean) {
+        return -EAGAIN;
+    }
+    bytes = MIN(bytes, (int64_t)(s->slice_entries - index) << s->cluster_bits);
+    while (done < bytes) {
+        uint64_t count = 1;
+        Qcow2Mapping map;
+
+        if (qcow2_co_map(bs, offset + done, s->cluster_size, &map) < 0 ||
+            map.kind != QCOW2_ZERO_ALLOC || map.bytes < s->cluster_size ||
+            (done && map.host_offset != *host + done) ||
+            (!s->has_data_file && (qcow2_refcount_co_get(bs, map.host_offset >> s->cluster_bits,
+                                                         &count) < 0 || count != 1))) {
+            break;
+        }
+        *host = done ? *host : map.host_offset;
+        done += s->cluster_size;
+    }
+    return done;
+}
+
+void coroutine_fn qcow2_co_discard_kept(BlockDriverState *bs, const Qcow2Free *item)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t offset = item->cluster << s->cluster_bits, bytes;
+    int64_t end = offset + (item->n << s->cluster_bits);
+
+    for (; offset < end; offset += MAX(bytes, s->cluster_size)) {
+        int64_t n = MIN(end - offset, (int64_t)MAX_KEPT_CLUSTERS << s->cluster_bits);
+        uint64_t host;
+        Qcow2Alloc alloc;
+
+        /* Who writes there waits. */
+        qemu_co_mutex_lock(&s->lock);
+        qcow2_alloc_co_reserve(bs, offset, n >> s->cluster_bits, &alloc);
+        bytes = co_kept_bytes(bs, offset, n, &host);
+        qemu_co_mutex_unlock(&s->lock);
+        if (bytes > 0) {
+            /* Only advice: the result does not matter. */
+            bdrv_co_pdiscard(qcow2_data(bs), host, bytes);
+        }
+        qemu_co_mutex_lock(&s->lock);
+        qcow2_alloc_release(&alloc);
+        if (bytes == -EAGAIN && s->gone_frees->len < MAX_LATER) {
+            Qcow2Free rest = { offset >> s->cluster_bits, n >> s->cluster_bits, item->serial,
+                               item->type };
+
+            g_array_append_val(s->gone_frees, rest);
+        }
+        qemu_co_mutex_unlock(&s->lock);
+        bytes = bytes == -EAGAIN ? n : bytes;
+    }
 }
 
 int coroutine_fn qcow2_co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes)

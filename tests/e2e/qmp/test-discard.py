@@ -23,6 +23,8 @@ STEPS = (
     ({"pass-discard-request": False}, set()),
     ({"pass-discard-request": True}, {FREED}),
     ({"discard": "ignore", "pass-discard-request": True}, {KEPT}),
+    ({"discard-no-unref": True}, {FREED, KEPT}),
+    ({"discard-no-unref": True, "pass-discard-request": False}, {KEPT}),
     ({"lazy-refcounts": True}, {FREED}),
     ({"cache-size": 0, "l2-cache-size": 0}, {FREED}),
     ({"l2-cache-entry-size": 512, "overlap-check": "none"}, {FREED}),
