@@ -657,6 +657,30 @@ int coroutine_fn qcow2_co_block_extents(BlockDriverState *bs, int64_t offset, in
 
 /* ---- counting ------------------------------------------------------------------------------- */
 
+/* 64 entries, of the disk from @offset on, if all are whole clusters of plain data; else false. */
+static bool count_full(const Qcow2State *s, const uint8_t *entries, int64_t offset,
+                       Qcow2DataCount *count)
+{
+    const uint64_t place = QCOW2_OFFSET_MASK & ~(uint64_t)(s->cluster_size - 1);
+    uint64_t any = 0, lowest = UINT64_MAX, highest = 0;
+
+    for (int i = 0; i < 64; i++) {
+        uint64_t entry = ldq_be_p(entries + i * 8), host = entry & place;
+
+        any |= entry;
+        lowest = MIN(lowest, host);
+        highest = MAX(highest, host);
+    }
+    if ((any & ~(place | QCOW2_COPIED)) || !lowest) {
+        return false;
+    }
+    count->allocated += INT64_C(64) << s->cluster_bits;
+    count->lowest = MIN(count->lowest, lowest);
+    count->highest = MAX(count->highest, highest);
+    qcow2_count_range(count, offset, offset + (INT64_C(64) << s->cluster_bits));
+    return true;
+}
+
 /*
  * @n entries, of the disk from @offset on.  False, and nothing is counted: some are neither whole
  * clusters of plain data or zeroes, nor unused.
@@ -671,6 +695,10 @@ static bool count_entries(const Qcow2State *s, const uint8_t *entries, uint32_t 
     for (uint32_t at = 0; at < n; at += 64) {
         uint64_t used = used_entries(entries + (size_t)at * 8, n - at);
 
+        if (used == UINT64_MAX && count_full(s, entries + (size_t)at * 8,
+                                             offset + ((int64_t)at << s->cluster_bits), &c)) {
+            continue;
+        }
         for (; used; used &= used - 1) {
             uint32_t i = at + ctz64(used);
             uint64_t entry = ldq_be_p(entries + (size_t)i * 8), host = entry & place;

@@ -306,6 +306,20 @@ static void coroutine_fn co_measure_border(void)
     mem_co_unuse(user);
 }
 
+/* A full table whose clusters are in the file from the last to the first; these are holes. */
+static void coroutine_fn co_measure_backwards(void)
+{
+    MemUser *user;
+
+    co_make_of(512, "disk", 1 * MiB, NULL, false);
+    user = qcow2_test_open("disk", BDRV_O_RDWR);
+    for (int i = 63; i >= 0; i--) {
+        co_fill(user, i * 512, 512, i < 20 ? 0 : 0x5a);
+    }
+    co_measure(user->bs);
+    mem_co_unuse(user);
+}
+
 static void coroutine_fn co_measure_all(void)
 {
     MemUser *user;
@@ -315,6 +329,7 @@ static void coroutine_fn co_measure_all(void)
     co_scribble(user, BASE_BYTES, true);
     mem_co_unuse(user);
     co_measure_border();
+    co_measure_backwards();
     co_measure_one(512, NULL, false);
     co_measure_one(CLUSTER, NULL, false);
     co_measure_one(512, "base", false);
