@@ -371,16 +371,23 @@ static void raise_highest_offset(BlockDriverState *bs, uint64_t end)
     }
 }
 
+/* Kept apart, so that a write that nobody watches, nearly each, needs no stack for it. */
+static void __attribute__((noinline)) tell_watchers(BlockDriverState *bs, int64_t offset,
+                                                    int64_t bytes, int64_t end)
+{
+    bdrv_write_threshold_check(bs, end);
+    bdrv_set_dirty(bs, offset, bytes);
+}
+
 void bdrv_note_write(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t end, int ret)
 {
     qatomic_inc(&bs->write_gen);
-    if (qatomic_read(&bs->write_threshold)) {
-        bdrv_write_threshold_check(bs, end);
-    }
-    /* Also after an error: what the range holds now is unknown. */
-    bdrv_set_dirty(bs, offset, bytes);
     if (ret >= 0) {
         raise_highest_offset(bs, end);
+    }
+    /* Also after an error: what the range holds now is unknown. */
+    if (qatomic_read(&bs->write_threshold) || qatomic_read(&bs->n_dirty_bitmaps)) {
+        tell_watchers(bs, offset, bytes, end);
     }
 }
 
