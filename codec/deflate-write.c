@@ -341,6 +341,7 @@ ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len
 {
     BitWriter bits = { .out = dst, .end = (uint8_t *)dst + dst_len };
     const size_t tail = src_len > TAIL ? src_len - TAIL : 0;
+    const uint8_t *bytes = src;
     Writer *w = get_writer(src);
 
     if (!w) {
@@ -353,18 +354,18 @@ ssize_t deflate_write(void *dst, size_t dst_len, const void *src, size_t src_len
             size_t end = MIN(at + STEP, piece_end);
 
             if (w->misses >= HOPELESS && at / STEP % 4) {
-                add_bytes(w, (const uint8_t *)src + at, end - at);
+                add_bytes(w, bytes + at, end - at);
                 at = end;
                 continue;
             }
-            at = write_step(w, src, src_len, at, end);
-            skip_over(w, src, end, MIN(at, tail));
+            at = write_step(w, bytes, src_len, at, end);
+            skip_over(w, bytes, end, MIN(at, tail));
         }
         if (at >= tail) {
-            add_bytes(w, (const uint8_t *)src + at, src_len - at);
+            add_bytes(w, bytes + at, src_len - at);
             at = src_len;
         }
-        if (!add_piece(w, &bits, (const uint8_t *)src + start, at - start)) {
+        if (!add_piece(w, &bits, bytes + start, at - start)) {
             return -ENOSPC;
         }
     }
