@@ -6,6 +6,7 @@ import os
 import shutil
 
 from answertest import AnswerTest, without_numbers
+from imgtest import must
 from qmptest import JobError, QMPError, Vm
 
 DAEMON = "qemu-storage-daemon"
@@ -13,6 +14,24 @@ DAEMON = "qemu-storage-daemon"
 # A stock daemon often finds its own clock too coarse for short iteration times of LUKS.
 TOO_SHORT = "Unable to get accurate CPU usage"
 TRIES = 100
+
+# Secrets by their ids, for the command line; options of images that tables begin with.
+WORDS = {"s": "word", "s2": "word2", "s3": "word3"}
+SECRETS = [word for name, text in WORDS.items()
+           for word in ("--object", f"secret,id={name},data={text}")]
+IMAGES = {"q": "", "v2": "compat=0.10", "c512": "cluster_size=512", "lazy": "lazy_refcounts=on",
+          "narrow": "refcount_bits=1", "r": "",
+          "ext": "extended_l2=on", "df": "data_file=d.raw", "dfr": "data_file=dr.raw,data_file_raw=on",
+          "luks": "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+          "aes": "encrypt.format=aes,encrypt.key-secret=s",
+          "top": "backing_file=q.qcow2,backing_fmt=qcow2"}
+
+
+def make_images():
+    """NAME.qcow2 of 4 MiB for each of IMAGES, in the current folder."""
+    for name, values in IMAGES.items():
+        must("qemu-img", "create", "-q", "-f", "qcow2", *SECRETS, *(["-o", values] * bool(values)),
+             f"{name}.qcow2", "4M")
 
 
 def finished(vm, command, arguments):

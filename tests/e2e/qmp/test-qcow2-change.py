@@ -15,18 +15,10 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from imgtest import built_with, must, run, stock         # noqa: E402
-from qmptable import (QmpTable, add, answer_of, bitmap, closed, file, opened, options,  # noqa: E402
-                      resized, together)
+from qmptable import (IMAGES, WORDS, QmpTable, add, answer_of, bitmap, closed, file,  # noqa: E402
+                      make_images, opened, options, resized, together)
 from qmptest import MiB, make_raw                    # noqa: E402
 
-WORDS = {"s": "word", "s2": "word2"}
-SECRETS = [word for name, text in WORDS.items()
-           for word in ("--object", f"secret,id={name},data={text}")]
-IMAGES = {"q": "", "v2": "compat=0.10", "c512": "cluster_size=512", "narrow": "refcount_bits=1",
-          "ext": "extended_l2=on", "df": "data_file=d.raw", "dfr": "data_file=dr.raw,data_file_raw=on",
-          "luks": "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
-          "aes": "encrypt.format=aes,encrypt.key-secret=s",
-          "top": "backing_file=q.qcow2,backing_fmt=qcow2", "r": "", "lazy": "lazy_refcounts=on"}
 LUKS = {"format": "luks", "key-secret": "s"}
 AES = {"format": "aes", "key-secret": "s"}
 LONG = "x" * 255
@@ -268,9 +260,7 @@ class Change(QmpTable):
     )
 
     def make_images(self):
-        for name, values in IMAGES.items():
-            must("qemu-img", "create", "-q", "-f", "qcow2", *SECRETS, *(["-o", values] * bool(values)),
-                 f"{name}.qcow2", "4M")
+        make_images()
         make_raw("x.raw", 4 * MiB)
 
     def parts(self):

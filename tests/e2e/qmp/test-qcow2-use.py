@@ -14,19 +14,9 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../lib"))
 
 from imgtest import built_with, must, run            # noqa: E402
-from qmptable import (QmpTable, add, answer_of, bitmap, closed, file, finished, merge,  # noqa: E402
-                      opened, options, resized, together)
+from qmptable import (IMAGES, SECRETS, WORDS, QmpTable, add, answer_of, bitmap, closed,  # noqa: E402
+                      file, finished, make_images, merge, opened, options, resized, together)
 from qmptest import MiB, make_raw                    # noqa: E402
-
-WORDS = {"s": "word", "s2": "word2", "s3": "word3"}
-SECRETS = [word for name, text in WORDS.items()
-           for word in ("--object", f"secret,id={name},data={text}")]
-IMAGES = {"q": "", "v2": "compat=0.10", "c512": "cluster_size=512", "lazy": "lazy_refcounts=on",
-          "ext": "extended_l2=on", "df": "data_file=d.raw", "dfr": "data_file=dr.raw,data_file_raw=on",
-          "luks": "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
-          "aes": "encrypt.format=aes,encrypt.key-secret=s",
-          "top": "backing_file=q.qcow2,backing_fmt=qcow2"}
-
 
 # ---- opening -------------------------------------------------------------------------------------
 
@@ -248,9 +238,7 @@ class Use(QmpTable):
     )
 
     def make_images(self):
-        for name, values in IMAGES.items():
-            must("qemu-img", "create", "-q", "-f", "qcow2", *SECRETS, *(["-o", values] * bool(values)),
-                 f"{name}.qcow2", "4M")
+        make_images()
         must("qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "none", "-F", "raw", "lost.qcow2",
              "4M")
         make_raw("x.raw", 4 * MiB)
