@@ -9,9 +9,6 @@
 #include "qcow2.h"
 #include "qemu/atomic.h"
 
-/* Others that write to these wait for the discard. */
-#define MAX_DISCARD_CLUSTERS 1024
-
 /* Of whatever driver: a file or a device. */
 static void set_filename(BlockdevOptions *options, char *filename)
 {
@@ -130,11 +127,9 @@ static bool is_named_on_disk(const Qcow2State *s, uint64_t first, uint64_t n)
     return false;
 }
 
-/*
- * Bytes from @offset on, whole clusters, that have no place, neither in memory nor on disk; 0 also
- * after an error.  Lock held.
- */
-static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset, int64_t bytes)
+/* Qcow2UnneededFunc for clusters that have no place, neither in memory nor on disk. */
+static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                            uint64_t *host)
 {
     Qcow2State *s = bs->opaque;
     Qcow2Mapping map;
@@ -148,6 +143,7 @@ static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset
            is_named_on_disk(s, offset >> s->cluster_bits, done >> s->cluster_bits)) {
         done -= s->cluster_size;
     }
+    *host = offset;
     return qcow2_cluster_start(s, done);
 }
 
@@ -155,25 +151,10 @@ static int64_t coroutine_fn co_unused_bytes(BlockDriverState *bs, int64_t offset
 void coroutine_fn qcow2_data_file_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2State *s = bs->opaque;
-    int64_t end = offset + bytes;
+    Qcow2Free item = { .cluster = offset >> s->cluster_bits, .n = bytes >> s->cluster_bits,
+                       .type = QCOW2_DISCARD_DATA_FILE };
 
-    while (offset < end) {
-        int64_t n = MIN(end - offset, (int64_t)MAX_DISCARD_CLUSTERS << s->cluster_bits), unused;
-        Qcow2Alloc alloc;
-
-        qemu_co_mutex_lock(&s->lock);
-        qcow2_alloc_co_reserve(bs, offset, n >> s->cluster_bits, &alloc);
-        unused = co_unused_bytes(bs, offset, n);
-        qemu_co_mutex_unlock(&s->lock);
-        if (unused) {
-            /* Only advice: the result does not matter. */
-            bdrv_co_pdiscard(s->data_file, offset, unused);
-        }
-        qemu_co_mutex_lock(&s->lock);
-        qcow2_alloc_release(&alloc);
-        qemu_co_mutex_unlock(&s->lock);
-        offset += MAX(unused, s->cluster_size);
-    }
+    qcow2_co_discard_unneeded(bs, &item, co_unused_bytes);
 }
 
 int coroutine_fn qcow2_data_file_co_resize(BlockDriverState *bs, int64_t size, bool exact,

@@ -590,6 +590,16 @@ int coroutine_fn qcow2_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, in
 int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                         unsigned flags);
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/**
+ * Whole clusters from @offset on whose place, adjacent from *@host on, holds nothing that is needed
+ * after a power cut either.  In bytes, 0 also after an error; -EAGAIN: that cannot be told now.
+ * wb_lock and lock held.
+ */
+typedef int64_t coroutine_fn Qcow2UnneededFunc(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                               uint64_t *host);
+/** Give back on the host those places of @item's guest clusters that @co_unneeded finds. */
+void coroutine_fn qcow2_co_discard_unneeded(BlockDriverState *bs, const Qcow2Free *item,
+                                            Qcow2UnneededFunc *co_unneeded);
 /** Give back on the host what @item's clusters keep but do not need.  wb_lock held. */
 void coroutine_fn qcow2_co_discard_kept(BlockDriverState *bs, const Qcow2Free *item);
 /** Drop the clusters of an aligned range wholly: unallocated afterwards. */

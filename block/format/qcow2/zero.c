@@ -12,8 +12,8 @@
 #include "qemu/atomic.h"
 
 #define ZERO_BUFFER_BYTES (1 * MiB)
-#define MAX_KEPT_CLUSTERS 1024 /* looked at and discarded at once */
-#define MAX_LATER 1024         /* items that wait for another time */
+#define MAX_UNNEEDED_CLUSTERS 1024 /* looked at and discarded at once: writers to them wait */
+#define MAX_LATER 1024             /* items that wait for another time */
 
 typedef enum ZeroMode {
     ZERO_KEEP,    /* reads as zeroes; the host cluster is kept */
@@ -290,12 +290,11 @@ int coroutine_fn qcow2_co_unmap(BlockDriverState *bs, int64_t offset, int64_t by
     return co_change_range(bs, offset, bytes, ZERO_UNMAP);
 }
 
-/* ---- places that are kept (discard-no-unref) ------------------------------------------------ */
+/* ---- giving places back on the host --------------------------------------------------------- */
 
 /*
- * Whole clusters from @offset on whose place, adjacent from *@host on, holds nothing that is
- * needed: they read as zeroes in memory and on disk, and no snapshot has them.  In bytes, 0 also
- * after an error; -EAGAIN: what is on disk cannot be told now.  wb_lock and lock held.
+ * Qcow2UnneededFunc for places that are kept (discard-no-unref): their clusters read as zeroes in
+ * memory and on disk, and no snapshot has them.
  */
 static int64_t coroutine_fn co_kept_bytes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                           uint64_t *host)
@@ -308,7 +307,10 @@ static int64_t coroutine_fn co_kept_bytes(BlockDriverState *bs, int64_t offset, 
     if (qcow2_co_get_slice(bs, offset, &slice, &index) < 0 || !slice) {
         return 0;
     }
-    /* What has not changed since write-back is on disk. */
+    /*
+     * What has not changed since write-back is on disk.  Else the table there may name data: of
+     * somebody who wrote since, and wiped that, too.  A power cut would show what discards leave.
+     */
     bool is_clean = slice->dirty_start >= slice->dirty_end;
     qcow2_cache_put(slice);
     if (!is_clean) {
@@ -332,37 +334,54 @@ static int64_t coroutine_fn co_kept_bytes(BlockDriverState *bs, int64_t offset, 
     return done;
 }
 
-void coroutine_fn qcow2_co_discard_kept(BlockDriverState *bs, const Qcow2Free *item)
+/* A step from @offset on; returns the bytes that are done with. */
+static int64_t coroutine_fn co_discard_step(BlockDriverState *bs, const Qcow2Free *item,
+                                            int64_t offset, int64_t bytes,
+                                            Qcow2UnneededFunc *co_unneeded)
 {
     Qcow2State *s = bs->opaque;
-    int64_t offset = item->cluster << s->cluster_bits, bytes;
+    Qcow2Alloc alloc;
+    uint64_t host;
+    int64_t done;
+
+    qemu_co_mutex_lock(&s->lock);
+    /* Who writes there waits. */
+    qcow2_alloc_co_reserve(bs, offset, bytes >> s->cluster_bits, &alloc);
+    done = co_unneeded(bs, offset, bytes, &host);
+    qemu_co_mutex_unlock(&s->lock);
+    if (done > 0) {
+        /* Only advice: the result does not matter. */
+        bdrv_co_pdiscard(qcow2_data(bs), host, done);
+    }
+    qemu_co_mutex_lock(&s->lock);
+    qcow2_alloc_release(&alloc);
+    if (done == -EAGAIN && s->gone_frees->len < MAX_LATER) {
+        Qcow2Free rest = { offset >> s->cluster_bits, bytes >> s->cluster_bits, item->serial,
+                           item->type };
+
+        g_array_append_val(s->gone_frees, rest);
+    }
+    qemu_co_mutex_unlock(&s->lock);
+    return done == -EAGAIN ? bytes : MAX(done, s->cluster_size);
+}
+
+void coroutine_fn qcow2_co_discard_unneeded(BlockDriverState *bs, const Qcow2Free *item,
+                                            Qcow2UnneededFunc *co_unneeded)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t offset = item->cluster << s->cluster_bits;
     int64_t end = offset + (item->n << s->cluster_bits);
 
-    for (; offset < end; offset += MAX(bytes, s->cluster_size)) {
-        int64_t n = MIN(end - offset, (int64_t)MAX_KEPT_CLUSTERS << s->cluster_bits);
-        uint64_t host;
-        Qcow2Alloc alloc;
+    while (offset < end) {
+        int64_t n = MIN(end - offset, (int64_t)MAX_UNNEEDED_CLUSTERS << s->cluster_bits);
 
-        /* Who writes there waits. */
-        qemu_co_mutex_lock(&s->lock);
-        qcow2_alloc_co_reserve(bs, offset, n >> s->cluster_bits, &alloc);
-        bytes = co_kept_bytes(bs, offset, n, &host);
-        qemu_co_mutex_unlock(&s->lock);
-        if (bytes > 0) {
-            /* Only advice: the result does not matter. */
-            bdrv_co_pdiscard(qcow2_data(bs), host, bytes);
-        }
-        qemu_co_mutex_lock(&s->lock);
-        qcow2_alloc_release(&alloc);
-        if (bytes == -EAGAIN && s->gone_frees->len < MAX_LATER) {
-            Qcow2Free rest = { offset >> s->cluster_bits, n >> s->cluster_bits, item->serial,
-                               item->type };
-
-            g_array_append_val(s->gone_frees, rest);
-        }
-        qemu_co_mutex_unlock(&s->lock);
-        bytes = bytes == -EAGAIN ? n : bytes;
+        offset += co_discard_step(bs, item, offset, n, co_unneeded);
     }
+}
+
+void coroutine_fn qcow2_co_discard_kept(BlockDriverState *bs, const Qcow2Free *item)
+{
+    qcow2_co_discard_unneeded(bs, item, co_kept_bytes);
 }
 
 int coroutine_fn qcow2_co_write_zero_data(BlockDriverState *bs, int64_t offset, int64_t bytes)
