@@ -91,6 +91,59 @@ static void coroutine_fn co_flush_discards(void)
     mem_co_unuse(user);
 }
 
+/*
+ * A place that is kept is discarded when older requests have ended.  By then it was written to, and
+ * the table on disk names that, even if the guest has wiped it again (R4).
+ */
+static void coroutine_fn co_kept_place_cut(unsigned zero_flags)
+{
+    g_autofree uint8_t *data = g_malloc(65536), *buf = g_malloc(65536);
+    QDict *options = qcow2_test_options("disk");
+    MemFile *file;
+    MemUser *user;
+    BdrvRequest old;
+
+    co_make(65536, 16, NULL);
+    file = mem_file("disk");
+    file->may_discard = true;
+    qdict_put_str(options, "discard-no-unref", "on");
+    user = mem_co_use(options, BDRV_O_RDWR | BDRV_O_UNMAP, &error_abort);
+    memset(data, 0x77, 65536);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 65536, data, 0), ==, 0);
+    g_assert_cmpint(bdrv_request_co_begin(&old, user->bs, BDRV_REQUEST_READ, 0, 512, 1, false,
+                                          false), ==, 0);
+    g_assert_cmpint(bdrv_co_pdiscard(user->root, 0, 65536), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite(user->root, 0, 65536, data, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    g_assert_cmpint(bdrv_co_pwrite_zeroes(user->root, 0, 65536, zero_flags), ==, 0);
+    bdrv_request_end(&old);
+
+    /* The power goes when the first table would be written. */
+    mem_fault = (MemFault){ .kinds = "w", .error = EIO, .at = 1 };
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, -EIO);
+    mem_fault = (MemFault){ 0 };
+    mem_set_content("cut", file->data->data, file->data->len);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    if (zero_flags & BDRV_REQ_MAY_UNMAP) {
+        /* It was only put off. */
+        g_assert_null(memmem(file->data->data, file->data->len, data, 65536));
+    }
+    mem_co_unuse(user);
+
+    user = qcow2_test_open("cut", 0);
+    g_assert_cmpint(bdrv_co_pread(user->root, 0, 65536, buf, 0), ==, 0);
+    g_assert_true(buffer_is_zero(buf, 65536) || memcmp(buf, data, 65536) == 0);
+    mem_co_unuse(user);
+}
+
+static void coroutine_fn co_kept_place_cuts(void)
+{
+    co_kept_place_cut(0);
+    mem_set_content("disk", NULL, 0);
+    co_kept_place_cut(BDRV_REQ_MAY_UNMAP);
+}
+
 /* What a shrink frees is cut off the file, except for what is needed behind it. */
 static void coroutine_fn co_shrink_cuts_the_file(void)
 {
@@ -582,6 +635,7 @@ int main(int argc, char **argv)
         { "/qcow2/edges/past-end-is-refused", co_past_end },
         { "/qcow2/edges/discard-does-not-lengthen-the-file", co_discard_past_end_of_file },
         { "/qcow2/edges/flush-gives-discarded-space-back", co_flush_discards },
+        { "/qcow2/edges/kept-place-named-on-disk-is-not-discarded", co_kept_place_cuts },
         { "/qcow2/edges/shrink-cuts-the-file", co_shrink_cuts_the_file },
         { "/qcow2/edges/one-refcount-block-for-all-is-damage", co_one_block_for_all },
         { "/qcow2/edges/clusters-far-away-are-damage", co_far_away },
