@@ -29,7 +29,7 @@ static int open_fdset(const char *name, const char *number, int flags, Error **e
     return fdset_dup_fd(id, flags, errp);
 }
 
-static int open_file(const char *name, int flags, mode_t mode, Error **errp)
+static int open_file(const char *name, const char *shown, int flags, mode_t mode, Error **errp)
 {
     const char *verb = flags & O_CREAT ? "create" : "open";
     const char *number;
@@ -46,9 +46,9 @@ static int open_file(const char *name, int flags, mode_t mode, Error **errp)
     }
     saved_errno = errno;
     if (saved_errno == EINVAL && (flags & O_DIRECT)) {
-        error_setg(errp, "Could not %s '%s': filesystem does not support O_DIRECT", verb, name);
+        error_setg(errp, "Could not %s '%s': filesystem does not support O_DIRECT", verb, shown);
     } else {
-        error_setg_errno(errp, saved_errno, "Could not %s '%s'", verb, name);
+        error_setg_errno(errp, saved_errno, "Could not %s '%s'", verb, shown);
     }
     errno = saved_errno;
     return -1;
@@ -56,13 +56,18 @@ static int open_file(const char *name, int flags, mode_t mode, Error **errp)
 
 int qemu_open(const char *name, int flags, Error **errp)
 {
+    return qemu_open_as(name, name, flags, errp);
+}
+
+int qemu_open_as(const char *name, const char *shown, int flags, Error **errp)
+{
     assert(!(flags & O_CREAT));
-    return open_file(name, flags, 0, errp);
+    return open_file(name, shown, flags, 0, errp);
 }
 
 int qemu_create(const char *name, int flags, mode_t mode, Error **errp)
 {
-    return open_file(name, flags | O_CREAT, mode, errp);
+    return open_file(name, name, flags | O_CREAT, mode, errp);
 }
 
 int qemu_close(int fd)

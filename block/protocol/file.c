@@ -109,7 +109,8 @@ void file_refresh_limits(BlockDriverState *bs)
 /* ---- open and close -------------------------------------------------------------------------- */
 
 typedef struct OpenFile {
-    const char *filename;
+    const char *path;     /* what is opened, and ... */
+    const char *filename; /* ... what it is called in messages */
     const FileKind *kind;
     int flags;
     int64_t length;
@@ -120,9 +121,9 @@ typedef struct OpenFile {
 /* Nonblocking at first, so that a FIFO or a device without a medium does not hang us. */
 static int open_checked(OpenFile *open, struct stat *st)
 {
-    open->fd = qemu_open(open->filename, open->flags | O_NONBLOCK, &open->err);
+    open->fd = qemu_open_as(open->path, open->filename, open->flags | O_NONBLOCK, &open->err);
     if (open->fd < 0) {
-        return errno == EROFS ? -EACCES : -errno;
+        return -errno;
     }
     if (fstat(open->fd, st) < 0) {
         error_setg_errno(&open->err, errno, "Could not stat file");
@@ -155,22 +156,17 @@ static int open_file(void *opaque)
     return 0;
 }
 
-/* 0 with open->fd and length set, or negative errno with @errp set. */
-static int coroutine_fn file_co_open_fd(const FileKind *kind, const char *filename, bool writable,
-                                        bool direct, OpenFile *open, Error **errp)
+/* True with open->fd and length set, or false with @errp set. */
+static bool coroutine_fn file_co_open_fd(const FileKind *kind, OpenFile *open, bool writable,
+                                         bool direct, Error **errp)
 {
-    int ret;
-
-    *open = (OpenFile){
-        .filename = filename,
-        .kind = kind,
-        .flags = (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC,
-    };
-    ret = thread_pool_submit_co(open_file, open);
-    if (ret < 0) {
+    open->kind = kind;
+    open->flags = (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | O_CLOEXEC;
+    if (thread_pool_submit_co(open_file, open) < 0) {
         error_propagate(errp, open->err);
+        return false;
     }
-    return ret;
+    return true;
 }
 
 static bool check_aio(FileState *s, Error **errp)
@@ -242,7 +238,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
                                     const BlockdevOptionsFile *opts, Error **errp)
 {
     FileState *s = bs->opaque;
-    OpenFile open;
+    OpenFile open = { .path = opts->filename, .filename = opts->filename };
 
     s->kind = kind;
     s->new_fd = -1;
@@ -251,7 +247,7 @@ bool coroutine_fn file_co_open_kind(BlockDriverState *bs, const FileKind *kind,
     take_options(s, opts);
     s->writable = !bs->read_only && needs_writable(bs->open_flags, 0);
     if (!check_options(bs, opts, errp) || !choose_locking(s, opts, errp) || !check_aio(s, errp) ||
-        file_co_open_fd(kind, opts->filename, s->writable, s->direct, &open, errp) < 0) {
+        !file_co_open_fd(kind, &open, s->writable, s->direct, errp)) {
         return false;
     }
     s->fd = s->lock_fd = open.fd;
@@ -317,23 +313,9 @@ static int coroutine_fn file_co_reopen_fd(const FileState *s, const char *filena
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
     /* Of a set of descriptors passed to us, the one with the right access mode is taken. */
     bool is_passed = strstart(filename, "/dev/fdset/", NULL);
-    OpenFile open;
-    Error *local_err = NULL;
-    int ret = file_co_open_fd(s->kind, is_passed ? filename : self, writable, direct, &open,
-                              &local_err);
+    OpenFile open = { .path = is_passed ? filename : self, .filename = filename };
 
-    if (ret >= 0) {
-        return open.fd;
-    }
-    if (is_passed) {
-        error_propagate_prepend(errp, local_err, "Could not reopen file: ");
-    } else {
-        /* The way by which it was opened says nothing to anybody. */
-        error_free(local_err);
-        error_setg_errno(errp, -ret, "Could not reopen file");
-        error_append_hint(errp, "The file is '%s'.\n", filename);
-    }
-    return -1;
+    return file_co_open_fd(s->kind, &open, writable, direct, errp) ? open.fd : -1;
 }
 
 /*

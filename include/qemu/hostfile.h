@@ -24,6 +24,8 @@
 /* Open file @name, or duplicate a descriptor when it is /dev/fdset/N.  @flags: without O_CREAT.
  * Returns the descriptor, or -1 with @errp and errno set. */
 int qemu_open(const char *name, int flags, Error **errp);
+/* The same of a file that people know as @shown. */
+int qemu_open_as(const char *name, const char *shown, int flags, Error **errp);
 /* Open @name, made with @mode when it does not exist (O_CREAT is added to @flags). */
 int qemu_create(const char *name, int flags, mode_t mode, Error **errp);
 /* Close @fd. */

@@ -5,7 +5,7 @@ what they read as."""
 import itertools
 import os
 
-from imgtest import MiB, Tap, must, run, stock  # noqa: F401 (for those who import us)
+from imgtest import BUILD, MiB, Tap, must, run, stock  # noqa: F401 (for those who import us)
 
 KINDS = ("", "cluster_size=512", "cluster_size=4k", "extended_l2=on", "compat=0.10")
 tap = Tap()

@@ -10,13 +10,15 @@ import itertools
 import os
 import random
 import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
 
-from chaintest import (KINDS, case, check_all, compare, content, fill, make_chain,  # noqa: E402
-                       must, refused, stock, tap, MiB)
+from chaintest import (BUILD, KINDS, case, check_all, compare, content, fill,  # noqa: E402
+                       make_chain, must, refused, stock, tap, MiB)
 
+MOUNT_READ_ONLY = "mount --bind mnt mnt && mount -o remount,bind,ro mnt"
 CHAIN = ("base", "mid", "top")
 SIZES = ((4, 4, 4), (2, 4, 6), (6, 4, 3), (4, 6, 4))  # MiB of base, mid, top
 
@@ -90,6 +92,22 @@ def write_error_is_told():
     check_all(CHAIN)
 
 
+def with_mounts(script):
+    """Run a script in a name space of its own for mounts, which go with it."""
+    return subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True,
+                          check=False)
+
+
+def read_only_file_system():
+    os.mkdir("mnt")
+    must("qemu-img", "create", "-q", "-f", "raw", "mnt/base", "64k")
+    must("qemu-img", "create", "-q", "-f", "qcow2", "-b", "mnt/base", "-F", "raw", "top")
+    for tool in (os.path.join(BUILD, "qemu-img"), stock("qemu-img")):
+        done = with_mounts(f"{MOUNT_READ_ONLY} && {tool} commit -f qcow2 top") if tool else None
+        assert not done or (done.returncode, done.stderr) == (
+            1, "qemu-img: Could not open 'mnt/base': Read-only file system\n"), done
+
+
 def main():
     for seed, (kind, sizes) in enumerate(itertools.product(KINDS, SIZES)):
         for arguments in ([], ["-d"], ["-b", "base"])[seed % 2::2]:
@@ -99,6 +117,11 @@ def main():
     case("the overlay's file gets small", file_gets_small)
     case("a rate limit that is none", rate_limits)
     case("an error of writing is told, and nothing is lost", write_error_is_told)
+    name = "a base on a read-only file system"
+    if shutil.which("unshare") and with_mounts("mount --bind . .").returncode == 0:
+        case(name, read_only_file_system)
+    else:
+        tap.skip(name, "may not mount in a name space of its own")
     return tap.finish()
 
 
