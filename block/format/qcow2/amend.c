@@ -25,9 +25,9 @@ QemuOptsList qcow2_amend_opts = {
 typedef struct Wish {
     uint32_t version;
     unsigned refcount_order;
-    bool lazy_refcounts;
+    bool lazy_refcounts, data_file_raw;
     uint64_t size;
-    const char *data_file; /* NULL: as it is */
+    const char *data_file; /* NULL: as it is; "": the image names none */
     bool has_encrypt;      /* change key slots */
     QCryptoBlockAmendOptionsLUKS encrypt;
 } Wish;
@@ -62,18 +62,18 @@ static bool read_numbers(QemuOpts *opts, Wish *wish, Error **errp)
     }
     wish->refcount_order = ctz64(bits);
     wish->lazy_refcounts = qemu_opt_get_bool(opts, "lazy_refcounts", wish->lazy_refcounts);
+    wish->data_file_raw = qemu_opt_get_bool(opts, "data_file_raw", wish->data_file_raw);
     wish->size = qemu_opt_get_size(opts, "size", wish->size);
     return true;
 }
 
-/* Properties that stay as they are, and may be said to be that. */
-static bool check_fixed(BlockDriverState *bs, QemuOpts *opts, Error **errp)
+/* Properties that stay as they are, or cannot come, may be said to be as they are. */
+static bool check_fixed(BlockDriverState *bs, const QemuOpts *opts, const Wish *wish, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
     const char *backing_file = qemu_opt_get(opts, "backing_file");
     const char *backing_fmt = qemu_opt_get(opts, "backing_fmt");
     bool has_data_file = s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE;
-    bool is_raw = s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
 
     if ((backing_file && strcmp(backing_file, bs->backing_file) != 0) ||
         (backing_fmt && strcmp(backing_fmt, bs->backing_format) != 0)) {
@@ -85,7 +85,7 @@ static bool check_fixed(BlockDriverState *bs, QemuOpts *opts, Error **errp)
         error_setg(errp, "data-file can only be set for images that use an external data file");
         return false;
     }
-    if (qemu_opt_get_bool(opts, "data_file_raw", is_raw) && !is_raw) {
+    if (wish->data_file_raw && !(s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW)) {
         error_setg(errp, "data-file-raw cannot be set on existing images");
         return false;
     }
@@ -132,6 +132,7 @@ static bool read_wish(BlockDriverState *bs, QemuOpts *opts, Wish *wish, Error **
         .version = s->header.version,
         .refcount_order = s->header.refcount_order,
         .lazy_refcounts = s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS,
+        .data_file_raw = s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW,
         .size = s->header.size,
         .data_file = qemu_opt_get(opts, "data_file"),
     };
@@ -146,32 +147,42 @@ static bool read_wish(BlockDriverState *bs, QemuOpts *opts, Wish *wish, Error **
     if (wish->version < 3 && !qemu_opt_get(opts, "lazy_refcounts")) {
         wish->lazy_refcounts = false;
     }
-    return read_numbers(opts, wish, errp) && check_fixed(bs, opts, errp) &&
+    return read_numbers(opts, wish, errp) && check_fixed(bs, opts, wish, errp) &&
            read_encryption(bs, opts, wish, errp) && check_wish(wish, errp);
 }
 
 /* ---- doing it ------------------------------------------------------------------------------ */
 
-static bool coroutine_fn co_set_lazy(BlockDriverState *bs, bool lazy, Error **errp)
+/* Set or clear one of the flags in the field of the header at @at, which is *@field in memory. */
+static bool coroutine_fn co_set_flag(BlockDriverState *bs, int64_t at, uint64_t *field,
+                                     uint64_t flag, bool is_set, Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t bits = s->header.compatible & ~QCOW2_COMPAT_LAZY_REFCOUNTS;
-    uint64_t be;
+    uint64_t bits = is_set ? *field | flag : *field & ~flag;
+    uint64_t be = cpu_to_be64(bits);
     int ret;
 
-    bits |= lazy ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0;
-    if (bits == s->header.compatible) {
+    if (bits == *field) {
         return true;
     }
-    be = cpu_to_be64(bits);
     CO_LOCK_GUARD(&s->lock);
-    ret = qcow2_header_co_patch(bs, HDR_COMPAT, &be, sizeof(be));
+    ret = qcow2_header_co_patch(bs, at, &be, sizeof(be));
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not update the image header");
         return false;
     }
-    s->header.compatible = bits;
+    *field = bits;
     return true;
+}
+
+static bool coroutine_fn co_set_flags(BlockDriverState *bs, const Wish *wish, Error **errp)
+{
+    Qcow2Header *header = &((Qcow2State *)bs->opaque)->header;
+
+    return co_set_flag(bs, HDR_COMPAT, &header->compatible, QCOW2_COMPAT_LAZY_REFCOUNTS,
+                       wish->lazy_refcounts, errp) &&
+           co_set_flag(bs, QCOW2_HDR_AUTOCLEAR, &header->autoclear, QCOW2_AUTOCLEAR_DATA_FILE_RAW,
+                       wish->data_file_raw, errp);
 }
 
 /* Only the name in the image: the file that is open stays so until it is opened again. */
@@ -181,10 +192,10 @@ static bool coroutine_fn co_set_data_file(BlockDriverState *bs, const char *name
     Qcow2Extensions ext = s->ext;
     char *old = s->ext.data_file;
 
-    if (!name || g_strcmp0(name, old) == 0) {
+    if (!name || g_strcmp0(name, old ? old : "") == 0) {
         return true;
     }
-    ext.data_file = g_strdup(name);
+    ext.data_file = *name ? g_strdup(name) : NULL;
     CO_LOCK_GUARD(&s->lock);
     if (qcow2_header_co_rewrite(bs, &s->header, &ext, bs->backing_file, errp) < 0) {
         g_free(ext.data_file);
@@ -229,7 +240,7 @@ bool coroutine_fn qcow2_co_amend_options(BlockDriverState *bs, QemuOpts *opts, b
         return false;
     }
     if (!co_set_data_file(bs, wish.data_file, errp) ||
-        !co_set_lazy(bs, wish.lazy_refcounts, errp) || !co_set_size(bs, wish.size, errp)) {
+        !co_set_flags(bs, &wish, errp) || !co_set_size(bs, wish.size, errp)) {
         return false;
     }
     return wish.version >= s->header.version ||

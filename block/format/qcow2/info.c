@@ -68,7 +68,7 @@ ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp)
         info->bitmaps = bitmap_infos(s->bitmaps);
     }
     if (s->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) {
-        info->data_file = g_strdup(s->ext.data_file ? s->ext.data_file : "");
+        info->data_file = g_strdup(s->ext.data_file);
         info->has_data_file_raw = true;
         info->data_file_raw = s->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
     }

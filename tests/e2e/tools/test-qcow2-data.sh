@@ -73,6 +73,27 @@ for options in extended_l2=on extended_l2=on,cluster_size=16k,preallocation=meta
     done
 done
 
+# The data file need not be the disk any more, and the image need not name it.
+"$STOCK_IMG" create -q -f qcow2 -o data_file=d.raw,data_file_raw=on t.qcow2 3M
+wear "$QEMU_IO" qcow2 t.qcow2
+"$QEMU_IMG" convert -O raw t.qcow2 m.raw
+check 'data_file_raw goes' "$QEMU_IMG" amend -o data_file_raw=off t.qcow2
+"$STOCK_IMG" info t.qcow2 | grep -q 'data file raw: false'
+ok $? 'stock sees that'
+check 'the disk stays' "$STOCK_IMG" compare -F raw -f qcow2 t.qcow2 m.raw
+fails 'it does not come again' 1 'qemu-img: data-file-raw cannot be set on existing images' \
+    "$QEMU_IMG" amend -o data_file_raw=on t.qcow2
+check 'the name goes' "$QEMU_IMG" amend -o data_file= t.qcow2
+for program in "$QEMU_IMG" "$STOCK_IMG"; do
+    run "$program" info t.qcow2
+    case $out in
+    *'data file:'*) ok 1 "$program tells no name"; note "$out" ;;
+    *) ok 0 "$program tells no name" ;;
+    esac
+done
+check 'it is found by the name that is given' "$STOCK_IMG" check -q --image-opts \
+    driver=qcow2,file.filename=t.qcow2,data-file.filename=d.raw
+
 # A name in an image is that of a file, and of nothing else.
 "$STOCK_IMG" create -q -f qcow2 -o data_file=d.raw t.qcow2 1M
 python3 - <<'END'
