@@ -7,9 +7,11 @@
 
 enum { STORED = 0, FIXED = 1, DYNAMIC = 2 };
 
-/* So that a match and its extra bits (14 + 5, 15 + 13) fit beside seven bits that wait. */
+/* So that a match and its extra bits (14 + 5, 15 + 10) fit beside seven bits that wait. */
 #define LITERAL_LIMIT 14
 #define DISTANCE_LIMIT 15
+/* Bits that fit beside those seven. */
+#define MAX_PUT 56
 
 #define N_FIXED_LITERALS 288
 #define STORED_MAX 65535
@@ -199,13 +201,27 @@ static uint64_t body_bits(const SymbolCounts *counts, const Codes *codes)
 typedef struct TokenCodes {
     /* From bit 24 the length of what stands below, extra bits among it. */
     uint32_t whats[TOKEN_WHATS];
-    /* From bit 16 the length of the code, from 24 that of the extra bits. */
-    uint32_t distances[32];
+    /* The same from bit 27; none for the distance 0. */
+    uint32_t distances[LONGEST_DISTANCE + 1];
 } TokenCodes;
+
+/* Of all distances that have a code. */
+static void make_distance_codes(uint32_t *to, const Codes *codes)
+{
+    to[0] = 0;
+    for (unsigned i = 0, distance = 1; distance <= LONGEST_DISTANCE; i++) {
+        unsigned len = codes->distance_len[i], extra_bits = distance_extra_bits(i);
+        uint32_t code = codes->distance[i] | (uint32_t)(len + extra_bits) << 27;
+
+        for (unsigned extra = 0; len && extra < 1U << extra_bits; extra++) {
+            to[distance + extra] = code | extra << len;
+        }
+        distance += 1U << extra_bits;
+    }
+}
 
 static void make_token_codes(TokenCodes *to, const Codes *codes)
 {
-    memset(to, 0, sizeof(*to));
     for (unsigned i = 0; i < 256; i++) {
         to->whats[i] = codes->literal[i] | (uint32_t)codes->literal_len[i] << 24;
     }
@@ -217,33 +233,51 @@ static void make_token_codes(TokenCodes *to, const Codes *codes)
                                                (uint32_t)s.extra << len |
                                                (uint32_t)(len + s.extra_bits) << 24;
     }
-    for (unsigned i = 0; i < N_DISTANCES; i++) {
-        to->distances[i] = codes->distance[i] | (uint32_t)codes->distance_len[i] << 16 |
-                           (uint32_t)distance_extra_bits(i) << 24;
-    }
+    make_distance_codes(to->distances, codes);
 }
 
-static inline void put_token(BitWriter *w, const TokenCodes *codes, Token t)
+typedef struct TokenBits {
+    uint64_t bits;
+    unsigned n;
+} TokenBits;
+
+static inline TokenBits token_bits(const TokenCodes *codes, Token t)
 {
     uint32_t what = codes->whats[TOKEN_WHAT(t)], distance = codes->distances[TOKEN_DISTANCE(t)];
-    unsigned what_len = what >> 24, distance_len = distance >> 16 & 255;
-    uint64_t behind = (distance & 0xffff) | (uint64_t)TOKEN_EXTRA(t) << distance_len;
+    unsigned n = what >> 24;
 
-    put(w, (what & 0xffffff) | behind << what_len, what_len + distance_len + (distance >> 24));
+    return (TokenBits){ (what & 0xffffff) | (uint64_t)(distance & 0x7ffffff) << n,
+                        n + (distance >> 27) };
+}
+
+/* Joined first, since for the bits that wait each must wait for the one before it. */
+static inline void put_two_tokens(BitWriter *w, const TokenCodes *codes, const Token *tokens)
+{
+    TokenBits a = token_bits(codes, tokens[0]), b = token_bits(codes, tokens[1]);
+
+    if (unlikely(a.n + b.n > MAX_PUT)) {
+        put(w, a.bits, a.n);
+        flush_fast(w);
+        a = (TokenBits){ 0, 0 };
+    }
+    put(w, a.bits | b.bits << a.n, a.n + b.n);
+    flush_fast(w);
 }
 
 static void put_tokens(BitWriter *to, const Token *tokens, size_t n, const TokenCodes *codes)
 {
     /* As many tokens have room for eight bytes at least. */
-    const size_t n_last = MIN(n, 64);
+    const size_t n_last = 64;
     BitWriter w = *to;
+    size_t i = 0;
 
-    for (size_t i = 0; i < n - n_last; i++) {
-        put_token(&w, codes, tokens[i]);
-        flush_fast(&w);
+    for (; i + 2 + n_last <= n; i += 2) {
+        put_two_tokens(&w, codes, tokens + i);
     }
-    for (size_t i = n - n_last; i < n; i++) {
-        put_token(&w, codes, tokens[i]);
+    for (; i < n; i++) {
+        TokenBits t = token_bits(codes, tokens[i]);
+
+        put(&w, t.bits, t.n);
         flush(&w);
     }
     *to = w;

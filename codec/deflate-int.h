@@ -21,18 +21,17 @@
 
 #define SHORTEST_LENGTH 3
 #define LONGEST_LENGTH 258
+#define LONGEST_DISTANCE 4096
 
 /*
  * A byte, or a match.  Bits 0-8: the byte, or 256 and what the length is above the shortest;
- * 9-13: the distance's symbol, NO_DISTANCE for a byte; from 14: the distance's extra bits.
+ * from 9: the distance, 0 for a byte.
  */
 typedef uint32_t Token;
 
 #define TOKEN_WHATS 512
 #define TOKEN_WHAT(t) ((t) & 511)
-#define TOKEN_DISTANCE(t) ((t) >> 9 & 31)
-#define TOKEN_EXTRA(t) ((t) >> 14)
-#define NO_DISTANCE 31
+#define TOKEN_DISTANCE(t) ((t) >> 9)
 
 /* How often each symbol stands in some tokens. */
 typedef struct SymbolCounts {

@@ -18,6 +18,7 @@
 #include "deflate-int.h"
 
 #define WINDOW (1U << DEFLATE_WRITE_WINDOW_BITS)
+static_assert(WINDOW == LONGEST_DISTANCE, "tokens have distances up to the window's size");
 
 /* As large as the first cache bears. */
 #define HASH_BITS 12
@@ -60,17 +61,21 @@ typedef struct Match {
     unsigned len, distance;
 } Match;
 
-/* ---- the cost of a block ------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------- */
 
 #define LOG_BITS 8
 
 /* log2(1 + i / 256), times 256. */
 static uint16_t log_table[1 << LOG_BITS];
-static pthread_once_t log_once = PTHREAD_ONCE_INIT;
+static uint8_t distance_symbol[LONGEST_DISTANCE + 1];
+static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
-/* Bit by bit, by squaring: the same on every machine. */
-static void make_log_table(void)
+/* Logarithms bit by bit, by squaring: the same on every machine. */
+static void make_tables(void)
 {
+    for (unsigned i = 1; i <= LONGEST_DISTANCE; i++) {
+        distance_symbol[i] = symbol_of(i - 1, 1).symbol;
+    }
     for (uint64_t i = 0; i < 1 << LOG_BITS; i++) {
         uint64_t x = (256 + i) << 22; /* 30 bits behind the point */
 
@@ -82,6 +87,8 @@ static void make_log_table(void)
         }
     }
 }
+
+/* ---- the cost of a block ------------------------------------------------------------------- */
 
 /* @n times its logarithm, times 256. */
 static uint64_t n_log_n(uint32_t n)
@@ -203,17 +210,16 @@ static inline Match find(const Writer *w, const uint8_t *src, size_t at, size_t 
 static inline Token count_byte(Writer *w, uint8_t byte)
 {
     w->what_counts[byte]++;
-    return byte | NO_DISTANCE << 9;
+    return byte;
 }
 
 static inline Token count_match(Writer *w, Match m)
 {
-    Symbol distance = symbol_of(m.distance - 1, 1);
     unsigned what = 256 + m.len - SHORTEST_LENGTH;
 
     w->what_counts[what]++;
-    w->distance_counts[distance.symbol]++;
-    return what | distance.symbol << 9 | distance.extra << 14;
+    w->distance_counts[distance_symbol[m.distance]]++;
+    return what | m.distance << 9;
 }
 
 static void add_bytes(Writer *w, const uint8_t *src, size_t n)
@@ -324,7 +330,7 @@ static Writer *get_writer(const void *src)
 {
     Writer *w = g_private_get(&writer);
 
-    pthread_once(&log_once, make_log_table);
+    pthread_once(&tables_once, make_tables);
     if (!w) {
         w = g_try_new(Writer, 1);
         if (!w) {
