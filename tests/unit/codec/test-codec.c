@@ -254,8 +254,8 @@ static void test_same_bytes(void)
     }
     for (int round = 0; round < 3; round++) {
         n = codec_compress(CODEC_DEFLATE, packed, 3 * LEN, text, 3 * LEN);
-        g_assert_cmpint(n, ==, 136093);
-        g_assert_cmphex(crc32c(0, packed, n), ==, 0x45575a61);
+        g_assert_cmpint(n, ==, 124464);
+        g_assert_cmphex(crc32c(0, packed, n), ==, 0xbd5511cb);
         codec_compress(CODEC_DEFLATE, packed, 3 * LEN, text + round + 1, LEN / (round + 1));
     }
 }
