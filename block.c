@@ -219,6 +219,7 @@ BlockDriverState *bdrv_new_node(const char *node_name, Error **errp)
     BlockGraph *graph = bdrv_graph();
     pstrcpy(bs->node_name, sizeof(bs->node_name), node_name ? node_name : generated);
     bs->refcnt = 1;
+    bs->number = ++graph->last_number;
     bs->next_serial = 1;
     bs->bl.request_alignment = 1;
     bs->allocated_bytes = -ENOTSUP;

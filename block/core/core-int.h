@@ -19,6 +19,7 @@ struct BlockGraph {
     BlockDriver *const *drivers;
     GHashTable *nodes_by_name;                   /* name -> node */
     QTAILQ_HEAD(, BlockDriverState) nodes;       /* in order of creation */
+    uint64_t last_number;                        /* of a node */
     QTAILQ_HEAD(, BlockDriverState) monitor_nodes;
     QTAILQ_HEAD(, BlockDriverState) dead;        /* unreferenced, to be closed at unlock */
     unsigned failed_closes;                      /* nodes that lost something when closed */

@@ -228,6 +228,9 @@ BdrvChild *graph_link(Transaction *tran, const BdrvChildSpec *spec, BlockDriverS
                    spec->name, spec->parent->node_name);
         return NULL;
     }
+    if (spec->parent && bs->heir_of == 0) {
+        bs->heir_of = spec->parent->number; /* who opens a node is the first to use it */
+    }
     BdrvChild *child = child_new(spec);
     link_below(child, bs);
     link_above(child);

@@ -113,6 +113,12 @@ static void move_child_options(BdrvReopenQueue *queue, Entry *entry, BdrvChild *
     bdrv_reopen_queue(queue, child->bs, options, entry->keep_old);
 }
 
+/* Was @bs opened for @parent, as a part of its definition?  Others may use it, too. */
+static bool is_heir(const BlockDriverState *bs, const BlockDriverState *parent)
+{
+    return bs->inherits && bs->heir_of == parent->number && bs->options;
+}
+
 /* Whoever inherits from a queued node, or is told about with it, is queued after it. */
 static void queue_children(BdrvReopenQueue *queue)
 {
@@ -121,7 +127,7 @@ static void queue_children(BdrvReopenQueue *queue)
         BdrvChild *child;
         QLIST_FOREACH(child, &entry->state.bs->children, next) {
             BlockDriverState *below = child->bs;
-            if (!below->inherits || !below->options) {
+            if (!is_heir(below, entry->state.bs)) {
                 continue;
             }
             move_child_options(queue, entry, child);
@@ -134,6 +140,9 @@ static void queue_children(BdrvReopenQueue *queue)
             if (known) {
                 known->parent = entry->state.bs;
                 known->role = child->role;
+                /* Whoever asked named it first, perhaps. */
+                QTAILQ_REMOVE(&queue->entries, known, next);
+                QTAILQ_INSERT_TAIL(&queue->entries, known, next);
             }
         }
     }

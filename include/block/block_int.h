@@ -98,7 +98,11 @@ struct BlockDriverState {
     QTAILQ_ENTRY(BlockDriverState) next_node, next_monitor, next_dead;
     int64_t allocated_bytes; /* protocols: host storage as last known, or a negative errno */
     bool asked_for_size;     /* somebody is waiting for that */
-    bool inherits; /* opened by the node above: follows its options where it has none */
+    uint64_t number; /* of all nodes there ever were */
+    /* Opened by a node above: follows its options where it has none.  That node's number, 0 until
+     * it is there. */
+    bool inherits;
+    uint64_t heir_of;
 
     /* During open only: where in a definition it is (open.c); what bdrv_co_open_backing() leaves to
      * the core. */

@@ -206,6 +206,50 @@ static void coroutine_fn co_reopen_raw(void)
     g_assert_cmpint(f->refcnt, ==, 1);
 }
 
+/* Options of a node go down to what was opened with it, and to nobody else's. */
+static void coroutine_fn co_reopen_heirs(void)
+{
+    g_autoptr(BlockDriverState) owner = co_open_json(
+        "{'driver': 'raw', 'node-name': 'n', 'file': {'driver': 'null-co', 'node-name': 'f'}}",
+        &error_abort);
+    g_autoptr(BlockDriverState) other = co_open_json(
+        "{'driver': 'raw', 'node-name': 'm', 'file': 'f'}", &error_abort);
+    BlockDriverState *f = bdrv_find_node("f");
+
+    g_assert_true(bdrv_co_reopen_set_read_only(other, true, &error_abort));
+    g_assert_false(f->read_only);
+    g_assert_true(bdrv_co_reopen_set_read_only(owner, true, &error_abort));
+    g_assert_true(f->read_only);
+}
+
+/* Where in the list somebody names the child does not matter. */
+static void coroutine_fn co_reopen_in_any_order(void)
+{
+    g_autoptr(BlockDriverState) n = co_open_json(
+        "{'driver': 'raw', 'node-name': 'n', 'file': {'driver': 'null-co', 'node-name': 'f'}}",
+        &error_abort);
+    BlockDriverState *f = bdrv_find_node("f");
+
+    for (int order = 0; order < 2; order++) {
+        BdrvReopenQueue *queue = NULL;
+
+        for (int i = 0; i < 2; i++) {
+            bool is_child = i == order;
+            QDict *options = qdict_from_jsonf_nofail(
+                is_child ? "{'driver': 'null-co', 'node-name': 'f'}"
+                         : "{'driver': 'raw', 'node-name': 'n', 'file': 'f', "
+                           "'cache': {'direct': true}}");
+
+            queue = bdrv_reopen_queue(queue, is_child ? f : n, options, false);
+        }
+        g_assert_true(bdrv_co_reopen_multiple(queue, &error_abort));
+        g_assert_true(f->open_flags & BDRV_O_NOCACHE);
+        g_assert_true(bdrv_co_reopen(n, qdict_from_jsonf_nofail(
+            "{'driver': 'raw', 'node-name': 'n', 'file': 'f'}"), false, &error_abort));
+        g_assert_false(f->open_flags & BDRV_O_NOCACHE);
+    }
+}
+
 /* ---- on host files --------------------------------------------------------------------------- */
 
 static char *dir_name; /* of the case's folder */
@@ -435,6 +479,8 @@ int main(int argc, char **argv)
         { "/open/graph/a-thousand-levels", co_tall_graph },
         { "/open/whitelist/says-who-may-what", co_whitelist },
         { "/open/reopen/raw-window-and-file", co_reopen_raw },
+        { "/open/reopen/follows-the-owner-alone", co_reopen_heirs },
+        { "/open/reopen/in-any-order", co_reopen_in_any_order },
     };
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
