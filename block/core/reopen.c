@@ -356,13 +356,17 @@ static bool unchanged(const QDict *all, const char *key, const QObject *value)
 static bool check_immutable(BlockDriverState *bs, const QDict *new_own, Error **errp)
 {
     const QDictEntry *e;
+    /* A node that was not given a name has one all the same. */
+    if (g_strcmp0(qdict_get_try_str(new_own, "node-name"), bs->node_name) != 0 &&
+        qdict_haskey(new_own, "node-name")) {
+        return refuse("node-name", errp);
+    }
     for (e = qdict_first(new_own); e; e = qdict_next(new_own, e)) {
         const char *key = qdict_entry_key(e);
         if (!is_listed(always_mutable, key) && !is_listed(bs->drv->mutable_opts, key) &&
             strcmp(key, "node-name") != 0 &&
             !unchanged(bs->explicit_options, key, qdict_entry_value(e))) {
-            error_setg(errp, "Cannot change the option '%s'", key);
-            return false;
+            return refuse(key, errp);
         }
     }
     for (e = qdict_first(bs->explicit_options); e; e = qdict_next(bs->explicit_options, e)) {
@@ -390,12 +394,11 @@ static void put_references(BlockDriverState *bs, QDict *flat)
 /* ---- prepare --------------------------------------------------------------------------------- */
 
 /* Whether a node is active is not changed by the way: that takes locks and reads metadata again. */
-static bool check_active_option(Entry *entry, const QDict *given, Error **errp)
+static bool check_active_option(Entry *entry, Error **errp)
 {
     bool active = !entry->state.bs->inactive;
-    if (qdict_haskey(given, "active") && !entry->keep_old &&
-        entry->state.options->active != active) {
-        error_setg(errp, "Cannot change the option 'active'");
+    if (qdict_haskey(entry->wanted, "active") && entry->state.options->active != active) {
+        refuse("active", errp);
         error_append_hint(errp, "blockdev-set-active does that.\n");
         return false;
     }
@@ -415,8 +418,7 @@ static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Err
                                                              : bs->drv->format_name);
     const char *driver = qdict_get_try_str(own, "driver");
     if (!driver || strcmp(driver, bs->drv->format_name) != 0) {
-        error_setg(errp, "Cannot change the option 'driver'");
-        return false;
+        return refuse("driver", errp);
     }
     options_add_encrypt_format(own, bs->drv);
     options_convert_sizes(own, bs->drv);
@@ -438,7 +440,7 @@ static bool new_options(Entry *entry, const BlockdevOptions *parent_options, Err
                      entry->keep_old ? bs->open_flags : BDRV_O_RDWR);
     if (!options_check(entry->state.options, errp) ||
         !whitelist_apply(bs->drv, entry->state.options, errp) ||
-        !check_active_option(entry, own, errp)) {
+        !check_active_option(entry, errp)) {
         return false;
     }
     entry->state.flags = options_to_flags(entry->state.options) |

@@ -250,6 +250,26 @@ static void coroutine_fn co_reopen_in_any_order(void)
     }
 }
 
+/* What a node is called, and whether it is active, is not changed by the way: nor ignored. */
+static void coroutine_fn co_reopen_fixed(void)
+{
+    g_autoptr(BlockDriverState) bs = co_open_json(
+        "{'driver': 'raw', 'file': {'driver': 'null-co'}}", &error_abort);
+    static const char *const wrong[] = { "{'node-name': 'x'}", "{'file.node-name': 'x'}",
+                                         "{'active': false}", "{'file.active': false}" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        Error *err = NULL;
+
+        g_assert_false(bdrv_co_reopen(bs, qdict_from_jsonf_nofail(wrong[i]), true, &err));
+        g_assert_cmpstr(error_get_pretty(err), ==, i < 2 ? "Cannot change the option 'node-name'"
+                                                         : "Cannot change the option 'active'");
+        error_free(err);
+    }
+    g_assert_true(bdrv_co_reopen(bs, qdict_from_jsonf_nofail("{'active': true}"), true,
+                                 &error_abort));
+}
+
 /* ---- on host files --------------------------------------------------------------------------- */
 
 static char *dir_name; /* of the case's folder */
@@ -481,6 +501,7 @@ int main(int argc, char **argv)
         { "/open/reopen/raw-window-and-file", co_reopen_raw },
         { "/open/reopen/follows-the-owner-alone", co_reopen_heirs },
         { "/open/reopen/in-any-order", co_reopen_in_any_order },
+        { "/open/reopen/what-is-fixed-is-refused", co_reopen_fixed },
     };
     test_init(&argc, &argv);
     qemu_init_main_loop(&error_abort);
