@@ -71,6 +71,13 @@ static void allocate_first_block(const Truncate *t)
     }
 }
 
+static bool has_length(int fd, int64_t bytes)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_size == bytes;
+}
+
 /* Worker.  On failure the file has its old length again. */
 static int truncate_worker(void *opaque)
 {
@@ -87,7 +94,7 @@ static int truncate_worker(void *opaque)
         return -ENOTSUP;
     }
     ret = grow(t, st.st_size);
-    if (ret < 0 && ftruncate(t->fd, st.st_size) < 0) {
+    if (ret < 0 && !has_length(t->fd, st.st_size) && ftruncate(t->fd, st.st_size) < 0) {
         error_report("Failed to restore old file length: %s", strerror(errno));
     }
     if (ret >= 0 && st.st_size == 0 && S_ISREG(st.st_mode) && t->prealloc != PREALLOC_MODE_FULL) {

@@ -40,6 +40,8 @@ expect_all() {
     is "convert of $what leaves no target" "$(ls out.raw 2>/dev/null)" ''
 }
 
+mkfifo fifo
+expect 'a new image in a FIFO' 1 "$QEMU_IMG" create -q fifo 1M
 expect_all 'no such file' none.img
 expect_all 'a directory' dir
 expect_all 'an empty name' ''
