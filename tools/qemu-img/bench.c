@@ -217,6 +217,10 @@ static bool parse_numbers(const BenchOptions *opts, Bench *b)
 static bool parse_modes(const BenchOptions *opts, ImgOpen *how)
 {
     const char *aio = opts->aio ? opts->aio : opts->native ? "native" : "threads";
+    if (opts->native && strcmp(aio, "native") != 0) {
+        error_report("--native and --aio=%s contradict each other", aio);
+        return false;
+    }
     if (!bdrv_parse_aio(aio, &how->flags)) {
         error_report("Invalid aio option: %s", aio);
         return false;

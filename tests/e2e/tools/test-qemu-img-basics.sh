@@ -90,6 +90,11 @@ check 'bench does not drain if told so' "$QEMU_IMG" bench -q -w -c 100 -d 4 --fl
 fails 'a request larger than the image is refused' 1 \
     'qemu-img: A request of 2097152 bytes at offset 0 does not fit into the image of 1048576 bytes' \
     "$QEMU_IMG" bench -s 2M -f raw m.raw
+for words in '-n -i threads' '-i threads -n'; do
+    fails "bench $words does not know which" 1 \
+        'qemu-img: --native and --aio=threads contradict each other' \
+        "$QEMU_IMG" bench $words -t none -f raw m.raw
+done
 
 # ---- standard streams
 # What was closed is nobody's: no file that is opened gets what is printed.
