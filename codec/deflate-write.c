@@ -265,9 +265,10 @@ static size_t write_step(Writer *w, const uint8_t *src, size_t len, size_t at, s
         unsigned next_far;
 
         if (!m.len) {
-            size_t n = MIN((at - match_end) >> MISSES_BITS, MAX_STRIDE - 1) + 1;
+            size_t more = MIN((at - match_end) >> MISSES_BITS, MAX_STRIDE - 1);
 
-            for (; n && at < end; n--) {
+            *to++ = count_byte(w, src[at++]);
+            for (; unlikely(more) && at < end; more--) {
                 *to++ = count_byte(w, src[at++]);
             }
             continue;
