@@ -4,7 +4,7 @@
  *
  * begin  decides for a run of clusters: overwrite in place (the image alone refers to them), or
  *        take new ones.  In the second case the Qcow2Alloc is on a list until it ends, and
- *        whoever wants to change an overlapping cluster waits for it, or joins.
+ *        whoever wants to change an overlapping cluster waits for it.
  * link   makes the L2 entries refer to the new clusters, after the data was written (R2), and
  *        frees what they referred to (R4).
  * abort  gives the clusters back.
@@ -12,11 +12,11 @@
  * A request holds at most one Qcow2Alloc and does not wait while it holds one, so there is no
  * cycle.
  *
- * Joining: small writes one after the other meet in every cluster.  If it reads as zeroes before
- * and so does the new one, nothing needs to be copied around what is written: each writes its own
- * piece, at the same time.  Whoever has written links the clusters of his piece, since he is about
- * to say that it is there; what the others have not written yet reads as zeroes, as before.  Who
- * began links all, and is the end of it; if his write failed, the last of the others is.
+ * Linking ahead: most new clusters read as zeroes, before they are taken and after, since the file
+ * had never reached them.  Nothing is to be copied around what is written, so they are linked as
+ * soon as they are taken: the write, and all others that meet in them, is one in place.  On disk,
+ * too, they may be linked before their data is there, but not before the file reaches them
+ * (R2, cache.c).  If a write fails, they stay: as zeroes, like before.
  */
 #include "qemu/osdep.h"
 
@@ -123,19 +123,6 @@ void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
 void qcow2_alloc_release(Qcow2Alloc *alloc)
 {
     alloc_delist(alloc);
-}
-
-Qcow2Alloc *qcow2_alloc_join(Qcow2State *s, int64_t offset, int64_t *bytes, uint64_t *host_offset)
-{
-    Qcow2Alloc *alloc = find_overlapping(s, offset, *bytes);
-
-    if (!alloc || !alloc->is_open || alloc->guest_offset > offset) {
-        return NULL;
-    }
-    *bytes = MIN(*bytes, alloc_end(s, alloc) - offset);
-    *host_offset = alloc->host_offset + (offset - alloc->guest_offset);
-    alloc->nb_writers++;
-    return alloc;
 }
 
 /* ---- begin --------------------------------------------------------------------------------- */
@@ -274,19 +261,28 @@ static void plan_cow(BlockDriverState *bs, Qcow2Alloc *alloc, Qcow2L2Entry first
     alloc->tail_is_zero = range_is_zero(bs, last, alloc->data_end, alloc->cow_end);
 }
 
-/* Do all clusters of the run read as zeroes, the old ones and the new ones? */
-static bool run_is_zero(BlockDriverState *bs, const Qcow2Alloc *alloc,
-                        const Qcow2CacheEntry *slice, uint32_t index)
+/*
+ * Clusters are mapped as a whole, and one could be described as empty once more, if it came to that
+ * (cache.c).
+ */
+static bool can_link_ahead(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return !s->is_extended_l2 && (s->header.version >= 3 || !bs->backing);
+}
+
+/* Do @n clusters from @offset on, which have no places, read as zeroes? */
+static bool are_empty(BlockDriverState *bs, const Qcow2CacheEntry *slice, uint32_t index,
+                      uint32_t n, int64_t offset)
 {
     Qcow2State *s = bs->opaque;
+    bool is_all_zero = qcow2_backing_is_zero(bs, offset); /* and what follows */
 
-    if (!alloc->is_fresh || s->is_extended_l2) {
-        return false;
-    }
-    for (uint32_t i = 0; i < alloc->nb_clusters; i++) {
-        Qcow2Kind kind = qcow2_entry_kind(s, qcow2_slice_get(s, slice, index + i));
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t entry = qcow2_slice_get(s, slice, index + i);
 
-        if (!kind_is_zero(bs, kind, alloc->guest_offset + ((int64_t)i << s->cluster_bits))) {
+        if (entry ? entry != QCOW2_ZERO || s->header.version < 3 : !is_all_zero) {
             return false;
         }
     }
@@ -330,7 +326,7 @@ static int coroutine_fn co_check_entries(BlockDriverState *bs, const Qcow2CacheE
 }
 
 /* The end of @n clusters from @offset on. */
-static int64_t alloc_limit(const Qcow2State *s, int64_t offset, uint64_t n)
+static int64_t run_end(const Qcow2State *s, int64_t offset, uint64_t n)
 {
     return offset + ((int64_t)n << s->cluster_bits);
 }
@@ -356,13 +352,13 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
         .in_place = way != WRITE_NEW,
     };
     if (way == WRITE_NEW && s->has_data_file) {
-        if (alloc_limit(s, alloc->guest_offset, n) > QCOW2_MAX_HOST_OFFSET) {
+        if (run_end(s, alloc->guest_offset, n) > QCOW2_MAX_HOST_OFFSET) {
             return -EFBIG;
         }
         alloc->host_offset = alloc->guest_offset;
         alloc->is_fresh = alloc->guest_offset >= s->data_fresh_from &&
                           qcow2_grows_by_zeroes(s->data_file->bs);
-        s->data_fresh_from = MAX(s->data_fresh_from, alloc_limit(s, alloc->guest_offset, n));
+        s->data_fresh_from = MAX(s->data_fresh_from, run_end(s, alloc->guest_offset, n));
     } else if (way == WRITE_NEW) {
         new = qcow2_co_alloc_run(bs, &n, &alloc->is_fresh);
         if (new < 0) {
@@ -373,7 +369,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
     }
     alloc->is_fresh &= !s->header.crypt_method; /* zeroes on the host are not zeroes */
     *bytes = MIN(*bytes, ((int64_t)n << s->cluster_bits) - in_cluster);
-    alloc->nb_clusters = alloc->nb_unlinked = n;
+    alloc->nb_clusters = n;
     alloc->data_start = offset;
     alloc->data_end = offset + *bytes;
     *host_offset = alloc->host_offset + in_cluster;
@@ -381,7 +377,8 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
         return 1;
     }
     plan_cow(bs, alloc, first, qcow2_slice_get_entry(s, slice, index + n - 1));
-    alloc->reads_zero = run_is_zero(bs, alloc, slice, index);
+    alloc->can_be_ahead = alloc->is_fresh && can_link_ahead(bs) &&
+                          are_empty(bs, slice, index, n, alloc->guest_offset);
     return 0;
 }
 
@@ -401,7 +398,6 @@ int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int6
     ret = co_begin_in_slice(bs, offset, bytes, host_offset, &plan, slice, index);
     qcow2_cache_put(slice);
     if (ret == 0) {
-        plan.nb_writers = 1;
         *alloc = g_new(Qcow2Alloc, 1);
         **alloc = plan;
         alloc_enlist(bs->opaque, *alloc);
@@ -424,13 +420,6 @@ static uint64_t linked_bitmap(const Qcow2State *s, const Qcow2Alloc *alloc, int6
     return (kept | written) & ~(written << QCOW2_SUBCLUSTERS);
 }
 
-static bool is_linked(const Qcow2State *s, const Qcow2Alloc *alloc, const Qcow2CacheEntry *slice,
-                      uint32_t first, uint32_t i)
-{
-    return qcow2_slice_get(s, slice, first + i) ==
-           ((alloc->host_offset + ((uint64_t)i << s->cluster_bits)) | QCOW2_COPIED);
-}
-
 /* Cluster @i of the run, whose entry is number @first + @i of @slice. */
 static void link_cluster(BlockDriverState *bs, Qcow2Alloc *alloc, Qcow2CacheEntry *slice,
                          uint32_t first, uint32_t i)
@@ -448,90 +437,82 @@ static void link_cluster(BlockDriverState *bs, Qcow2Alloc *alloc, Qcow2CacheEntr
     if (!alloc->in_place) {
         qcow2_free_l2_entry(bs, old.entry, QCOW2_DISCARD_NEVER);
     }
-    alloc->nb_unlinked--;
 }
 
-/* Give back the clusters that nobody has linked.  At worst a leak. */
-static void coroutine_fn co_free_unlinked(BlockDriverState *bs, const Qcow2Alloc *alloc)
+static int coroutine_fn co_link(BlockDriverState *bs, Qcow2Alloc *alloc)
+{
+    Qcow2CacheEntry *slice;
+    uint32_t first;
+    int ret = qcow2_co_get_slice_for_write(bs, alloc->guest_offset, &slice, &first);
+
+    if (ret < 0) {
+        return ret;
+    }
+    for (uint32_t i = 0; i < alloc->nb_clusters; i++) {
+        link_cluster(bs, alloc, slice, first, i);
+    }
+    qcow2_cache_put(slice);
+    return 0;
+}
+
+int coroutine_fn qcow2_alloc_co_end(BlockDriverState *bs, Qcow2Alloc *alloc, int ret)
 {
     Qcow2State *s = bs->opaque;
-    Qcow2CacheEntry *slice = NULL;
-    uint32_t first;
 
-    if (alloc->in_place || s->has_data_file) {
-        return;
+    if (ret >= 0) {
+        ret = co_link(bs, alloc);
     }
-    if (alloc->nb_unlinked == alloc->nb_clusters) {
+    if (ret < 0 && !alloc->in_place && !s->has_data_file) {
+        /* At worst a leak. */
         qcow2_co_free_unused(bs, alloc->host_offset, alloc->nb_clusters);
-        return;
     }
-    if (qcow2_co_get_slice(bs, alloc->guest_offset, &slice, &first) < 0) {
-        return;
-    }
-    for (uint32_t i = 0; slice && i < alloc->nb_clusters; i++) {
-        if (!is_linked(s, alloc, slice, first, i)) {
-            qcow2_co_free_unused(bs, alloc->host_offset + ((uint64_t)i << s->cluster_bits), 1);
-        }
-    }
-    qcow2_cache_put(slice);
-}
-
-/* One writer less.  It ends when nothing is left to be linked, or nobody to do so. */
-static void coroutine_fn co_leave(BlockDriverState *bs, Qcow2Alloc *alloc)
-{
-    bool is_last = alloc->nb_writers == 1;
-
-    if (!alloc->has_ended && (is_last || !alloc->nb_unlinked)) {
-        if (alloc->nb_unlinked) {
-            co_free_unlinked(bs, alloc);
-        }
-        alloc_delist(alloc);
-        alloc->has_ended = true;
-    }
-    alloc->nb_writers--;
-    if (is_last) {
-        g_free(alloc);
-    }
-}
-
-int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
-                                     int64_t bytes)
-{
-    Qcow2State *s = bs->opaque;
-    uint32_t from = (offset - alloc->guest_offset) >> s->cluster_bits;
-    uint32_t to = qcow2_nb_clusters(s, offset + bytes - alloc->guest_offset);
-    Qcow2CacheEntry *slice = NULL;
-    uint32_t first;
-    int ret = 0;
-
-    if (!alloc->has_ended) {
-        ret = qcow2_co_get_slice_for_write(bs, alloc->guest_offset, &slice, &first);
-    }
-    for (uint32_t i = from; slice && i < to; i++) {
-        if (!alloc->is_open || !is_linked(s, alloc, slice, first, i)) {
-            link_cluster(bs, alloc, slice, first, i);
-        }
-    }
-    qcow2_cache_put(slice);
-    co_leave(bs, alloc);
+    alloc_delist(alloc);
+    g_free(alloc);
     return ret;
 }
 
-void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc)
-{
-    co_leave(bs, alloc);
-}
-
-int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
-                                       int64_t bytes, int ret)
+int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int ret)
 {
     Qcow2State *s = bs->opaque;
 
     CO_LOCK_GUARD(&s->lock);
-    if (ret >= 0) {
-        ret = qcow2_alloc_co_link(bs, alloc, offset, bytes);
-    } else {
-        qcow2_alloc_co_abort(bs, alloc);
-    }
+    ret = qcow2_alloc_co_end(bs, alloc, ret);
     return ret < 0 ? ret : qcow2_wants_relief(s);
+}
+
+/* ---- linking ahead -------------------------------------------------------------------------- */
+
+int coroutine_fn qcow2_alloc_co_link_ahead(BlockDriverState *bs, Qcow2Alloc *alloc)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!s->has_data_file) {
+        /* A data file may be shorter than what is said of it. */
+        s->ahead_end = MAX(s->ahead_end,
+                           (uint64_t)run_end(s, alloc->host_offset, alloc->nb_clusters));
+    }
+    return qcow2_alloc_co_end(bs, alloc, 0);
+}
+
+bool qcow2_alloc_ahead(BlockDriverState *bs, Qcow2CacheEntry *slice, int64_t offset, int64_t bytes,
+                       uint64_t *host_offset)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t in_cluster = qcow2_offset_in_cluster(s, offset);
+    int64_t start = offset - in_cluster;
+    uint32_t index = qcow2_l2_index(s, offset) & (s->slice_entries - 1);
+    uint32_t n = qcow2_nb_clusters(s, in_cluster + bytes);
+    uint64_t host;
+
+    if (s->has_data_file || !can_link_ahead(bs) || qcow2_wants_relief(s) ||
+        n > s->slice_entries - index || !are_empty(bs, slice, index, n, start) ||
+        !qcow2_take_fresh(bs, n, &host)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        qcow2_slice_set(s, slice, index + i, run_end(s, host, i) | QCOW2_COPIED);
+    }
+    s->ahead_end = MAX(s->ahead_end, (uint64_t)run_end(s, host, n));
+    *host_offset = host + in_cluster;
+    return true;
 }

@@ -7,7 +7,8 @@
  *
  *   1. refcount blocks            counts may be too high, never too low (R1)
  *   2. refcount table             names blocks that are there (R3)
- *   3. L2 tables                  name clusters that are counted and whose data is there (R1, R2)
+ *   3. L2 tables                  name clusters that are counted and whose data is there, or that
+ *                                 read as zeroes until it is: see "linked ahead" (R1, R2)
  *   4. L1 table                   names L2 tables that are there (R3)
  *   then a flush; only after it may clusters that lost their reference be reused (R4).
  *
@@ -346,6 +347,98 @@ static Piece *batch_add(Batch *batch, Stage stage, BlockDriverState *bs, uint32_
     return piece;
 }
 
+/* ---- write-back: clusters linked ahead of their data ---------------------------------------- */
+
+/*
+ * Their entries may go to the file before the data, since they read as zeroes there, too; but only
+ * if the file reaches them: a reference past its end is damage to others.  What is being written
+ * right now at the end of the file is described as before, until the next write-back.
+ */
+static bool is_ahead(const Qcow2State *s, uint64_t entry, uint64_t file_end)
+{
+    return (entry & QCOW2_COPIED) && qcow2_entry_kind(s, entry) == QCOW2_DATA &&
+           (entry & QCOW2_OFFSET_MASK) >= file_end && (entry & QCOW2_OFFSET_MASK) < s->ahead_end;
+}
+
+/* What described such a cluster before. */
+static uint64_t empty_entry(BlockDriverState *bs)
+{
+    return bs->backing ? QCOW2_ZERO : 0;
+}
+
+/* In the copies of L2 tables; their entries stay changed. */
+static void hold_back(BlockDriverState *bs, const GArray *pieces, uint64_t file_end)
+{
+    const Qcow2State *s = bs->opaque;
+
+    for (guint i = 0; i < pieces->len; i++) {
+        const Piece *piece = &g_array_index(pieces, Piece, i);
+        uint32_t in_slice = piece->offset - piece->entry->offset;
+
+        for (uint32_t at = 0; at < piece->len; at += s->l2_entry_size) {
+            if (is_ahead(s, ldq_be_p(piece->buf + at), file_end)) {
+                stq_be_p(piece->buf + at, empty_entry(bs));
+                qcow2_cache_dirty(piece->entry, in_slice + at, s->l2_entry_size);
+            }
+        }
+    }
+}
+
+/* Nobody writes, so nothing will come any more to those that the file does not reach. */
+static void coroutine_fn co_unlink_ahead(BlockDriverState *bs, uint64_t file_end)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2CacheEntry *slice, *next;
+
+    QTAILQ_FOREACH_SAFE(slice, &s->l2_cache->dirty, lru, next) {
+        for (uint32_t at = slice->dirty_start; at < slice->dirty_end; at += s->l2_entry_size) {
+            uint64_t entry = ldq_be_p(slice->data + at);
+
+            if (is_ahead(s, entry, file_end)) {
+                stq_be_p(slice->data + at, empty_entry(bs));
+                /* At worst a leak. */
+                qcow2_co_free_unused(bs, entry & QCOW2_OFFSET_MASK, 1);
+            }
+        }
+    }
+}
+
+/*
+ * Where the clusters begin that are linked and not in the file; UINT64_MAX: there are none.
+ * Writes that failed are settled if no request is under way.  Lock held.
+ */
+static int coroutine_fn co_find_file_end(BlockDriverState *bs, uint64_t *file_end)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t oldest;
+    int64_t len;
+
+    *file_end = UINT64_MAX;
+    len = qatomic_read(&bs->file->bs->total_bytes);
+    if (s->ahead_end <= (uint64_t)qcow2_cluster_end(s, len)) {
+        return 0;
+    }
+    len = bdrv_co_getlength(bs->file->bs);
+    if (len < 0) {
+        return len;
+    }
+    len = qcow2_cluster_end(s, len);
+    if ((uint64_t)len >= s->ahead_end) {
+        return 0;
+    }
+    /* First the oldest: whoever begins after that does not know the mapping. */
+    oldest = bdrv_oldest_serial(bs);
+    if (oldest == bdrv_current_serial(bs)) {
+        co_unlink_ahead(bs, len);
+        s->ahead_end = len;
+    } else {
+        *file_end = len;
+    }
+    return 0;
+}
+
+/* ---- write-back: copying ------------------------------------------------------------------- */
+
 static void copy_entry(Batch *batch, Stage stage, BlockDriverState *bs, Qcow2Cache *cache,
                        Qcow2CacheEntry *entry)
 {
@@ -407,7 +500,7 @@ static int compare_pieces(gconstpointer a, gconstpointer b)
 }
 
 /* Lock held. */
-static void batch_collect(Batch *batch, BlockDriverState *bs)
+static void batch_collect(Batch *batch, BlockDriverState *bs, uint64_t file_end)
 {
     Qcow2State *s = bs->opaque;
 
@@ -415,6 +508,9 @@ static void batch_collect(Batch *batch, BlockDriverState *bs)
     copy_table(batch, STAGE_REFTABLE, bs, &s->reftable);
     copy_cache(batch, STAGE_L2, bs, s->l2_cache);
     copy_table(batch, STAGE_L1, bs, &s->l1);
+    if (unlikely(file_end != UINT64_MAX) && batch->pieces[STAGE_L2]) {
+        hold_back(bs, batch->pieces[STAGE_L2], file_end);
+    }
     for (int stage = 0; stage < STAGE_MAX; stage++) {
         if (batch->pieces[stage]) {
             g_array_sort(batch->pieces[stage], compare_pieces);
@@ -543,6 +639,7 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
     Batch batch = { 0 };
+    uint64_t file_end;
     bool wants_cut;
     int ret = qcow2_is_lost(s) ? -EIO : qcow2_co_reap_frees(bs);
 
@@ -550,7 +647,12 @@ int coroutine_fn qcow2_co_write_back_locked(BlockDriverState *bs)
         return ret;
     }
     qemu_co_mutex_lock(&s->lock);
-    batch_collect(&batch, bs);
+    ret = co_find_file_end(bs, &file_end);
+    if (ret < 0) {
+        qemu_co_mutex_unlock(&s->lock);
+        return ret;
+    }
+    batch_collect(&batch, bs, file_end);
     qemu_co_mutex_unlock(&s->lock);
 
     ret = batch.no_memory ? -ENOMEM : co_write_batch(bs, &batch);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The mapping fast path: reads and writes in place whose slice is in memory.  Whatever needs more
- * than a look (a table to be loaded, a cluster, damage to be told of) is left to the full path.
+ * The mapping fast path: reads, writes in place and to clusters that can be linked ahead of their
+ * data, where all tables are in memory.  Whatever needs more (a table to be loaded, something to be
+ * copied, damage to be told of) is left to the full path.
  */
 #include "qemu/osdep.h"
 
@@ -29,7 +30,7 @@ static BdrvMapKind map_data(BlockDriverState *bs, int64_t offset, uint64_t host_
 {
     Qcow2State *s = bs->opaque;
 
-    if (s->header.crypt_method || !qcow2_is_in_place(s, offset, host_offset)) {
+    if (!qcow2_is_in_place(s, offset, host_offset)) {
         return BDRV_MAP_NONE;
     }
     map->child = qcow2_data(bs);
@@ -59,7 +60,8 @@ static BdrvMapKind map_read(BlockDriverState *bs, int64_t offset, int64_t bytes,
     }
     switch (run.kind) {
     case QCOW2_DATA:
-        return map_data(bs, offset, run.host_offset, map);
+        return s->header.crypt_method ? BDRV_MAP_NONE
+                                      : map_data(bs, offset, run.host_offset, map);
     case QCOW2_ZERO_PLAIN:
     case QCOW2_ZERO_ALLOC:
         return BDRV_MAP_ZERO;
@@ -117,21 +119,20 @@ static BdrvMapKind map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
     uint64_t l1_index = qcow2_l1_index(s, offset);
     Qcow2CacheEntry *slice;
     uint64_t host_offset;
-    bool in_place;
+    bool has_place;
 
     if (qatomic_read(&s->is_corrupt) || s->has_shared_tables ||
-        qatomic_read(&s->needs_autoclear) ||
+        qatomic_read(&s->needs_autoclear) || s->header.crypt_method ||
         (!QLIST_EMPTY(&s->allocs) && qcow2_alloc_overlaps(s, offset, bytes)) ||
         l1_index >= s->l1.size || !(s->l1.entries[l1_index] & QCOW2_COPIED) ||
         !peek_slice(s, offset, &slice) || !slice) {
         return BDRV_MAP_NONE;
     }
-    in_place = find_in_place(s, slice, offset, bytes, &host_offset);
+    has_place = find_in_place(s, slice, offset, bytes, &host_offset)
+                    ? s->has_data_file || qcow2_overlap_is_clear(s, host_offset, bytes)
+                    : qcow2_alloc_ahead(bs, slice, offset, bytes, &host_offset);
     qcow2_cache_put(slice);
-    if (!in_place || (!s->has_data_file && !qcow2_overlap_is_clear(s, host_offset, bytes))) {
-        return BDRV_MAP_NONE;
-    }
-    return map_data(bs, offset, host_offset, map);
+    return has_place ? map_data(bs, offset, host_offset, map) : BDRV_MAP_NONE;
 }
 
 BdrvMapKind qcow2_map(BlockDriverState *bs, bool is_write, int64_t offset, int64_t bytes,

@@ -195,51 +195,57 @@ int coroutine_fn qcow2_co_after_step(BlockDriverState *bs, int ret)
     return ret < 0 ? ret : qcow2_co_relieve(bs);
 }
 
-/* Where a prefix goes; its length to *@bytes.  *@alloc: NULL, or to be ended.  Lock held. */
-static int coroutine_fn co_find_place(BlockDriverState *bs, int64_t offset, int64_t *bytes,
-                                      uint64_t *host, Qcow2Alloc **alloc)
+/* A prefix of a request that is written at once. */
+typedef struct WriteStep {
+    int64_t offset, bytes;
+    uint64_t host;
+    Qcow2Alloc *alloc;  /* to be ended; NULL: in place */
+    bool wants_relief;
+} WriteStep;
+
+/* Where it goes; @step->bytes is shortened to that.  Lock held. */
+static int coroutine_fn co_find_place(BlockDriverState *bs, WriteStep *step)
 {
     Qcow2State *s = bs->opaque;
-    int ret = 0;
+    int ret = qcow2_alloc_co_begin(bs, step->offset, &step->bytes, &step->host, &step->alloc);
 
-    *alloc = qcow2_alloc_join(s, offset, bytes, host);
-    if (!*alloc) {
-        ret = qcow2_alloc_co_begin(bs, offset, bytes, host, alloc);
-    }
-    if (ret >= 0 && !s->has_data_file && !(*alloc && (*alloc)->is_checked)) {
-        ret = qcow2_overlap_co_check(bs, *host, *bytes);
-        if (ret < 0 && *alloc) {
-            qcow2_alloc_co_abort(bs, *alloc);
+    if (ret >= 0 && !s->has_data_file && !(step->alloc && step->alloc->is_checked)) {
+        int clear = qcow2_overlap_co_check(bs, step->host, step->bytes);
+
+        if (clear < 0) {
+            return step->alloc ? qcow2_alloc_co_end(bs, step->alloc, clear) : clear;
         }
     }
-    if (ret >= 0 && *alloc) {
-        (*alloc)->is_checked = false;
-        (*alloc)->is_open = (*alloc)->reads_zero;
+    if (ret == 0 && step->alloc->can_be_ahead) {
+        ret = qcow2_alloc_co_link_ahead(bs, step->alloc);
+        step->alloc = NULL;
     }
     return ret;
 }
 
 /* The same under the lock; what becomes of an allocation is up to co_end_step(). */
-static int coroutine_fn co_begin_step(BlockDriverState *bs, int64_t offset, int64_t *bytes,
-                                      uint64_t *host, Qcow2Alloc **alloc)
+static int coroutine_fn co_begin_step(BlockDriverState *bs, WriteStep *step)
 {
     Qcow2State *s = bs->opaque;
+    int ret;
 
     CO_LOCK_GUARD(&s->lock);
-    return co_find_place(bs, offset, bytes, host, alloc);
+    ret = co_find_place(bs, step);
+    step->wants_relief = qcow2_wants_relief(s);
+    return ret;
 }
 
-/* @bytes were written, or not, as @ret says; those that are done to *@done. */
-static int coroutine_fn co_end_step(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
-                                    int64_t bytes, int ret, int64_t *done)
+/* It was written, or not, as @ret says; the bytes that are done to *@done. */
+static int coroutine_fn co_end_step(BlockDriverState *bs, const WriteStep *step, int ret,
+                                    int64_t *done)
 {
-    if (!alloc) {
-        *done = bytes;
-        return ret;
+    if (step->alloc) {
+        ret = qcow2_alloc_co_finish(bs, step->alloc, ret);
+    } else if (ret >= 0) {
+        ret = step->wants_relief;
     }
-    ret = qcow2_alloc_co_finish(bs, alloc, offset, bytes, ret);
     /* -EAGAIN also from linking: then the data went to clusters that were given back. */
-    *done = ret >= 0 ? bytes : 0;
+    *done = ret >= 0 ? step->bytes : 0;
     return ret == 0 ? 0 : qcow2_co_after_step(bs, ret);
 }
 
@@ -247,21 +253,20 @@ static int coroutine_fn co_end_step(BlockDriverState *bs, Qcow2Alloc *alloc, int
 static int coroutine_fn co_write_step(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                       QEMUIOVector *qiov, size_t qiov_offset, int64_t *done)
 {
-    uint64_t host;
-    Qcow2Alloc *alloc;
-    int ret = co_begin_step(bs, offset, &bytes, &host, &alloc);
+    WriteStep step = { .offset = offset, .bytes = bytes };
+    int ret = co_begin_step(bs, &step);
 
     *done = 0;
     if (ret < 0) {
         return qcow2_co_after_step(bs, ret);
     }
-    if (!alloc || alloc->is_open) {
-        BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
-        ret = qcow2_co_write_data(bs, offset, host, bytes, qiov, qiov_offset);
+    if (step.alloc) {
+        ret = co_write_alloc(bs, step.alloc, qiov, qiov_offset);
     } else {
-        ret = co_write_alloc(bs, alloc, qiov, qiov_offset);
+        BLKDBG_CO_EVENT(bs->file, WRITE_AIO);
+        ret = qcow2_co_write_data(bs, offset, step.host, step.bytes, qiov, qiov_offset);
     }
-    return co_end_step(bs, alloc, offset, bytes, ret, done);
+    return co_end_step(bs, &step, ret, done);
 }
 
 int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -333,17 +338,16 @@ int coroutine_fn qcow2_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, in
         ret = bdrv_co_copy_range_to(src, src_offset, qcow2_data(bs), 0, 0, flags);
     }
     while (bytes > 0 && ret >= 0) {
-        int64_t n = bytes, done = 0;
-        uint64_t host;
-        Qcow2Alloc *alloc;
+        WriteStep step = { .offset = dst_offset, .bytes = bytes };
+        int64_t done = 0;
 
-        ret = co_begin_step(bs, dst_offset, &n, &host, &alloc);
+        ret = co_begin_step(bs, &step);
         if (ret < 0) {
             ret = qcow2_co_after_step(bs, ret);
             continue;
         }
-        ret = bdrv_co_copy_range_to(src, src_offset, qcow2_data(bs), host, n, flags);
-        ret = co_end_step(bs, alloc, dst_offset, n, ret, &done);
+        ret = bdrv_co_copy_range_to(src, src_offset, qcow2_data(bs), step.host, step.bytes, flags);
+        ret = co_end_step(bs, &step, ret, &done);
         src_offset += done;
         dst_offset += done;
         bytes -= done;

@@ -69,10 +69,10 @@ typedef struct Qcow2Free {
 
 /* ---- allocating writes (alloc.c) ----------------------------------------------------------- */
 
-/* A write that will link new clusters; overlapping writers wait, or join. */
+/* A write that will link new clusters; overlapping writers wait. */
 typedef struct Qcow2Alloc {
     int64_t guest_offset;     /* of the first cluster */
-    uint32_t nb_clusters, nb_unlinked;
+    uint32_t nb_clusters;
     uint64_t host_offset;
     int64_t data_start, data_end; /* guest range that the request itself writes */
     int64_t cow_start, cow_end;   /* the same with what has to be copied around it */
@@ -80,11 +80,8 @@ typedef struct Qcow2Alloc {
     bool is_fresh;            /* the host clusters were never written: they read as zeroes */
     bool is_reserve;          /* no data is written: zero clusters are linked */
     bool head_is_zero, tail_is_zero; /* what must be copied before and after is all zeroes */
-    bool reads_zero;          /* all of it, before and, but for what is being written, after */
-    bool is_open;             /* others may join: they write where the new clusters are */
+    bool can_be_ahead;        /* it reads as zeroes, before and, but for what is written, after */
     bool is_checked;          /* R12 was seen to just now, when the clusters were taken */
-    bool has_ended;           /* nobody waits any more */
-    unsigned nb_writers;
     CoQueue *waiters;         /* NULL: nobody waits */
     QLIST_ENTRY(Qcow2Alloc) next;
 } Qcow2Alloc;
@@ -189,6 +186,7 @@ typedef struct Qcow2State {
     bool wants_cut;                 /* the file is to end with the last cluster that is counted */
     uint64_t free_cluster_index;    /* where the search for free clusters starts */
     uint64_t fresh_from;            /* host clusters from here on were never written */
+    uint64_t ahead_end;             /* host clusters linked before their data end here; 0: none */
     int64_t data_fresh_from;        /* bytes of the data file from here on were never written */
     uint64_t packed_end;            /* host offset where the next stream fits behind the last; 0 */
     uint64_t pack_tickets;          /* given out: compressed writes take room in that order */
@@ -351,6 +349,11 @@ int64_t coroutine_fn qcow2_co_alloc_clusters(BlockDriverState *bs, uint64_t n, b
 int64_t coroutine_fn qcow2_co_alloc_unlocked(BlockDriverState *bs, uint64_t n);
 /** The same for a run of at most *@n clusters, at least one; *@n becomes its length. */
 int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool *is_fresh);
+/**
+ * The same for @n clusters, in one piece and fresh, if that takes no more than what is in memory;
+ * else nothing is done.
+ */
+bool qcow2_take_fresh(BlockDriverState *bs, uint64_t n, uint64_t *host_offset);
 /** Room for @size bytes (less than a cluster), behind the last such if possible; else the same. */
 int64_t coroutine_fn qcow2_co_alloc_bytes(BlockDriverState *bs, uint32_t size);
 /** Count @times more references to the cluster at @host_offset, which has one already. */
@@ -511,28 +514,28 @@ int coroutine_fn qcow2_co_count_data(BlockDriverState *bs, int64_t end, Qcow2Dat
 
 /**
  * Find room for a write to a prefix of [@offset, @offset + *@bytes), which is shortened to it.
- * Returns 1: write to *@host_offset in place; 0: *@alloc was begun and must be ended by
- * qcow2_alloc_co_link() or qcow2_alloc_co_abort(); -EAGAIN as qcow2_co_alloc_clusters().
+ * Returns 1: write to *@host_offset in place; 0: *@alloc was begun and must be ended by one of the
+ * three functions that follow; -EAGAIN as qcow2_co_alloc_clusters().
  */
 int coroutine_fn qcow2_alloc_co_begin(BlockDriverState *bs, int64_t offset, int64_t *bytes,
                                       uint64_t *host_offset, Qcow2Alloc **alloc);
 /**
- * Take part in the allocating write that has @offset, if it is open: write the prefix to which
- * *@bytes is shortened to *@host_offset, and end what is returned in the same way.  NULL: there
- * is none.
+ * End it: link the new clusters if the data was written (@ret >= 0), else give them back.  Returns
+ * what came of it.
  */
-Qcow2Alloc *qcow2_alloc_join(Qcow2State *s, int64_t offset, int64_t *bytes, uint64_t *host_offset);
-/** [@offset, + @bytes) was written: link its clusters.  Ends the caller's part in @alloc. */
-int coroutine_fn qcow2_alloc_co_link(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
-                                     int64_t bytes);
-/** The caller did not write.  Ends its part in @alloc. */
-void coroutine_fn qcow2_alloc_co_abort(BlockDriverState *bs, Qcow2Alloc *alloc);
+int coroutine_fn qcow2_alloc_co_end(BlockDriverState *bs, Qcow2Alloc *alloc, int ret);
 /**
- * Takes the lock: link if the data was written (@ret >= 0), else abort; what came of it.  1: that
- * is well, and qcow2_co_relieve() has something to do.
+ * The same; takes the lock.  1: that is well, and qcow2_co_relieve() has something to do.
  */
-int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int64_t offset,
-                                       int64_t bytes, int ret);
+int coroutine_fn qcow2_alloc_co_finish(BlockDriverState *bs, Qcow2Alloc *alloc, int ret);
+/** End what can be ahead by linking it before the data is written, which is then done in place. */
+int coroutine_fn qcow2_alloc_co_link_ahead(BlockDriverState *bs, Qcow2Alloc *alloc);
+/**
+ * If that takes no more than what is in memory: new clusters for all of the range, whose entries
+ * @slice has, linked ahead of the data.  It goes to *@host_offset.  False: nothing was done.
+ */
+bool qcow2_alloc_ahead(BlockDriverState *bs, Qcow2CacheEntry *slice, int64_t offset, int64_t bytes,
+                       uint64_t *host_offset);
 /** Reserve the range for a writer of its own kind: others that overlap it wait for the end. */
 void coroutine_fn qcow2_alloc_co_reserve(BlockDriverState *bs, int64_t offset,
                                          uint32_t nb_clusters, Qcow2Alloc *alloc);

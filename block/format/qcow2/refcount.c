@@ -380,6 +380,37 @@ int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool 
     return co_take(bs, first, found, is_fresh);
 }
 
+bool qcow2_take_fresh(BlockDriverState *bs, uint64_t n, uint64_t *host_offset)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t first = s->free_cluster_index, index = first >> s->refblock_bits;
+    uint64_t offset = index < s->reftable.size ? s->reftable.entries[index] & QCOW2_REFTABLE_MASK
+                                               : 0;
+    Qcow2CacheEntry *block;
+    bool is_free;
+
+    if (first != s->fresh_from || (first & (s->refblock_size - 1)) + n > s->refblock_size ||
+        !offset || qcow2_offset_in_cluster(s, offset) || qcow2_is_lost(s) ||
+        !qcow2_overlap_is_clear(s, first << s->cluster_bits, n << s->cluster_bits) ||
+        !qcow2_grows_by_zeroes(bs->file->bs)) {
+        return false;
+    }
+    block = qcow2_cache_peek(s->refcount_cache, offset);
+    is_free = block;
+    for (uint64_t i = 0; i < n && is_free; i++) {
+        is_free = get_count(s, block, first + i) == 0;
+    }
+    for (uint64_t i = 0; i < n && is_free; i++) {
+        set_count(s, block, first + i, 1);
+    }
+    qcow2_cache_put(block);
+    if (is_free) {
+        s->free_cluster_index = s->fresh_from = first + n;
+        *host_offset = first << s->cluster_bits;
+    }
+    return is_free;
+}
+
 /* Bytes left in the cluster that holds the last stream. */
 static int coroutine_fn co_packed_room(BlockDriverState *bs, uint32_t *room)
 {

@@ -261,7 +261,7 @@ static int coroutine_fn co_preallocate_step(BlockDriverState *bs, int64_t offset
     if (ret >= 0 && !alloc->is_fresh && !s->has_data_file && !s->header.crypt_method) {
         ret = bdrv_co_pwrite_zeroes(bs->file, alloc->host_offset, end - alloc->host_offset, 0);
     }
-    ret = qcow2_alloc_co_finish(bs, alloc, offset, n, ret);
+    ret = qcow2_alloc_co_finish(bs, alloc, ret);
     *done = ret >= 0 ? n : 0;
     return qcow2_co_after_step(bs, ret);
 }

@@ -56,6 +56,8 @@ static bool mem_may_share;    /* files can come to have the same blocks */
 static guint mem_nb_shared;   /* ranges that they came to share */
 static MemFault mem_fault;
 static GRand *mem_rand;       /* borrowed; NULL: requests do not yield */
+static bool mem_hold_next;    /* the next write takes its time ... */
+static Coroutine *mem_held;   /* ... and is this, until it is woken */
 
 static void mem_op_clear(void *item)
 {
@@ -180,6 +182,16 @@ static void coroutine_fn mem_co_dawdle(void)
     }
 }
 
+static void coroutine_fn mem_co_hold(void)
+{
+    if (mem_hold_next) {
+        mem_hold_next = false;
+        mem_held = qemu_coroutine_self();
+        qemu_coroutine_yield();
+        mem_held = NULL;
+    }
+}
+
 /* 0, or the error that mem_fault has for a call of this kind. */
 static int mem_may_call(char kind)
 {
@@ -248,6 +260,7 @@ static int coroutine_fn mem_co_pwritev(BlockDriverState *bs, int64_t offset, int
     int ret;
 
     mem_co_dawdle();
+    mem_co_hold();
     ret = mem_may_write(mem_of(bs), offset + bytes, 'w');
     if (ret < 0) {
         return ret;

@@ -50,10 +50,79 @@ static void coroutine_fn co_plain(void)
     expect_write(user, 512, 4096, true);
     expect_write(user, CLUSTER - 512, 1024, true);
     expect_write(user, 2 * CLUSTER - 512, 1024, false);
-    expect_write(user, 3 * CLUSTER, 512, false);
     expect_write(user, 4 * CLUSTER + 8192, 512, true);
     g_assert_cmpint(bdrv_co_pwrite_zeroes(user->root, 4 * CLUSTER, CLUSTER, 0), ==, 0);
     expect_write(user, 4 * CLUSTER + 8192, 512, false);
+    mem_co_unuse(user);
+}
+
+/* New clusters that need nothing but themselves: linked at once, and in place from then on. */
+static void coroutine_fn co_new(void)
+{
+    MemUser *user = co_make(false);
+    Qcow2State *s = user->bs->opaque;
+    BdrvMapping map = { 0 };
+
+    /* The table is not there yet. */
+    expect_write(user, CLUSTER, 512, false);
+    co_fill(user, 0, 512);
+    expect_write(user, 4 * CLUSTER - 512, 1024, true);
+    g_assert_cmphex(qcow2_map(user->bs, false, 4 * CLUSTER - 512, 1024, &map), ==, BDRV_MAP_CHILD);
+    g_assert_cmphex(map.offset + 512, ==, s->ahead_end - CLUSTER);
+    /* Some have a place, some have none. */
+    expect_write(user, 5 * CLUSTER - 512, 1024, false);
+    expect_write(user, 6 * CLUSTER, CLUSTER, true);
+    g_assert_cmphex(s->ahead_end, ==, s->fresh_from << s->cluster_bits);
+    /* What was used before may hold anything. */
+    g_assert_cmpint(bdrv_co_pdiscard(user->root, 6 * CLUSTER, CLUSTER), ==, 0);
+    g_assert_cmpint(bdrv_co_flush(user->bs), ==, 0);
+    expect_write(user, 8 * CLUSTER, CLUSTER, false);
+    mem_co_unuse(user);
+}
+
+/* What may not be taken without a longer look. */
+static void coroutine_fn co_not_new(void)
+{
+    MemUser *user = co_make(false);
+    Qcow2State *s = user->bs->opaque;
+    uint64_t first;
+
+    co_fill(user, 0, CLUSTER);
+    first = s->free_cluster_index;
+    s->header.crypt_method = QCOW2_CRYPT_AES; /* zeroes in the file are none */
+    expect_write(user, CLUSTER, 512, false);
+    s->header.crypt_method = 0;
+    s->is_lost = true;
+    expect_write(user, CLUSTER, 512, false);
+    s->is_lost = false;
+    mem_driver.new_is_undefined = true;
+    expect_write(user, CLUSTER, 512, false);
+    mem_driver.new_is_undefined = false;
+    s->free_cluster_index = s->fresh_from = first - 1; /* in use */
+    expect_write(user, CLUSTER, 512, false);
+    /* A table, whatever its count. */
+    s->free_cluster_index = s->fresh_from = s->l1.offset / CLUSTER;
+    qemu_co_mutex_lock(&s->lock);
+    g_assert_cmpint(qcow2_co_free_unused(user->bs, s->l1.offset, 1), ==, 0);
+    qemu_co_mutex_unlock(&s->lock);
+    expect_write(user, CLUSTER, 512, false);
+    g_assert_cmphex(s->free_cluster_index, ==, s->l1.offset / CLUSTER);
+    s->free_cluster_index = s->fresh_from = first;
+    expect_write(user, CLUSTER, 512, true);
+    mem_co_unuse(user);
+}
+
+/* A cache that is too large is seen to by whoever comes next, also by a write in place. */
+static void coroutine_fn co_relief(void)
+{
+    MemUser *user = co_make(false);
+    Qcow2State *s = user->bs->opaque;
+
+    co_fill(user, 0, CLUSTER);
+    s->wants_write_back = true;
+    expect_write(user, CLUSTER, 512, false);
+    co_fill(user, CLUSTER, 512);
+    g_assert_false(s->wants_write_back);
     mem_co_unuse(user);
 }
 
@@ -129,6 +198,9 @@ int main(int argc, char **argv)
 {
     static const Qcow2TestCase cases[] = {
         { "/qcow2/fast/writes-in-place", co_plain },
+        { "/qcow2/fast/writes-to-new-clusters", co_new },
+        { "/qcow2/fast/not-to-what-may-be-in-use", co_not_new },
+        { "/qcow2/fast/relief-of-caches", co_relief },
         { "/qcow2/fast/writes-to-subclusters-in-place", co_subclusters },
         { "/qcow2/fast/writes-beside-an-allocation", co_allocation },
         { "/qcow2/fast/writes-over-metadata-are-left", co_over_metadata },

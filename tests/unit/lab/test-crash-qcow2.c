@@ -143,7 +143,7 @@ static const CrashCase cases[] = {
     { .path = "/qcow2/crash/R2-copy-on-write/keeps-neighbours",
       .create = { "{" MAKE ", 'size': 1048576}" }, .open = OPEN,
       .disk_bytes = 1 * MiB, .mix = { 12, 0, 0, 2, 4 }, .rounds = 60, .step = 5 },
-    { .path = "/qcow2/crash/R2-joined-writes/keeps-neighbours",
+    { .path = "/qcow2/crash/R2-linked-ahead/keeps-neighbours",
       .create = { "{" MAKE ", 'size': 1048576, 'cluster-size': 16384}" }, .open = OPEN,
       .disk_bytes = 1 * MiB, .mix = { 12, 0, 0, 1, 10 }, .block = 10, .rounds = 60, .step = 5 },
     { .path = "/qcow2/crash/R2-backing/keeps-neighbours",
