@@ -263,11 +263,15 @@ class Bench:
         self.compare_calls('allocating scattered 4k write', arguments, 10000, before=fresh())
         for unit, size, count in (('4k', 4096, 40000), ('64k', 65536, 4000), ('1M', MIB, 500)):
             name = f'allocating sequential {unit} write'
-            def writes(fmt):
-                return ['bench', '-w', '-f', fmt, '-c', str(count), '-d', '16', '-s', str(size), 'n.img']
+            def writes(fmt, *cache):
+                return ['bench', '-w', '-f', fmt, '-c', str(count), '-d', '16', '-s', str(size), *cache, 'n.img']
+            def direct(fmt):
+                return writes(fmt, '-t', 'none')
             for fmt in ('qcow2', 'raw'):
                 self.compare(f'{name}, {fmt}', writes(fmt), count, before=fresh(fmt))
             self.against_raw(f'{name} against raw', writes, fresh)
+            self.compare(f'{name}, direct', direct('qcow2'), count, before=fresh())
+            self.against_raw(f'{name}, direct, against raw', direct, fresh)
         os.unlink('n.img')
 
     def against_raw(self, name, arguments, fresh):

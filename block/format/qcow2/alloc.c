@@ -365,6 +365,7 @@ static int coroutine_fn co_begin_in_slice(BlockDriverState *bs, int64_t offset, 
             return new;
         }
         alloc->host_offset = new;
+        qcow2_co_make_room(bs, run_end(s, new, n));
         alloc->is_checked = true;
     }
     alloc->is_fresh &= !s->header.crypt_method; /* zeroes on the host are not zeroes */

@@ -367,8 +367,13 @@ static int coroutine_fn qcow2_co_flush_to_os(BlockDriverState *bs)
 /* Everything.  The first round drops references, the second the counts of what was freed. */
 static int coroutine_fn co_write_all(BlockDriverState *bs)
 {
-    int ret = qcow2_co_write_back(bs);
+    Qcow2State *s = bs->opaque;
+    int ret;
 
+    qemu_co_mutex_lock(&s->lock);
+    s->wants_cut |= s->room_end;
+    qemu_co_mutex_unlock(&s->lock);
+    ret = qcow2_co_write_back(bs);
     return ret < 0 ? ret : qcow2_co_write_back(bs);
 }
 

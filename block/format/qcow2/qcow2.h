@@ -186,6 +186,8 @@ typedef struct Qcow2State {
     bool wants_cut;                 /* the file is to end with the last cluster that is counted */
     uint64_t free_cluster_index;    /* where the search for free clusters starts */
     uint64_t fresh_from;            /* host clusters from here on were never written */
+    uint64_t room_end;              /* the file was made so long in advance; 0: it was not */
+    bool has_no_room;               /* that was tried in vain */
     uint64_t ahead_end;             /* host clusters linked before their data end here; 0: none */
     int64_t data_fresh_from;        /* bytes of the data file from here on were never written */
     uint64_t packed_end;            /* host offset where the next stream fits behind the last; 0 */
@@ -367,6 +369,11 @@ void qcow2_free_clusters(BlockDriverState *bs, uint64_t host_offset, uint64_t by
                          Qcow2DiscardType type);
 /** What the L2 entry @entry refers to lost this reference. */
 void qcow2_free_l2_entry(BlockDriverState *bs, uint64_t entry, Qcow2DiscardType type);
+/**
+ * The file is about to be written to up to @end: past the cache of the host, it is made longer in
+ * advance, if that can be.  Lock held.
+ */
+void coroutine_fn qcow2_co_make_room(BlockDriverState *bs, uint64_t end);
 /**
  * Cut the file where host cluster @end begins, behind which nothing is in use.  False: it is as
  * long as it was.  Lock held.

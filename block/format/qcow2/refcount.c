@@ -380,6 +380,39 @@ int64_t coroutine_fn qcow2_co_alloc_run(BlockDriverState *bs, uint64_t *n, bool 
     return co_take(bs, first, found, is_fresh);
 }
 
+/*
+ * Direct writes that make a file longer come one after the other in the kernel, and each waits for
+ * its storage: they are several times slower.  So the file is made longer, by a hole, before it is
+ * written to, the more the longer it is; it is cut when the image is closed.
+ */
+#define MIN_ROOM (1 * MiB)
+#define MAX_ROOM (256 * MiB)
+
+static bool wants_room(BlockDriverState *bs, uint64_t end)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return end > s->room_end && (bs->file->bs->open_flags & BDRV_O_NOCACHE) && !s->has_no_room;
+}
+
+void coroutine_fn qcow2_co_make_room(BlockDriverState *bs, uint64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t room_end = end + CLAMP(end, MIN_ROOM, MAX_ROOM);
+    int64_t len;
+
+    if (!wants_room(bs, end)) {
+        return;
+    }
+    len = bdrv_co_getlength(bs->file->bs);
+    if (len >= 0 && end <= (uint64_t)len) {
+        return; /* nothing new */
+    }
+    s->has_no_room = len < 0 || bdrv_co_truncate(bs->file, room_end, false, PREALLOC_MODE_OFF, 0,
+                                                 NULL) < 0;
+    s->room_end = s->has_no_room ? 0 : room_end;
+}
+
 bool qcow2_take_fresh(BlockDriverState *bs, uint64_t n, uint64_t *host_offset)
 {
     Qcow2State *s = bs->opaque;
@@ -391,6 +424,7 @@ bool qcow2_take_fresh(BlockDriverState *bs, uint64_t n, uint64_t *host_offset)
 
     if (first != s->fresh_from || (first & (s->refblock_size - 1)) + n > s->refblock_size ||
         !offset || qcow2_offset_in_cluster(s, offset) || qcow2_is_lost(s) ||
+        wants_room(bs, (first + n) << s->cluster_bits) ||
         !qcow2_overlap_is_clear(s, first << s->cluster_bits, n << s->cluster_bits) ||
         !qcow2_grows_by_zeroes(bs->file->bs)) {
         return false;
@@ -639,6 +673,7 @@ bool coroutine_fn qcow2_co_cut_at(BlockDriverState *bs, uint64_t end)
         return false;
     }
     s->fresh_from = end;
+    s->room_end = 0;
     return true;
 }
 

@@ -400,6 +400,53 @@ static void coroutine_fn co_discarded(void)
     co_finish(user);
 }
 
+/* ---- room in the file ------------------------------------------------------------------------ */
+
+/* Some writes and a flush, and all that is left when the image is closed; the longest it was. */
+static GBytes *coroutine_fn co_grow(int flags, const char *failing, gsize *longest)
+{
+    MemFile *file;
+    MemUser *user;
+
+    mem_co_unuse(co_make(PLAIN));
+    file = mem_file("disk");
+    user = qcow2_test_open("disk", BDRV_O_RDWR | flags);
+    mem_fault = (MemFault){ .kinds = failing, .error = EFBIG, .at = 1, .persists = true };
+    *longest = 0;
+    for (int i = 0; i < 12; i++) {
+        Writer w;
+
+        start(&w, user, i * CLUSTER, 0x11 + i, false);
+        g_assert_cmpint(w.ret, ==, 0);
+        *longest = MAX(*longest, file->data->len);
+    }
+    co_flush(user);
+    g_assert_cmpuint(file->data->len, ==, *longest);
+    mem_fault = (MemFault){ 0 };
+    g_assert_cmpint(qcow2_test_check(user), ==, 0);
+    mem_co_unuse(user);
+    mem_co_unuse(co_look());
+    return g_bytes_new(file->data->data, file->data->len);
+}
+
+/* Writes past the host's cache find the file long enough; closed, it is as long as it has to be. */
+static void coroutine_fn co_room(void)
+{
+    gsize plain_len, direct_len, failed_len;
+    g_autoptr(GBytes) plain = co_grow(0, "", &plain_len);
+    g_autoptr(GBytes) direct = co_grow(BDRV_O_NOCACHE, "", &direct_len);
+    g_autoptr(GBytes) failed = co_grow(BDRV_O_NOCACHE, "t", &failed_len);
+    const uint8_t *a = g_bytes_get_data(plain, NULL), *b = g_bytes_get_data(direct, NULL);
+
+    g_assert_cmpuint(plain_len, ==, g_bytes_get_size(plain));
+    g_assert_cmpuint(failed_len, ==, plain_len);
+    g_assert_true(g_bytes_equal(plain, failed));
+    g_assert_cmpuint(direct_len, >, plain_len + 2 * CLUSTER);
+    /* The last cluster is there to its end. */
+    g_assert_cmpuint(g_bytes_get_size(direct), ==, ROUND_UP(plain_len, CLUSTER));
+    g_assert_cmpint(memcmp(a, b, plain_len), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const Qcow2TestCase cases[] = {
@@ -416,6 +463,7 @@ int main(int argc, char **argv)
         { "/qcow2/ahead/not-where-something-is-copied", co_with_copy },
         { "/qcow2/ahead/not-where-something-was", co_used_before },
         { "/qcow2/ahead/R4-discarded-before-the-data", co_discarded },
+        { "/qcow2/ahead/room-for-direct-writes", co_room },
     };
 
     test_init(&argc, &argv);

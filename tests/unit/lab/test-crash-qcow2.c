@@ -146,6 +146,10 @@ static const CrashCase cases[] = {
     { .path = "/qcow2/crash/R2-linked-ahead/keeps-neighbours",
       .create = { "{" MAKE ", 'size': 1048576, 'cluster-size': 16384}" }, .open = OPEN,
       .disk_bytes = 1 * MiB, .mix = { 12, 0, 0, 1, 10 }, .block = 10, .rounds = 60, .step = 5 },
+    { .path = "/qcow2/crash/R2-room-for-direct-writes/keeps-neighbours",
+      .create = { "{" MAKE ", 'size': 1048576, 'cluster-size': 16384}" },
+      .open = "{" DISK ", 'cache': {'direct': true}}",
+      .disk_bytes = 1 * MiB, .mix = { 12, 2, 0, 1, 10 }, .block = 10, .rounds = 60, .step = 5 },
     { .path = "/qcow2/crash/R2-backing/keeps-neighbours",
       .create = { "{" MAKE ", 'size': 524288, 'cluster-size': 8192, 'backing-file': 'base', "
                   "'backing-fmt': 'raw'}" }, .open = OPEN, .has_base = true,
