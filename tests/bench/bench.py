@@ -264,7 +264,10 @@ class Bench:
         for unit, size, count in (('4k', 4096, 40000), ('64k', 65536, 4000), ('1M', MIB, 500)):
             name = f'allocating sequential {unit} write'
             def writes(fmt, *cache):
-                return ['bench', '-w', '-f', fmt, '-c', str(count), '-d', '16', '-s', str(size), *cache, 'n.img']
+                # Where qcow2 has its data: the page cache likes 1 MiB better at multiples of that.
+                place = ['-o', str(5 * 65536)] if fmt == 'raw' else []
+                return ['bench', '-w', '-f', fmt, '-c', str(count), '-d', '16', '-s', str(size), *place, *cache,
+                        'n.img']
             def direct(fmt):
                 return writes(fmt, '-t', 'none')
             for fmt in ('qcow2', 'raw'):
